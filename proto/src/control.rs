@@ -1,0 +1,41 @@
+//! What the backend tells workers, each on a queue of its own.
+//!
+//! Published to `<prefix>.control` with the routing key `worker.<id>`, `type.<job type>` or `all`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Attempt, JobId, JobType};
+
+/// One instruction. Told apart by the field `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Control {
+    /// The announcement was taken and the queues of these types exist: consume from them.
+    Welcome {
+        /// The types whose queues are ready.
+        types: Vec<JobType>,
+    },
+    /// Stop running this attempt, and say how it ended.
+    Cancel {
+        /// The job.
+        job_id: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Do not start this attempt when its order arrives: acknowledge and forget it.
+    Revoke {
+        /// The job.
+        job_id: JobId,
+        /// The attempt.
+        attempt: Attempt,
+    },
+    /// Finish what runs, take no more.
+    Drain,
+    /// Take orders again.
+    Resume,
+    /// Announce yourself again: the backend does not know you (any more).
+    Announce,
+    /// A kind that this version does not know; ignored and counted.
+    #[serde(other)]
+    Unknown,
+}

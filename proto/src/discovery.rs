@@ -1,0 +1,127 @@
+//! How workers make themselves known: announcement, heartbeat, goodbye.
+//!
+//! Published to `<prefix>.discovery` with the routing keys `announce`, `heartbeat` and `goodbye`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId};
+
+/// How often a worker sends a [`Heartbeat`].
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A worker that was silent for this long is lost. Three heartbeats: one may be late and one may be
+/// dropped before anybody is declared dead.
+pub const WORKER_LOST_AFTER: Duration = Duration::from_secs(15);
+
+/// A worker says who it is and what it can do: when it starts, when it reconnects, and when asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// The program's name, such as `crewcall-workers`.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// What it was built with.
+    pub sdk: Sdk,
+    /// The machine it runs on.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// The encoding in which it wants to be spoken to.
+    pub content_type: ContentType,
+    /// What it serves. At most [`Announcement::TYPES_MAX`].
+    pub types: Vec<AnnouncedType>,
+    /// When the process started.
+    pub started_at: Timestamp,
+}
+
+impl Announcement {
+    /// How many types one worker may serve.
+    pub const TYPES_MAX: usize = 256;
+    /// The most slots one worker may have.
+    pub const SLOTS_MAX: u32 = 1_000;
+}
+
+/// The library that a worker was built with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sdk {
+    /// Such as `rust` or `python`.
+    pub language: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// One job type that a worker serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnnouncedType {
+    /// The type.
+    pub job_type: JobType,
+    /// One sentence for people.
+    #[serde(default)]
+    pub description: String,
+    /// The version of the handler.
+    #[serde(default)]
+    pub version: String,
+    /// JSON Schema (draft 2020-12) of the parameters; the backend refuses jobs that do not fit it. `{}` takes anything.
+    #[serde(default)]
+    pub parameters_schema: JsonObject,
+    /// JSON Schema of the result, for readers.
+    #[serde(default)]
+    pub result_schema: JsonObject,
+}
+
+/// A worker is alive, and what it is doing. Sent every [`HEARTBEAT_INTERVAL`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// What it is about.
+    pub status: WorkerStatus,
+    /// How many of its slots are taken.
+    pub slots_busy: u32,
+    /// Each attempt it is running.
+    pub orders: Vec<RunningOrder>,
+    /// When, by the worker's clock.
+    pub at: Timestamp,
+}
+
+/// What a worker is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerStatus {
+    /// Nothing to do.
+    Idle,
+    /// At work.
+    Busy,
+    /// Finishing what runs, taking no more.
+    Draining,
+    /// A status that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One attempt that a worker is running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningOrder {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Whether its order was acknowledged already, so that only this heartbeat keeps the lease.
+    #[serde(default)]
+    pub held: bool,
+}
+
+/// A worker leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Why, for people: `drained`, `terminated`, …
+    pub reason: String,
+}

@@ -1,0 +1,242 @@
+//! What a worker says of an attempt: progression, held, completed, error.
+//!
+//! Published to `<prefix>.response` with the routing key `<kind>.<job type>`. Every response names
+//! the attempt and echoes its token; without them it concerns nobody and is dropped.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Attempt, AttemptToken, ExecutionId, JobId, Timestamp, WorkerId};
+
+/// Which execution of which attempt a response speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt, as the order numbered it.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The delivery that this worker works on.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+}
+
+/// How the five fields of an [`Origin`] stand in each message: side by side with the others, because a
+/// flattened struct would lose the error messages and the speed of the codec.
+macro_rules! origin {
+    ($name:ident) => {
+        impl $name {
+            /// Which execution this response speaks for.
+            #[must_use]
+            pub fn origin(&self) -> Origin {
+                Origin {
+                    job_id: self.job_id,
+                    attempt: self.attempt,
+                    attempt_token: self.attempt_token,
+                    execution_id: self.execution_id,
+                    worker_id: self.worker_id.clone(),
+                }
+            }
+        }
+    };
+}
+
+/// News of a running attempt. Lossy by contract: the backend may skip any of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progression {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Counts the progressions of one execution upwards; a lower or equal number is dropped.
+    pub seq: u64,
+    /// What happened.
+    pub kind: ProgressionKind,
+    /// How much is done, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// What is being done, for people. At most [`Progression::MESSAGE_CHARACTERS_MAX`] characters are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When, by the worker's clock.
+    pub at: Timestamp,
+}
+
+impl Progression {
+    /// How much of a progress message is kept, in characters.
+    pub const MESSAGE_CHARACTERS_MAX: usize = 500;
+}
+
+origin!(Progression);
+
+/// What a progression tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressionKind {
+    /// The attempt began. Sent when it is still running after 250 ms, and at once for a redelivered order.
+    Started,
+    /// It got further.
+    Progress,
+    /// A kind that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The worker keeps running the attempt but acknowledges its order: from now on its heartbeat, not the
+/// broker, holds the attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Shares its counter with [`Progression::seq`].
+    pub seq: u64,
+    /// When, by the worker's clock.
+    pub at: Timestamp,
+}
+
+origin!(Held);
+
+/// The attempt succeeded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completed {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// What came out. At most [`crate::codec::PAYLOAD_BYTES_MAX`] bytes as JSON; larger results travel by reference.
+    pub result: Value,
+    /// When the handler began, by the worker's clock.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+origin!(Completed);
+
+/// The attempt failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Which kind of failure.
+    pub kind: ErrorKind,
+    /// The handler's own stable code, such as `source_not_found`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// One sentence for people. At most [`Failed::MESSAGE_CHARACTERS_MAX`] characters are kept.
+    pub message: String,
+    /// The chain of causes, or anything else that helps; the same limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
+    /// How long to wait before it, in milliseconds, instead of the job's own back-off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// When the handler began, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+impl Failed {
+    /// How much of `message` and of `detail` is kept, in characters each.
+    pub const MESSAGE_CHARACTERS_MAX: usize = 4_000;
+}
+
+origin!(Failed);
+
+/// Why an attempt or a job failed: a closed set, the same in messages, API, logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The handler returned an error.
+    Handler,
+    /// The handler panicked.
+    Panic,
+    /// The attempt ran longer than the job allows.
+    Timeout,
+    /// The worker could not read the parameters as its type.
+    InvalidParameters,
+    /// The worker that held the attempt fell silent.
+    WorkerLost,
+    /// The order was delivered too often without an answer: it probably kills its worker.
+    CrashLoop,
+    /// The order could not be decoded.
+    Malformed,
+    /// The job was cancelled while the attempt ran.
+    Cancelled,
+    /// The job was not started in time.
+    Expired,
+    /// A kind that this version does not know; treated as [`ErrorKind::Handler`].
+    #[serde(other)]
+    Unknown,
+}
+
+impl ErrorKind {
+    /// The word used on the wire, in the API and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::InvalidParameters => "invalid_parameters",
+            Self::WorkerLost => "worker_lost",
+            Self::CrashLoop => "crash_loop",
+            Self::Malformed => "malformed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The kind of this word; `None` for any other word, [`ErrorKind::Unknown`]'s among them.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Handler,
+            Self::Panic,
+            Self::Timeout,
+            Self::InvalidParameters,
+            Self::WorkerLost,
+            Self::CrashLoop,
+            Self::Malformed,
+            Self::Cancelled,
+            Self::Expired,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
+}
