@@ -5,7 +5,12 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+
+use crate::named::Named;
 
 /// The largest message body that is read or written, in bytes.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -63,7 +68,8 @@ impl fmt::Display for ContentType {
 ///
 /// # Errors
 ///
-/// [`EncodeError::TooLarge`] above [`BODY_BYTES_MAX`]; [`EncodeError::Unencodable`] for a value that the format cannot hold.
+/// [`EncodeError::TooLarge`] above [`BODY_BYTES_MAX`], [`EncodeError::TooDeep`] beyond [`DEPTH_MAX`]: no reader
+/// would take the message. [`EncodeError::Unencodable`] for a value that the format cannot hold.
 pub fn encode<T: Serialize>(content_type: ContentType, message: &T) -> Result<Vec<u8>, EncodeError> {
     let body = match content_type {
         ContentType::MessagePack => {
@@ -76,7 +82,13 @@ pub fn encode<T: Serialize>(content_type: ContentType, message: &T) -> Result<Ve
     if body.len() > BODY_BYTES_MAX {
         return Err(EncodeError::TooLarge { bytes: body.len() });
     }
-    Ok(body)
+    let too_deep = match content_type {
+        ContentType::MessagePack => {
+            message_pack::<IgnoredAny>(&mut body.as_slice()) == Err(DecodeError::TooDeep)
+        }
+        ContentType::Json => json_depth_exceeds(&body, DEPTH_MAX),
+    };
+    if too_deep { Err(EncodeError::TooDeep) } else { Ok(body) }
 }
 
 /// Reads a message that is the whole of `body`.
@@ -96,21 +108,30 @@ pub fn decode<T: DeserializeOwned>(content_type: ContentType, body: &[u8]) -> Re
 
 fn decode_message_pack<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let mut rest = body;
-    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-    deserializer.set_max_depth(DEPTH_MAX);
-    let message = T::deserialize(&mut deserializer).map_err(|cause| match cause {
+    let Named(message) = message_pack(&mut rest)?;
+    if rest.is_empty() { Ok(message) } else { Err(DecodeError::TrailingBytes { bytes: rest.len() }) }
+}
+
+/// Reads one value off the front.
+fn message_pack<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, DecodeError> {
+    let mut deserializer = rmp_serde::Deserializer::new(rest);
+    // The reader refuses the level at which its own count reaches the maximum.
+    deserializer.set_max_depth(DEPTH_MAX + 1);
+    T::deserialize(&mut deserializer).map_err(|cause| match cause {
         rmp_serde::decode::Error::DepthLimitExceeded => DecodeError::TooDeep,
         other => DecodeError::Malformed(other.to_string()),
-    })?;
-    if rest.is_empty() { Ok(message) } else { Err(DecodeError::TrailingBytes { bytes: rest.len() }) }
+    })
 }
 
 fn decode_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     if json_depth_exceeds(body, DEPTH_MAX) {
         return Err(DecodeError::TooDeep);
     }
-    // Unlike a reader of its own, `from_slice` refuses anything but white space after the message.
-    serde_json::from_slice(body).map_err(|cause| DecodeError::Malformed(cause.to_string()))
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    Named::deserialize(&mut deserializer)
+        // Only white space may follow the message.
+        .and_then(|Named(message)| deserializer.end().map(|()| message))
+        .map_err(|cause| DecodeError::Malformed(cause.to_string()))
 }
 
 /// Whether JSON text nests deeper than `depth_max` arrays and objects. The JSON reader has a fixed limit
@@ -146,6 +167,9 @@ pub enum EncodeError {
         /// Its size.
         bytes: usize,
     },
+    /// Arrays and maps nest deeper than [`DEPTH_MAX`].
+    #[error("the message nests deeper than {DEPTH_MAX} levels: pass deep data as text or by reference")]
+    TooDeep,
     /// The value has no form in this encoding.
     #[error("the message cannot be encoded: {0}")]
     Unencodable(String),
@@ -169,7 +193,7 @@ pub enum DecodeError {
     /// Arrays and maps nest deeper than [`DEPTH_MAX`].
     #[error("the message nests deeper than {DEPTH_MAX} levels")]
     TooDeep,
-    /// Something follows the message.
+    /// Something follows the MessagePack message. (After a JSON message it is [`DecodeError::Malformed`].)
     #[error("{bytes} bytes follow the message")]
     TrailingBytes {
         /// How much.

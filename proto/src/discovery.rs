@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId};
+use crate::{Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId, named};
 
 /// How often a worker sends a [`Heartbeat`].
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ pub struct Announcement {
     /// The program's version.
     pub version: String,
     /// What it was built with.
+    #[serde(deserialize_with = "named::one")]
     pub sdk: Sdk,
     /// The machine it runs on.
     pub host: String,
@@ -35,6 +36,7 @@ pub struct Announcement {
     /// The encoding in which it wants to be spoken to.
     pub content_type: ContentType,
     /// What it serves. At most [`Announcement::TYPES_MAX`].
+    #[serde(deserialize_with = "named::list")]
     pub types: Vec<AnnouncedType>,
     /// When the process started.
     pub started_at: Timestamp,
@@ -85,6 +87,7 @@ pub struct Heartbeat {
     /// How many of its slots are taken.
     pub slots_busy: u32,
     /// Each attempt it is running.
+    #[serde(deserialize_with = "named::list")]
     pub orders: Vec<RunningOrder>,
     /// When, by the worker's clock.
     pub at: Timestamp,

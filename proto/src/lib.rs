@@ -27,6 +27,8 @@ pub mod message;
 
 pub mod codec;
 
+mod named;
+
 pub mod topology;
 
 pub use codec::{ContentType, DecodeError, EncodeError, decode, encode};

@@ -1,0 +1,78 @@
+//! Any message of the contract, so that one test can run over all of them.
+
+use crewcall_proto::{
+    ContentType, DecodeError, MessageKind, Order,
+    control::Control,
+    decode,
+    discovery::{Announcement, Goodbye, Heartbeat},
+    encode,
+    response::{Completed, Failed, Held, Progression},
+};
+
+/// One message of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Message {
+    Order(Order),
+    Progression(Progression),
+    Held(Held),
+    Completed(Completed),
+    Error(Failed),
+    Announce(Announcement),
+    Heartbeat(Heartbeat),
+    Goodbye(Goodbye),
+    Control(Control),
+}
+
+impl Message {
+    pub(crate) fn kind(&self) -> MessageKind {
+        match self {
+            Self::Order(_) => MessageKind::Order,
+            Self::Progression(_) => MessageKind::Progression,
+            Self::Held(_) => MessageKind::Held,
+            Self::Completed(_) => MessageKind::Completed,
+            Self::Error(_) => MessageKind::Error,
+            Self::Announce(_) => MessageKind::Announce,
+            Self::Heartbeat(_) => MessageKind::Heartbeat,
+            Self::Goodbye(_) => MessageKind::Goodbye,
+            Self::Control(_) => MessageKind::Control,
+        }
+    }
+
+    pub(crate) fn encode(&self, content_type: ContentType) -> Vec<u8> {
+        match self {
+            Self::Order(message) => encode(content_type, message),
+            Self::Progression(message) => encode(content_type, message),
+            Self::Held(message) => encode(content_type, message),
+            Self::Completed(message) => encode(content_type, message),
+            Self::Error(message) => encode(content_type, message),
+            Self::Announce(message) => encode(content_type, message),
+            Self::Heartbeat(message) => encode(content_type, message),
+            Self::Goodbye(message) => encode(content_type, message),
+            Self::Control(message) => encode(content_type, message),
+        }
+        .expect("a small message can be encoded")
+    }
+
+    pub(crate) fn decode(
+        kind: MessageKind,
+        content_type: ContentType,
+        body: &[u8],
+    ) -> Result<Self, DecodeError> {
+        Ok(match kind {
+            MessageKind::Order => Self::Order(decode(content_type, body)?),
+            MessageKind::Progression => Self::Progression(decode(content_type, body)?),
+            MessageKind::Held => Self::Held(decode(content_type, body)?),
+            MessageKind::Completed => Self::Completed(decode(content_type, body)?),
+            MessageKind::Error => Self::Error(decode(content_type, body)?),
+            MessageKind::Announce => Self::Announce(decode(content_type, body)?),
+            MessageKind::Heartbeat => Self::Heartbeat(decode(content_type, body)?),
+            MessageKind::Goodbye => Self::Goodbye(decode(content_type, body)?),
+            MessageKind::Control => Self::Control(decode(content_type, body)?),
+        })
+    }
+
+    /// The message as a JSON value.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.encode(ContentType::Json)).expect("our own JSON is JSON")
+    }
+}

@@ -1,0 +1,245 @@
+//! One value of every message and variant, with all optional fields and with none. Their bytes are
+//! committed under `golden/`, and the documents are checked against their fields.
+
+use crewcall_proto::{
+    Attempt, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION,
+    Timestamp, WorkerId,
+    control::Control,
+    discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
+    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
+};
+use serde_json::{Value, json};
+
+use crate::message::Message;
+
+/// A message with the name of its golden files and of its section in the documents.
+pub(crate) struct Sample {
+    /// The golden files' name: the section with `-` for `.`, then `-minimal` when optional fields are absent.
+    pub(crate) name: String,
+    /// The heading in `README.md` and the schema in `asyncapi.yaml`, such as `order` or `control.cancel`.
+    pub(crate) section: String,
+    pub(crate) message: Message,
+}
+
+/// Every message with every field that it can have: one per section.
+pub(crate) fn full() -> Vec<Sample> {
+    let plain = [
+        Message::Order(order()),
+        Message::Progression(progression()),
+        Message::Held(held()),
+        Message::Completed(completed()),
+        Message::Error(failed()),
+        Message::Announce(announcement()),
+        Message::Heartbeat(heartbeat()),
+        Message::Goodbye(Goodbye { worker_id: worker_id(), reason: "drained".to_owned() }),
+    ];
+    let controls = [
+        Control::Welcome { types: vec![job_type("image.thumbnail"), job_type("text.statistics")] },
+        Control::Cancel { job_id: job_id(), attempt: attempt(2) },
+        Control::Revoke { job_id: job_id(), attempt: attempt(2) },
+        Control::Drain,
+        Control::Resume,
+        Control::Announce,
+    ];
+    plain
+        .into_iter()
+        .map(|message| (message.kind().as_str().to_owned(), message))
+        .chain(controls.into_iter().map(|control| (control_section(&control), Message::Control(control))))
+        .map(|(section, message)| Sample { name: section.replace('.', "-"), section, message })
+        .collect()
+}
+
+/// The messages that have optional fields, without them.
+pub(crate) fn minimal() -> Vec<Sample> {
+    [
+        Message::Order(Order {
+            parameters: JsonObject::new(),
+            timeout_ms: None,
+            expires_at: None,
+            ..order()
+        }),
+        Message::Progression(Progression {
+            kind: ProgressionKind::Started,
+            percent: None,
+            message: None,
+            ..progression()
+        }),
+        Message::Completed(Completed { result: Value::Null, ..completed() }),
+        Message::Error(Failed {
+            code: None,
+            detail: None,
+            retry_after_ms: None,
+            started_at: None,
+            ..failed()
+        }),
+        Message::Announce(Announcement { types: Vec::new(), ..announcement() }),
+        Message::Heartbeat(Heartbeat {
+            status: WorkerStatus::Idle,
+            slots_busy: 0,
+            orders: Vec::new(),
+            ..heartbeat()
+        }),
+    ]
+    .into_iter()
+    .map(|message| {
+        let section = message.kind().as_str().to_owned();
+        Sample { name: format!("{section}-minimal"), section, message }
+    })
+    .collect()
+}
+
+/// The section of a control message. A new kind does not compile until it has one, and a sample above.
+fn control_section(control: &Control) -> String {
+    let kind = match control {
+        Control::Welcome { .. } => "welcome",
+        Control::Cancel { .. } => "cancel",
+        Control::Revoke { .. } => "revoke",
+        Control::Drain => "drain",
+        Control::Resume => "resume",
+        Control::Announce => "announce",
+        Control::Unknown => "unknown",
+    };
+    format!("control.{kind}")
+}
+
+fn order() -> Order {
+    Order {
+        protocol: PROTOCOL_VERSION,
+        job_id: job_id(),
+        job_type: job_type("image.thumbnail"),
+        attempt: attempt(2),
+        attempt_token: token(),
+        attempts_max: 5,
+        // In alphabetical order, because a build with other features keeps the order as written.
+        parameters: object(json!({
+            "ids": [u64::MAX, i64::MIN, 0, -1],
+            "options": {"background": null, "keep": true},
+            "quality": 0.1,
+            "source": "fjord é 🚢.jpg",
+            "width": 640,
+        })),
+        timeout_ms: Some(90_000),
+        expires_at: Some(Timestamp::from_millis(1_767_229_200_000)),
+        created_at: Timestamp::from_millis(1_767_225_600_000),
+    }
+}
+
+fn progression() -> Progression {
+    Progression {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        seq: 7,
+        kind: ProgressionKind::Progress,
+        percent: Some(70),
+        message: Some("slice 7/10".to_owned()),
+        at: Timestamp::from_millis(1_767_225_601_500),
+    }
+}
+
+fn held() -> Held {
+    Held {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        seq: 8,
+        at: Timestamp::from_millis(1_767_225_661_000),
+    }
+}
+
+fn completed() -> Completed {
+    Completed {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        result: json!({"bytes": 48_213, "ratio": 0.125}),
+        started_at: Timestamp::from_millis(1_767_225_601_000),
+        finished_at: Timestamp::from_millis(1_767_225_602_250),
+    }
+}
+
+fn failed() -> Failed {
+    Failed {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        kind: ErrorKind::Handler,
+        code: Some("source_not_found".to_owned()),
+        message: "cannot open fjord é 🚢.jpg".to_owned(),
+        detail: Some("No such file or directory (os error 2)".to_owned()),
+        retryable: true,
+        retry_after_ms: Some(30_000),
+        started_at: Some(Timestamp::from_millis(1_767_225_601_000)),
+        finished_at: Timestamp::from_millis(1_767_225_602_250),
+    }
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        worker_id: worker_id(),
+        name: "crewcall-workers".to_owned(),
+        version: "0.1.0".to_owned(),
+        sdk: Sdk { language: "rust".to_owned(), version: "0.1.0".to_owned() },
+        host: "atelier".to_owned(),
+        pid: 4711,
+        slots: 8,
+        content_type: ContentType::MessagePack,
+        types: vec![AnnouncedType {
+            job_type: job_type("image.thumbnail"),
+            description: "Resize one image.".to_owned(),
+            version: "3".to_owned(),
+            parameters_schema: object(json!({"required": ["source"], "type": "object"})),
+            result_schema: object(json!({"type": "object"})),
+        }],
+        started_at: Timestamp::from_millis(1_767_225_000_000),
+    }
+}
+
+fn heartbeat() -> Heartbeat {
+    Heartbeat {
+        worker_id: worker_id(),
+        status: WorkerStatus::Busy,
+        slots_busy: 1,
+        orders: vec![RunningOrder { job_id: job_id(), attempt: attempt(2), held: true }],
+        at: Timestamp::from_millis(1_767_225_605_000),
+    }
+}
+
+fn job_id() -> JobId {
+    "019b76da-a800-7000-8000-00000000002a".parse().unwrap()
+}
+
+fn execution_id() -> ExecutionId {
+    "019b76da-abe8-7000-8000-0000000000e1".parse().unwrap()
+}
+
+fn worker_id() -> WorkerId {
+    "atelier-1".parse().unwrap()
+}
+
+fn token() -> AttemptToken {
+    "00f1e2d3c4b5a69788796a5b4c3d2e1f".parse().unwrap()
+}
+
+fn attempt(number: u32) -> Attempt {
+    Attempt::new(number).unwrap()
+}
+
+fn job_type(text: &str) -> JobType {
+    JobType::new(text).unwrap()
+}
+
+fn object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("not an object: {other}"),
+    }
+}
