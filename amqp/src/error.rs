@@ -1,0 +1,215 @@
+//! What can go wrong, as one enum per thing that a caller does.
+
+use std::time::Duration;
+
+use lapin::ErrorKind;
+
+/// Why the broker or the link did not do what was asked of the topology (connect, declare, subscribe, measure).
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LinkError {
+    /// The configured URL cannot be one of a broker.
+    #[error("the broker URL is not valid ({reason}): write it like amqp://user:password@host:5672/vhost")]
+    InvalidUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name, a number or a combination that AMQP cannot express; nothing was sent.
+    #[error("{what} is not valid: {reason}")]
+    Invalid {
+        /// The thing, for example ``queue `a` ``.
+        what: String,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// The broker cannot be reached, or there is no session and none came up in time.
+    #[error("{reason}")]
+    NotConnected {
+        /// One sentence, with the last error of the link.
+        reason: String,
+    },
+    /// The broker did not answer in time; the session is given up.
+    #[error("the broker did not answer within {after:?} to: {what}")]
+    Timeout {
+        /// What was asked.
+        what: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The thing exists with other properties than the ones we declare. Remove it on the broker, or change what is
+    /// declared.
+    #[error("{what} exists on the broker with other properties than we declare: {broker_says}")]
+    PreconditionFailed {
+        /// The declared thing.
+        what: String,
+        /// The broker's own words, which name the property and both values.
+        broker_says: String,
+    },
+    /// The broker user may not do this.
+    #[error("the broker user may not use {what}: {broker_says}")]
+    AccessRefused {
+        /// The declared or used thing.
+        what: String,
+        /// The broker's own words.
+        broker_says: String,
+    },
+    /// The thing does not exist on the broker.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// The missing thing.
+        what: String,
+        /// The broker's own words.
+        broker_says: String,
+    },
+    /// An exclusive queue or consumer of another connection is in the way, often one that just died and lingers.
+    #[error("{what} is locked by another connection: {broker_says}")]
+    Locked {
+        /// The locked thing.
+        what: String,
+        /// The broker's own words.
+        broker_says: String,
+    },
+    /// The broker blocks this connection (memory or disk alarm) and reads nothing from it. Try again later.
+    #[error("the broker takes nothing from this connection at the moment: {reason}")]
+    Blocked {
+        /// What the broker says, for example `low on memory`.
+        reason: String,
+    },
+    /// The broker answered with an error of another kind, or the session broke in between.
+    #[error("{what}: {reason}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// The error, as one sentence.
+        reason: String,
+    },
+    /// The link was stopped.
+    #[error("the link to the broker was stopped")]
+    Stopped,
+}
+
+impl LinkError {
+    /// Whether the same request can succeed later without anybody changing anything on purpose.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::NotConnected { .. }
+            | Self::Timeout { .. }
+            | Self::NotFound { .. }
+            | Self::Locked { .. }
+            | Self::Blocked { .. }
+            | Self::Failed { .. } => true,
+            Self::InvalidUrl { .. }
+            | Self::Invalid { .. }
+            | Self::PreconditionFailed { .. }
+            | Self::AccessRefused { .. }
+            | Self::Stopped => false,
+        }
+    }
+
+    /// The error for `what` from the client library's error.
+    pub(crate) fn from_client(what: impl Into<String>, error: &lapin::Error) -> Self {
+        let what = what.into();
+        let ErrorKind::ProtocolError(protocol) = error.kind() else {
+            return Self::Failed { what, reason: sentence(error) };
+        };
+        let broker_says = protocol.get_message().to_string();
+        match protocol.get_id() {
+            ACCESS_REFUSED => Self::AccessRefused { what, broker_says },
+            NOT_FOUND => Self::NotFound { what, broker_says },
+            RESOURCE_LOCKED => Self::Locked { what, broker_says },
+            PRECONDITION_FAILED => Self::PreconditionFailed { what, broker_says },
+            _ => Self::Failed { what, reason: broker_says },
+        }
+    }
+}
+
+/// Why a publish was not confirmed.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PublishError {
+    /// The broker refused to take the message (for example a full queue that rejects). It was not stored everywhere
+    /// it should be; publish it again later.
+    #[error("the broker refused the message; publish it again later")]
+    Nacked,
+    /// The session ended, or the confirm did not come in time: the message may or may not have reached the broker.
+    /// Publish it again with the same `message_id`.
+    #[error("it is not known whether the message reached the broker: {reason}")]
+    Unknown {
+        /// Why the answer is not known.
+        reason: String,
+    },
+    /// The broker closed the channel because of this exchange (it does not exist, or the user may not write to it).
+    #[error("the broker refused a message to exchange `{exchange}`: {broker_says}")]
+    Refused {
+        /// The exchange that the message was for.
+        exchange: String,
+        /// The broker's own words.
+        broker_says: String,
+    },
+    /// The body is larger than [`MESSAGE_BYTES_MAX`](crate::MESSAGE_BYTES_MAX); nothing was sent.
+    #[error("the message has {bytes} bytes, more than the {bytes_max} allowed; pass large data by reference")]
+    TooLarge {
+        /// The size of the body.
+        bytes: usize,
+        /// The largest allowed.
+        bytes_max: usize,
+    },
+    /// A name or property that AMQP cannot express; nothing was sent.
+    #[error("{field} cannot be sent: {reason}")]
+    Invalid {
+        /// The field of the message.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The publisher was stopped before the message was sent.
+    #[error("the publisher was stopped")]
+    Stopped,
+}
+
+impl PublishError {
+    /// Whether to publish the same message again (with the same `message_id`).
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            // What is refused may be declared again by the next session.
+            Self::Nacked | Self::Unknown { .. } | Self::Refused { .. } => true,
+            Self::TooLarge { .. } | Self::Invalid { .. } | Self::Stopped => false,
+        }
+    }
+}
+
+/// Why a delivery could not be acknowledged. The broker delivers it again, here or elsewhere.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum AckError {
+    /// The session that delivered it is over, so the broker has already taken the message back.
+    #[error("the session that delivered this message is over; the broker delivers it again")]
+    SessionGone,
+}
+
+const ACCESS_REFUSED: u16 = 403;
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
+const PRECONDITION_FAILED: u16 = 406;
+
+/// The client library's error as one sentence for a person, without its internal vocabulary.
+pub(crate) fn sentence(error: &lapin::Error) -> String {
+    match error.kind() {
+        ErrorKind::ProtocolError(protocol) => protocol.get_message().to_string(),
+        ErrorKind::IOError(error) | ErrorKind::RuntimeShutdownError(error) => io_sentence(error),
+        ErrorKind::MissingHeartbeatError => "the broker sent nothing for two heartbeats".to_owned(),
+        ErrorKind::InvalidConnectionState(_)
+        | ErrorKind::InvalidChannelState(..)
+        | ErrorKind::InvalidChannel(_) => "the connection to the broker is closed".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn io_sentence(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::ConnectionReset
+        | std::io::ErrorKind::ConnectionAborted
+        | std::io::ErrorKind::BrokenPipe
+        | std::io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
+        std::io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,309 @@
+//! Confirmed publishing on a connection of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{FieldTable, ShortString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::declaration::{execute_all, short_string};
+use crate::supervisor::{LinkStatus, Supervisor};
+use crate::transport::open_channel;
+use crate::{Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError};
+
+mod returns;
+mod session;
+
+/// The largest body that is sent. Newer brokers refuse more by closing the channel, which would take every other
+/// message in flight with it.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The most declarations that a publisher remembers for its next session.
+const DECLARATIONS_MAX: usize = 20_000;
+
+/// How a publisher behaves; see each field for its default.
+#[derive(Clone, Copy, Debug)]
+pub struct PublisherOptions {
+    /// How many publishes may wait for their confirm at once; further callers wait. Default 1024.
+    pub unconfirmed_max: usize,
+    /// How long the broker may take to confirm a message before the session is given up. The clock stands still
+    /// while the broker blocks the connection. Default 30 s.
+    pub confirm_timeout: Duration,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        Self { unconfirmed_max: 1024, confirm_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// What the broker did with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The broker has taken responsibility for it (or dropped it, if it was not `mandatory` and nothing is bound).
+    Confirmed,
+    /// The message was `mandatory` and no queue takes it.
+    Returned {
+        /// AMQP's reply code, 312 for `NO_ROUTE`.
+        code: u16,
+        /// The broker's words.
+        text: String,
+    },
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages ready for delivery; those that were delivered and not acknowledged are not counted.
+    pub messages: u32,
+    /// Consumers subscribed to it.
+    pub consumers: u32,
+}
+
+/// A supervised connection for publishing. Clones share it.
+///
+/// Any number of tasks may publish at once: messages are pipelined, in the order in which `publish` was called, and
+/// each caller waits for its own confirm.
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    requests: mpsc::Sender<Request>,
+    window: Arc<Semaphore>,
+    options: PublisherOptions,
+    operation_timeout: Duration,
+    live: watch::Receiver<Option<Arc<lapin::Connection>>>,
+    remembered: Arc<Remembered>,
+    status: LinkStatus,
+    stop: CancellationToken,
+}
+
+/// What `declare` added, to be repeated by every later session.
+#[derive(Default)]
+struct Remembered(Mutex<Vec<Declaration>>);
+
+/// A message on its way to the session.
+struct Request {
+    parcel: Box<Parcel>,
+    answer: oneshot::Sender<Result<Published, PublishError>>,
+    /// Its place in the window, given back when the answer is known.
+    _place: OwnedSemaphorePermit,
+}
+
+/// A message that can be sent, checked and translated.
+struct Parcel {
+    exchange: ShortString,
+    routing_key: ShortString,
+    mandatory: bool,
+    message_id: String,
+    properties: lapin::BasicProperties,
+    body: Bytes,
+}
+
+impl Publisher {
+    /// Starts the link; its task runs on `tracker` until `stop` is cancelled or [`close`](Self::close) is called.
+    /// Returns at once: whether and when it connects shows in [`state`](Self::state).
+    ///
+    /// `declarations` are executed on every (re)connect before anything is published. If one of them fails, there
+    /// is no session, the state says why, and the link keeps trying.
+    pub fn start(
+        config: LinkConfig,
+        declarations: Vec<Declaration>,
+        options: PublisherOptions,
+        stop: &CancellationToken,
+        tracker: &TaskTracker,
+    ) -> Self {
+        let stop = stop.child_token();
+        let unconfirmed_max = options.unconfirmed_max.clamp(1, Semaphore::MAX_PERMITS);
+        let (requests, inbox) = mpsc::channel(unconfirmed_max);
+        let (live_sender, live) = watch::channel(None);
+        let remembered = Arc::new(Remembered::default());
+        let operation_timeout = config.operation_timeout;
+        let (supervisor, status) = Supervisor::new(config, stop.clone());
+        let link = session::Link {
+            supervisor,
+            declarations,
+            remembered: remembered.clone(),
+            confirm_timeout: options.confirm_timeout,
+            live: live_sender,
+            inbox,
+        };
+        tracker.spawn(link.run());
+        let window = Arc::new(Semaphore::new(unconfirmed_max));
+        let shared = Shared { requests, window, options, operation_timeout, live, remembered, status, stop };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Publishes a message and waits until the broker has confirmed it. Waits as long as it takes for room in the
+    /// window, for a session, and for a blocked connection to open up; put a timeout around it to wait less.
+    ///
+    /// When the future is dropped, the message may still be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; `is_retryable` says whether to publish it again, which must be done with the same
+    /// `message_id`.
+    pub async fn publish(&self, message: OutboundMessage) -> Result<Published, PublishError> {
+        let parcel = Parcel::pack(message)?;
+        let place = tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => return Err(PublishError::Stopped),
+            place = self.shared.window.clone().acquire_owned() => place.map_err(|_| PublishError::Stopped)?,
+        };
+        let (answer, answered) = oneshot::channel();
+        let request = Request { parcel, answer, _place: place };
+        // There is room for as many requests as there are places, so this fails only when the link has ended.
+        self.shared.requests.try_send(request).map_err(|_| PublishError::Stopped)?;
+        answered.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Makes things exist on the broker, on a channel of their own: a refusal harms nothing else. What succeeded is
+    /// remembered and repeated on every reconnect.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], naming the declaration that failed; those before it took effect. Nothing of a refused call is
+    /// remembered.
+    pub async fn declare(&self, declarations: Vec<Declaration>) -> Result<(), LinkError> {
+        let connection = self.connection().await?;
+        // Remembered first: a session that begins in between must not miss them.
+        let added = self.shared.remembered.add(&declarations)?;
+        let limit = self.shared.operation_timeout;
+        let result = async {
+            let channel = open_channel(&connection, limit).await?;
+            let what = || declarations.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            timeout(limit, execute_all(&channel, &declarations))
+                .await
+                .unwrap_or_else(|_| Err(LinkError::Timeout { what: what(), after: limit }))
+        }
+        .await;
+        match result {
+            // Once more, in case that a call at the same time failed and took the same declaration back.
+            Ok(()) => self.shared.remembered.add(&declarations).map(drop),
+            Err(error) => {
+                self.shared.remembered.remove(&added);
+                Err(error)
+            }
+        }
+    }
+
+    /// How full a queue is; `None` when there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], when there is no session, the broker does not answer, or the user may not see the queue.
+    pub async fn queue_depth(&self, queue: &str) -> Result<Option<QueueDepth>, LinkError> {
+        let what = format!("queue {queue}");
+        let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
+        let connection = self.connection().await?;
+        let limit = self.shared.operation_timeout;
+        let channel = open_channel(&connection, limit).await?;
+        let options = QueueDeclareOptions {
+            passive: true,  // only ask
+            durable: false, // ignored when passive, as are the next two
+            exclusive: false,
+            auto_delete: false,
+            nowait: false, // the answer is the point
+        };
+        let asked = timeout(limit, channel.queue_declare(name, options, FieldTable::default())).await;
+        match asked {
+            Ok(Ok(found)) => {
+                Ok(Some(QueueDepth { messages: found.message_count(), consumers: found.consumer_count() }))
+            }
+            Ok(Err(error)) => match LinkError::from_client(what, &error) {
+                LinkError::NotFound { .. } => Ok(None),
+                error => Err(error),
+            },
+            Err(_) => Err(LinkError::Timeout { what: format!("the depth of {what}"), after: limit }),
+        }
+    }
+
+    /// What the link is doing; the receiver always holds the latest state.
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.shared.status.state.clone()
+    }
+
+    /// How many sessions were made after the first one.
+    pub fn reconnects(&self) -> u64 {
+        self.shared.status.reconnects()
+    }
+
+    /// How many publishes wait for an answer, sent or not.
+    pub fn unconfirmed(&self) -> usize {
+        self.shared.options.unconfirmed_max.max(1).saturating_sub(self.shared.window.available_permits())
+    }
+
+    /// Takes no more messages, waits at most the operation timeout for the outstanding confirms, closes the
+    /// connection, and returns when all of that is done. What was still unconfirmed then is answered with
+    /// [`PublishError::Unknown`], what was not sent with [`PublishError::Stopped`].
+    pub async fn close(&self) {
+        self.shared.stop.cancel();
+        self.shared.status.stopped().await;
+    }
+
+    /// The live connection; waits for one as long as one operation may take.
+    async fn connection(&self) -> Result<Arc<lapin::Connection>, LinkError> {
+        let mut live = self.shared.live.clone();
+        let found = timeout(self.shared.operation_timeout, live.wait_for(Option::is_some)).await;
+        let Ok(Ok(connection)) = found.map(|found| found.map(|found| found.clone())) else {
+            return Err(self.shared.status.not_connected());
+        };
+        if let LinkState::Blocked { reason, .. } = &*self.shared.status.state.borrow() {
+            return Err(LinkError::Blocked { reason: reason.clone() });
+        }
+        connection.ok_or_else(|| self.shared.status.not_connected())
+    }
+}
+
+impl Parcel {
+    fn pack(mut message: OutboundMessage) -> Result<Box<Self>, PublishError> {
+        let bytes = message.body.len();
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(PublishError::TooLarge { bytes, bytes_max: MESSAGE_BYTES_MAX });
+        }
+        let message_id =
+            message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string()).clone();
+        let short =
+            |field, text: &str| short_string(text).map_err(|reason| PublishError::Invalid { field, reason });
+        Ok(Box::new(Self {
+            exchange: short("exchange", &message.exchange)?,
+            routing_key: short("routing key", &message.routing_key)?,
+            mandatory: message.mandatory,
+            message_id,
+            properties: message.properties.to_client()?,
+            body: message.body,
+        }))
+    }
+}
+
+impl Remembered {
+    fn add(&self, declarations: &[Declaration]) -> Result<Vec<Declaration>, LinkError> {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let added: Vec<_> =
+            declarations.iter().filter(|declaration| !remembered.contains(declaration)).cloned().collect();
+        if remembered.len() + added.len() > DECLARATIONS_MAX {
+            let reason =
+                format!("a publisher repeats at most {DECLARATIONS_MAX} declarations when it reconnects");
+            return Err(LinkError::Invalid { what: "another declaration".to_owned(), reason });
+        }
+        remembered.extend(added.iter().cloned());
+        Ok(added)
+    }
+
+    fn remove(&self, declarations: &[Declaration]) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.retain(|declaration| !declarations.contains(declaration));
+    }
+
+    fn all(&self) -> Vec<Declaration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
