@@ -1,0 +1,126 @@
+//! A real node, from its start to the last of its processes.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};
+use tokio::time::{Instant, sleep};
+
+/// The processes that were started for a node in `dir`, by their environment.
+fn processes(dir: &Path) -> Vec<String> {
+    let ours =
+        format!("CREWCALL_DEV_BROKER_DIR={}", dir.canonicalize().expect("the folder exists").display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("Linux").flatten() {
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes()) {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            found.push(format!("{}: {}", entry.file_name().display(), String::from_utf8_lossy(&command)));
+        }
+    }
+    found
+}
+
+async fn no_process_left(dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !processes(dir).is_empty() {
+        assert!(Instant::now() < deadline, "left over: {:#?}", processes(dir));
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_lives_dies_comes_back_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = DevBroker::start(DevBrokerOptions::new(dir.path())).await.unwrap();
+    assert_ne!(broker.amqp_port(), 5672);
+    broker.add_vhosts(&["one", "two"]).await.unwrap();
+    let pid = broker.pid().unwrap();
+
+    broker.kill().await.unwrap();
+    assert!(broker.pid().is_none());
+    assert!(matches!(broker.suspend(), Err(DevBrokerError::NotRunning)));
+    let port = broker.amqp_port();
+    broker.restart().await.unwrap();
+    assert_eq!(broker.amqp_port(), port);
+    assert_ne!(broker.pid().unwrap(), pid);
+    let vhosts = broker.ctl(&["list_vhosts"]).await.unwrap();
+    assert!(vhosts.contains("one") && vhosts.contains("two"), "the data survive: {vhosts}");
+
+    let refused = broker.ctl(&["no_such_command"]).await.unwrap_err();
+    assert!(matches!(refused, DevBrokerError::Control { .. }), "{refused}");
+
+    broker.kill().await.unwrap();
+    broker.wipe().unwrap();
+    broker.restart().await.unwrap();
+    let vhosts = broker.ctl(&["list_vhosts"]).await.unwrap();
+    assert!(!vhosts.contains("one"), "the data are gone: {vhosts}");
+
+    let second = DevBroker::start(DevBrokerOptions::new(dir.path())).await.err().unwrap();
+    assert!(matches!(second, DevBrokerError::InUse { .. }), "{second}");
+
+    broker.stop().await.unwrap();
+    assert_eq!(processes(dir.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn dropping_it_kills_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = DevBroker::start(DevBrokerOptions::new(dir.path())).await.unwrap();
+    assert!(!processes(dir.path()).is_empty());
+    drop(broker);
+    no_process_left(dir.path()).await;
+}
+
+/// Runs this test binary again as the owner of a node, kills it the hard way, and looks for what is left.
+#[tokio::test]
+async fn a_killed_owner_takes_its_node_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["owner_process", "--exact", "--nocapture"])
+        .env("OWNER_TEST_DIR", dir.path())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !dir.path().join("up").exists() {
+        assert!(Instant::now() < deadline, "the owner's node did not come up");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!processes(dir.path()).is_empty());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    no_process_left(dir.path()).await;
+}
+
+/// Not a test of its own: the process that the test above kills.
+#[tokio::test]
+async fn owner_process() {
+    let Some(dir) = std::env::var_os("OWNER_TEST_DIR") else { return };
+    let broker = DevBroker::start(DevBrokerOptions::new(&dir)).await.unwrap();
+    fs::write(Path::new(&dir).join("up"), broker.amqp_port().to_string()).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_missing_rabbitmq_is_one_line_that_says_what_to_type() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = DevBrokerOptions::new(dir.path());
+    options.scripts = dir.path().join("nowhere");
+    let error = DevBroker::start(options).await.err().unwrap();
+    assert!(matches!(error, DevBrokerError::NotInstalled { .. }));
+    let message = error.to_string();
+    assert!(message.contains("apt-get install") && !message.contains('\n'), "{message}");
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_start_says_why_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    // The log folder cannot be made because a file is in its way.
+    fs::write(dir.path().join("data"), "in the way").unwrap();
+    let error = DevBroker::start(DevBrokerOptions::new(dir.path())).await.err().unwrap();
+    assert!(matches!(error, DevBrokerError::EndedWhileStarting { .. }), "{error}");
+    assert!(error.to_string().len() > 100, "the log's end is in the message: {error}");
+    no_process_left(dir.path()).await;
+}
