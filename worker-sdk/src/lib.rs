@@ -1,1 +1,104 @@
-//! Placeholder.
+//! Write a worker: a typed function, a few lines around it, tested without a broker.
+//!
+//! ```no_run
+//! use crewcall_worker::prelude::*;
+//!
+//! /// Resize one image.
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Resize { source: PathBuf, #[schemars(range(min = 1, max = 8192))] width: u32 }
+//! #[derive(Serialize, JsonSchema)]
+//! struct Resized { bytes: u64 }
+//!
+//! async fn resize(job: JobContext, parameters: Resize) -> Result<Resized, JobError> {
+//!     let data = tokio::fs::read(&parameters.source).await?;      // `?`: retryable; `.or_fail()?`: permanent
+//!     for step in 1..=10 {
+//!         job.check_cancelled()?;
+//!         job.progress(step * 10, format!("slice {step}/10"));    // coalesced, last wins
+//!     }
+//!     Ok(Resized { bytes: data.len() as u64 })
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> anyhow::Result<()> {
+//!     Worker::from_env()?.job("image.resize", resize).slots(8).run().await
+//! }
+//! ```
+//!
+//! `Cargo.toml` needs `crewcall-worker`, `tokio` (features `macros` and `rt-multi-thread`), and `serde` (feature
+//! `derive`) and `schemars`, whose derive macros name their crates; `anyhow` is a convenience for `main`.
+//!
+//! # What the worker takes care of
+//!
+//! * It announces its job types with their JSON schemas, so that bad parameters are refused before they get here.
+//! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
+//!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
+//! * A panic is an error of the attempt, the process lives on. A broken link is opened again, without end.
+//! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second one hands back at once.
+//! * Every worker answers `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
+//!
+//! # Reading order
+//!
+//! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
+//! the order in which an order meets them: `session` (the link to the broker), `crew` (the loop that decides),
+//! `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
+
+mod worker;
+
+mod options;
+
+mod settings;
+
+mod handler;
+
+mod context;
+
+mod error;
+
+pub mod testing;
+
+pub mod limits;
+
+mod command_line;
+
+mod check;
+
+mod shutdown;
+
+mod crew;
+
+mod session;
+
+mod orders;
+
+mod attempt;
+
+mod execution;
+
+mod progress;
+
+mod announce;
+
+mod outbox;
+
+mod memory;
+
+mod clock;
+
+pub use context::JobContext;
+pub use crewcall_proto::{JobId, JobType, Timestamp, response::ErrorKind};
+pub use error::{JobError, OrFail};
+pub use handler::Handler;
+pub use options::{FailureStrategy, JobOptions};
+pub use settings::{Settings, SettingsError};
+pub use tokio_util::sync::CancellationToken;
+pub use worker::{Worker, WorkerError};
+
+/// What a worker's source file needs: `use crewcall_worker::prelude::*;`.
+pub mod prelude {
+    pub use std::path::PathBuf;
+
+    pub use schemars::JsonSchema;
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::{FailureStrategy, JobContext, JobError, JobOptions, OrFail, Worker};
+}

@@ -1,0 +1,284 @@
+//! One attempt, step by step: run the handler, narrate its progress, conclude, report, and say how its
+//! order is to be settled.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use crewcall_amqp::{OutboundMessage, PublishError};
+use crewcall_proto::{
+    EncodeError, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp,
+    response::{Completed, ErrorKind, Failed, Progression},
+};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    clock,
+    context::JobContext,
+    error::Failure,
+    execution::execute,
+    handler::{Ending, ServedType},
+    limits::START_CONFIRM_TIMEOUT,
+    options::FailureStrategy,
+    orders::OrderKey,
+    outbox::{Outbox, Subject},
+    progress::{Progress, Report, narrate},
+};
+
+/// One execution of one attempt.
+pub(crate) struct AttemptRun {
+    pub(crate) served: ServedType,
+    pub(crate) order: Order,
+    pub(crate) job: JobContext,
+    pub(crate) news: watch::Receiver<Progress>,
+    pub(crate) redelivered: bool,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Where the handler's task is counted.
+    pub(crate) tracker: TaskTracker,
+}
+
+/// How an attempt ended, for the crew.
+pub(crate) struct AttemptEnd {
+    pub(crate) key: OrderKey,
+    pub(crate) job_type: JobType,
+    pub(crate) conclusion: Conclusion,
+}
+
+/// What is to be done with the order of an attempt that ended.
+pub(crate) enum Conclusion {
+    /// The response is confirmed: acknowledge the order, and remember the response.
+    Reported(Box<OutboundMessage>),
+    /// Give the order back to the broker for another delivery.
+    GiveBack,
+    /// Give the order back, and end the worker.
+    GiveBackAndLeave(Failure),
+    /// There is no way to report this: let the broker put the order aside, where the backend concludes it.
+    SetAside,
+}
+
+impl AttemptRun {
+    /// Runs the attempt to its conclusion. Dropping the future drops the handler.
+    pub(crate) async fn run(self) -> AttemptEnd {
+        let key = OrderKey::of(&self.order);
+        let (job_id, job_type) = (self.order.job_id, self.order.job_type.clone());
+        // A panic of the handler is caught where it runs. One out here is a fault of this library, which must
+        // not cost the worker a slot for ever.
+        let conclusion = AssertUnwindSafe(self.concluded()).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(job.id = %job_id, job.r#type = %job_type, "The attempt broke off; its order is given back");
+            Conclusion::GiveBack
+        });
+        AttemptEnd { key, job_type, conclusion }
+    }
+
+    async fn concluded(mut self) -> Conclusion {
+        let started_at = clock::now();
+        let execution = Execution { id: ExecutionId::generate(), started_at: Some(started_at) };
+        let parameters = std::mem::take(&mut self.order.parameters);
+        let ending = self.narrated(parameters, &execution).await;
+        self.log(&ending, started_at);
+        if let Err(failure) = &ending {
+            match decide(self.served.on_failure, failure.kind) {
+                OnFailure::Report => {}
+                OnFailure::GiveBack => return Conclusion::GiveBack,
+                OnFailure::GiveBackAndLeave => return Conclusion::GiveBackAndLeave(failure.clone()),
+                OnFailure::ReportPermanent => {
+                    let failure = Failure { retryable: false, ..failure.clone() };
+                    return self.reported(Err(failure), &execution).await;
+                }
+            }
+        }
+        self.reported(ending, &execution).await
+    }
+
+    /// Runs the handler, and tells of its start and progress for as long as it runs.
+    async fn narrated(&self, parameters: JsonObject, execution: &Execution) -> Ending {
+        let timeout = self.order.timeout_ms.map(Duration::from_millis);
+        let send = |report| self.send_progression(report, execution);
+        if self.redelivered {
+            // Before any other response: the attempt now belongs to this execution. What waits too long for
+            // its confirm is under way all the same, and ahead of what is sent after it.
+            let _ = tokio::time::timeout(START_CONFIRM_TIMEOUT, send(Report::START)).await;
+        }
+        tokio::select! {
+            ending = execute(&self.served, &self.job, parameters, timeout, &self.tracker) => ending,
+            () = narrate(self.news.clone(), self.redelivered, send) => unreachable!("it narrates without end"),
+        }
+    }
+
+    async fn send_progression(&self, report: Report, execution: &Execution) {
+        let (percent, message) = match report.progress {
+            Some(Progress { percent, message }) => {
+                (Some(percent), Some(message).filter(|text| !text.is_empty()))
+            }
+            None => (None, None),
+        };
+        let progression = Progression {
+            job_id: self.order.job_id,
+            attempt: self.order.attempt,
+            attempt_token: self.order.attempt_token,
+            execution_id: execution.id,
+            worker_id: self.outbox.worker_id.clone(),
+            seq: report.seq,
+            kind: report.kind,
+            percent,
+            message,
+            at: clock::now(),
+        };
+        let subject = subject(&self.order, self.traceparent.as_deref());
+        let Ok(message) = self.outbox.response(MessageKind::Progression, &subject, &progression) else {
+            return;
+        };
+        if let Err(error) = self.outbox.publisher.publish(message).await {
+            tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost");
+        }
+    }
+
+    /// Sends the response until it is confirmed.
+    async fn reported(&self, ending: Ending, execution: &Execution) -> Conclusion {
+        let subject = subject(&self.order, self.traceparent.as_deref());
+        let reported = match response(&self.outbox, &self.order, &subject, execution, ending) {
+            Ok(message) => match self.outbox.deliver(&message).await {
+                Ok(()) => return Conclusion::Reported(Box::new(message)),
+                Err(PublishError::Stopped) => return Conclusion::GiveBack,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(
+            job.id = %self.order.job_id,
+            job.r#type = %self.order.job_type,
+            attempt = self.order.attempt.get(),
+            error = reported,
+            "The response cannot be sent; the order is put aside"
+        );
+        Conclusion::SetAside
+    }
+
+    fn log(&self, ending: &Ending, started_at: Timestamp) {
+        let elapsed_ms = clock::now().as_millis() - started_at.as_millis();
+        match ending {
+            Ok(_) => tracing::debug!(
+                job.id = %self.order.job_id,
+                job.r#type = %self.order.job_type,
+                attempt = self.order.attempt.get(),
+                elapsed_ms,
+                "The attempt completed"
+            ),
+            Err(failure) => tracing::warn!(
+                job.id = %self.order.job_id,
+                job.r#type = %self.order.job_type,
+                attempt = self.order.attempt.get(),
+                elapsed_ms,
+                error = %failure,
+                "The attempt failed"
+            ),
+        }
+    }
+}
+
+/// One delivery that was worked on.
+pub(crate) struct Execution {
+    pub(crate) id: ExecutionId,
+    /// When the handler began; `None` if it did not.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
+impl Execution {
+    /// For an order that is answered without running its handler.
+    pub(crate) fn not_begun() -> Self {
+        Self { id: ExecutionId::generate(), started_at: None }
+    }
+}
+
+pub(crate) fn subject<'a>(order: &'a Order, traceparent: Option<&'a str>) -> Subject<'a> {
+    Subject { job_id: order.job_id, job_type: &order.job_type, traceparent }
+}
+
+/// The response that tells of an ending.
+pub(crate) fn response(
+    outbox: &Outbox,
+    order: &Order,
+    subject: &Subject<'_>,
+    execution: &Execution,
+    ending: Ending,
+) -> Result<OutboundMessage, EncodeError> {
+    let finished_at = clock::now();
+    match ending {
+        Ok(result) => {
+            let completed = Completed {
+                job_id: order.job_id,
+                attempt: order.attempt,
+                attempt_token: order.attempt_token,
+                execution_id: execution.id,
+                worker_id: outbox.worker_id.clone(),
+                result,
+                started_at: execution.started_at.unwrap_or(finished_at),
+                finished_at,
+            };
+            outbox.response(MessageKind::Completed, subject, &completed)
+        }
+        Err(failure) => {
+            let failed = Failed {
+                job_id: order.job_id,
+                attempt: order.attempt,
+                attempt_token: order.attempt_token,
+                execution_id: execution.id,
+                worker_id: outbox.worker_id.clone(),
+                kind: failure.kind,
+                code: failure.code,
+                message: failure.message,
+                detail: failure.detail,
+                retryable: failure.retryable,
+                retry_after_ms: failure.retry_after.map(milliseconds),
+                started_at: execution.started_at,
+                finished_at,
+            };
+            outbox.response(MessageKind::Error, subject, &failed)
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What becomes of a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnFailure {
+    Report,
+    ReportPermanent,
+    GiveBack,
+    GiveBackAndLeave,
+}
+
+/// Only what the handler itself did is up to the type's strategy.
+fn decide(strategy: FailureStrategy, kind: ErrorKind) -> OnFailure {
+    if !matches!(kind, ErrorKind::Handler | ErrorKind::Panic | ErrorKind::Timeout) {
+        return OnFailure::Report;
+    }
+    match strategy {
+        FailureStrategy::Report => OnFailure::Report,
+        FailureStrategy::SetAside => OnFailure::ReportPermanent,
+        FailureStrategy::Nack => OnFailure::GiveBack,
+        FailureStrategy::NackAndExit => OnFailure::GiveBackAndLeave,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_or_unreadable_attempt_is_reported_whatever_the_strategy() {
+        for kind in [ErrorKind::Cancelled, ErrorKind::InvalidParameters] {
+            for strategy in [FailureStrategy::Nack, FailureStrategy::NackAndExit, FailureStrategy::SetAside] {
+                assert_eq!(decide(strategy, kind), OnFailure::Report);
+            }
+        }
+        assert_eq!(decide(FailureStrategy::Report, ErrorKind::Panic), OnFailure::Report);
+        assert_eq!(decide(FailureStrategy::Nack, ErrorKind::Panic), OnFailure::GiveBack);
+        assert_eq!(decide(FailureStrategy::NackAndExit, ErrorKind::Timeout), OnFailure::GiveBackAndLeave);
+        assert_eq!(decide(FailureStrategy::SetAside, ErrorKind::Handler), OnFailure::ReportPermanent);
+    }
+}

@@ -1,0 +1,172 @@
+//! What a handler knows about its attempt, and how it talks back.
+
+use std::sync::{Arc, OnceLock};
+
+use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, response::ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::{error::JobError, progress::ProgressBoard};
+
+/// The attempt that a handler works on.
+///
+/// Cloning is cheap, every method may be called from any thread, and none of them blocks: take it into
+/// `tokio::task::spawn_blocking` for long computations. After the attempt has ended its methods do nothing.
+#[derive(Clone)]
+pub struct JobContext(Arc<Inner>);
+
+struct Inner {
+    job_id: JobId,
+    job_type: JobType,
+    attempt: Attempt,
+    attempts_max: u32,
+    created_at: Timestamp,
+    /// Fires when the attempt should end early; `stop_cause` is set before.
+    stopped: CancellationToken,
+    stop_cause: OnceLock<StopCause>,
+    progress: ProgressBoard,
+}
+
+/// Why an attempt should end before its handler is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// It ran longer than the order allows.
+    TimedOut,
+    /// The worker ends and gives the order back; the attempt is not reported.
+    HandedBack,
+}
+
+impl StopCause {
+    pub(crate) const fn kind(self) -> ErrorKind {
+        match self {
+            Self::Cancelled | Self::HandedBack => ErrorKind::Cancelled,
+            Self::TimedOut => ErrorKind::Timeout,
+        }
+    }
+
+    pub(crate) const fn is_retryable(self) -> bool {
+        match self {
+            Self::Cancelled => false,
+            Self::TimedOut | Self::HandedBack => true,
+        }
+    }
+
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Cancelled => "the job was cancelled while the attempt ran",
+            Self::TimedOut => "the attempt ran longer than the job allows",
+            Self::HandedBack => "the worker ends and hands the order back",
+        }
+    }
+}
+
+impl JobContext {
+    pub(crate) fn new(order: &Order, progress: ProgressBoard) -> Self {
+        Self(Arc::new(Inner {
+            job_id: order.job_id,
+            job_type: order.job_type.clone(),
+            attempt: order.attempt,
+            attempts_max: order.attempts_max,
+            created_at: order.created_at,
+            stopped: CancellationToken::new(),
+            stop_cause: OnceLock::new(),
+            progress,
+        }))
+    }
+
+    /// The job's id. The same in every attempt, so it serves as a key for work that must not be done twice.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.0.job_id
+    }
+
+    /// The job's type.
+    #[must_use]
+    pub fn job_type(&self) -> &JobType {
+        &self.0.job_type
+    }
+
+    /// The number of this attempt, counted from 1. After a crash the same attempt may run again.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt.get()
+    }
+
+    /// How many attempts the job has at most.
+    #[must_use]
+    pub fn attempts_max(&self) -> u32 {
+        self.0.attempts_max
+    }
+
+    /// Whether the job fails if this attempt does.
+    #[must_use]
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt() >= self.attempts_max()
+    }
+
+    /// When the job was accepted, by the backend's clock.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.0.created_at
+    }
+
+    /// Tells those who watch the job how far it is: `percent` of 100, and a few words (may be empty).
+    ///
+    /// Cheap enough for an inner loop: the latest news replaces what was not sent yet, and at most one
+    /// message leaves every [`PROGRESS_INTERVAL`](crate::limits::PROGRESS_INTERVAL). A percentage above 100
+    /// counts as 100, one below the last as the last; the message is kept up to
+    /// [`PROGRESS_MESSAGE_CHARACTERS_MAX`](crate::limits::PROGRESS_MESSAGE_CHARACTERS_MAX) characters. Never
+    /// fails and never waits: news may be lost, results are not.
+    pub fn progress(&self, percent: u64, message: impl Into<String>) {
+        if let Some(cause) = self.0.progress.post(percent, message.into()) {
+            self.stop(cause);
+        }
+    }
+
+    /// Returns early from a handler whose attempt was cancelled or ran out of time:
+    /// `job.check_cancelled()?` at every step.
+    ///
+    /// # Errors
+    ///
+    /// An error that ends the attempt as cancelled (not retried) or timed out (retried).
+    pub fn check_cancelled(&self) -> Result<(), JobError> {
+        self.stop_cause().map_or(Ok(()), |cause| {
+            Err(JobError::of_kind(cause.kind(), cause.is_retryable(), cause.sentence().to_owned()))
+        })
+    }
+
+    /// Whether the attempt was cancelled or ran out of time.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.stopped.is_cancelled()
+    }
+
+    /// Waits until the attempt is cancelled or runs out of time; for `tokio::select!`. A handler that does
+    /// not end within [`STOP_GRACE`](crate::limits::STOP_GRACE) after that is dropped at its next `.await`.
+    pub async fn cancelled(&self) {
+        self.0.stopped.cancelled().await;
+    }
+
+    /// Asks the handler to end. The first cause stands.
+    pub(crate) fn stop(&self, cause: StopCause) {
+        // A lost race means that a cause is set already, which is all that matters.
+        let _ = self.0.stop_cause.set(cause);
+        self.0.stopped.cancel();
+    }
+
+    pub(crate) fn stop_cause(&self) -> Option<StopCause> {
+        self.0.stop_cause.get().copied()
+    }
+}
+
+impl std::fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobContext")
+            .field("job_id", &self.0.job_id)
+            .field("job_type", &self.0.job_type)
+            .field("attempt", &self.0.attempt)
+            .field("stop_cause", &self.0.stop_cause.get())
+            .finish_non_exhaustive()
+    }
+}

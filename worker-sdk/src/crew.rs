@@ -1,0 +1,336 @@
+//! The loop of a running worker: every input becomes one [`Event`], and one place decides.
+
+mod receive;
+
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+
+use crewcall_amqp::{ConsumerEvent, Delivery, LinkConfig, Publisher, PublisherOptions};
+use crewcall_proto::{
+    JobType, MessageKind,
+    discovery::{Announcement, HEARTBEAT_INTERVAL},
+};
+use receive::Settlement;
+use serde::Serialize;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    announce,
+    attempt::AttemptEnd,
+    clock,
+    limits::FAREWELL_TIMEOUT,
+    orders::OrderBook,
+    outbox::Outbox,
+    session::{Session, SessionSetup, Wanted},
+    shutdown::Shutdown,
+    worker::{CheckedWorker, WorkerError},
+};
+
+/// Everything that a running worker reacts to.
+enum Event {
+    /// The link came up, went down, or brought a message.
+    Link(ConsumerEvent),
+    /// The subscriptions are as they were wanted.
+    Subscribed,
+    /// An attempt ended.
+    AttemptEnded(AttemptEnd),
+    /// It is time for a heartbeat.
+    HeartbeatDue,
+    /// The first request to leave.
+    DrainRequested,
+    /// The second request to leave, or the end of the grace period.
+    HandBackRequested,
+}
+
+/// A running worker.
+pub(crate) struct Crew {
+    worker: CheckedWorker,
+    announcement: Announcement,
+    outbox: Arc<Outbox>,
+    session: Session,
+    /// The session that is up; `None` while there is none.
+    generation: Option<u64>,
+    /// Whether anything was said to discovery yet.
+    announced: bool,
+    /// Whether the announcement is to be repeated, because the backend has not answered it.
+    awaits_welcome: bool,
+    /// The types whose queues exist, as this session's `welcome` said.
+    welcomed: BTreeSet<JobType>,
+    /// Whether the backend told us to take no more.
+    paused: bool,
+    /// How many messages could not be read.
+    malformed: u64,
+    /// Set once the worker is on its way out.
+    leaving: Option<Leaving>,
+    orders: OrderBook<Delivery>,
+    attempts: JoinSet<AttemptEnd>,
+    heartbeat: Interval,
+    /// Handlers, acknowledgements and messages under way.
+    tasks: TaskTracker,
+    /// The two connections.
+    links: TaskTracker,
+    stop_links: CancellationToken,
+}
+
+struct Leaving {
+    /// When what still runs is handed back.
+    hand_back_at: Instant,
+    ending: Result<(), WorkerError>,
+}
+
+impl Crew {
+    /// Starts the links; nothing waits for them.
+    pub(crate) fn start(worker: CheckedWorker) -> Self {
+        let (stop_links, links) = (CancellationToken::new(), TaskTracker::new());
+        let settings = &worker.settings;
+        let config = |purpose: &str| {
+            LinkConfig::new(&settings.amqp_url, format!("{} {} {purpose}", worker.name, settings.worker_id))
+        };
+        // Each attempt has at most one message under way, and a few more are of the worker itself.
+        let unconfirmed_max = usize::try_from(worker.slots).unwrap_or(usize::MAX).saturating_mul(2) + 64;
+        let options = PublisherOptions { unconfirmed_max, ..PublisherOptions::default() };
+        let outbox = Outbox {
+            // The worker declares nothing but its own queue: the exchanges are the backend's.
+            publisher: Publisher::start(config("publisher"), Vec::new(), options, &stop_links, &links),
+            topology: settings.topology.clone(),
+            content_type: settings.content_type,
+            worker_id: settings.worker_id.clone(),
+            name: worker.name.clone(),
+        };
+        let setup = SessionSetup {
+            config: config("consumer"),
+            topology: settings.topology.clone(),
+            worker_id: settings.worker_id.clone(),
+            types: worker.types.iter().map(|served| served.job_type().clone()).collect(),
+            prefetch: u16::try_from(worker.slots).unwrap_or(u16::MAX),
+        };
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            announcement: announce::announcement(&worker, clock::now()),
+            outbox: Arc::new(outbox),
+            session: Session::start(setup, &stop_links, &links),
+            generation: None,
+            announced: false,
+            awaits_welcome: false,
+            welcomed: BTreeSet::new(),
+            paused: false,
+            malformed: 0,
+            leaving: None,
+            orders: OrderBook::new(worker.slots),
+            attempts: JoinSet::new(),
+            heartbeat,
+            tasks: TaskTracker::new(),
+            links,
+            stop_links,
+            worker,
+        }
+    }
+
+    /// Serves until it is told to leave and has finished, or handed back, what it had.
+    pub(crate) async fn serve(mut self, shutdown: &Shutdown) -> Result<(), WorkerError> {
+        self.log_start();
+        let ending = loop {
+            let event = self.next_event(shutdown).await;
+            if let ControlFlow::Break(ending) = self.handle(event) {
+                break ending;
+            }
+        };
+        self.say_farewell(&ending).await;
+        ending
+    }
+
+    async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
+        let hand_back_at = self.leaving.as_ref().map(|leaving| leaving.hand_back_at);
+        let grace_over = async {
+            match hand_back_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shutdown.hand_back.cancelled() => Event::HandBackRequested,
+            () = grace_over => Event::HandBackRequested,
+            () = shutdown.drain.cancelled(), if hand_back_at.is_none() => Event::DrainRequested,
+            Some(ended) = self.attempts.join_next() => {
+                Event::AttemptEnded(ended.expect("an attempt's task catches its panics and is never aborted here"))
+            }
+            _ = self.heartbeat.tick() => Event::HeartbeatDue,
+            Ok(()) = self.session.applied.changed() => Event::Subscribed,
+            Some(event) = self.session.events.recv() => Event::Link(event),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> ControlFlow<Result<(), WorkerError>> {
+        match event {
+            Event::Link(ConsumerEvent::Up { generation }) => self.link_up(generation),
+            Event::Link(ConsumerEvent::Down { .. }) => self.link_down(),
+            Event::Link(ConsumerEvent::Delivery(delivery)) => self.received(delivery),
+            // What follows from it is looked at after every event.
+            Event::Subscribed => {}
+            Event::AttemptEnded(ended) => self.attempt_ended(ended),
+            Event::HeartbeatDue => self.heartbeat_due(),
+            Event::DrainRequested => self.leave(Ok(())),
+            Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
+        }
+        self.give_back_if_drained();
+        self.begin_orders();
+        match self.leaving.take_if(|_| self.orders.is_empty()) {
+            Some(leaving) => ControlFlow::Break(leaving.ending),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn link_up(&mut self, generation: u64) {
+        self.session.is_up();
+        self.generation = Some(generation);
+        self.welcomed.clear();
+        self.want_orders();
+        self.announce();
+    }
+
+    fn link_down(&mut self) {
+        self.session.is_down();
+        self.generation = None;
+        self.orders.session_lost();
+    }
+
+    /// Whether new orders may begin.
+    fn takes_orders(&self) -> bool {
+        !self.paused && self.leaving.is_none()
+    }
+
+    /// Says which queues are to be consumed now.
+    fn want_orders(&self) {
+        let types = if self.takes_orders() { self.welcomed.clone() } else { BTreeSet::new() };
+        self.session.want(Wanted { generation: self.generation.unwrap_or_default(), types });
+    }
+
+    /// Gives back what has not begun, once no more orders come in: before that, the broker would return them
+    /// to this very worker, and count each time as a delivery that failed.
+    fn give_back_if_drained(&mut self) {
+        let nothing_comes = {
+            let applied = self.session.applied.borrow();
+            self.generation == Some(applied.generation) && applied.types.is_empty()
+        };
+        if !self.takes_orders() && nothing_comes {
+            let unbegun = self.orders.take_unbegun();
+            self.settle(unbegun, Settlement::GiveBack);
+        }
+    }
+
+    fn announce(&mut self) {
+        self.awaits_welcome = true;
+        self.announced = true;
+        self.publish_soon(MessageKind::Announce, &self.announcement);
+        tracing::debug!(worker.id = %self.outbox.worker_id, "Announced to the backend");
+    }
+
+    fn heartbeat_due(&mut self) {
+        if self.awaits_welcome && self.generation.is_some() {
+            self.announce();
+        }
+        // Also while the consuming link is down: the publishing one may be up, and attempts are running.
+        if self.announced {
+            let heartbeat =
+                announce::heartbeat(&self.outbox.worker_id, !self.takes_orders(), self.orders.running());
+            self.publish_soon(MessageKind::Heartbeat, &heartbeat);
+        }
+    }
+
+    /// Publishes news of the worker, and drops them if that takes until the next ones are due.
+    fn publish_soon(&self, kind: MessageKind, message: &impl Serialize) {
+        let message = match self.outbox.discovery(kind, message) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!(%error, "The worker cannot send its {kind}: it serves too much, or its schemas are too large");
+                return;
+            }
+        };
+        let outbox = Arc::clone(&self.outbox);
+        self.tasks.spawn(async move {
+            match timeout(HEARTBEAT_INTERVAL, outbox.publisher.publish(message)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "The {kind} did not get through"),
+                Err(_) => tracing::debug!("The {kind} did not get through in time"),
+            }
+        });
+    }
+
+    /// Begins to leave: takes no more orders, and lets what runs finish within the grace period.
+    fn leave(&mut self, ending: Result<(), WorkerError>) {
+        match &mut self.leaving {
+            // The first error is the reason.
+            Some(leaving) if leaving.ending.is_ok() => leaving.ending = ending,
+            Some(_) => {}
+            None => {
+                let grace = self.worker.settings.drain_grace;
+                tracing::info!(
+                    worker.id = %self.outbox.worker_id,
+                    orders = self.orders.unfinished(),
+                    grace_seconds = grace.as_secs(),
+                    "The worker drains: it takes no more orders, and ends when the running ones are finished"
+                );
+                self.leaving = Some(Leaving { hand_back_at: Instant::now() + grace, ending });
+            }
+        }
+        self.want_orders();
+    }
+
+    /// The ending of a worker that cannot wait any longer.
+    fn handed_back(&mut self) -> Result<(), WorkerError> {
+        let orders = self.orders.unfinished();
+        self.orders.stop_all();
+        match self.leaving.take() {
+            // The failure that made the worker leave says more than what it leaves behind.
+            Some(Leaving { ending: Err(error), .. }) => Err(error),
+            _ if orders == 0 => Ok(()),
+            _ => Err(WorkerError::HandedBack { orders }),
+        }
+    }
+
+    /// Sends the last acknowledgements and the goodbye, and closes the links. Bounded in time.
+    async fn say_farewell(mut self, ending: &Result<(), WorkerError>) {
+        let reason = match ending {
+            Ok(()) => "drained",
+            Err(WorkerError::HandedBack { .. }) => "handed_back",
+            Err(_) => "failed",
+        };
+        if ending.is_err() {
+            // Closing returns every unacknowledged order to its queue at once.
+            let _ = timeout(FAREWELL_TIMEOUT, self.session.close()).await;
+            self.attempts.shutdown().await;
+        }
+        self.tasks.close();
+        let _ = timeout(FAREWELL_TIMEOUT, self.tasks.wait()).await;
+        if let Ok(goodbye) =
+            self.outbox.discovery(MessageKind::Goodbye, &announce::goodbye(&self.outbox.worker_id, reason))
+        {
+            let _ = timeout(FAREWELL_TIMEOUT, self.outbox.publisher.publish(goodbye)).await;
+        }
+        self.stop_links.cancel();
+        self.links.close();
+        let _ = timeout(FAREWELL_TIMEOUT, self.links.wait()).await;
+        tracing::info!(worker.id = %self.outbox.worker_id, reason, "The worker ended");
+    }
+
+    fn log_start(&self) {
+        for unavailable in &self.worker.unavailable {
+            tracing::warn!(
+                job.r#type = %unavailable.job_type,
+                reason = unavailable.reason,
+                "The type is not announced, because it cannot be served here"
+            );
+        }
+        tracing::info!(
+            worker.id = %self.outbox.worker_id,
+            worker.name = self.worker.name,
+            slots = self.worker.slots,
+            types = self.worker.types.iter().map(|served| served.job_type().as_str()).collect::<Vec<_>>().join(" "),
+            "The worker starts"
+        );
+    }
+}

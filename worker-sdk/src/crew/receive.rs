@@ -1,0 +1,258 @@
+//! What comes in: instructions, orders, and the ends of attempts.
+
+use std::sync::Arc;
+
+use crewcall_amqp::{AckError, Delivery};
+use crewcall_proto::{
+    ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec, control::Control, response::ErrorKind,
+};
+use serde::de::DeserializeOwned;
+
+use super::Crew;
+use crate::{
+    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, response, subject},
+    context::{JobContext, StopCause},
+    error::Failure,
+    handler::ServedType,
+    orders::{Admission, Cancellation, OrderKey, WaitingOrder},
+    outbox::TRACEPARENT,
+    progress::ProgressBoard,
+    session::is_control_queue,
+    worker::WorkerError,
+};
+
+/// What becomes of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// Done with: the broker forgets it.
+    Acknowledge,
+    /// Back to its queue, for another delivery.
+    GiveBack,
+    /// To the dead letters, where the backend concludes it.
+    SetAside,
+}
+
+impl Crew {
+    pub(super) fn received(&mut self, delivery: Delivery) {
+        if is_control_queue(&self.outbox.topology, &self.outbox.worker_id, &delivery.queue) {
+            self.instructed(&delivery);
+            self.settle(vec![delivery], Settlement::Acknowledge);
+        } else {
+            self.ordered(delivery);
+        }
+    }
+
+    fn instructed(&mut self, delivery: &Delivery) {
+        let control = match decoded::<Control>(delivery) {
+            Ok(control) => control,
+            Err(error) => return self.count_malformed(delivery, &error),
+        };
+        match control {
+            Control::Welcome { types } => self.welcomed(types),
+            Control::Cancel { job_id, attempt } => match self.orders.cancel(job_id, attempt) {
+                Cancellation::Told | Cancellation::Unknown => {}
+                Cancellation::NotBegun(waiting) => {
+                    let cause = StopCause::Cancelled;
+                    let failure =
+                        Failure::new(cause.kind(), cause.is_retryable(), "the job was cancelled".to_owned());
+                    self.answer_without_running(*waiting, failure);
+                }
+            },
+            Control::Revoke { job_id, attempt } => {
+                let deliveries = self.orders.revoke(job_id, attempt);
+                self.settle(deliveries, Settlement::Acknowledge);
+            }
+            Control::Drain => self.pause(true),
+            Control::Resume => self.pause(false),
+            Control::Announce => self.announce(),
+            Control::Unknown => {
+                tracing::debug!("An instruction of a kind that this version does not know is ignored");
+            }
+        }
+    }
+
+    fn welcomed(&mut self, types: Vec<JobType>) {
+        self.awaits_welcome = false;
+        let known = self.welcomed.len();
+        self.welcomed.extend(types.into_iter().filter(|job_type| self.worker.served(job_type).is_some()));
+        if self.welcomed.len() > known {
+            tracing::info!(
+                worker.id = %self.outbox.worker_id,
+                types = self.welcomed.iter().map(JobType::as_str).collect::<Vec<_>>().join(" "),
+                "The backend has made the queues: the worker takes orders"
+            );
+        }
+        self.want_orders();
+    }
+
+    fn pause(&mut self, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            let takes = if paused { "no more orders until it is told to resume" } else { "orders again" };
+            tracing::info!(worker.id = %self.outbox.worker_id, "The worker was told to take {takes}");
+        }
+        self.want_orders();
+    }
+
+    fn ordered(&mut self, delivery: Delivery) {
+        let order = match decoded::<Order>(&delivery) {
+            Ok(order) => order,
+            Err(error) => {
+                self.count_malformed(&delivery, &error);
+                return self.settle(vec![delivery], Settlement::SetAside);
+            }
+        };
+        let traceparent = delivery.properties.header_text(TRACEPARENT).map(str::to_owned);
+        let redelivered = delivery.redelivered || delivery.properties.delivery_count() > 0;
+        let refusal = self.refusal(&order);
+        let waiting = WaitingOrder { order, redelivered, traceparent, deliveries: vec![delivery] };
+        if let Some(failure) = refusal {
+            return self.answer_without_running(waiting, failure);
+        }
+        match self.orders.admit(waiting) {
+            Admission::Taken => {}
+            Admission::Forget(deliveries) => self.settle(deliveries, Settlement::Acknowledge),
+            Admission::AnswerAgain(answer, deliveries) => {
+                let outbox = Arc::clone(&self.outbox);
+                self.tasks.spawn(async move {
+                    if outbox.deliver(&answer).await.is_ok() {
+                        settle(deliveries, Settlement::Acknowledge).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Why an order cannot be taken at all, if it cannot.
+    fn refusal(&self, order: &Order) -> Option<Failure> {
+        let refuse = |message| Some(Failure::new(ErrorKind::Malformed, false, message));
+        if order.protocol > PROTOCOL_VERSION {
+            return refuse(format!(
+                "the order speaks protocol {}, the worker {PROTOCOL_VERSION}: update the worker",
+                order.protocol
+            ));
+        }
+        if self.worker.served(&order.job_type).is_none() {
+            return refuse(format!(
+                "the order is of type {}, which the worker that it was sent to does not serve",
+                order.job_type
+            ));
+        }
+        None
+    }
+
+    /// Answers an order whose handler never ran.
+    fn answer_without_running(&self, waiting: WaitingOrder<Delivery>, failure: Failure) {
+        let WaitingOrder { order, traceparent, deliveries, .. } = waiting;
+        tracing::warn!(
+            job.id = %order.job_id,
+            job.r#type = %order.job_type,
+            attempt = order.attempt.get(),
+            error = %failure,
+            "The attempt was not begun"
+        );
+        let subject = subject(&order, traceparent.as_deref());
+        let outbox = Arc::clone(&self.outbox);
+        let answer = response(&outbox, &order, &subject, &Execution::not_begun(), Err(failure));
+        self.tasks.spawn(async move {
+            let settlement = match answer {
+                Ok(answer) if outbox.deliver(&answer).await.is_ok() => Settlement::Acknowledge,
+                Ok(_) => Settlement::GiveBack,
+                Err(_) => Settlement::SetAside,
+            };
+            settle(deliveries, settlement).await;
+        });
+    }
+
+    /// Begins with waiting orders, as many as there are free slots.
+    pub(super) fn begin_orders(&mut self) {
+        if !self.takes_orders() {
+            return;
+        }
+        while let Some(waiting) = self.orders.next_to_begin() {
+            match self.worker.served(&waiting.order.job_type).cloned() {
+                Some(served) => self.begin(served, waiting),
+                None => unreachable!("an order of a type that is not served was refused when it came"),
+            }
+        }
+    }
+
+    fn begin(&mut self, served: ServedType, waiting: WaitingOrder<Delivery>) {
+        let WaitingOrder { order, redelivered, traceparent, deliveries } = waiting;
+        let (board, news) = ProgressBoard::new(None);
+        let job = JobContext::new(&order, board);
+        self.orders.began(OrderKey::of(&order), job.clone(), deliveries);
+        tracing::debug!(
+            job.id = %order.job_id,
+            job.r#type = %order.job_type,
+            attempt = order.attempt.get(),
+            redelivered,
+            "The attempt begins"
+        );
+        let (outbox, tracker) = (Arc::clone(&self.outbox), self.tasks.clone());
+        let attempt = AttemptRun { served, order, job, news, redelivered, traceparent, outbox, tracker };
+        self.attempts.spawn(attempt.run());
+    }
+
+    pub(super) fn attempt_ended(&mut self, ended: AttemptEnd) {
+        let deliveries = self.orders.ended(&ended.key);
+        match ended.conclusion {
+            Conclusion::Reported(answer) => {
+                self.orders.answered(ended.key, *answer);
+                self.settle(deliveries, Settlement::Acknowledge);
+            }
+            Conclusion::GiveBack => self.settle(deliveries, Settlement::GiveBack),
+            Conclusion::SetAside => self.settle(deliveries, Settlement::SetAside),
+            Conclusion::GiveBackAndLeave(failure) => {
+                self.orders.give_back_later(deliveries);
+                let error =
+                    WorkerError::HandlerFailed { job_type: ended.job_type, message: failure.to_string() };
+                self.leave(Err(error));
+            }
+        }
+    }
+
+    /// Settles deliveries in the background: a broker that is slow to take it holds up nothing.
+    pub(super) fn settle(&self, deliveries: Vec<Delivery>, settlement: Settlement) {
+        if !deliveries.is_empty() {
+            self.tasks.spawn(settle(deliveries, settlement));
+        }
+    }
+
+    fn count_malformed(&mut self, delivery: &Delivery, error: &DecodeError) {
+        self.malformed += 1;
+        tracing::warn!(
+            queue = &*delivery.queue,
+            message.id = delivery.properties.message_id.as_deref().unwrap_or_default(),
+            code = error.code(),
+            %error,
+            malformed = self.malformed,
+            "A message cannot be read and is put aside"
+        );
+    }
+}
+
+async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
+    for delivery in deliveries {
+        let settled = match settlement {
+            Settlement::Acknowledge => delivery.ack().await,
+            Settlement::GiveBack => delivery.nack(true).await,
+            Settlement::SetAside => delivery.nack(false).await,
+        };
+        match settled {
+            Ok(()) => {}
+            // It comes again, and is answered from memory then.
+            Err(AckError::SessionGone) => {
+                tracing::debug!(queue = &*delivery.queue, "The session ended before a delivery was settled");
+            }
+        }
+    }
+}
+
+fn decoded<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, DecodeError> {
+    let content_type = match delivery.properties.content_type.as_deref() {
+        Some(content_type) => content_type.parse()?,
+        None => ContentType::default(),
+    };
+    codec::decode(content_type, &delivery.body)
+}

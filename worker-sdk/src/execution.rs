@@ -1,0 +1,150 @@
+//! Running a handler: no broker is needed for it, so tests and `--run-once` run what a worker runs.
+
+use std::{any::Any, time::Duration};
+
+use crewcall_proto::{JsonObject, response::ErrorKind};
+use tokio::{task::JoinError, time::sleep};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::{
+    context::{JobContext, StopCause},
+    error::Failure,
+    handler::{Ending, ServedType},
+    limits::STOP_GRACE,
+};
+
+/// Runs the handler of an attempt to its end: its own, a panic, or the grace after a stop.
+///
+/// The handler has a task of its own, so that one that computes without `.await` cannot hold up the clock
+/// of its timeout, and a panic ends only that task. Dropping the future drops the handler.
+pub(crate) async fn execute(
+    served: &ServedType,
+    job: &JobContext,
+    parameters: JsonObject,
+    timeout: Option<Duration>,
+    tracker: &TaskTracker,
+) -> Ending {
+    let mut handler = AbortOnDropHandle::new(tracker.spawn(served.run(job.clone(), parameters)));
+    let ended = tokio::select! {
+        biased;
+        ended = &mut handler => Some(ended),
+        () = overstayed(job, timeout) => None,
+    };
+    match (ended, job.stop_cause()) {
+        // Who finishes in spite of a stop has finished.
+        (Some(Ok(Ok(result))), _) => Ok(result),
+        (Some(Ok(Err(failure))), None) => Err(failure),
+        (Some(Ok(Err(failure))), Some(cause)) => Err(stopped(cause, Some(failure))),
+        (Some(Err(error)), _) => Err(panicked(error)),
+        (None, cause) => Err(stopped(cause.unwrap_or(StopCause::TimedOut), None)),
+    }
+}
+
+/// Stops the attempt at its timeout; done when the grace after a stop, of whatever cause, is over.
+async fn overstayed(job: &JobContext, timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::select! {
+            () = job.cancelled() => {}
+            () = sleep(timeout) => job.stop(StopCause::TimedOut),
+        },
+        None => job.cancelled().await,
+    }
+    sleep(STOP_GRACE).await;
+}
+
+/// A stopped attempt counts as what stopped it; what its handler said on the way out is detail.
+fn stopped(cause: StopCause, said: Option<Failure>) -> Failure {
+    let mut failure = Failure::new(cause.kind(), cause.is_retryable(), cause.sentence().to_owned());
+    if let Some(said) = said.filter(|said| said.kind != cause.kind()) {
+        failure.code = said.code;
+        failure.detail = Some(said.message);
+    }
+    failure
+}
+
+fn panicked(error: JoinError) -> Failure {
+    let message = match error.try_into_panic() {
+        Ok(payload) => format!("the handler panicked: {}", panic_message(payload.as_ref())),
+        Err(_) => "the handler was dropped while the worker shut down".to_owned(),
+    };
+    Failure::new(ErrorKind::Panic, true, message)
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a payload that is no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{error::JobError, testing::Setup};
+
+    async fn patient(job: JobContext, parameters: JsonObject) -> Result<String, JobError> {
+        for step in 1.. {
+            job.check_cancelled()?;
+            job.progress(step, "waiting");
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(format!("{parameters:?}"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_attempt_and_is_retryable() {
+        async fn clumsy(_job: JobContext, width: JsonObject) -> Result<u32, JobError> {
+            let missing: Option<u32> = width.get("width").map(|_| 1);
+            Ok(missing.expect("größe fehlt"))
+        }
+        let failure = Setup::new().run(clumsy, json!({})).await.result.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::Panic);
+        assert!(failure.retryable && failure.message.contains("größe fehlt"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_attempt_ends_at_its_next_check() {
+        let outcome = Setup::new().cancel_at(7).run(patient, json!({})).await;
+        let failure = outcome.result.unwrap_err();
+        assert_eq!((failure.kind, failure.retryable), (ErrorKind::Cancelled, false));
+        assert_eq!(outcome.progress.last().unwrap().percent, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_does_not_listen_is_dropped_after_the_grace() {
+        async fn deaf(_job: JobContext, _parameters: JsonObject) -> Result<(), JobError> {
+            std::future::pending().await
+        }
+        let began = tokio::time::Instant::now();
+        let outcome = Setup::new().timeout(Duration::from_secs(60)).run(deaf, json!({})).await;
+        let failure = outcome.result.unwrap_err();
+        assert_eq!((failure.kind, failure.retryable), (ErrorKind::Timeout, true));
+        assert_eq!(began.elapsed(), Duration::from_secs(60) + STOP_GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_on_the_way_out_counts_as_what_stopped_the_attempt() {
+        async fn grumbling(job: JobContext, _parameters: JsonObject) -> Result<(), JobError> {
+            job.cancelled().await;
+            Err(JobError::permanent("left the file half written").code("half_written"))
+        }
+        let outcome = Setup::new().timeout(Duration::from_secs(1)).run(grumbling, json!({})).await;
+        let failure = outcome.result.unwrap_err();
+        assert_eq!((failure.kind, failure.retryable), (ErrorKind::Timeout, true));
+        assert_eq!(failure.code.as_deref(), Some("half_written"));
+        assert_eq!(failure.detail.as_deref(), Some("left the file half written"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_in_spite_of_a_stop_is_a_result() {
+        async fn thorough(job: JobContext, _parameters: JsonObject) -> Result<u32, JobError> {
+            job.cancelled().await;
+            Ok(42)
+        }
+        let outcome = Setup::new().timeout(Duration::from_secs(1)).run(thorough, json!({})).await;
+        assert_eq!(outcome.result.unwrap(), json!(42));
+    }
+}

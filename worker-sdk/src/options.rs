@@ -1,0 +1,67 @@
+//! What can be said about a job type beside its handler.
+
+use std::fmt::Display;
+
+/// Details of one job type, for [`Worker::job_with`](crate::Worker::job_with).
+#[derive(Debug, Default)]
+pub struct JobOptions {
+    pub(crate) description: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) on_failure: FailureStrategy,
+    pub(crate) unavailable: Option<String>,
+}
+
+impl JobOptions {
+    /// The defaults of every detail.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One sentence for people. Default: the doc comment of the parameters type.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The version of the handler, as people see it in the catalogue. Default: the worker's
+    /// ([`Worker::version`](crate::Worker::version)).
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What happens when an attempt ends badly. Default: [`FailureStrategy::Report`].
+    #[must_use]
+    pub fn on_failure(mut self, strategy: FailureStrategy) -> Self {
+        self.on_failure = strategy;
+        self
+    }
+
+    /// Announces the type only if this is `Ok`; else the worker logs the reason and serves its other types.
+    #[must_use]
+    pub fn available(mut self, available: Result<(), impl Display>) -> Self {
+        self.unavailable = available.err().map(|reason| reason.to_string());
+        self
+    }
+}
+
+/// What a worker does with an attempt whose handler failed, panicked or ran out of time.
+///
+/// A cancelled attempt, and one whose parameters cannot be read, are reported in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureStrategy {
+    /// Send an error response, then acknowledge: the backend retries a retryable error after its back-off.
+    #[default]
+    Report,
+    /// Say nothing and give the order back: the broker redelivers it at once, to this or another worker, up
+    /// to its delivery limit. For failures that belong to one machine.
+    Nack,
+    /// Give the order back, finish what else runs, and end the process with an error. For a worker that
+    /// cannot go on, such as one whose graphics card is gone.
+    NackAndExit,
+    /// Report the error as permanent, whatever the handler said: the job is set aside, not retried.
+    SetAside,
+}

@@ -1,0 +1,136 @@
+//! Everything that a worker sends.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::Bytes;
+use crewcall_amqp::{HeaderValue, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
+use crewcall_proto::{
+    ContentType, EncodeError, JobId, JobType, MessageKind, Topology, WorkerId, codec,
+    discovery::WORKER_LOST_AFTER,
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{clock, limits::RETRY_PAUSE};
+
+/// The header that carries the trace of a job through every message.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Encodes messages and publishes them.
+pub(crate) struct Outbox {
+    pub(crate) publisher: Publisher,
+    pub(crate) topology: Topology,
+    pub(crate) content_type: ContentType,
+    pub(crate) worker_id: WorkerId,
+    /// The program's name, as the property `app_id`.
+    pub(crate) name: String,
+}
+
+/// Which job a response is about.
+pub(crate) struct Subject<'a> {
+    pub(crate) job_id: JobId,
+    pub(crate) job_type: &'a JobType,
+    pub(crate) traceparent: Option<&'a str>,
+}
+
+impl Outbox {
+    /// A response, ready to be published, any number of times.
+    pub(crate) fn response(
+        &self,
+        kind: MessageKind,
+        subject: &Subject<'_>,
+        message: &impl Serialize,
+    ) -> Result<OutboundMessage, EncodeError> {
+        let is_progression = kind == MessageKind::Progression;
+        let mut properties = self.properties(kind);
+        properties.correlation_id = Some(subject.job_id.to_string());
+        // Progression is lossy by contract and may be much: it does not go to the disk.
+        properties.persistent = !is_progression;
+        if let Some(traceparent) = subject.traceparent {
+            properties.headers.insert(TRACEPARENT.to_owned(), HeaderValue::from(traceparent));
+        }
+        Ok(OutboundMessage {
+            exchange: self.topology.response_exchange(),
+            routing_key: self.topology.response_key(kind, subject.job_type),
+            body: self.encoded(message)?,
+            properties,
+            // A result that no queue takes must come back, to be sent again.
+            mandatory: !is_progression,
+        })
+    }
+
+    /// A message to discovery.
+    pub(crate) fn discovery(
+        &self,
+        kind: MessageKind,
+        message: &impl Serialize,
+    ) -> Result<OutboundMessage, EncodeError> {
+        let mut properties = self.properties(kind);
+        if kind == MessageKind::Heartbeat {
+            // An old heartbeat would keep a dead worker alive when it is read after an outage of the backend.
+            properties.expiration = Some(WORKER_LOST_AFTER.as_millis().to_string());
+        }
+        Ok(OutboundMessage {
+            exchange: self.topology.discovery_exchange(),
+            routing_key: kind.as_str().to_owned(),
+            body: self.encoded(message)?,
+            properties,
+            mandatory: false, // what is not heard is said again
+        })
+    }
+
+    /// Publishes until the broker has the message: the same one, with the same id, so that the backend can
+    /// tell a repetition. While the broker is away it waits, without end.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] when trying again is of no use: the message cannot be sent, or the worker ends.
+    pub(crate) async fn deliver(&self, message: &OutboundMessage) -> Result<(), PublishError> {
+        let mut pauses = pauses();
+        loop {
+            let reason = match self.publisher.publish(message.clone()).await {
+                Ok(Published::Confirmed) => return Ok(()),
+                Ok(Published::Returned { code, text }) => {
+                    format!(
+                        "no queue takes it ({code} {text}); the backend declares the queues when it starts"
+                    )
+                }
+                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) => return Err(error),
+            };
+            tracing::warn!(
+                job.id = message.properties.correlation_id.as_deref().unwrap_or_default(),
+                reason,
+                "A {} message is not confirmed yet; it is sent again",
+                message.properties.message_type.as_deref().unwrap_or_default(),
+            );
+            tokio::time::sleep(pauses.next().unwrap_or(RETRY_PAUSE.1)).await;
+        }
+    }
+
+    fn properties(&self, kind: MessageKind) -> MessageProperties {
+        MessageProperties {
+            message_id: Some(Uuid::now_v7().to_string()),
+            message_type: Some(kind.as_str().to_owned()),
+            content_type: Some(self.content_type.as_str().to_owned()),
+            timestamp_ms: u64::try_from(clock::now().as_millis()).ok(),
+            persistent: true,
+            app_id: Some(self.name.clone()),
+            ..MessageProperties::default()
+        }
+    }
+
+    fn encoded(&self, message: &impl Serialize) -> Result<Bytes, EncodeError> {
+        codec::encode(self.content_type, message).map(Bytes::from)
+    }
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(RETRY_PAUSE.0)
+        .with_max_delay(RETRY_PAUSE.1)
+        .with_jitter() // so that the attempts of one outage do not come back in step
+        .without_max_times()
+        .build()
+}

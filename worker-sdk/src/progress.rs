@@ -1,0 +1,247 @@
+//! Progress: posted as often as a handler likes, sent as seldom as is useful.
+
+use std::sync::Arc;
+
+use crewcall_proto::response::ProgressionKind;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    context::StopCause,
+    error::truncated,
+    limits::{PROGRESS_INTERVAL, PROGRESS_MESSAGE_CHARACTERS_MAX, START_REPORT_AFTER},
+};
+
+/// What a handler last said of its progress.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// How much is done, 0 to 100.
+    pub percent: u8,
+    /// What is being done; may be empty.
+    pub message: String,
+}
+
+/// Sees every progress that a handler posts, and may stop the attempt: for tests and for `--run-once`.
+pub(crate) type ProgressObserver = Arc<dyn Fn(&Progress) -> Option<StopCause> + Send + Sync>;
+
+/// Where a handler posts its progress. It holds the latest only.
+pub(crate) struct ProgressBoard {
+    latest: watch::Sender<Progress>,
+    observer: Option<ProgressObserver>,
+}
+
+impl ProgressBoard {
+    pub(crate) fn new(observer: Option<ProgressObserver>) -> (Self, watch::Receiver<Progress>) {
+        let (latest, news) = watch::channel(Progress::default());
+        (Self { latest, observer }, news)
+    }
+
+    /// Puts up the news; answers why the attempt should stop, if the observer says so.
+    pub(crate) fn post(&self, percent: u64, message: String) -> Option<StopCause> {
+        let mut stop = None;
+        let message = truncated(message, PROGRESS_MESSAGE_CHARACTERS_MAX);
+        self.latest.send_modify(|latest| {
+            let percent = u8::try_from(percent.min(100)).unwrap_or(100);
+            *latest = Progress { percent: percent.max(latest.percent), message };
+            if let Some(observer) = &self.observer {
+                stop = observer(latest);
+            }
+        });
+        stop
+    }
+}
+
+/// When the next report of an attempt is due. Pure: it is told the time.
+#[derive(Debug)]
+struct Pace {
+    /// When the start is reported by itself; `None` once anything was reported.
+    start_report_at: Option<Instant>,
+    /// Before this, news wait.
+    progress_at: Instant,
+}
+
+impl Pace {
+    fn new(started_at: Instant, start_reported: bool) -> Self {
+        let start_report_at = if start_reported { None } else { Some(started_at + START_REPORT_AFTER) };
+        Self { start_report_at, progress_at: started_at + PROGRESS_INTERVAL }
+    }
+
+    /// When to report next; `None` if there is nothing to say.
+    fn due_at(&self, has_news: bool) -> Option<Instant> {
+        if has_news {
+            Some(self.start_report_at.map_or(self.progress_at, |at| at.min(self.progress_at)))
+        } else {
+            self.start_report_at
+        }
+    }
+
+    fn reported(&mut self, now: Instant) {
+        self.start_report_at = None;
+        self.progress_at = now + PROGRESS_INTERVAL;
+    }
+}
+
+/// One report of a running attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Counts the reports of one execution, from 1.
+    pub(crate) seq: u64,
+    pub(crate) kind: ProgressionKind,
+    pub(crate) progress: Option<Progress>,
+}
+
+impl Report {
+    /// The first report of an execution.
+    pub(crate) const START: Self = Self { seq: 1, kind: ProgressionKind::Started, progress: None };
+}
+
+/// Reports the start (unless that was done) and the progress of an attempt for as long as it is polled.
+///
+/// The next report waits until `send` is done, so there is at most one under way; what the handler posts
+/// meanwhile is coalesced. Dropping the future drops a report that is under way: a result never waits for it.
+pub(crate) async fn narrate<Sent: Future<Output = ()>>(
+    mut news: watch::Receiver<Progress>,
+    start_reported: bool,
+    send: impl Fn(Report) -> Sent,
+) {
+    let mut pace = Pace::new(Instant::now(), start_reported);
+    let mut has_news = false;
+    for seq in if start_reported { 2.. } else { 1.. } {
+        has_news = until_due(&mut news, &pace, has_news).await;
+        let report = if has_news {
+            let progress = news.borrow_and_update().clone();
+            Report { seq, kind: ProgressionKind::Progress, progress: Some(progress) }
+        } else {
+            Report { seq, ..Report::START }
+        };
+        has_news = false;
+        pace.reported(Instant::now());
+        send(report).await;
+    }
+}
+
+/// Waits for the next report; answers whether there is progress in it.
+async fn until_due(news: &mut watch::Receiver<Progress>, pace: &Pace, mut has_news: bool) -> bool {
+    loop {
+        match pace.due_at(has_news) {
+            Some(due_at) if has_news => {
+                sleep_until(due_at).await;
+                return true;
+            }
+            Some(due_at) => tokio::select! {
+                () = sleep_until(due_at) => return false,
+                () = posted(news) => has_news = true,
+            },
+            None => {
+                posted(news).await;
+                has_news = true;
+            }
+        }
+    }
+}
+
+async fn posted(news: &mut watch::Receiver<Progress>) {
+    if news.changed().await.is_err() {
+        // The handler is gone and posts no more; whoever polls us drops us.
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Mutex, time::Duration};
+
+    use super::*;
+
+    type Sent = Arc<Mutex<Vec<(Duration, Report)>>>;
+
+    /// Runs `narrate` beside `handler` in paused time and returns what was sent when.
+    async fn narrated<H: Future<Output = ()>>(
+        start_reported: bool,
+        handler: impl FnOnce(ProgressBoard) -> H,
+    ) -> Vec<(u128, u64, Option<u8>)> {
+        let (board, news) = ProgressBoard::new(None);
+        let (sent, began): (Sent, _) = (Arc::default(), Instant::now());
+        let narration = narrate(news, start_reported, |report| {
+            sent.lock().unwrap().push((began.elapsed(), report));
+            std::future::ready(())
+        });
+        tokio::select! {
+            () = narration => unreachable!("it narrates until it is dropped"),
+            () = handler(board) => {}
+        }
+        let sent = sent.lock().unwrap();
+        sent.iter()
+            .map(|(at, report)| {
+                let percent = report.progress.as_ref().map(|progress| progress.percent);
+                (at.as_millis(), report.seq, percent)
+            })
+            .collect()
+    }
+
+    async fn pause(milliseconds: u64) {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_attempt_says_nothing() {
+        let sent = narrated(false, async |board| {
+            board.post(50, String::new());
+            pause(90).await;
+            drop(board);
+        });
+        assert_eq!(sent.await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_attempt_reports_its_start_once_and_late() {
+        let sent = narrated(false, async |board| {
+            pause(2_000).await;
+            drop(board);
+        });
+        assert_eq!(sent.await, [(250, 1, None)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_was_reported_is_not_reported_again() {
+        let sent = narrated(true, async |board| {
+            pause(500).await;
+            board.post(1, String::new());
+            pause(500).await;
+            drop(board);
+        });
+        assert_eq!(sent.await, [(500, 2, Some(1))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_news_of_an_interval_wins_and_is_the_start_report() {
+        let sent = narrated(false, async |board| {
+            // Off the beat of the intervals, so that no two timers fire at once.
+            pause(2).await;
+            for step in 1..=100_u64 {
+                pause(5).await;
+                board.post(step, format!("step {step}"));
+            }
+            pause(1_000).await;
+            drop(board);
+        });
+        let sent = sent.await;
+        assert_eq!(sent.first(), Some(&(100, 1, Some(19))), "nothing before the first interval is over");
+        assert_eq!(sent.last().and_then(|(_, _, percent)| *percent), Some(100), "the last news is sent");
+        assert_eq!(sent.len(), 6, "one per interval, no start report beside them: {sent:?}");
+        assert!(sent.is_sorted_by(|before, after| before.0 + 100 <= after.0 && before.1 < after.1));
+    }
+
+    #[test]
+    fn percentages_stay_in_range_and_never_go_down() {
+        let (board, news) = ProgressBoard::new(None);
+        board.post(70, "ß".repeat(1_000));
+        assert_eq!(news.borrow().message.chars().count(), PROGRESS_MESSAGE_CHARACTERS_MAX);
+        board.post(30, String::new());
+        assert_eq!(news.borrow().percent, 70);
+        board.post(u64::MAX, String::new());
+        assert_eq!(news.borrow().percent, 100);
+    }
+}

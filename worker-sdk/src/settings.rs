@@ -1,0 +1,204 @@
+//! What a worker is told from outside, parsed once and purely.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use crewcall_proto::{ContentType, Topology, WorkerId};
+
+use crate::limits::{DRAIN_GRACE_DEFAULT, SLOTS_MAX};
+
+/// The settings of one worker process.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// `CREWCALL_AMQP_URL`: the broker. Default `amqp://127.0.0.1:5672/%2f`.
+    pub amqp_url: String,
+    /// `CREWCALL_AMQP_PREFIX`: what the names of exchanges and queues start with. Default `crewcall`.
+    pub topology: Topology,
+    /// `CREWCALL_WORKER_SLOTS`: how many attempts run at once, 1 to 1 000. Default: the number of cores,
+    /// unless the program says otherwise ([`Worker::slots`](crate::Worker::slots)).
+    pub slots: Option<NonZeroU32>,
+    /// `CREWCALL_WORKER_NAME`: what people call the program. Default: what the program says
+    /// ([`Worker::name`](crate::Worker::name)), else the name of its executable.
+    pub name: Option<String>,
+    /// `CREWCALL_WORKER_ID`: the id of this process, 1 to 64 characters of `a-z A-Z 0-9 _ -`. Default: a
+    /// new one at every start. No two running workers may share one.
+    pub worker_id: WorkerId,
+    /// `CREWCALL_DRAIN_SECONDS`: how long attempts may go on after SIGTERM. Default 30.
+    pub drain_grace: Duration,
+    /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
+    pub content_type: ContentType,
+}
+
+/// A setting that cannot be used. Says what would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} cannot be used: {problem}")]
+pub struct SettingsError {
+    variable: &'static str,
+    problem: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            amqp_url: "amqp://127.0.0.1:5672/%2f".to_owned(),
+            topology: Topology::default(),
+            slots: None,
+            name: None,
+            worker_id: WorkerId::generate(),
+            drain_grace: DRAIN_GRACE_DEFAULT,
+            content_type: ContentType::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the environment of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] names the first variable that cannot be used.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::from_lookup(|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads variables from `lookup`. An empty one counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] names the first variable that cannot be used.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let read = |variable: &'static str| {
+            lookup(variable).filter(|text| !text.is_empty()).map(|text| Variable { variable, text })
+        };
+        let mut settings =
+            Self { name: read("CREWCALL_WORKER_NAME").map(|name| name.text), ..Self::default() };
+        if let Some(url) = read("CREWCALL_AMQP_URL") {
+            settings.amqp_url = url.parse(amqp_url)?;
+        }
+        if let Some(prefix) = read("CREWCALL_AMQP_PREFIX") {
+            settings.topology =
+                prefix.parse(|text| Topology::new(text).map_err(|error| error.to_string()))?;
+        }
+        if let Some(slots) = read("CREWCALL_WORKER_SLOTS") {
+            settings.slots = Some(slots.parse(slots_of)?);
+        }
+        if let Some(id) = read("CREWCALL_WORKER_ID") {
+            settings.worker_id =
+                id.parse(|text| text.parse::<WorkerId>().map_err(|error| error.to_string()))?;
+        }
+        if let Some(seconds) = read("CREWCALL_DRAIN_SECONDS") {
+            settings.drain_grace = seconds.parse(whole_seconds)?;
+        }
+        if let Some(content_type) = read("CREWCALL_WORKER_CONTENT_TYPE") {
+            settings.content_type =
+                content_type.parse(|text| text.parse::<ContentType>().map_err(|error| error.to_string()))?;
+        }
+        Ok(settings)
+    }
+}
+
+/// The slots of a worker that nobody gave a number: one per core.
+pub(crate) fn slots_default() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u32::try_from(cores).unwrap_or(SLOTS_MAX).min(SLOTS_MAX)
+}
+
+/// The name of a worker that nobody named: its executable's.
+pub(crate) fn name_default() -> String {
+    let executable = std::env::current_exe().ok();
+    let stem = executable.as_deref().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
+    stem.unwrap_or("worker").to_owned()
+}
+
+/// One variable that is set.
+struct Variable {
+    variable: &'static str,
+    text: String,
+}
+
+impl Variable {
+    fn parse<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+        parse(&self.text).map_err(|problem| SettingsError { variable: self.variable, problem })
+    }
+}
+
+fn amqp_url(text: &str) -> Result<String, String> {
+    if text.starts_with("amqp://") || text.starts_with("amqps://") {
+        Ok(text.to_owned())
+    } else {
+        // The text may hold a password, so it is not repeated.
+        Err("it must begin with amqp:// or amqps://, such as amqp://user:password@host:5672/%2f".to_owned())
+    }
+}
+
+fn slots_of(text: &str) -> Result<NonZeroU32, String> {
+    match text.parse::<NonZeroU32>() {
+        Ok(slots) if slots.get() <= SLOTS_MAX => Ok(slots),
+        _ => Err(format!("{text:?} is not a whole number from 1 to {SLOTS_MAX}")),
+    }
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<u32>()
+        .map(|seconds| Duration::from_secs(u64::from(seconds)))
+        .map_err(|_| format!("{text:?} is not a whole number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_lookup(|wanted| {
+            variables.iter().find(|(variable, _)| *variable == wanted).map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_set_is_fine() {
+        let settings = from(&[("CREWCALL_WORKER_SLOTS", "")]).unwrap();
+        assert_eq!(settings.amqp_url, "amqp://127.0.0.1:5672/%2f");
+        assert_eq!((settings.slots, settings.drain_grace), (None, DRAIN_GRACE_DEFAULT));
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        let settings = from(&[
+            ("CREWCALL_AMQP_URL", "amqps://broker/%2f"),
+            ("CREWCALL_AMQP_PREFIX", "blue"),
+            ("CREWCALL_WORKER_SLOTS", "8"),
+            ("CREWCALL_WORKER_NAME", "resizer"),
+            ("CREWCALL_WORKER_ID", "resizer-1"),
+            ("CREWCALL_DRAIN_SECONDS", "5"),
+            ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
+        ])
+        .unwrap();
+        assert_eq!(settings.amqp_url, "amqps://broker/%2f");
+        assert_eq!(settings.topology.prefix(), "blue");
+        assert_eq!(settings.slots.map(NonZeroU32::get), Some(8));
+        assert_eq!(settings.name.as_deref(), Some("resizer"));
+        assert_eq!(settings.worker_id.as_str(), "resizer-1");
+        assert_eq!(settings.drain_grace, Duration::from_secs(5));
+        assert_eq!(settings.content_type, ContentType::Json);
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_by_name_and_a_password_is_not_repeated() {
+        for (variable, text) in [
+            ("CREWCALL_AMQP_URL", "http://user:s3cret@host"),
+            ("CREWCALL_AMQP_PREFIX", "a.b"),
+            ("CREWCALL_WORKER_SLOTS", "0"),
+            ("CREWCALL_WORKER_SLOTS", "1001"),
+            ("CREWCALL_WORKER_ID", "a.b"),
+            ("CREWCALL_DRAIN_SECONDS", "-1"),
+            ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
+        ] {
+            let sentence = from(&[(variable, text)]).err().unwrap().to_string();
+            assert!(sentence.starts_with(variable), "{sentence}");
+            assert!(!sentence.contains("s3cret"), "{sentence}");
+        }
+    }
+}

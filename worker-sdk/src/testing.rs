@@ -1,0 +1,213 @@
+//! Run a handler in a test, with no broker and no backend.
+//!
+//! It runs as it does in a worker: parameters and result pass through JSON, a panic is caught, the attempt
+//! can be cancelled or run out of time.
+//!
+//! ```
+//! # use crewcall_worker::prelude::*;
+//! # use crewcall_worker::testing;
+//! # use serde_json::json;
+//! # #[derive(Deserialize, JsonSchema)]
+//! # struct Resize { width: u32 }
+//! # #[derive(Serialize, JsonSchema)]
+//! # struct Resized { bytes: u64 }
+//! async fn resize(job: JobContext, parameters: Resize) -> Result<Resized, JobError> {
+//!     job.progress(100, "done");
+//!     Ok(Resized { bytes: u64::from(parameters.width) })
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let outcome = testing::run(resize, json!({"width": 640})).await;
+//! assert_eq!(outcome.result?, json!({"bytes": 640}));
+//! assert_eq!(outcome.progress[0].percent, 100);
+//!
+//! let refused = testing::run(resize, json!({"width": "wide"})).await.result.unwrap_err();
+//! assert!(!refused.retryable);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crewcall_proto::{
+    Attempt, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, response::ErrorKind,
+};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    clock,
+    context::{JobContext, StopCause},
+    execution::execute,
+    handler::{Handler, ServedType},
+    options::JobOptions,
+    progress::{ProgressBoard, ProgressObserver},
+};
+pub use crate::{error::Failure, progress::Progress};
+
+/// Runs a handler once: as the first of five attempts, with nothing in its way.
+///
+/// `parameters` is anything that serialises to a JSON object: `serde_json::json!({…})` or a struct.
+pub async fn run<P, H>(handler: H, parameters: impl Serialize) -> Outcome
+where
+    P: DeserializeOwned + JsonSchema + Send + 'static,
+    H: Handler<P>,
+{
+    Setup::new().run(handler, parameters).await
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The result as JSON, or the failure as the backend would hear of it.
+    pub result: Result<Value, Failure>,
+    /// Every progress that the handler posted, in order. A worker sends fewer: see [`JobContext::progress`].
+    pub progress: Vec<Progress>,
+}
+
+/// The circumstances of an attempt under test.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    attempt: Attempt,
+    attempts_max: u32,
+    timeout: Option<Duration>,
+    cancel_at: Option<u8>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Setup {
+    /// The first of five attempts, without a timeout, never cancelled.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { attempt: Attempt::FIRST, attempts_max: 5, timeout: None, cancel_at: None }
+    }
+
+    /// Which attempt of how many this is. An attempt of 0 counts as 1.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32, attempts_max: u32) -> Self {
+        self.attempt = Attempt::new(attempt).unwrap_or(Attempt::FIRST);
+        self.attempts_max = attempts_max;
+        self
+    }
+
+    /// How long the attempt may run.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Cancels the attempt when the handler posts this percentage or more; at 0, before it begins.
+    #[must_use]
+    pub const fn cancel_at(mut self, percent: u8) -> Self {
+        self.cancel_at = Some(percent);
+        self
+    }
+
+    /// Runs a handler once under these circumstances.
+    pub async fn run<P, H>(self, handler: H, parameters: impl Serialize) -> Outcome
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        H: Handler<P>,
+    {
+        let served = ServedType::new(test_type(), handler, JobOptions::new());
+        self.run_served(&served, parameters, None).await
+    }
+
+    /// Runs what a worker serves; `observer` sees progress as it is posted.
+    pub(crate) async fn run_served(
+        self,
+        served: &ServedType,
+        parameters: impl Serialize,
+        observer: Option<ProgressObserver>,
+    ) -> Outcome {
+        let parameters = match serde_json::to_value(parameters) {
+            Ok(Value::Object(parameters)) => parameters,
+            Ok(_) => {
+                return refused("the parameters must be a JSON object, such as {\"width\": 640}".to_owned());
+            }
+            Err(error) => return refused(format!("the parameters have no form in JSON: {error}")),
+        };
+        let posted: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        let (board, _news) =
+            ProgressBoard::new(Some(recorder(Arc::clone(&posted), self.cancel_at, observer)));
+        let job = JobContext::new(&self.order(served.job_type()), board);
+        if self.cancel_at == Some(0) {
+            job.stop(StopCause::Cancelled);
+        }
+        let result = execute(served, &job, parameters, self.timeout, &TaskTracker::new()).await;
+        let progress = posted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Outcome { result, progress }
+    }
+
+    fn order(&self, job_type: &JobType) -> Order {
+        Order {
+            protocol: PROTOCOL_VERSION,
+            job_id: JobId::generate(),
+            job_type: job_type.clone(),
+            attempt: self.attempt,
+            attempt_token: AttemptToken::generate(),
+            attempts_max: self.attempts_max,
+            // The handler gets its parameters beside the order.
+            parameters: JsonObject::new(),
+            timeout_ms: None,
+            expires_at: None,
+            created_at: clock::now(),
+        }
+    }
+}
+
+/// Keeps every progress, and cancels the job when it is far enough.
+fn recorder(
+    posted: Arc<Mutex<Vec<Progress>>>,
+    cancel_at: Option<u8>,
+    observer: Option<ProgressObserver>,
+) -> ProgressObserver {
+    Arc::new(move |progress| {
+        posted.lock().unwrap_or_else(PoisonError::into_inner).push(progress.clone());
+        let far_enough = cancel_at.is_some_and(|percent| progress.percent >= percent);
+        let wish = observer.as_ref().and_then(|observer| observer(progress));
+        wish.or(far_enough.then_some(StopCause::Cancelled))
+    })
+}
+
+fn test_type() -> JobType {
+    JobType::new("test").expect("a constant that keeps the rules")
+}
+
+fn refused(message: String) -> Outcome {
+    Outcome { result: Err(Failure::new(ErrorKind::InvalidParameters, false, message)), progress: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::JobError;
+
+    async fn describe(job: JobContext, _parameters: JsonObject) -> Result<Value, JobError> {
+        job.progress(10, "looking");
+        Ok(json!([job.attempt(), job.attempts_max(), job.is_last_attempt(), job.is_cancelled()]))
+    }
+
+    #[tokio::test]
+    async fn a_test_chooses_the_attempt() {
+        let first = run(describe, json!({})).await;
+        assert_eq!(first.result.unwrap(), json!([1, 5, false, false]));
+        assert_eq!(first.progress, [Progress { percent: 10, message: "looking".to_owned() }]);
+        let last = Setup::new().attempt(3, 3).cancel_at(0).run(describe, json!({})).await;
+        assert_eq!(last.result.unwrap(), json!([3, 3, true, true]));
+    }
+}

@@ -1,0 +1,279 @@
+//! The worker: which job types it serves, and its life from start to drain.
+
+use std::num::NonZeroU32;
+
+use crewcall_amqp::LinkConfig;
+use crewcall_proto::JobType;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    command_line::{self, Command},
+    crew::Crew,
+    handler::{Handler, ServedType},
+    limits::{SLOTS_MAX, TYPES_MAX},
+    options::JobOptions,
+    settings::{Settings, SettingsError, name_default, slots_default},
+    shutdown::{self, Shutdown},
+};
+
+/// A worker process: takes orders of its job types from the broker, and runs them.
+///
+/// It needs one address, the broker's (`CREWCALL_AMQP_URL`), and announces itself; nothing is registered by
+/// hand. While the broker is away, or the backend has not declared its exchanges yet, it waits and tries again.
+#[must_use = "a worker does nothing until it is run"]
+pub struct Worker {
+    settings: Settings,
+    name: Option<String>,
+    version: String,
+    slots: Option<u32>,
+    types: Vec<ServedType>,
+    unavailable: Vec<UnavailableType>,
+    /// What is wrong with what the program said; reported when it runs, so that the calls can be chained.
+    problems: Vec<String>,
+}
+
+/// A job type that this worker knows but cannot serve here.
+#[derive(Debug, Clone)]
+pub(crate) struct UnavailableType {
+    pub(crate) job_type: JobType,
+    pub(crate) reason: String,
+}
+
+/// Why a worker could not start, or ended with orders unfinished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The program describes a worker that cannot be: a name that is no job type, a type served twice, too many.
+    #[error("this worker cannot run: {0}")]
+    Misused(String),
+    /// No type can be served on this machine.
+    #[error("this worker has nothing to serve here: {0}")]
+    NothingToServe(String),
+    /// The address of the broker cannot be one.
+    #[error(transparent)]
+    BrokerUrl(#[from] crewcall_amqp::LinkError),
+    /// The process cannot listen for signals.
+    #[error("the worker cannot listen for SIGTERM and SIGINT")]
+    Signals(#[source] std::io::Error),
+    /// The grace period was over, or a second signal came, while attempts were running: their orders went
+    /// back to the broker, for another worker to run again.
+    #[error("the worker handed back {orders} unfinished orders")]
+    HandedBack {
+        /// How many.
+        orders: usize,
+    },
+    /// A handler failed whose type is served with [`FailureStrategy::NackAndExit`](crate::FailureStrategy::NackAndExit).
+    #[error("the worker ends because an attempt of {job_type} failed: {message}")]
+    HandlerFailed {
+        /// The type.
+        job_type: JobType,
+        /// What its handler said.
+        message: String,
+    },
+}
+
+impl Worker {
+    /// A worker with the settings of the environment ([`Settings`] lists the variables).
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::Settings`] names the variable that cannot be used.
+    pub fn from_env() -> Result<Self, WorkerError> {
+        Ok(Self::new(Settings::from_env()?))
+    }
+
+    /// A worker with these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            name: None,
+            version: String::new(),
+            slots: None,
+            types: Vec::new(),
+            unavailable: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// What people call the program, unless `CREWCALL_WORKER_NAME` says otherwise. Default: the name of the executable.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The version of the program, such as `env!("CARGO_PKG_VERSION")`. Default: empty.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// How many attempts run at once, 1 to [`SLOTS_MAX`], unless `CREWCALL_WORKER_SLOTS` says otherwise.
+    /// Default: the number of cores.
+    pub fn slots(mut self, slots: u32) -> Self {
+        if !(1..=SLOTS_MAX).contains(&slots) {
+            self.problems.push(format!("{slots} slots; it has to be 1 to {SLOTS_MAX}"));
+        }
+        self.slots = Some(slots);
+        self
+    }
+
+    /// Serves a job type with `handler`, an `async fn(JobContext, Parameters) -> Result<T, JobError>`.
+    ///
+    /// The description in the catalogue is the doc comment of the parameters type.
+    pub fn job<P, H>(self, job_type: &str, handler: H) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        H: Handler<P>,
+    {
+        self.job_with(job_type, handler, JobOptions::new())
+    }
+
+    /// Serves a job type only if it can be served here: an `Err` says why not, in words for the log.
+    ///
+    /// ```
+    /// # use crewcall_worker::prelude::*;
+    /// # #[derive(Deserialize, JsonSchema)] struct Transcode {}
+    /// # async fn transcode(_: JobContext, _: Transcode) -> Result<(), JobError> { Ok(()) }
+    /// fn ffmpeg_installed() -> Result<(), String> {
+    ///     if std::path::Path::new("/usr/bin/ffmpeg").exists() { Ok(()) } else { Err("install ffmpeg".into()) }
+    /// }
+    ///
+    /// let worker = Worker::from_env()?.job_if(ffmpeg_installed(), "media.transcode", transcode);
+    /// # Ok::<(), crewcall_worker::WorkerError>(())
+    /// ```
+    pub fn job_if<P, H>(self, available: Result<(), String>, job_type: &str, handler: H) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        H: Handler<P>,
+    {
+        self.job_with(job_type, handler, JobOptions::new().available(available))
+    }
+
+    /// Serves a job type, with every detail.
+    pub fn job_with<P, H>(mut self, job_type: &str, handler: H, options: JobOptions) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + Send + 'static,
+        H: Handler<P>,
+    {
+        match JobType::new(job_type) {
+            Err(invalid) => self.problems.push(invalid.to_string()),
+            Ok(job_type) if self.knows(&job_type) => {
+                self.problems.push(format!("the type {job_type} is served twice"));
+            }
+            Ok(job_type) => match options.unavailable {
+                Some(reason) => self.unavailable.push(UnavailableType { job_type, reason }),
+                None => self.types.push(ServedType::new(job_type, handler, options)),
+            },
+        }
+        self
+    }
+
+    /// Runs the worker as the whole of its process: reads the command line, logs to standard error unless a
+    /// subscriber is set (filter: `CREWCALL_LOG` or `RUST_LOG`, default `info`), serves until SIGTERM or
+    /// SIGINT, and drains.
+    ///
+    /// With `--describe`, `--check` or `--run-once TYPE PARAMETERS` it does that instead, and ends the process
+    /// with exit code 1 or 2 if it cannot. `--help` explains them.
+    ///
+    /// # Errors
+    ///
+    /// A [`WorkerError`], in the form that `main` passes on: the process ends with exit code 1.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let command = command_line::parse();
+        let worker = self.checked()?;
+        if command != Command::Serve {
+            return match command_line::answer(command, &worker).await {
+                0 => Ok(()),
+                code => std::process::exit(code),
+            };
+        }
+        command_line::init_logging();
+        worker.ready()?;
+        let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
+        let ending = Crew::start(worker).serve(&shutdown).await;
+        if let Err(WorkerError::HandedBack { .. }) = &ending {
+            shutdown::end_if_handlers_linger();
+        }
+        Ok(ending?)
+    }
+
+    /// Serves until `stop` is cancelled, then drains: for a worker inside another program, or in a test.
+    /// Reads no command line and listens for no signal.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`], as for [`Worker::run`].
+    pub async fn run_until(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let worker = self.checked()?;
+        worker.ready()?;
+        let shutdown = Shutdown::on_token(stop);
+        Crew::start(worker).serve(&shutdown).await
+    }
+
+    fn knows(&self, job_type: &JobType) -> bool {
+        self.types.iter().map(ServedType::job_type).any(|known| known == job_type)
+            || self.unavailable.iter().any(|unavailable| unavailable.job_type == *job_type)
+    }
+
+    /// The worker with nothing left open, if it can be one.
+    fn checked(mut self) -> Result<CheckedWorker, WorkerError> {
+        if self.types.len() > TYPES_MAX {
+            self.problems.push(format!("{} job types; at most {TYPES_MAX} are announced", self.types.len()));
+        }
+        if !self.problems.is_empty() {
+            return Err(WorkerError::Misused(self.problems.join("; ")));
+        }
+        for served in &mut self.types {
+            if served.announced.version.is_empty() {
+                served.announced.version.clone_from(&self.version);
+            }
+        }
+        let slots = self.settings.slots.map(NonZeroU32::get).or(self.slots);
+        let name = self.settings.name.clone().or(self.name);
+        Ok(CheckedWorker {
+            name: name.unwrap_or_else(name_default),
+            version: self.version,
+            slots: slots.unwrap_or_else(slots_default),
+            types: self.types,
+            unavailable: self.unavailable,
+            settings: self.settings,
+        })
+    }
+}
+
+/// A worker that can be run.
+pub(crate) struct CheckedWorker {
+    pub(crate) settings: Settings,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) slots: u32,
+    pub(crate) types: Vec<ServedType>,
+    pub(crate) unavailable: Vec<UnavailableType>,
+}
+
+impl CheckedWorker {
+    /// Checks that there is something to serve, and a URL to reach the broker by.
+    pub(crate) fn ready(&self) -> Result<(), WorkerError> {
+        LinkConfig::new(&self.settings.amqp_url, &self.name).validate()?;
+        if !self.types.is_empty() {
+            return Ok(());
+        }
+        let reason =
+            |unavailable: &UnavailableType| format!("{}: {}", unavailable.job_type, unavailable.reason);
+        let reasons: Vec<String> = self.unavailable.iter().map(reason).collect();
+        Err(WorkerError::NothingToServe(if reasons.is_empty() {
+            "give it at least one job type with .job(…)".to_owned()
+        } else {
+            reasons.join("; ")
+        }))
+    }
+
+    pub(crate) fn served(&self, job_type: &JobType) -> Option<&ServedType> {
+        self.types.iter().find(|served| served.job_type() == job_type)
+    }
+}
