@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The Crewcall backend: stores jobs, dispatches them to workers through the broker, and keeps the truth
+//! about each.
+//!
+//! Direction of imports: [`domain`] ← [`dispatch`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
+//! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain.
+
+pub mod domain;
+
+pub mod dispatch;
+
+pub mod store;
+
+pub mod broker;
+
+pub mod http;
+
+pub mod metrics;
+
+pub mod clock;
+
+pub mod config;
+
+pub mod app;
+
+pub use app::{App, BuildError, RunError};
+pub use config::{Config, DatabaseUrl};

@@ -1,0 +1,268 @@
+//! The one place where the parts meet.
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::{Inbound, Outbound, outbound::OutboundParts},
+    clock::{Clock, SystemClock},
+    config::{Config, DatabaseUrl},
+    dispatch::{
+        Catalogue, Discovery, Jobs, Leases, Ledger, Recorder, Registry, Relay, WatchHub,
+        ports::{Broker, JobStore, StoreError},
+        relay::RelayParts,
+        rescue, timers,
+    },
+    http::{self, HttpState},
+    metrics::Metrics,
+    store::{OpenError, SqliteStore},
+};
+
+/// How long the parts may take to end after they were told to.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// How many claims are read in one step when leases are rebuilt.
+const CLAIMS_PAGE: usize = 1_000;
+
+/// The backend, ready to run: its store is open and its port is bound.
+pub struct App {
+    http_address: SocketAddr,
+    listener: StdListener,
+    store: Arc<SqliteStore>,
+    metrics: Arc<Metrics>,
+    config: Config,
+}
+
+/// Why the backend cannot start. Each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address is open to others, and there is no authentication yet.
+    #[error(
+        "refusing to listen on {address}: there is no authentication, so everybody who reaches it could run jobs. Listen on 127.0.0.1, or say --insecure if the network is yours"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}. Choose another with --http-listen, or end the program that has it"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The broker's address is not valid.
+    #[error(transparent)]
+    Amqp(crewcall_amqp::LinkError),
+}
+
+/// Why the backend stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store does not know what is on disk.
+    #[error(
+        "the store failed, and the process ends rather than guess what is on disk; start it again: {reason}"
+    )]
+    StoreFailed {
+        /// What it says.
+        reason: String,
+    },
+    /// HTTP cannot be served.
+    #[error("HTTP cannot be served: {0}")]
+    Http(#[from] std::io::Error),
+}
+
+impl App {
+    /// Opens the store and binds the port.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] when the backend cannot start.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        crewcall_amqp::LinkConfig::new(config.amqp_url.as_str(), "").validate().map_err(BuildError::Amqp)?;
+        let address = config.http_listen;
+        if !address.ip().is_loopback() && !config.insecure {
+            return Err(BuildError::Exposed { address });
+        }
+        let listen = |address| -> std::io::Result<(StdListener, SocketAddr)> {
+            let listener = StdListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        let (listener, http_address) =
+            listen(address).map_err(|source| BuildError::Listen { address, source })?;
+        let DatabaseUrl::Sqlite(path) = &config.database;
+        let metrics = Arc::new(Metrics::default());
+        let store = SqliteStore::open(path, Arc::new(SystemClock), Arc::clone(&metrics))?;
+        Ok(Self { http_address, listener, store: Arc::new(store), metrics, config })
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+}
+
+/// The parts of a running backend.
+struct Parts {
+    broker: Arc<Outbound>,
+    relay: Relay,
+    ledger: Ledger,
+    discovery: Arc<Discovery>,
+    recorder: Arc<Recorder>,
+    jobs: Arc<Jobs>,
+}
+
+/// What every part is given: where its tasks run, and when they end.
+#[derive(Clone)]
+struct Lifetime {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Runs until `stop`, then lets what runs finish, for at most [`SHUTDOWN_GRACE`].
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when a part failed for good.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let lifetime = Lifetime { tracker: TaskTracker::new(), stop: CancellationToken::new() };
+        let parts = self.assemble(&lifetime).await?;
+        let (broker, relay) = (Arc::clone(&parts.broker), parts.relay.clone());
+        let listener = TcpListener::from_std(self.listener)?;
+        parts.relay.recover().await?;
+        let inbound = Inbound {
+            amqp_url: self.config.amqp_url.clone(),
+            topology: self.config.amqp_prefix.clone(),
+            recorder: parts.recorder,
+            discovery: Arc::clone(&parts.discovery),
+            store: Arc::clone(&parts.ledger.store),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&parts.ledger.metrics),
+            stop: lifetime.stop.clone(),
+            tracker: lifetime.tracker.clone(),
+        };
+        lifetime.tracker.spawn(inbound.run(broker.status()));
+        let router = http::router(HttpState::new(parts.jobs, stop.clone()));
+        let outcome = tokio::select! {
+            // Submissions end first: what they accepted is still published below.
+            () = http::serve(listener, router, stop.clone()) => Ok(()),
+            failed = parts.relay.run() => failed.map_err(RunError::from),
+            failed = timers::run(parts.ledger.clone(), Arc::new(SystemClock), lifetime.stop.clone()) => failed.map_err(RunError::from),
+            failed = rescue::run(parts.discovery, lifetime.stop.clone()) => failed.map_err(RunError::from),
+            reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
+        };
+        let ended = async {
+            broker.close().await; // first: it waits for the confirms that are under way
+            lifetime.stop.cancel();
+            lifetime.tracker.close();
+            lifetime.tracker.wait().await;
+            relay.keep_mark().await
+        };
+        match tokio::time::timeout(SHUTDOWN_GRACE, ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "The dispatch mark was not kept; the next start sends some orders again.");
+            }
+            Err(_) => tracing::error!(
+                tasks = lifetime.tracker.len(),
+                "Some tasks did not end in time; what they had not recorded is delivered again."
+            ),
+        }
+        self.store.close().await;
+        outcome
+    }
+
+    async fn assemble(&self, lifetime: &Lifetime) -> Result<Parts, StoreError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store: Arc<dyn JobStore> = Arc::clone(&self.store) as Arc<dyn JobStore>;
+        let metrics = Arc::clone(&self.metrics);
+        metrics.started(clock.now());
+        let Lifetime { tracker, stop } = lifetime.clone();
+        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
+        let outbound = Arc::new(Outbound::start(OutboundParts {
+            amqp_url: self.config.amqp_url.clone(),
+            topology: self.config.amqp_prefix.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+            tracker: tracker.clone(),
+        }));
+        let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
+        let (registry, leases, watch) = (Arc::new(Registry::default()), Arc::default(), WatchHub::default());
+        restore_leases(store.as_ref(), &leases).await?;
+        let relay = Relay::new(RelayParts {
+            store: Arc::clone(&store),
+            broker: Arc::clone(&broker),
+            registry: Arc::clone(&registry),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
+        let ledger = Ledger {
+            store: Arc::clone(&store),
+            relay: relay.clone(),
+            leases,
+            due_time: Arc::default(),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let recorder = Arc::new(Recorder {
+            ledger: ledger.clone(),
+            catalogue: Arc::clone(&catalogue),
+            registry: Arc::clone(&registry),
+            broker: Arc::clone(&broker),
+        });
+        let discovery = Arc::new(Discovery {
+            ledger: ledger.clone(),
+            registry: Arc::clone(&registry),
+            catalogue: Arc::clone(&catalogue),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+        });
+        let jobs = Arc::new(Jobs {
+            relay: relay.clone(),
+            store,
+            catalogue,
+            registry,
+            broker,
+            watch,
+            clock,
+            metrics,
+            tracker,
+        });
+        Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs })
+    }
+}
+
+/// Running attempts keep their leases over a restart of the backend.
+async fn restore_leases(store: &dyn JobStore, leases: &Leases) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.claims(after, CLAIMS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.job_id);
+        for claim in page {
+            leases.restore(claim);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The backend's queues: what is read from each, and who gets it.
+//!
+//! Three links, so that none can hold up another: results (which matter), progressions (which may flood),
+//! and discovery.
+
+use std::sync::Arc;
+
+use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
+use crewcall_proto::{DecodeError, MessageKind, Order, Topology, response::Progression};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    inbox::{Inbox, Reader, content_type, read_body},
+    topology,
+};
+use crate::{
+    clock::Clock,
+    dispatch::{
+        Discovery, Recorder,
+        discovery::Discovered,
+        ports::{BrokerStatus, JobStore, StoreError},
+        recorder::{DeathReason, Response},
+    },
+    metrics::Metrics,
+};
+
+/// Unacknowledged messages per queue: a few batches, so that the next is here while one commits.
+const PREFETCH: u16 = 1_024;
+
+/// Everything that reading needs.
+pub struct Inbound {
+    /// The broker's address.
+    pub amqp_url: String,
+    /// What things are called there.
+    pub topology: Topology,
+    /// Who takes responses.
+    pub recorder: Arc<Recorder>,
+    /// Who takes announcements.
+    pub discovery: Arc<Discovery>,
+    /// Where unreadable messages are set aside.
+    pub store: Arc<dyn JobStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// When to stop.
+    pub stop: CancellationToken,
+    /// Where links and readers run.
+    pub tracker: TaskTracker,
+}
+
+impl Inbound {
+    /// Reads every queue of the backend, from the moment on when the publishing link has declared them. Were
+    /// all links to declare the same new queues at once, RabbitMQ 3.10 would answer some with an internal error.
+    pub async fn run(self, mut broker: watch::Receiver<BrokerStatus>) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            up = broker.wait_for(|status| *status == BrokerStatus::Up) => {
+                if up.is_ok() {
+                    self.start();
+                }
+            }
+        }
+    }
+
+    fn start(&self) {
+        let names = &self.topology;
+        let results = vec![
+            names.response_queue(MessageKind::Completed),
+            names.response_queue(MessageKind::Error),
+            names.response_queue(MessageKind::Held),
+            names.unroutable(),
+            names.dead(),
+        ];
+        let progressions = vec![names.response_queue(MessageKind::Progression)];
+        let discovery = vec![names.discovery_queue()];
+        self.read(
+            "results",
+            results,
+            Results { recorder: Arc::clone(&self.recorder), topology: names.clone() },
+        );
+        self.read("progressions", progressions, Progressions { recorder: Arc::clone(&self.recorder) });
+        self.read("discovery", discovery, DiscoveryInbox { discovery: Arc::clone(&self.discovery) });
+    }
+
+    fn read<I: Inbox + 'static>(&self, link: &'static str, queues: Vec<String>, inbox: I) {
+        let subscriptions = queues
+            .into_iter()
+            .map(|queue| Subscription {
+                tag: format!("crewcall-backend.{queue}"),
+                queue,
+                prefetch: PREFETCH,
+                exclusive: false, // another backend may read beside us
+            })
+            .collect();
+        let (consumer, events) = Consumer::start(
+            LinkConfig::new(self.amqp_url.clone(), format!("crewcall-backend {link}")),
+            topology::declarations(&self.topology),
+            subscriptions,
+            &self.stop,
+            &self.tracker,
+        );
+        let reader = Reader {
+            inbox,
+            link,
+            consumer,
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            stop: self.stop.clone(),
+        };
+        self.tracker.spawn(reader.run(events));
+    }
+}
+
+/// Completed, error, held, unroutable and dead.
+struct Results {
+    recorder: Arc<Recorder>,
+    topology: Topology,
+}
+
+impl Inbox for Results {
+    type Message = Response;
+
+    fn read(&self, delivery: &Delivery) -> Result<Response, DecodeError> {
+        let queue: &str = &delivery.queue;
+        if queue == self.topology.response_queue(MessageKind::Completed) {
+            read_body(delivery).map(Response::Completed)
+        } else if queue == self.topology.response_queue(MessageKind::Error) {
+            read_body(delivery).map(Response::Failed)
+        } else if queue == self.topology.response_queue(MessageKind::Held) {
+            read_body(delivery).map(Response::Held)
+        } else if queue == self.topology.dead() {
+            let order: Order = read_body(delivery)?;
+            let content_type = content_type(delivery)?;
+            Ok(Response::DeadLettered { order, reason: death_reason(delivery), content_type })
+        } else {
+            read_body(delivery).map(Response::Returned)
+        }
+    }
+
+    async fn take(&self, messages: Vec<Response>) -> Result<(), StoreError> {
+        self.recorder.record(messages).await
+    }
+
+    async fn restored(&self) {}
+}
+
+fn death_reason(delivery: &Delivery) -> DeathReason {
+    match delivery.properties.first_death() {
+        Some(death) if death.reason == "delivery_limit" => DeathReason::DeliveryLimit,
+        Some(death) if death.reason == "rejected" => DeathReason::Rejected,
+        Some(death) => DeathReason::Other(death.reason),
+        None => DeathReason::Other("it came without a reason".to_owned()),
+    }
+}
+
+/// Progressions.
+struct Progressions {
+    recorder: Arc<Recorder>,
+}
+
+impl Inbox for Progressions {
+    type Message = Progression;
+
+    fn read(&self, delivery: &Delivery) -> Result<Progression, DecodeError> {
+        read_body(delivery)
+    }
+
+    async fn take(&self, messages: Vec<Progression>) -> Result<(), StoreError> {
+        self.recorder.record(messages.into_iter().map(Response::Progression).collect()).await
+    }
+
+    async fn restored(&self) {}
+}
+
+/// Announcements, heartbeats and goodbyes.
+struct DiscoveryInbox {
+    discovery: Arc<Discovery>,
+}
+
+impl Inbox for DiscoveryInbox {
+    type Message = Discovered;
+
+    fn read(&self, delivery: &Delivery) -> Result<Discovered, DecodeError> {
+        match MessageKind::from_word(&delivery.routing_key) {
+            Some(MessageKind::Announce) => read_body(delivery).map(Discovered::Announced),
+            Some(MessageKind::Heartbeat) => read_body(delivery).map(Discovered::Heartbeat),
+            Some(MessageKind::Goodbye) => read_body(delivery).map(Discovered::Goodbye),
+            Some(
+                MessageKind::Order
+                | MessageKind::Progression
+                | MessageKind::Held
+                | MessageKind::Completed
+                | MessageKind::Error
+                | MessageKind::Control,
+            )
+            | None => Err(DecodeError::Malformed(format!(
+                "{:?} is no routing key of discovery; use announce, heartbeat or goodbye",
+                delivery.routing_key
+            ))),
+        }
+    }
+
+    async fn take(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
+        self.discovery.heard(messages).await
+    }
+
+    async fn restored(&self) {
+        self.discovery.link_restored().await;
+    }
+}

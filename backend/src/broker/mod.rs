@@ -1,0 +1,15 @@
+//! The broker as the backend sees it: what is declared there, how orders go out, how responses come in.
+//!
+//! [`outbound`] implements the port [`crate::dispatch::ports::Broker`]; [`inbound`] reads every queue of the
+//! backend and hands what it reads to the use-cases. [`topology`] says what exists and with which arguments.
+
+pub mod topology;
+
+pub mod outbound;
+
+pub mod inbound;
+
+mod inbox;
+
+pub use inbound::Inbound;
+pub use outbound::Outbound;

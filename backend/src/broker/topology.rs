@@ -1,0 +1,97 @@
+//! What the backend declares on the broker. Names come from the wire contract; the arguments are ours, and
+//! each is here for a reason.
+
+use crewcall_amqp::{Declaration, ExchangeKind};
+use crewcall_proto::{JobType, MessageKind, Topology};
+
+/// How often an order may come back from a worker before the broker gives it up. A job that ends its
+/// worker's process stops after this many; five leaves room for a worker that is restarted around a job.
+pub const DELIVERY_LIMIT: u32 = 5;
+
+/// How many progressions wait at most; the oldest are dropped. Progress is lossy by contract.
+pub const PROGRESSION_LENGTH_MAX: u32 = 50_000;
+
+/// How many announcements and heartbeats wait at most; they are repeated every few seconds anyway.
+pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
+
+/// What every installation has.
+#[must_use]
+pub fn declarations(topology: &Topology) -> Vec<Declaration> {
+    let mut all = Vec::new();
+    // An alternate exchange keeps the original routing key, so only a fanout catches every key.
+    all.extend(fanout_with_queue(&topology.unroutable()));
+    all.extend(fanout_with_queue(&topology.dead()));
+    all.push(topic(topology.submit_exchange(), Some(topology.unroutable())));
+    all.push(topic(topology.control_exchange(), None));
+    all.push(topic(topology.response_exchange(), None));
+    for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held] {
+        all.push(kept(topology.response_queue(kind)));
+    }
+    all.push(lossy(topology.response_queue(MessageKind::Progression), PROGRESSION_LENGTH_MAX));
+    for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression] {
+        all.push(Declaration::Binding {
+            queue: topology.response_queue(kind),
+            exchange: topology.response_exchange(),
+            routing_key: topology.response_binding(kind),
+        });
+    }
+    all.push(topic(topology.discovery_exchange(), None));
+    all.push(lossy(topology.discovery_queue(), DISCOVERY_LENGTH_MAX));
+    all.push(Declaration::Binding {
+        queue: topology.discovery_queue(),
+        exchange: topology.discovery_exchange(),
+        routing_key: "#".to_owned(),
+    });
+    all
+}
+
+/// What a served type has: its queue, and the route to it.
+#[must_use]
+pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
+    let queue = topology.jobs_queue(job_type);
+    vec![
+        Declaration::QuorumQueue {
+            name: queue.clone(),
+            // Spelled out: the default is "no limit" on RabbitMQ 3.x and 20 on 4.x.
+            delivery_limit: Some(DELIVERY_LIMIT),
+            dead_letter_exchange: Some(topology.dead()),
+            length_max: None,
+        },
+        Declaration::Binding {
+            queue,
+            exchange: topology.submit_exchange(),
+            routing_key: job_type.as_str().to_owned(),
+        },
+    ]
+}
+
+fn topic(name: String, alternate: Option<String>) -> Declaration {
+    Declaration::Exchange { name, kind: ExchangeKind::Topic, alternate }
+}
+
+/// A queue whose messages matter: read until they are recorded, however often that takes.
+fn kept(name: String) -> Declaration {
+    Declaration::QuorumQueue { name, delivery_limit: None, dead_letter_exchange: None, length_max: None }
+}
+
+fn lossy(name: String, length_max: u32) -> Declaration {
+    Declaration::QuorumQueue {
+        name,
+        delivery_limit: None,
+        dead_letter_exchange: None,
+        length_max: Some(length_max),
+    }
+}
+
+/// A fanout exchange and a queue of the same name that gets everything.
+fn fanout_with_queue(name: &str) -> [Declaration; 3] {
+    [
+        Declaration::Exchange { name: name.to_owned(), kind: ExchangeKind::Fanout, alternate: None },
+        kept(name.to_owned()),
+        Declaration::Binding {
+            queue: name.to_owned(),
+            exchange: name.to_owned(),
+            routing_key: String::new(),
+        },
+    ]
+}

@@ -1,0 +1,194 @@
+//! Announcements, heartbeats and goodbyes: how workers become known, get their queues, and get lost.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crewcall_proto::{
+    JobType, WorkerId,
+    control::Control,
+    discovery::{Announcement, Goodbye, Heartbeat},
+};
+
+use super::{
+    catalogue::{Catalogue, CatalogueError, Learnt},
+    ledger::Ledger,
+    ports::{Broker, StoreError},
+    registry::Registry,
+};
+use crate::clock::Clock;
+
+/// How many parked jobs are released in one step.
+const RELEASE_BATCH_MAX: usize = 500;
+
+/// What a worker said.
+#[derive(Debug, Clone)]
+pub enum Discovered {
+    /// Who it is and what it can do.
+    Announced(Announcement),
+    /// That it is alive.
+    Heartbeat(Heartbeat),
+    /// That it leaves.
+    Goodbye(Goodbye),
+}
+
+impl Discovered {
+    fn worker_id(&self) -> &WorkerId {
+        match self {
+            Self::Announced(announcement) => &announcement.worker_id,
+            Self::Heartbeat(heartbeat) => &heartbeat.worker_id,
+            Self::Goodbye(goodbye) => &goodbye.worker_id,
+        }
+    }
+}
+
+/// Knows the workers.
+pub struct Discovery {
+    /// The way to the store.
+    pub ledger: Ledger,
+    /// Who is there.
+    pub registry: Arc<Registry>,
+    /// What they can do.
+    pub catalogue: Arc<Catalogue>,
+    /// The way to them.
+    pub broker: Arc<dyn Broker>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Discovery {
+    /// Takes what workers said, in order. Of several announcements or heartbeats of one worker in a row,
+    /// only the last counts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when a type could not be kept; call again with the same messages.
+    pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
+        let mut last = HashMap::new();
+        for (index, message) in messages.iter().enumerate() {
+            last.insert((message.worker_id().clone(), std::mem::discriminant(message)), index);
+        }
+        for (index, message) in messages.into_iter().enumerate() {
+            if last.get(&(message.worker_id().clone(), std::mem::discriminant(&message))) != Some(&index) {
+                continue;
+            }
+            match message {
+                Discovered::Announced(announcement) => self.announced(announcement).await?,
+                Discovered::Heartbeat(heartbeat) => self.heartbeat(&heartbeat).await,
+                Discovered::Goodbye(goodbye) => self.goodbye(&goodbye),
+            }
+        }
+        Ok(())
+    }
+
+    /// The link to discovery is up again: what was said meanwhile is lost, so nobody is given up for it,
+    /// and everybody is asked to announce himself.
+    pub async fn link_restored(&self) {
+        self.registry.forgive();
+        self.ledger.leases.forgive();
+        if let Err(error) = self.broker.tell_all(&Control::Announce).await {
+            tracing::warn!(%error, "The workers could not be asked to announce themselves.");
+        }
+    }
+
+    /// Marks silent workers lost.
+    pub fn give_up_silent(&self) {
+        for worker in self.registry.give_up_silent() {
+            tracing::warn!(
+                worker.id = %worker.announcement.worker_id, worker.name = worker.announcement.name,
+                attempts = worker.orders.len(), "A worker fell silent and is taken as lost."
+            );
+        }
+    }
+
+    async fn announced(&self, mut announcement: Announcement) -> Result<(), StoreError> {
+        let worker_id = announcement.worker_id.clone();
+        announcement.types.truncate(Announcement::TYPES_MAX);
+        announcement.slots = announcement.slots.clamp(1, Announcement::SLOTS_MAX);
+        let content_type = announcement.content_type;
+        let known = self.registry.worker(&worker_id).is_some();
+        let types = announcement.types.clone();
+        if !self.registry.announced(announcement.clone(), self.clock.now()) {
+            tracing::warn!(worker.id = %worker_id, "A worker is not taken: there are too many.");
+            return Ok(());
+        }
+        if !known {
+            tracing::info!(
+                worker.id = %worker_id, worker.name = announcement.name, worker.host = announcement.host,
+                slots = announcement.slots, types = types.len(), "A worker announced itself."
+            );
+        }
+        let mut ready = Vec::new();
+        for announced in &types {
+            match self.catalogue.announced(announced).await {
+                Ok(learnt) => {
+                    if self.serve(&announced.job_type, learnt).await? {
+                        ready.push(announced.job_type.clone());
+                    }
+                }
+                Err(CatalogueError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(worker.id = %worker_id, %error, "An announced type is not taken.")
+                }
+            }
+        }
+        let welcome = Control::Welcome { types: ready };
+        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &welcome).await {
+            // It announces itself again until it is welcomed.
+            tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
+        }
+        Ok(())
+    }
+
+    /// Gives a served type its queue, and its parked jobs back their way.
+    async fn serve(&self, job_type: &JobType, learnt: Learnt) -> Result<bool, StoreError> {
+        if let Err(error) = self.broker.declare_type(job_type).await {
+            tracing::error!(job.r#type = %job_type, %error, "A type has no queue; its workers get no jobs until this is mended.");
+            return Ok(false);
+        }
+        if learnt == Learnt::New {
+            tracing::info!(job.r#type = %job_type, "A type was announced for the first time.");
+        }
+        self.release(job_type).await?;
+        self.ledger.relay.wake(job_type);
+        Ok(true)
+    }
+
+    /// Makes the type's parked jobs ready.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they could not be released.
+    pub async fn release(&self, job_type: &JobType) -> Result<(), StoreError> {
+        loop {
+            let released = self.ledger.store.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
+            if !released.jobs.is_empty() {
+                tracing::info!(job.r#type = %job_type, jobs = released.jobs.len(), "Parked jobs are released.");
+            }
+            self.ledger.released(&released);
+            if released.jobs.len() < RELEASE_BATCH_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn heartbeat(&self, heartbeat: &Heartbeat) {
+        self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
+        if self.registry.heartbeat(heartbeat, self.clock.now()) {
+            return;
+        }
+        let content_type = self.registry.content_type(&heartbeat.worker_id);
+        if let Err(error) =
+            self.broker.tell_worker(&heartbeat.worker_id, content_type, &Control::Announce).await
+        {
+            tracing::warn!(worker.id = %heartbeat.worker_id, %error, "An unknown worker could not be asked to announce itself.");
+        }
+    }
+
+    fn goodbye(&self, goodbye: &Goodbye) {
+        if let Some(worker) = self.registry.goodbye(&goodbye.worker_id) {
+            tracing::info!(
+                worker.id = %goodbye.worker_id, worker.name = worker.announcement.name, reason = goodbye.reason,
+                "A worker said goodbye."
+            );
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What we do with jobs: the use-cases, over the ports [`ports::JobStore`] and [`ports::Broker`].
+//!
+//! A job's way: [`jobs`] accepts it, [`relay`] publishes its attempts, [`recorder`] takes what workers
+//! answer, [`ledger`] is the one way in which anything that happened reaches the store. [`discovery`] knows
+//! the workers, and [`rescue`] and [`timers`] see to it that nothing is stuck.
+
+pub mod ports;
+
+pub mod jobs;
+
+pub mod relay;
+
+pub mod recorder;
+
+pub mod ledger;
+
+pub mod discovery;
+
+pub mod registry;
+
+pub mod catalogue;
+
+pub mod leases;
+
+pub mod rescue;
+
+pub mod timers;
+
+pub mod watch;
+
+pub use catalogue::Catalogue;
+pub use discovery::Discovery;
+pub use jobs::{JobView, Jobs, SubmitError};
+pub use leases::Leases;
+pub use ledger::Ledger;
+pub use recorder::Recorder;
+pub use registry::Registry;
+pub use relay::Relay;
+pub use watch::WatchHub;

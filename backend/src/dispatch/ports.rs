@@ -1,0 +1,388 @@
+//! What the use-cases need from the world: a store and a broker.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use crewcall_proto::{
+    Attempt, AttemptToken, ContentType, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp,
+    WorkerId, control::Control,
+};
+use tokio::sync::watch;
+
+use crate::domain::{AttemptRecord, Event, Job, Stale, State};
+
+/// Keeps the truth about every job.
+///
+/// Every method is one transaction: it has happened durably when it returns, or not at all. Writes are
+/// serialised; a store may commit several of them together.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker and nobody
+    /// waiting in front of it is dispatched in the same step (see [`JobStore::dispatch_due`]).
+    /// Answers in the order of `jobs`.
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
+
+    /// Runs the state machine over `events`, in order, and keeps what it says. Answers in their order.
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError>;
+
+    /// Moves due jobs of the type from ready to dispatched, in the order of priority (highest first), due time and id, until
+    /// `window` attempts of the type occupy the dispatch window or `limit` jobs were moved. Each gets the next
+    /// dispatch number, and a token if its attempt has none.
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError>;
+
+    /// Keeps the high-water mark: every dispatch up to and including this number was confirmed by the
+    /// broker or is over.
+    async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError>;
+
+    /// The in-flight dispatches above the mark and above `after`, in the order of their numbers: what a new process has to publish again.
+    async fn unconfirmed_dispatches(
+        &self,
+        after: DispatchNumber,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError>;
+
+    /// The mark as it was last kept, and the newest number. Numbers have no gaps: one that was rolled back is
+    /// used again.
+    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError>;
+
+    /// Makes up to `limit` scheduled jobs ready whose time has come.
+    async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError>;
+
+    /// Makes up to `limit` unroutable jobs of the type ready.
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError>;
+
+    /// The types with jobs in state ready.
+    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError>;
+
+    /// Every running job's claim, above `after` by job id: what leases are rebuilt from.
+    async fn claims(&self, after: Option<JobId>, limit: usize) -> Result<Vec<StoredClaim>, StoreError>;
+
+    /// One job with its ended attempts, oldest first.
+    async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError>;
+
+    /// Jobs, newest first.
+    async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError>;
+
+    /// How many jobs there are, by type and state.
+    async fn counts(&self) -> Result<Vec<Count>, StoreError>;
+
+    /// The types ever announced, by name.
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError>;
+
+    /// Keeps a type as it was last announced.
+    async fn put_type(&self, stored: StoredType) -> Result<(), StoreError>;
+
+    /// Sets messages aside that could not be read, keeping the newest [`QUARANTINE_MESSAGES_MAX`].
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError>;
+}
+
+/// How many unreadable messages are kept; older ones make room.
+pub const QUARANTINE_MESSAGES_MAX: u32 = 10_000;
+
+/// How much of an unreadable message is kept, in bytes.
+pub const QUARANTINE_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// A job to be stored.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The job, in state ready.
+    pub job: Job,
+    /// The dispatch window of its type at this moment; 0 keeps it from being dispatched at once.
+    pub window: usize,
+}
+
+/// What became of an [`Accepted`] job.
+#[derive(Debug, Clone)]
+pub struct Inserted {
+    /// The job as it is stored.
+    pub job: Arc<Job>,
+    /// Its dispatch number, when it was dispatched at once.
+    pub dispatched: Option<DispatchNumber>,
+}
+
+/// Counts the dispatches of one store upwards, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DispatchNumber(pub u64);
+
+/// How far dispatching got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DispatchMarks {
+    /// Everything up to this number was confirmed by the broker or is over.
+    pub confirmed: DispatchNumber,
+    /// The newest number that was given.
+    pub issued: DispatchNumber,
+}
+
+/// An attempt that has to be published.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// Its number.
+    pub number: DispatchNumber,
+    /// The job, in state dispatched or running, with a token.
+    pub job: Arc<Job>,
+}
+
+impl Dispatch {
+    /// The order for this attempt; `None` if the job has no token, which no dispatched job lacks.
+    #[must_use]
+    pub fn order(&self) -> Option<Order> {
+        let life = &self.job.life;
+        Some(Order {
+            protocol: PROTOCOL_VERSION,
+            job_id: self.job.id,
+            job_type: self.job.job_type.clone(),
+            attempt: life.attempt,
+            attempt_token: life.token?,
+            attempts_max: life.attempts_max,
+            parameters: self.job.parameters.clone(),
+            timeout_ms: None,
+            expires_at: None,
+            created_at: self.job.created_at,
+        })
+    }
+}
+
+/// Something that happened to a job.
+#[derive(Debug, Clone)]
+pub struct JobEvent {
+    /// Which job.
+    pub job_id: JobId,
+    /// What.
+    pub event: Event,
+}
+
+/// What an event did.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// It changed the job.
+    Changed(Box<JobChange>),
+    /// It changed nothing.
+    Stale(Stale),
+    /// There is no such job.
+    UnknownJob,
+}
+
+/// How an event changed a job.
+#[derive(Debug, Clone)]
+pub struct JobChange {
+    /// Which job.
+    pub job_id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Where it stood.
+    pub from: State,
+    /// Its life now.
+    pub life: crate::domain::Life,
+    /// The attempt that ended, if one did.
+    pub ended: Option<AttemptRecord>,
+    /// Whether the change made room in the dispatch window.
+    pub freed_window: bool,
+}
+
+/// Jobs that became ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Which, with their types and new versions, for those who watch.
+    pub jobs: Vec<(JobId, JobType, u64)>,
+    /// Of which types.
+    pub job_types: Vec<JobType>,
+    /// When the next scheduled job is due, if there is one; only [`JobStore::release_due`] says so.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// The claim of a running job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// The job.
+    pub job_id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: AttemptToken,
+    /// Who runs it.
+    pub claim: crate::domain::Claim,
+}
+
+/// Which jobs to list. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// In one of these states; empty for any.
+    pub states: Vec<State>,
+    /// Of this type; `*` stands for any characters. `None` for any.
+    pub job_type: Option<String>,
+    /// With these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Accepted at or after this time.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only jobs older than this one: where the last page ended.
+    pub before: Option<JobId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// How many jobs of a type are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The type.
+    pub job_type: JobType,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub jobs: u64,
+    /// When the oldest of them was accepted; only for states that are not terminal.
+    pub oldest_created_at: Option<Timestamp>,
+}
+
+/// A type as it was last announced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredType {
+    /// The type.
+    pub job_type: JobType,
+    /// One sentence.
+    pub description: String,
+    /// The version of the handler.
+    pub version: String,
+    /// JSON Schema of the parameters.
+    pub parameters_schema: JsonObject,
+    /// JSON Schema of the result.
+    pub result_schema: JsonObject,
+    /// When it was first announced.
+    pub first_announced_at: Timestamp,
+    /// When it was last announced.
+    pub last_announced_at: Timestamp,
+}
+
+/// A message that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedMessage {
+    /// The queue that it came from.
+    pub queue: String,
+    /// Its routing key.
+    pub routing_key: String,
+    /// A stable word: why.
+    pub reason: String,
+    /// A sentence: why.
+    pub detail: String,
+    /// Its first [`QUARANTINE_BODY_BYTES_MAX`] bytes.
+    pub body: Vec<u8>,
+    /// How long it was, in bytes.
+    pub body_bytes: usize,
+    /// When it was set aside.
+    pub at: Timestamp,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot work now: locked, full, or an I/O error. May work later.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable {
+        /// What it says.
+        reason: String,
+    },
+    /// It holds something that cannot be read, or refuses a statement: an error in the program or a damaged file.
+    #[error("the store failed: {reason}")]
+    Broken {
+        /// What it says.
+        reason: String,
+    },
+    /// It has been closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// The way to the workers.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Publishes an order in this encoding and waits until the broker has it, however long that takes: through
+    /// reconnects, and while the broker takes nothing. Safe to repeat: the message id is that of the attempt.
+    async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError>;
+
+    /// Makes sure that the type has a queue and is routed to it.
+    async fn declare_type(&self, job_type: &JobType) -> Result<(), BrokerError>;
+
+    /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
+    async fn tell_worker(
+        &self,
+        worker_id: &WorkerId,
+        content_type: ContentType,
+        control: &Control,
+    ) -> Result<(), BrokerError>;
+
+    /// Tells every worker something.
+    async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
+
+    /// How many orders wait in the type's queue, not counting those with workers; `None` when there is no such queue.
+    async fn queue_depth(&self, job_type: &JobType) -> Result<Option<u32>, BrokerError>;
+
+    /// How the link is, and every change of it.
+    fn status(&self) -> watch::Receiver<BrokerStatus>;
+}
+
+/// How the link to the broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerStatus {
+    /// Not there: connecting, or trying again.
+    Down {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// There, and taking messages.
+    Up,
+    /// There, but taking no messages: an alarm of its own.
+    Blocked {
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl BrokerStatus {
+    /// What is wrong, in words for people; `None` when nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Up => None,
+            Self::Down { reason } => Some(format!("not connected: {reason}")),
+            Self::Blocked { reason } => Some(format!("it takes no messages: {reason}")),
+        }
+    }
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// The link ended; may work later.
+    #[error("the broker cannot be reached: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The broker refuses: what exists there differs, or a right is missing.
+    #[error("the broker refuses: {reason}")]
+    Refused {
+        /// What it says, and what to do.
+        reason: String,
+    },
+    /// The backend is shutting down.
+    #[error("the link to the broker is closed")]
+    Closed,
+}

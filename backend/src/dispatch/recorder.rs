@@ -1,0 +1,255 @@
+//! What workers and the broker answer, turned into events and recorded in batches.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crewcall_proto::{
+    ContentType, JobId, Order,
+    codec::PAYLOAD_BYTES_MAX,
+    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
+};
+
+use super::{
+    catalogue::Catalogue,
+    ledger::Ledger,
+    ports::{Broker, JobEvent, StoreError},
+    registry::Registry,
+};
+use crate::domain::{Event, Failure};
+
+/// The code of a result that is too large to keep.
+pub const RESULT_TOO_LARGE: &str = "result_too_large";
+
+/// Something that came back for an attempt.
+#[derive(Debug, Clone)]
+pub enum Response {
+    /// A worker is at it.
+    Progression(Progression),
+    /// A worker keeps it without its order.
+    Held(Held),
+    /// A worker did it.
+    Completed(Completed),
+    /// A worker did not manage.
+    Failed(Failed),
+    /// Nobody ever served its type.
+    Returned(Order),
+    /// The broker gave up delivering it.
+    DeadLettered {
+        /// Which order.
+        order: Order,
+        /// Why.
+        reason: DeathReason,
+        /// How it was encoded.
+        content_type: ContentType,
+    },
+}
+
+/// Why an order was dead-lettered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeathReason {
+    /// It was delivered too often without an answer.
+    DeliveryLimit,
+    /// A worker refused it as unreadable.
+    Rejected,
+    /// Anything else: the order is lost, the attempt is not.
+    Other(String),
+}
+
+/// Records responses.
+pub struct Recorder {
+    /// The way to the store.
+    pub ledger: Ledger,
+    /// Which types are served.
+    pub catalogue: Arc<Catalogue>,
+    /// Who is there.
+    pub registry: Arc<Registry>,
+    /// What routes orders.
+    pub broker: Arc<dyn Broker>,
+}
+
+impl Recorder {
+    /// Records responses. When this returns `Ok` they are on disk and may be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded; call again with the same responses.
+    pub async fn record(&self, responses: Vec<Response>) -> Result<(), StoreError> {
+        let returned: Vec<Order> = responses
+            .iter()
+            .filter_map(|response| match response {
+                Response::Returned(order) => Some(order.clone()),
+                Response::Progression(_)
+                | Response::Held(_)
+                | Response::Completed(_)
+                | Response::Failed(_)
+                | Response::DeadLettered { .. } => None,
+            })
+            .collect();
+        let events = coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
+        self.ledger.record(events).await?;
+        self.release_served(returned).await
+    }
+
+    /// A type may have found its first worker while its order was on the way back: such a job must not be
+    /// left parked, because no further announcement would release it.
+    async fn release_served(&self, returned: Vec<Order>) -> Result<(), StoreError> {
+        let mut events = Vec::new();
+        for order in returned {
+            if !self.catalogue.knows(&order.job_type) {
+                tracing::info!(
+                    job.id = %order.job_id, job.r#type = %order.job_type,
+                    "A job is parked: no worker ever announced its type."
+                );
+                continue;
+            }
+            match self.broker.declare_type(&order.job_type).await {
+                Ok(()) => events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed }),
+                Err(error) => {
+                    tracing::warn!(job.r#type = %order.job_type, %error, "A served type has no route; its jobs are parked.");
+                }
+            }
+        }
+        self.ledger.record(events).await.map(|_| ())
+    }
+
+    /// What a response means for its job; nothing, for news of an unknown kind.
+    fn event_of(&self, response: Response) -> Option<JobEvent> {
+        let (job_id, event) = match response {
+            Response::Progression(news) => (news.job_id, progression_event(news)?),
+            Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
+            Response::Completed(completed) => (completed.job_id, completed_event(completed)),
+            Response::Failed(failed) => (failed.job_id, failed_event(failed)),
+            Response::Returned(order) => {
+                (order.job_id, Event::Returned { attempt: order.attempt, token: order.attempt_token })
+            }
+            Response::DeadLettered { order, reason, content_type } => {
+                let unreadable = reason == DeathReason::Rejected
+                    && content_type != self.registry.order_encoding(&order.job_type);
+                let reason = if unreadable {
+                    DeathReason::Other("it was written before a worker came that reads only JSON".to_owned())
+                } else {
+                    reason
+                };
+                (order.job_id, dead_event(&order, reason))
+            }
+        };
+        Some(JobEvent { job_id, event })
+    }
+}
+
+/// Of several progressions of one execution only the last is recorded, in its place.
+fn coalesce(responses: Vec<Response>) -> Vec<Response> {
+    let mut latest: HashMap<(JobId, crewcall_proto::ExecutionId), u64> = HashMap::new();
+    for response in &responses {
+        if let Response::Progression(news) = response
+            && news.kind == ProgressionKind::Progress
+        {
+            let seq = latest.entry((news.job_id, news.execution_id)).or_default();
+            *seq = news.seq.max(*seq);
+        }
+    }
+    let keep = |response: &Response| match response {
+        Response::Progression(news) if news.kind == ProgressionKind::Progress => {
+            latest.get(&(news.job_id, news.execution_id)) == Some(&news.seq)
+        }
+        Response::Progression(_)
+        | Response::Held(_)
+        | Response::Completed(_)
+        | Response::Failed(_)
+        | Response::Returned(_)
+        | Response::DeadLettered { .. } => true,
+    };
+    responses.into_iter().filter(keep).collect()
+}
+
+fn progression_event(news: Progression) -> Option<Event> {
+    let origin = news.origin();
+    match news.kind {
+        ProgressionKind::Started => Some(Event::Started { origin, seq: news.seq, at: news.at }),
+        ProgressionKind::Progress => Some(Event::Progressed {
+            origin,
+            seq: news.seq,
+            percent: news.percent,
+            message: news.message.map(|text| cut(text, Progression::MESSAGE_CHARACTERS_MAX)),
+            at: news.at,
+        }),
+        ProgressionKind::Unknown => None,
+    }
+}
+
+fn completed_event(completed: Completed) -> Event {
+    let origin = completed.origin();
+    let result = completed.result.to_string();
+    if result.len() <= PAYLOAD_BYTES_MAX {
+        let Completed { started_at, finished_at, .. } = completed;
+        return Event::Completed { origin, result, started_at, finished_at };
+    }
+    let message = format!(
+        "the result is {} bytes of JSON; at most {PAYLOAD_BYTES_MAX} are kept: write it somewhere and return where",
+        result.len()
+    );
+    Event::Failed {
+        origin,
+        failure: Failure {
+            kind: ErrorKind::Handler,
+            code: Some(RESULT_TOO_LARGE.to_owned()),
+            message,
+            detail: None,
+        },
+        retryable: false,
+        retry_after: None,
+        started_at: Some(completed.started_at),
+        finished_at: completed.finished_at,
+    }
+}
+
+fn failed_event(failed: Failed) -> Event {
+    let limit = Failed::MESSAGE_CHARACTERS_MAX;
+    Event::Failed {
+        origin: failed.origin(),
+        failure: Failure {
+            kind: match failed.kind {
+                ErrorKind::Unknown => ErrorKind::Handler,
+                known => known,
+            },
+            code: failed.code.map(|text| cut(text, limit)),
+            message: cut(failed.message, limit),
+            detail: failed.detail.map(|text| cut(text, limit)),
+        },
+        retryable: failed.retryable,
+        retry_after: failed.retry_after_ms.map(Duration::from_millis),
+        started_at: failed.started_at,
+        finished_at: failed.finished_at,
+    }
+}
+
+fn dead_event(order: &Order, reason: DeathReason) -> Event {
+    let (attempt, token) = (order.attempt, order.attempt_token);
+    let failure =
+        |kind, message: &str| Failure { kind, code: None, message: message.to_owned(), detail: None };
+    match reason {
+        DeathReason::DeliveryLimit => Event::DeadLettered {
+            attempt,
+            token,
+            failure: failure(
+                ErrorKind::CrashLoop,
+                "the order was delivered again and again without an answer: it probably ends its worker's process",
+            ),
+        },
+        DeathReason::Rejected => Event::DeadLettered {
+            attempt,
+            token,
+            failure: failure(ErrorKind::Malformed, "a worker refused the order as unreadable"),
+        },
+        DeathReason::Other(reason) => {
+            tracing::warn!(job.id = %order.job_id, reason, "The broker dropped an order; it is sent again.");
+            Event::OrderLost { attempt, token }
+        }
+    }
+}
+
+fn cut(text: String, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}

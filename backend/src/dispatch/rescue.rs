@@ -1,0 +1,106 @@
+//! Attempts whose worker is gone, and jobs that lost their way: nothing is silently stuck.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    discovery::Discovery,
+    leases::Lease,
+    ports::{BrokerStatus, JobEvent, StoreError},
+};
+use crate::domain::{Event, State};
+
+/// How often leases and workers are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Every how many ticks parked jobs of served types are looked for.
+const PARKED_EVERY: u32 = 10;
+
+/// How many leases end in one step.
+const BATCH_MAX: usize = 256;
+
+/// Runs until `stop`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails for good.
+pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(), StoreError> {
+    let mut ticks = tokio::time::interval(TICK);
+    let mut status = discovery.broker.status();
+    let mut count = 0_u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => count = count.wrapping_add(1),
+        }
+        if matches!(*status.borrow_and_update(), BrokerStatus::Down { .. }) {
+            // Nobody can be heard, so silence means nothing.
+            discovery.registry.forgive();
+            discovery.ledger.leases.forgive();
+            continue;
+        }
+        discovery.give_up_silent();
+        let step = async {
+            end_leases(&discovery).await?;
+            if count.is_multiple_of(PARKED_EVERY) { release_served(&discovery).await } else { Ok(()) }
+        };
+        match step.await {
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "The rescue waits for the store."),
+            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
+            other => other?,
+        }
+    }
+}
+
+async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
+    let mut events = Vec::new();
+    let mut undecided = HashSet::new();
+    for lease in discovery.ledger.leases.expired().into_iter().take(BATCH_MAX) {
+        let job_id = lease.job_id;
+        match verdict(discovery, lease).await {
+            Some(event) => events.push(JobEvent { job_id, event }),
+            None => {
+                undecided.insert(job_id);
+            }
+        }
+    }
+    discovery.ledger.leases.postpone(&undecided);
+    discovery.ledger.record(events).await.map(|_| ())
+}
+
+/// What an expired lease means. An attempt that is not held has an order: it is sent again only on the
+/// evidence that no worker runs it and that its queue is empty.
+async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
+    let Lease { job_id, job_type, attempt, token, execution_id, worker_id, held, .. } = lease;
+    if held {
+        tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
+        return Some(Event::LeaseExpired { attempt, execution_id });
+    }
+    if discovery.registry.runs(job_id, attempt) {
+        return None;
+    }
+    match discovery.broker.queue_depth(&job_type).await {
+        Ok(Some(1..)) | Err(_) => None,
+        Ok(Some(0) | None) => {
+            tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An order is in no queue and with no worker; it is sent again.");
+            Some(Event::OrderLost { attempt, token })
+        }
+    }
+}
+
+/// Parked jobs whose type is served after all: their release was missed.
+async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
+    for count in discovery.ledger.store.counts().await? {
+        let served = discovery.catalogue.knows(&count.job_type);
+        if count.state == State::Unroutable && count.jobs > 0 && served {
+            match discovery.broker.declare_type(&count.job_type).await {
+                Ok(()) => discovery.release(&count.job_type).await?,
+                Err(error) => {
+                    tracing::error!(job.r#type = %count.job_type, %error, "A served type has no queue; its jobs stay parked.");
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What can happen to a job.
+
+use std::time::Duration;
+
+use crewcall_proto::{Attempt, AttemptToken, ExecutionId, Timestamp, response::Origin};
+
+use super::Failure;
+
+/// Something that happened. Past tense: an event is news, not a command, and may come late, twice or in
+/// the wrong order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The due time came.
+    Due,
+    /// The relay took the job to publish an order. `token` is used if the attempt has none yet.
+    Dispatched {
+        /// A fresh token.
+        token: AttemptToken,
+    },
+    /// The order came back: no worker ever served the type.
+    Returned {
+        /// Which order.
+        attempt: Attempt,
+        /// Its token.
+        token: AttemptToken,
+    },
+    /// A worker announced the type for the first time.
+    TypeServed,
+    /// An execution began.
+    Started {
+        /// Who says so.
+        origin: Origin,
+        /// The sequence number of the message.
+        seq: u64,
+        /// When, by the worker's clock.
+        at: Timestamp,
+    },
+    /// An execution got further.
+    Progressed {
+        /// Who says so.
+        origin: Origin,
+        /// The sequence number of the message.
+        seq: u64,
+        /// How much is done.
+        percent: Option<u8>,
+        /// What is being done.
+        message: Option<String>,
+        /// When, by the worker's clock.
+        at: Timestamp,
+    },
+    /// An execution acknowledged its order and goes on.
+    Held {
+        /// Who says so.
+        origin: Origin,
+        /// The sequence number of the message.
+        seq: u64,
+    },
+    /// An execution succeeded.
+    Completed {
+        /// Who says so.
+        origin: Origin,
+        /// What came out, as JSON text.
+        result: String,
+        /// When it began, by the worker's clock.
+        started_at: Timestamp,
+        /// When it ended.
+        finished_at: Timestamp,
+    },
+    /// An execution failed.
+    Failed {
+        /// Who says so.
+        origin: Origin,
+        /// Why.
+        failure: Failure,
+        /// Whether another attempt may succeed.
+        retryable: bool,
+        /// How long to wait before it, if the worker knows better than the back-off.
+        retry_after: Option<Duration>,
+        /// When it began, by the worker's clock.
+        started_at: Option<Timestamp>,
+        /// When it ended.
+        finished_at: Timestamp,
+    },
+    /// The broker gave up delivering the order.
+    DeadLettered {
+        /// Which order.
+        attempt: Attempt,
+        /// Its token.
+        token: AttemptToken,
+        /// Delivered too often (`crash_loop`, may be tried again), or refused by a worker (`malformed`).
+        failure: Failure,
+    },
+    /// The worker that ran the attempt fell silent for longer than its lease.
+    LeaseExpired {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Whose lease.
+        execution_id: ExecutionId,
+    },
+    /// The order of an in-flight attempt is in no queue and with no worker: it has to be sent again.
+    OrderLost {
+        /// Which order.
+        attempt: Attempt,
+        /// Its token.
+        token: AttemptToken,
+    },
+    /// Somebody asked to cancel the job.
+    CancelRequested,
+    /// Somebody asked to try a failed or cancelled job again.
+    RetryRequested,
+}

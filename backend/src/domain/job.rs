@@ -1,0 +1,191 @@
+//! A job: what was asked for, and how far it got.
+
+use std::collections::BTreeMap;
+
+use crewcall_proto::{
+    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
+};
+
+use super::State;
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of work.
+    pub job_type: JobType,
+    /// What to work on.
+    pub parameters: JsonObject,
+    /// Words of the submitter's own, to find the job by.
+    pub labels: BTreeMap<String, String>,
+    /// Who goes first among the jobs of a type.
+    pub priority: Priority,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// How far it got.
+    pub life: Life,
+}
+
+/// The part of a job that events change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Life {
+    /// Where it stands.
+    pub state: State,
+    /// The attempt that runs, or the next one while the job waits.
+    pub attempt: Attempt,
+    /// How many attempts it has at most.
+    pub attempts_max: u32,
+    /// The token of the current attempt, from its first dispatch on.
+    pub token: Option<AttemptToken>,
+    /// Which execution speaks for the current attempt, once one reported its start.
+    pub claim: Option<Claim>,
+    /// When it may be dispatched.
+    pub due_at: Timestamp,
+    /// Whether somebody asked to cancel it while an attempt was in flight.
+    pub cancel_requested: bool,
+    /// The latest news of the current attempt.
+    pub progress: Option<Progress>,
+    /// What came out, when completed. JSON text, at most 256 KiB.
+    pub result: Option<String>,
+    /// What went wrong last, if anything did.
+    pub failure: Option<Failure>,
+    /// When the current or last attempt began, by the worker's clock.
+    pub started_at: Option<Timestamp>,
+    /// When the job reached its terminal state, by ours.
+    pub finished_at: Option<Timestamp>,
+    /// Counts the changes, from 1: what watchers compare.
+    pub version: u64,
+}
+
+impl Life {
+    /// The life of a job that was just accepted and is due at once.
+    #[must_use]
+    pub const fn new(attempts_max: u32, now: Timestamp) -> Self {
+        Self {
+            state: State::Ready,
+            attempt: Attempt::FIRST,
+            attempts_max,
+            token: None,
+            claim: None,
+            due_at: now,
+            cancel_requested: false,
+            progress: None,
+            result: None,
+            failure: None,
+            started_at: None,
+            finished_at: None,
+            version: 1,
+        }
+    }
+
+    /// Whether an attempt is with the broker: what the dispatch window counts. A held attempt's order is
+    /// acknowledged, so it no longer counts.
+    #[must_use]
+    pub fn occupies_window(&self) -> bool {
+        self.state.is_in_flight() && !self.claim.as_ref().is_some_and(|claim| claim.held)
+    }
+}
+
+/// The execution that speaks for an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The delivery it works on.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// The highest sequence number heard from it.
+    pub seq: u64,
+    /// Whether it acknowledged its order and keeps the attempt by heartbeats.
+    pub held: bool,
+}
+
+/// How far an attempt got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// 0 to 100; never falls within an attempt.
+    pub percent: u8,
+    /// What the worker says it is doing.
+    pub message: Option<String>,
+    /// When it said so, by its clock.
+    pub at: Timestamp,
+}
+
+/// Why an attempt or a job failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which kind.
+    pub kind: ErrorKind,
+    /// The handler's own code.
+    pub code: Option<String>,
+    /// One sentence.
+    pub message: String,
+    /// The causes.
+    pub detail: Option<String>,
+}
+
+/// An attempt that ended: one line of the job's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// Who ran it, if anybody said so.
+    pub worker_id: Option<WorkerId>,
+    /// When it began, by the worker's clock.
+    pub started_at: Option<Timestamp>,
+    /// When it ended: by the worker's clock if it said so, else by ours.
+    pub finished_at: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It succeeded.
+    Completed,
+    /// It failed.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl AttemptOutcome {
+    /// The word in metrics: `completed`, `cancelled`, or the kind of error.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed(failure) => failure.kind.as_str(),
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Who goes first among the jobs of a type: 0 (last) to 9 (first).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// The highest.
+    pub const MAX: u8 = 9;
+
+    /// The priority of this number; `None` above [`Priority::MAX`].
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        if number <= Self::MAX { Some(Self(number)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Priority {
+    /// 4: room above and below, and the default of message queues (JMS 2.0, section 3.4.10).
+    fn default() -> Self {
+        Self(4)
+    }
+}

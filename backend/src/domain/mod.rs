@@ -1,0 +1,30 @@
+//! What a job is: its states, what moves it from one to the next, when it is tried again, and which
+//! submissions are jobs at all.
+//!
+//! Everything here is a pure function of its arguments: no clock, no random source, no I/O, no
+//! encoding. The store runs [`transition()`] inside its transaction, so what stands here is the whole truth
+//! about a job's life, whichever store keeps it.
+//!
+//! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`].
+
+pub mod state;
+
+pub mod job;
+
+pub mod event;
+
+pub mod transition;
+
+pub mod retry;
+
+pub mod submission;
+
+pub mod waiting;
+
+pub use event::Event;
+pub use job::{AttemptOutcome, AttemptRecord, Claim, Failure, Job, Life, Priority, Progress};
+pub use retry::Backoff;
+pub use state::State;
+pub use submission::{NewJob, Problem, Submission};
+pub use transition::{Change, Moment, Stale, transition};
+pub use waiting::Waiting;

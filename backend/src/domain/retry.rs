@@ -1,0 +1,67 @@
+//! When a failed attempt is followed by another.
+
+use std::time::Duration;
+
+/// Exponential back-off: `initial × factor^(attempt−1)`, capped, spread by ±10 %.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// The wait after the first attempt.
+    pub initial: Duration,
+    /// How much longer each further wait is.
+    pub factor: f64,
+    /// The longest wait.
+    pub cap: Duration,
+}
+
+/// How many attempts a job has when its submitter names no number.
+pub const ATTEMPTS_DEFAULT: u32 = 5;
+
+/// The most attempts a submitter may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+
+/// How far a wait is spread around its value, so that jobs that failed together do not come back together.
+pub const JITTER: f64 = 0.1;
+
+/// The longest wait that a worker may ask for with `retry_after_ms`: one day. A typing error in a worker
+/// must not park a job for a year.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { initial: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(600) }
+    }
+}
+
+impl Backoff {
+    /// How long to wait after attempt number `attempt` failed. `spread` is a random number from 0 to 1.
+    #[must_use]
+    pub fn delay_after(&self, attempt: u32, spread: f64) -> Duration {
+        // 1 000 doublings are far beyond any cap; the clamp keeps the exponent in range.
+        let exponent = f64::from(attempt.saturating_sub(1).min(1_000));
+        let seconds = (self.initial.as_secs_f64() * self.factor.powf(exponent)).min(self.cap.as_secs_f64());
+        let jitter = JITTER.mul_add(spread.clamp(0.0, 1.0) * 2.0, 1.0 - JITTER);
+        Duration::try_from_secs_f64(seconds * jitter).unwrap_or(self.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_and_stops_at_the_cap() {
+        let backoff = Backoff::default();
+        let seconds: Vec<f64> = [1, 2, 3, 9, 10, 50, u32::MAX]
+            .into_iter()
+            .map(|attempt| backoff.delay_after(attempt, 0.5).as_secs_f64().round())
+            .collect();
+        assert_eq!(seconds, [2.0, 4.0, 8.0, 512.0, 600.0, 600.0, 600.0]);
+    }
+
+    #[test]
+    fn spreads_by_a_tenth() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.delay_after(1, 0.0), Duration::from_millis(1_800));
+        assert_eq!(backoff.delay_after(1, 1.0), Duration::from_millis(2_200));
+    }
+}

@@ -1,0 +1,172 @@
+//! Which submissions are jobs: all problems at once, each with a pointer to its field.
+
+use std::collections::BTreeMap;
+
+use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
+
+use super::{
+    Job, Life, Priority,
+    retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
+};
+
+/// The most labels a job may have.
+pub const LABELS_MAX: usize = 32;
+/// The longest label name, in characters.
+pub const LABEL_NAME_LENGTH_MAX: usize = 64;
+/// The longest label value, in characters.
+pub const LABEL_VALUE_LENGTH_MAX: usize = 256;
+
+/// What a submitter asks for, as it came in. Numbers are wide so that a wrong one can be told what is wrong.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Submission {
+    /// The job type.
+    pub job_type: String,
+    /// What to work on.
+    pub parameters: JsonObject,
+    /// 0 to 9.
+    pub priority: Option<i64>,
+    /// 1 to [`ATTEMPTS_MAX`].
+    pub max_attempts: Option<i64>,
+    /// Words to find the job by.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A submission that is a job, but for its id and the time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// The type.
+    pub job_type: JobType,
+    /// What to work on.
+    pub parameters: JsonObject,
+    /// Who goes first.
+    pub priority: Priority,
+    /// How often it is tried.
+    pub attempts_max: u32,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One thing that is wrong with a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: a JSON pointer (RFC 6901) into the submission.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), message: message.into() }
+    }
+}
+
+impl Submission {
+    /// Reads the submission as a job.
+    ///
+    /// # Errors
+    ///
+    /// Every problem it has, in the order of the fields.
+    pub fn validate(self) -> Result<NewJob, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let job_type = JobType::new(&self.job_type);
+        if let Err(invalid) = &job_type {
+            problems.push(Problem::new("/type", invalid.to_string()));
+        }
+        let priority = self
+            .priority
+            .map_or(Some(Priority::default()), |number| u8::try_from(number).ok().and_then(Priority::new));
+        if priority.is_none() {
+            problems
+                .push(Problem::new("/priority", "a priority is a whole number from 0 (last) to 9 (first)"));
+        }
+        let attempts_max = self.max_attempts.map_or(Some(ATTEMPTS_DEFAULT), |number| {
+            u32::try_from(number).ok().filter(|number| (1..=ATTEMPTS_MAX).contains(number))
+        });
+        if attempts_max.is_none() {
+            let message = format!("a job has 1 to {ATTEMPTS_MAX} attempts");
+            problems.push(Problem::new("/max_attempts", message));
+        }
+        problems.extend(label_problems(&self.labels));
+        match (job_type, priority, attempts_max) {
+            (Ok(job_type), Some(priority), Some(attempts_max)) if problems.is_empty() => {
+                let (parameters, labels) = (self.parameters, self.labels);
+                Ok(NewJob { job_type, parameters, priority, attempts_max, labels })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+impl NewJob {
+    /// The job, from the moment of its acceptance.
+    #[must_use]
+    pub fn accept(self, id: JobId, now: Timestamp) -> Job {
+        Job {
+            id,
+            job_type: self.job_type,
+            parameters: self.parameters,
+            labels: self.labels,
+            priority: self.priority,
+            created_at: now,
+            life: Life::new(self.attempts_max, now),
+        }
+    }
+}
+
+fn label_problems(labels: &BTreeMap<String, String>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if labels.len() > LABELS_MAX {
+        problems.push(Problem::new(
+            "/labels",
+            format!("a job has at most {LABELS_MAX} labels, not {}", labels.len()),
+        ));
+    }
+    for (name, value) in labels {
+        let pointer = format!("/labels/{}", name.replace('~', "~0").replace('/', "~1"));
+        let name_fits = !name.is_empty()
+            && name.len() <= LABEL_NAME_LENGTH_MAX
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+        if !name_fits {
+            problems.push(Problem::new(
+                &pointer,
+                format!("a label's name is 1 to {LABEL_NAME_LENGTH_MAX} characters of a-z A-Z 0-9 . _ -"),
+            ));
+        }
+        if value.chars().count() > LABEL_VALUE_LENGTH_MAX {
+            problems.push(Problem::new(
+                &pointer,
+                format!("a label's value has at most {LABEL_VALUE_LENGTH_MAX} characters"),
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let job = Submission { job_type: "a.b".into(), ..Submission::default() }.validate().unwrap();
+        assert_eq!((job.priority.get(), job.attempts_max), (4, 5));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let submission = Submission {
+            job_type: "Bad Type".into(),
+            priority: Some(10),
+            max_attempts: Some(0),
+            labels: [("a/b".to_owned(), "x".repeat(257)), (String::new(), String::new())].into(),
+            ..Submission::default()
+        };
+        let pointers: Vec<String> =
+            submission.validate().unwrap_err().into_iter().map(|problem| problem.pointer).collect();
+        assert_eq!(
+            pointers,
+            ["/type", "/priority", "/max_attempts", "/labels/", "/labels/a~1b", "/labels/a~1b"]
+        );
+    }
+}

@@ -1,0 +1,424 @@
+//! The state machine: what an event makes of a job.
+
+use std::time::Duration;
+
+use crewcall_proto::{
+    Attempt, AttemptToken, ExecutionId, Timestamp, WorkerId,
+    response::{ErrorKind, Origin},
+};
+
+use super::{
+    AttemptOutcome, AttemptRecord, Backoff, Claim, Event, Failure, Life, Progress, State,
+    retry::RETRY_AFTER_MAX,
+};
+
+/// What the pure function needs to know of the world at this moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The time, by the backend's clock.
+    pub now: Timestamp,
+    /// A random number from 0 to 1, for the spread of back-offs.
+    pub spread: f64,
+}
+
+/// An event changed the job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The job's life from now on.
+    pub life: Life,
+    /// The attempt that ended with this event, if one did.
+    pub ended: Option<AttemptRecord>,
+}
+
+/// Why an event changed nothing. An answer, not an error: the world repeats itself and comes late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stale {
+    /// The job is over.
+    Terminal,
+    /// The event is about another attempt.
+    Attempt,
+    /// The event does not carry the attempt's token.
+    Token,
+    /// Another execution speaks for the attempt.
+    Execution,
+    /// The message is older than one already taken, or a repetition.
+    Sequence,
+    /// The job is in no state that the event could change.
+    State,
+    /// The due time is still to come.
+    NotDue,
+}
+
+impl Stale {
+    /// The word in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Attempt => "attempt",
+            Self::Token => "token",
+            Self::Execution => "execution",
+            Self::Sequence => "sequence",
+            Self::State => "state",
+            Self::NotDue => "not_due",
+        }
+    }
+}
+
+/// What `event` makes of a job: its changed life, or why nothing changes. Total: every event has an answer
+/// in every state, and an event that is repeated changes nothing the second time.
+///
+/// # Errors
+///
+/// [`Stale`] when the event changes nothing.
+pub fn transition(life: &Life, backoff: &Backoff, event: Event, moment: Moment) -> Result<Change, Stale> {
+    let machine = Machine { life, backoff, moment };
+    match event {
+        Event::Due => machine.due(),
+        Event::Dispatched { token } => machine.dispatched(token),
+        Event::Returned { attempt, token } => machine.returned(attempt, token),
+        Event::TypeServed => machine.type_served(),
+        Event::Started { origin, seq, at } => machine.started(&origin, seq, at),
+        Event::Progressed { origin, seq, percent, message, at } => {
+            machine.progressed(&origin, seq, percent, message, at)
+        }
+        Event::Held { origin, seq } => machine.held(&origin, seq),
+        Event::Completed { origin, result, started_at, finished_at } => {
+            machine.completed(origin, result, started_at, finished_at)
+        }
+        Event::Failed { origin, failure, retryable, retry_after, started_at, finished_at } => {
+            machine.speaks_or_unclaimed(&origin)?;
+            Ok(machine.end_attempt(Ending {
+                failure,
+                retryable,
+                retry_after,
+                worker_id: Some(origin.worker_id),
+                started_at: started_at.or(life.started_at),
+                finished_at,
+            }))
+        }
+        Event::DeadLettered { attempt, token, failure } => machine.dead_lettered(attempt, token, failure),
+        Event::LeaseExpired { attempt, execution_id } => machine.lease_expired(attempt, execution_id),
+        Event::OrderLost { attempt, token } => machine.order_lost(attempt, token),
+        Event::CancelRequested => machine.cancel_requested(),
+        Event::RetryRequested => machine.retry_requested(),
+    }
+}
+
+/// The arguments of one transition.
+struct Machine<'a> {
+    life: &'a Life,
+    backoff: &'a Backoff,
+    moment: Moment,
+}
+
+/// How an attempt ended other than well.
+struct Ending {
+    failure: Failure,
+    retryable: bool,
+    retry_after: Option<Duration>,
+    worker_id: Option<WorkerId>,
+    started_at: Option<Timestamp>,
+    finished_at: Timestamp,
+}
+
+impl Machine<'_> {
+    fn due(&self) -> Result<Change, Stale> {
+        self.expect_state(State::Scheduled)?;
+        if self.moment.now < self.life.due_at {
+            return Err(Stale::NotDue);
+        }
+        Ok(self.change(|life| life.state = State::Ready))
+    }
+
+    fn dispatched(&self, token: AttemptToken) -> Result<Change, Stale> {
+        self.expect_state(State::Ready)?;
+        Ok(self.change(|life| {
+            life.state = State::Dispatched;
+            // An order that is sent again keeps its token: whichever copy is answered first counts.
+            life.token = life.token.or(Some(token));
+        }))
+    }
+
+    fn returned(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
+        self.expect_current(attempt, token)?;
+        self.expect_state(State::Dispatched)?;
+        Ok(self.change(|life| life.state = State::Unroutable))
+    }
+
+    fn type_served(&self) -> Result<Change, Stale> {
+        self.expect_state(State::Unroutable)?;
+        Ok(self.change(|life| life.state = State::Ready))
+    }
+
+    fn started(&self, origin: &Origin, seq: u64, at: Timestamp) -> Result<Change, Stale> {
+        self.expect_current(origin.attempt, origin.attempt_token)?;
+        match &self.life.claim {
+            Some(claim) if claim.execution_id == origin.execution_id => return Err(Stale::Sequence),
+            // A held attempt has no order left that could be redelivered: the second execution came from
+            // a duplicate, and the first goes on speaking.
+            Some(claim) if claim.held => return Err(Stale::Execution),
+            _ => {}
+        }
+        Ok(self.change(|life| claim(life, origin, seq, at)))
+    }
+
+    fn progressed(
+        &self,
+        origin: &Origin,
+        seq: u64,
+        percent: Option<u8>,
+        message: Option<String>,
+        at: Timestamp,
+    ) -> Result<Change, Stale> {
+        self.speaks_or_unclaimed(origin)?;
+        if self.life.claim.as_ref().is_some_and(|claim| seq <= claim.seq) {
+            return Err(Stale::Sequence);
+        }
+        Ok(self.change(|life| {
+            match &mut life.claim {
+                Some(claim) => claim.seq = seq,
+                // The report of the start was lost, or is slower than this.
+                None => claim(life, origin, seq, at),
+            }
+            let before = life.progress.as_ref().map_or(0, |progress| progress.percent);
+            life.progress =
+                Some(Progress { percent: percent.unwrap_or(before).min(100).max(before), message, at });
+        }))
+    }
+
+    fn held(&self, origin: &Origin, seq: u64) -> Result<Change, Stale> {
+        self.speaks_or_unclaimed(origin)?;
+        if self.life.claim.as_ref().is_some_and(|claim| claim.held) {
+            return Err(Stale::Sequence);
+        }
+        Ok(self.change(|life| {
+            let started_at = life.started_at.unwrap_or(self.moment.now);
+            let seq = life.claim.as_ref().map_or(seq, |claim| claim.seq.max(seq));
+            claim(life, origin, seq, started_at);
+            if let Some(claim) = &mut life.claim {
+                claim.held = true;
+            }
+        }))
+    }
+
+    /// The first result of the attempt counts, from whichever execution it comes.
+    fn completed(
+        &self,
+        origin: Origin,
+        result: String,
+        started_at: Timestamp,
+        finished_at: Timestamp,
+    ) -> Result<Change, Stale> {
+        self.expect_current(origin.attempt, origin.attempt_token)?;
+        let ended = AttemptRecord {
+            attempt: self.life.attempt,
+            outcome: AttemptOutcome::Completed,
+            worker_id: Some(origin.worker_id),
+            started_at: Some(started_at),
+            finished_at,
+        };
+        let mut change = self.change(|life| {
+            life.state = State::Completed;
+            life.result = Some(result);
+            life.failure = None;
+            life.started_at = Some(started_at);
+            life.finished_at = Some(self.moment.now);
+            life.claim = None;
+            if let Some(progress) = &mut life.progress {
+                progress.percent = 100;
+            }
+        });
+        change.ended = Some(ended);
+        Ok(change)
+    }
+
+    fn dead_lettered(
+        &self,
+        attempt: Attempt,
+        token: AttemptToken,
+        failure: Failure,
+    ) -> Result<Change, Stale> {
+        self.expect_current(attempt, token)?;
+        if self.life.claim.as_ref().is_some_and(|claim| claim.held) {
+            return Err(Stale::Execution);
+        }
+        let retryable = match failure.kind {
+            ErrorKind::Malformed
+            | ErrorKind::InvalidParameters
+            | ErrorKind::Cancelled
+            | ErrorKind::Expired => false,
+            ErrorKind::CrashLoop
+            | ErrorKind::Handler
+            | ErrorKind::Panic
+            | ErrorKind::Timeout
+            | ErrorKind::WorkerLost
+            | ErrorKind::Unknown => true,
+        };
+        Ok(self.end_attempt(self.lost(failure, retryable)))
+    }
+
+    fn lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
+        self.expect_attempt(attempt)?;
+        self.expect_state(State::Running)?;
+        let Some(claim) = &self.life.claim else { return Err(Stale::Execution) };
+        if claim.execution_id != execution_id {
+            return Err(Stale::Execution);
+        }
+        let failure = Failure {
+            kind: ErrorKind::WorkerLost,
+            code: None,
+            message: format!("worker {} fell silent while it ran the attempt", claim.worker_id),
+            detail: None,
+        };
+        Ok(self.end_attempt(self.lost(failure, true)))
+    }
+
+    fn order_lost(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
+        self.expect_current(attempt, token)?;
+        if !self.life.state.is_in_flight() {
+            return Err(Stale::State);
+        }
+        Ok(self.change(|life| {
+            life.state = State::Ready;
+            life.claim = None;
+        }))
+    }
+
+    fn cancel_requested(&self) -> Result<Change, Stale> {
+        match self.life.state {
+            State::Completed | State::Failed | State::Cancelled => Err(Stale::Terminal),
+            State::Dispatched | State::Running if self.life.cancel_requested => Err(Stale::State),
+            State::Dispatched | State::Running => Ok(self.change(|life| life.cancel_requested = true)),
+            State::Scheduled | State::Ready | State::Unroutable => Ok(self.change(|life| {
+                life.state = State::Cancelled;
+                life.cancel_requested = true;
+                life.finished_at = Some(self.moment.now);
+            })),
+        }
+    }
+
+    fn retry_requested(&self) -> Result<Change, Stale> {
+        match self.life.state {
+            State::Failed | State::Cancelled => Ok(self.change(|life| {
+                // Without a token the attempt was never sent, so its number is still free.
+                if life.token.take().is_some() {
+                    life.attempt = life.attempt.next();
+                }
+                life.attempts_max = life.attempts_max.max(life.attempt.get());
+                life.state = State::Ready;
+                life.due_at = self.moment.now;
+                life.cancel_requested = false;
+                life.finished_at = None;
+                life.claim = None;
+                life.progress = None;
+            })),
+            State::Completed => Err(Stale::Terminal),
+            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched | State::Running => {
+                Err(Stale::State)
+            }
+        }
+    }
+
+    /// The current attempt is over without a result: another one, or the end of the job.
+    fn end_attempt(&self, ending: Ending) -> Change {
+        let Ending { failure, retryable, retry_after, worker_id, started_at, finished_at } = ending;
+        let cancelled = self.life.cancel_requested;
+        let again = retryable && !cancelled && self.life.attempt.get() < self.life.attempts_max;
+        let outcome =
+            if cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed(failure.clone()) };
+        let ended = AttemptRecord { attempt: self.life.attempt, outcome, worker_id, started_at, finished_at };
+        let mut change = self.change(|life| {
+            life.claim = None;
+            life.started_at = started_at;
+            if again {
+                let delay = retry_after.map_or_else(
+                    || self.backoff.delay_after(life.attempt.get(), self.moment.spread),
+                    |asked| asked.min(RETRY_AFTER_MAX),
+                );
+                life.state = State::Scheduled;
+                life.attempt = life.attempt.next();
+                life.token = None;
+                life.progress = None;
+                life.due_at =
+                    self.moment.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+            } else {
+                life.state = if cancelled { State::Cancelled } else { State::Failed };
+                life.finished_at = Some(self.moment.now);
+            }
+            life.failure = Some(failure);
+        });
+        change.ended = Some(ended);
+        change
+    }
+
+    /// An attempt that ended without a word of its worker.
+    fn lost(&self, failure: Failure, retryable: bool) -> Ending {
+        Ending {
+            failure,
+            retryable,
+            retry_after: None,
+            worker_id: self.life.claim.as_ref().map(|claim| claim.worker_id.clone()),
+            started_at: self.life.started_at,
+            finished_at: self.moment.now,
+        }
+    }
+
+    fn expect_state(&self, state: State) -> Result<(), Stale> {
+        if self.life.state == state {
+            Ok(())
+        } else if self.life.state.is_terminal() {
+            Err(Stale::Terminal)
+        } else {
+            Err(Stale::State)
+        }
+    }
+
+    /// The attempt fence: without it, one error could be charged to two attempts.
+    fn expect_attempt(&self, attempt: Attempt) -> Result<(), Stale> {
+        if self.life.state.is_terminal() {
+            Err(Stale::Terminal)
+        } else if self.life.attempt == attempt {
+            Ok(())
+        } else {
+            Err(Stale::Attempt)
+        }
+    }
+
+    /// The attempt fence and the capability together.
+    fn expect_current(&self, attempt: Attempt, token: AttemptToken) -> Result<(), Stale> {
+        self.expect_attempt(attempt)?;
+        if self.life.token == Some(token) { Ok(()) } else { Err(Stale::Token) }
+    }
+
+    /// What a single execution may say: it has the claim, or nobody has.
+    fn speaks_or_unclaimed(&self, origin: &Origin) -> Result<(), Stale> {
+        self.expect_current(origin.attempt, origin.attempt_token)?;
+        match &self.life.claim {
+            Some(claim) if claim.execution_id != origin.execution_id => Err(Stale::Execution),
+            _ => Ok(()),
+        }
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Life)) -> Change {
+        let mut life = self.life.clone();
+        edit(&mut life);
+        life.version += 1;
+        Change { life, ended: None }
+    }
+}
+
+fn claim(life: &mut Life, origin: &Origin, seq: u64, started_at: Timestamp) {
+    life.state = State::Running;
+    life.started_at = Some(started_at);
+    life.claim = Some(Claim {
+        execution_id: origin.execution_id,
+        worker_id: origin.worker_id.clone(),
+        seq,
+        held: false,
+    });
+}
+
+#[cfg(test)]
+#[path = "transition_tests.rs"]
+mod tests;

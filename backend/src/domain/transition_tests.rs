@@ -1,0 +1,301 @@
+//! The state machine over all states and events.
+
+use std::time::Duration;
+
+use crewcall_proto::{JobId, WorkerId};
+use proptest::{prelude::*, sample::select};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+const MOMENT: Moment = Moment { now: NOW, spread: 0.5 };
+
+fn execution(number: u128) -> ExecutionId {
+    ExecutionId::from_uuid(uuid::Uuid::from_u128(number))
+}
+
+fn origin(attempt: u32, token: u128, by: u128) -> Origin {
+    Origin {
+        job_id: JobId::from_uuid(uuid::Uuid::nil()),
+        attempt: Attempt::new(attempt).unwrap(),
+        attempt_token: AttemptToken::from_bits(token),
+        execution_id: execution(by),
+        worker_id: "worker".parse::<WorkerId>().unwrap(),
+    }
+}
+
+fn failure(kind: ErrorKind) -> Failure {
+    Failure { kind, code: None, message: "it broke".to_owned(), detail: None }
+}
+
+fn failed(origin: Origin, retryable: bool) -> Event {
+    Event::Failed {
+        origin,
+        failure: failure(ErrorKind::Handler),
+        retryable,
+        retry_after: None,
+        started_at: None,
+        finished_at: NOW,
+    }
+}
+
+fn completed(origin: Origin) -> Event {
+    Event::Completed { origin, result: "{}".to_owned(), started_at: NOW, finished_at: NOW }
+}
+
+/// Steps that must all change the job.
+fn live(life: Life, events: impl IntoIterator<Item = Event>) -> Life {
+    events.into_iter().fold(life, |life, event| {
+        transition(&life, &Backoff::default(), event.clone(), MOMENT)
+            .unwrap_or_else(|stale| panic!("{event:?} is {stale:?} for {life:?}"))
+            .life
+    })
+}
+
+fn stale(life: &Life, event: Event) -> Stale {
+    transition(life, &Backoff::default(), event, MOMENT).expect_err("it should change nothing")
+}
+
+fn dispatched() -> Life {
+    live(Life::new(3, NOW), [Event::Dispatched { token: AttemptToken::from_bits(1) }])
+}
+
+#[test]
+fn a_job_lives_from_ready_to_completed() {
+    let life = live(
+        dispatched(),
+        [
+            Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW },
+            Event::Progressed { origin: origin(1, 1, 7), seq: 2, percent: Some(40), message: None, at: NOW },
+            completed(origin(1, 1, 7)),
+        ],
+    );
+    assert_eq!((life.state, life.result.as_deref(), life.version), (State::Completed, Some("{}"), 5));
+    assert_eq!(life.progress.unwrap().percent, 100);
+}
+
+#[test]
+fn a_retryable_error_schedules_the_next_attempt_and_the_last_one_fails_the_job() {
+    let first = live(dispatched(), [failed(origin(1, 1, 7), true)]);
+    assert_eq!((first.state, first.attempt.get(), first.token), (State::Scheduled, 2, None));
+    assert_eq!(first.due_at, NOW.plus_millis(2_000));
+    assert_eq!(stale(&first, Event::Dispatched { token: AttemptToken::from_bits(2) }), Stale::State);
+    assert_eq!(stale(&first, Event::Due), Stale::NotDue);
+    let mut last = dispatched();
+    last.attempt = Attempt::new(3).unwrap();
+    assert_eq!(live(last, [failed(origin(3, 1, 7), true)]).state, State::Failed);
+}
+
+#[test]
+fn a_permanent_error_fails_the_job_at_once() {
+    assert_eq!(live(dispatched(), [failed(origin(1, 1, 7), false)]).state, State::Failed);
+}
+
+#[test]
+fn the_worker_may_say_when_to_retry_but_not_for_ever() {
+    let event = |asked| Event::Failed {
+        origin: origin(1, 1, 7),
+        failure: failure(ErrorKind::Handler),
+        retryable: true,
+        retry_after: Some(asked),
+        started_at: None,
+        finished_at: NOW,
+    };
+    let life = live(dispatched(), [event(Duration::from_secs(30))]);
+    assert_eq!(life.due_at, NOW.plus_millis(30_000));
+    let life = live(dispatched(), [event(Duration::MAX)]);
+    assert_eq!(life.due_at, NOW.plus_millis(86_400_000));
+}
+
+#[test]
+fn late_and_forged_messages_change_nothing() {
+    let life = dispatched();
+    assert_eq!(stale(&life, completed(origin(2, 1, 7))), Stale::Attempt);
+    assert_eq!(stale(&life, completed(origin(1, 9, 7))), Stale::Token);
+    let second = live(
+        live(life, [failed(origin(1, 1, 7), true)]),
+        [], // attempt 2 waits
+    );
+    assert_eq!(stale(&second, failed(origin(1, 1, 7), true)), Stale::Attempt, "one error is charged once");
+    let over = live(dispatched(), [completed(origin(1, 1, 7))]);
+    assert_eq!(stale(&over, completed(origin(1, 1, 8))), Stale::Terminal);
+}
+
+#[test]
+fn a_redelivered_order_moves_the_claim_and_the_first_result_counts() {
+    let first = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
+    let second = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
+    let life = live(dispatched(), [first, second]);
+    assert_eq!(life.claim.as_ref().unwrap().execution_id, execution(8));
+    assert_eq!(stale(&life, failed(origin(1, 1, 7), true)), Stale::Execution);
+    assert_eq!(live(life, [completed(origin(1, 1, 7))]).state, State::Completed);
+}
+
+#[test]
+fn a_held_attempt_keeps_its_claim_and_leaves_the_window() {
+    let life = live(dispatched(), [Event::Held { origin: origin(1, 1, 7), seq: 1 }]);
+    assert!(!life.occupies_window());
+    let other = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
+    assert_eq!(stale(&life, other), Stale::Execution);
+    let lost = Event::LeaseExpired { attempt: Attempt::FIRST, execution_id: execution(7) };
+    let life = live(life, [lost]);
+    assert_eq!((life.state, life.attempt.get()), (State::Scheduled, 2));
+    assert_eq!(life.failure.unwrap().kind, ErrorKind::WorkerLost);
+}
+
+#[test]
+fn an_unroutable_job_waits_for_its_type_and_keeps_its_attempt() {
+    let returned = Event::Returned { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
+    let life = live(dispatched(), [returned]);
+    assert_eq!(life.state, State::Unroutable);
+    let life = live(life, [Event::TypeServed, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!((life.attempt, life.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
+}
+
+#[test]
+fn a_lost_order_is_sent_again_as_the_same_attempt() {
+    let lost = Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
+    let life = live(dispatched(), [lost, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!((life.attempt, life.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
+}
+
+#[test]
+fn a_dead_order_is_a_crash_loop_that_may_be_tried_again_or_malformed_for_good() {
+    let dead = |kind| Event::DeadLettered {
+        attempt: Attempt::FIRST,
+        token: AttemptToken::from_bits(1),
+        failure: failure(kind),
+    };
+    assert_eq!(live(dispatched(), [dead(ErrorKind::CrashLoop)]).state, State::Scheduled);
+    assert_eq!(live(dispatched(), [dead(ErrorKind::Malformed)]).state, State::Failed);
+}
+
+#[test]
+fn cancelling_ends_what_waits_and_asks_what_runs() {
+    assert_eq!(live(Life::new(3, NOW), [Event::CancelRequested]).state, State::Cancelled);
+    let asked = live(dispatched(), [Event::CancelRequested]);
+    assert_eq!((asked.state, asked.cancel_requested), (State::Dispatched, true));
+    assert_eq!(live(asked.clone(), [failed(origin(1, 1, 7), true)]).state, State::Cancelled);
+    assert_eq!(live(asked, [completed(origin(1, 1, 7))]).state, State::Completed, "it was faster");
+}
+
+#[test]
+fn a_retry_keeps_the_count_and_raises_the_limit() {
+    let mut life = dispatched();
+    life.attempts_max = 1;
+    let life = live(life, [failed(origin(1, 1, 7), true), Event::RetryRequested]);
+    assert_eq!((life.state, life.attempt.get(), life.attempts_max), (State::Ready, 2, 2));
+}
+
+fn any_origin() -> impl Strategy<Value = Origin> {
+    (1..4_u32, 0..3_u128, 7..9_u128).prop_map(|(attempt, token, by)| origin(attempt, token, by))
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let attempt = || (1..4_u32).prop_map(|number| Attempt::new(number).unwrap());
+    let token = || (0..3_u128).prop_map(AttemptToken::from_bits);
+    let kind = || select(vec![ErrorKind::CrashLoop, ErrorKind::Malformed, ErrorKind::WorkerLost]);
+    prop_oneof![
+        Just(Event::Due),
+        token().prop_map(|token| Event::Dispatched { token }),
+        (attempt(), token()).prop_map(|(attempt, token)| Event::Returned { attempt, token }),
+        Just(Event::TypeServed),
+        (any_origin(), 1..5_u64).prop_map(|(origin, seq)| Event::Started { origin, seq, at: NOW }),
+        (any_origin(), 1..5_u64, prop::option::of(0..=255_u8)).prop_map(|(origin, seq, percent)| {
+            Event::Progressed { origin, seq, percent, message: None, at: NOW }
+        }),
+        (any_origin(), 1..5_u64).prop_map(|(origin, seq)| Event::Held { origin, seq }),
+        any_origin().prop_map(completed),
+        (any_origin(), any::<bool>()).prop_map(|(origin, retryable)| failed(origin, retryable)),
+        (attempt(), token(), kind()).prop_map(|(attempt, token, kind)| Event::DeadLettered {
+            attempt,
+            token,
+            failure: failure(kind)
+        }),
+        (attempt(), 7..9_u128)
+            .prop_map(|(attempt, by)| Event::LeaseExpired { attempt, execution_id: execution(by) }),
+        (attempt(), token()).prop_map(|(attempt, token)| Event::OrderLost { attempt, token }),
+        Just(Event::CancelRequested),
+        Just(Event::RetryRequested),
+    ]
+}
+
+/// Any life, possible or not: the function is total.
+fn any_life() -> impl Strategy<Value = Life> {
+    let claim = (7..9_u128, 0..5_u64, any::<bool>()).prop_map(|(by, seq, held)| Claim {
+        execution_id: execution(by),
+        worker_id: "worker".parse().unwrap(),
+        seq,
+        held,
+    });
+    let token = prop::option::of((0..3_u128).prop_map(AttemptToken::from_bits));
+    (select(State::ALL.to_vec()), 1..4_u32, 1..4_u32, token, prop::option::of(claim), any::<bool>(), 0..2_i64)
+        .prop_map(|(state, attempt, attempts_max, token, claim, cancel_requested, due)| Life {
+            state,
+            attempt: Attempt::new(attempt).unwrap(),
+            token,
+            claim,
+            cancel_requested,
+            due_at: NOW.plus_millis(due),
+            ..Life::new(attempts_max, NOW)
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_repeated_event_changes_nothing(life in any_life(), event in any_event()) {
+        if let Ok(change) = transition(&life, &Backoff::default(), event.clone(), MOMENT) {
+            let again = transition(&change.life, &Backoff::default(), event, MOMENT);
+            prop_assert!(again.is_err(), "{:?} then {:?}", change, again);
+        }
+    }
+
+    #[test]
+    fn a_terminal_job_is_left_alone_but_for_a_retry(
+        mut life in any_life(),
+        state in select(vec![State::Completed, State::Failed, State::Cancelled]),
+        event in any_event(),
+    ) {
+        life.state = state;
+        let answer = transition(&life, &Backoff::default(), event.clone(), MOMENT);
+        prop_assert!(answer.is_err() || (event == Event::RetryRequested && state != State::Completed));
+    }
+
+    #[test]
+    fn every_change_is_counted_and_the_attempt_never_falls(life in any_life(), event in any_event()) {
+        if let Ok(change) = transition(&life, &Backoff::default(), event.clone(), MOMENT) {
+            prop_assert_eq!(change.life.version, life.version + 1);
+            prop_assert!(change.life.attempt >= life.attempt);
+            if let Some(ended) = &change.ended {
+                prop_assert_eq!(ended.attempt, life.attempt);
+            }
+            // A new attempt begins only when one ended, or when somebody asked for a retry.
+            let another = change.life.attempt > life.attempt;
+            prop_assert!(!another || change.ended.is_some() || event == Event::RetryRequested);
+        }
+    }
+
+    #[test]
+    fn a_whole_life_ends_at_most_once_and_charges_each_attempt_once(
+        events in prop::collection::vec(any_event(), 0..60),
+    ) {
+        let mut life = Life::new(3, NOW);
+        let (mut endings, mut ended) = (0, Vec::new());
+        for event in events.into_iter().filter(|event| *event != Event::RetryRequested) {
+            if let Ok(change) = transition(&life, &Backoff::default(), event, MOMENT) {
+                endings += u32::from(change.life.state.is_terminal());
+                ended.extend(change.ended.map(|record| record.attempt));
+                let before = life.progress.as_ref().map_or(0, |progress| progress.percent);
+                if change.life.attempt == life.attempt {
+                    prop_assert!(change.life.progress.as_ref().map_or(0, |p| p.percent) >= before);
+                }
+                life = change.life;
+            }
+        }
+        prop_assert!(endings <= 1);
+        prop_assert!(ended.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", ended);
+        prop_assert!(life.attempt.get() <= 3);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a job waits for, in one sentence: nothing is ever silently stuck.
+
+use std::fmt;
+
+use crewcall_proto::{Attempt, JobType, Timestamp, WorkerId};
+
+use super::{Life, State};
+
+/// What a job that is not over waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// The time of the next attempt.
+    Due {
+        /// Which attempt.
+        attempt: Attempt,
+        /// When.
+        at: Timestamp,
+        /// What went wrong with the one before.
+        after: Option<String>,
+    },
+    /// Room in the dispatch window: earlier jobs of the type go first.
+    Window(JobType),
+    /// The broker.
+    Broker(String),
+    /// Somebody who serves the type: nobody ever did.
+    FirstWorker(JobType),
+    /// Somebody who serves the type: those who did are gone.
+    Worker(JobType),
+    /// A free slot of one of the type's workers.
+    Slot(JobType),
+    /// The worker that runs it.
+    Response(WorkerId),
+    /// The worker that was told to stop.
+    Cancellation(Option<WorkerId>),
+}
+
+/// What is known about the surroundings of a job.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Why the broker cannot be reached or takes nothing, if so.
+    pub broker_trouble: Option<String>,
+    /// How many workers serve the type now.
+    pub workers: usize,
+    /// Whether any worker ever announced the type.
+    pub type_known: bool,
+}
+
+impl Waiting {
+    /// What a job of `job_type` waits for; `None` when it is over.
+    #[must_use]
+    pub fn of(job_type: &JobType, life: &Life, around: Surroundings) -> Option<Self> {
+        let job_type = job_type.clone();
+        let waiting = match life.state {
+            State::Completed | State::Failed | State::Cancelled => return None,
+            State::Scheduled => Self::Due {
+                attempt: life.attempt,
+                at: life.due_at,
+                after: life.failure.as_ref().map(|failure| failure.message.clone()),
+            },
+            State::Unroutable => Self::FirstWorker(job_type),
+            State::Dispatched | State::Running if life.cancel_requested => {
+                Self::Cancellation(life.claim.as_ref().map(|claim| claim.worker_id.clone()))
+            }
+            State::Running => match &life.claim {
+                Some(claim) => Self::Response(claim.worker_id.clone()),
+                None => Self::Slot(job_type),
+            },
+            State::Ready | State::Dispatched => match around {
+                Surroundings { broker_trouble: Some(trouble), .. } => Self::Broker(trouble),
+                Surroundings { type_known: false, .. } => Self::FirstWorker(job_type),
+                Surroundings { workers: 0, .. } => Self::Worker(job_type),
+                _ if life.state == State::Ready => Self::Window(job_type),
+                _ => Self::Slot(job_type),
+            },
+        };
+        Some(waiting)
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Due { attempt, after: Some(after), .. } => {
+                write!(f, "waits for the time of attempt {attempt}, after: {after}")
+            }
+            Self::Due { attempt, after: None, .. } => write!(f, "waits for the time of attempt {attempt}"),
+            Self::Window(job_type) => {
+                write!(f, "waits its turn: earlier {job_type} jobs are with the broker")
+            }
+            Self::Broker(trouble) => write!(f, "waits for the broker: {trouble}"),
+            Self::FirstWorker(job_type) => {
+                write!(f, "waits for a worker of type {job_type}: none has ever announced it")
+            }
+            Self::Worker(job_type) => {
+                write!(f, "waits for a worker of type {job_type}: those that served it are gone")
+            }
+            Self::Slot(job_type) => write!(f, "waits for a free slot of a worker of type {job_type}"),
+            Self::Response(worker_id) => write!(f, "runs on worker {worker_id}"),
+            Self::Cancellation(Some(worker_id)) => {
+                write!(f, "waits for worker {worker_id} to stop: its cancellation was requested")
+            }
+            Self::Cancellation(None) => {
+                f.write_str("waits for its order to be revoked: its cancellation was requested")
+            }
+        }
+    }
+}

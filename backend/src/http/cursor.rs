@@ -1,0 +1,41 @@
+//! The cursor of a list: opaque to callers, checked when it comes back.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use crewcall_proto::JobId;
+use uuid::Uuid;
+
+/// The first byte: what the rest means may change with it.
+const VERSION: u8 = 1;
+
+/// The cursor of the page after the one that ends with `last`.
+pub(super) fn encode(last: JobId) -> String {
+    let mut bytes = vec![VERSION];
+    bytes.extend_from_slice(last.as_uuid().as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The job that the page before ended with; `None` for a text that is no cursor.
+pub(super) fn decode(cursor: &str) -> Option<JobId> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    match bytes.split_first()? {
+        (&VERSION, id) => Uuid::from_slice(id).ok().map(JobId::from_uuid),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_encoded_is_decoded() {
+        let id = JobId::generate();
+        let cursor = encode(id);
+        assert_eq!(decode(&cursor), Some(id));
+        assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+        for bad in ["", "x", "!!", &id.to_string(), &format!("{cursor}A"), &cursor[..20]] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+        assert_eq!(decode(&URL_SAFE_NO_PAD.encode([2; 17])), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! A job as the stream of all changes shows it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{JobError, JobState, Progress, job::worker_id, rfc3339};
+use crate::domain;
+
+/// A job that changed: the job without its parameters, its result and its attempts.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobEvent {
+    /// Its id.
+    #[schema(format = Uuid)]
+    pub id: String,
+    /// What kind of work.
+    #[schema(example = "image.thumbnail")]
+    pub r#type: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
+    pub priority: u8,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
+    /// The attempt that runs, or the next one while the job waits.
+    pub attempt: u32,
+    /// How many attempts it has at most.
+    pub max_attempts: u32,
+    /// The latest news of the current attempt.
+    pub progress: Option<Progress>,
+    /// What went wrong last, if anything did.
+    pub error: Option<JobError>,
+    /// The worker that runs the current attempt, once it said so.
+    pub worker_id: Option<String>,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it may be dispatched.
+    #[schema(format = DateTime)]
+    pub due_at: String,
+    /// When the current or last attempt began, by the worker's clock.
+    #[schema(format = DateTime)]
+    pub started_at: Option<String>,
+    /// When the job ended.
+    #[schema(format = DateTime)]
+    pub finished_at: Option<String>,
+    /// Whether somebody asked to cancel it.
+    pub cancel_requested: bool,
+    /// Counts the changes, from 1.
+    pub version: u64,
+}
+
+impl From<&domain::Job> for JobEvent {
+    fn from(job: &domain::Job) -> Self {
+        let life = &job.life;
+        Self {
+            id: job.id.to_string(),
+            r#type: job.job_type.to_string(),
+            state: life.state.into(),
+            priority: job.priority.get(),
+            labels: job.labels.clone(),
+            attempt: life.attempt.get(),
+            max_attempts: life.attempts_max,
+            progress: life.progress.as_ref().map(Progress::from),
+            error: life.failure.as_ref().map(JobError::from),
+            worker_id: worker_id(life),
+            created_at: rfc3339(job.created_at),
+            due_at: rfc3339(life.due_at),
+            started_at: life.started_at.map(rfc3339),
+            finished_at: life.finished_at.map(rfc3339),
+            cancel_requested: life.cancel_requested,
+            version: life.version,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! A job as the API shows it.
+
+use std::collections::BTreeMap;
+
+use crewcall_proto::JsonObject;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::rfc3339;
+use crate::{
+    dispatch::JobView,
+    domain::{self, AttemptOutcome, AttemptRecord, Failure, Life, State, Waiting},
+};
+
+/// What to submit. Any other field is refused by name.
+// Only describes the request: `submission` reads it, so that every problem is told at once.
+#[derive(ToSchema)]
+#[schema(as = NewJob)]
+#[expect(dead_code, reason = "the schema of the request; never made as a value")]
+pub struct NewJob {
+    /// The job type: 1 to 128 characters of `a-z 0-9 . _ -` in dot-separated words.
+    #[schema(example = "image.thumbnail")]
+    r#type: String,
+    /// What to work on; at most 256 KiB of JSON. Held against the schema that the type's workers announced.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<JsonObject>,
+    /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
+    #[schema(minimum = 0, maximum = 9, default = 4)]
+    priority: Option<u8>,
+    /// How many attempts the job has.
+    #[schema(minimum = 1, maximum = 100, default = 5)]
+    max_attempts: Option<u32>,
+    /// Words of your own to find the job by: at most 32, names of 1 to 64 characters of `a-z A-Z 0-9 . _ -`,
+    /// values of at most 256 characters.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Job {
+    /// Its id.
+    #[schema(format = Uuid)]
+    pub id: String,
+    /// What kind of work.
+    #[schema(example = "image.thumbnail")]
+    pub r#type: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
+    pub priority: u8,
+    /// What to work on.
+    #[schema(value_type = Object)]
+    pub parameters: JsonObject,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
+    /// The attempt that runs, or the next one while the job waits.
+    pub attempt: u32,
+    /// How many attempts it has at most.
+    pub max_attempts: u32,
+    /// The latest news of the current attempt.
+    pub progress: Option<Progress>,
+    /// What came out, when completed: any JSON.
+    pub result: Option<Value>,
+    /// What went wrong last, if anything did.
+    pub error: Option<JobError>,
+    /// The worker that runs the current attempt, once it said so.
+    pub worker_id: Option<String>,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When it may be dispatched.
+    #[schema(format = DateTime)]
+    pub due_at: String,
+    /// When the current or last attempt began, by the worker's clock.
+    #[schema(format = DateTime)]
+    pub started_at: Option<String>,
+    /// When the job ended.
+    #[schema(format = DateTime)]
+    pub finished_at: Option<String>,
+    /// Whether somebody asked to cancel it.
+    pub cancel_requested: bool,
+    /// What it waits for; `null` when it is over.
+    pub waiting_for: Option<WaitingFor>,
+    /// Counts the changes, from 1.
+    pub version: u64,
+    /// Its ended attempts, oldest first. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptEntry>>,
+}
+
+impl Job {
+    /// A job with its attempts.
+    pub(in crate::http) fn with_attempts(view: &JobView) -> Self {
+        let attempts = view.attempts.iter().map(AttemptEntry::from).collect();
+        Self { attempts: Some(attempts), ..Self::in_list(&view.job, view.waiting.as_ref()) }
+    }
+
+    /// A job as it stands in a list.
+    pub(in crate::http) fn in_list(job: &domain::Job, waiting: Option<&Waiting>) -> Self {
+        let life = &job.life;
+        Self {
+            id: job.id.to_string(),
+            r#type: job.job_type.to_string(),
+            state: life.state.into(),
+            priority: job.priority.get(),
+            parameters: job.parameters.clone(),
+            labels: job.labels.clone(),
+            attempt: life.attempt.get(),
+            max_attempts: life.attempts_max,
+            progress: life.progress.as_ref().map(Progress::from),
+            result: life.result.as_deref().map(read_result),
+            error: life.failure.as_ref().map(JobError::from),
+            worker_id: worker_id(life),
+            created_at: rfc3339(job.created_at),
+            due_at: rfc3339(life.due_at),
+            started_at: life.started_at.map(rfc3339),
+            finished_at: life.finished_at.map(rfc3339),
+            cancel_requested: life.cancel_requested,
+            waiting_for: waiting.map(WaitingFor::from),
+            version: life.version,
+            attempts: None,
+        }
+    }
+}
+
+pub(super) fn worker_id(life: &Life) -> Option<String> {
+    life.claim.as_ref().map(|claim| claim.worker_id.to_string())
+}
+
+/// The recorder stores nothing but JSON; a damaged text is shown as it is rather than hidden.
+fn read_result(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// Jobs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobList {
+    /// The jobs of this page, without their attempts.
+    pub jobs: Vec<Job>,
+    /// Pass it as `cursor` for the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Due later: the back-off before the next attempt.
+    Scheduled,
+    /// Due, and waiting for its turn.
+    Ready,
+    /// No worker has ever served its type.
+    Unroutable,
+    /// An order for the current attempt is with the broker.
+    Dispatched,
+    /// A worker reported the start of the current attempt.
+    Running,
+    /// An attempt succeeded.
+    Completed,
+    /// The last attempt failed, or one failed for good.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl From<State> for JobState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Scheduled => Self::Scheduled,
+            State::Ready => Self::Ready,
+            State::Unroutable => Self::Unroutable,
+            State::Dispatched => Self::Dispatched,
+            State::Running => Self::Running,
+            State::Completed => Self::Completed,
+            State::Failed => Self::Failed,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// How far an attempt got.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Progress {
+    /// How much is done; never falls within an attempt.
+    #[schema(minimum = 0, maximum = 100)]
+    pub percent: u8,
+    /// What is being done.
+    pub message: Option<String>,
+    /// When the worker said so, by its clock.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+impl From<&domain::Progress> for Progress {
+    fn from(progress: &domain::Progress) -> Self {
+        Self { percent: progress.percent, message: progress.message.clone(), at: rfc3339(progress.at) }
+    }
+}
+
+/// Why an attempt or a job failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobError {
+    /// One of `handler`, `panic`, `timeout`, `invalid_parameters`, `worker_lost`, `crash_loop`,
+    /// `malformed`, `cancelled`, `expired`, `unknown`.
+    #[schema(example = "handler")]
+    pub kind: &'static str,
+    /// The worker's own code.
+    pub code: Option<String>,
+    /// One sentence.
+    pub message: String,
+    /// The causes.
+    pub detail: Option<String>,
+}
+
+impl From<&Failure> for JobError {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            kind: failure.kind.as_str(),
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+            detail: failure.detail.clone(),
+        }
+    }
+}
+
+/// What a job that is not over waits for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingFor {
+    /// One of `due`, `window`, `broker`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
+    #[schema(example = "slot")]
+    pub reason: &'static str,
+    /// The same in a sentence.
+    pub message: String,
+}
+
+impl From<&Waiting> for WaitingFor {
+    fn from(waiting: &Waiting) -> Self {
+        let reason = match waiting {
+            Waiting::Due { .. } => "due",
+            Waiting::Window(_) => "window",
+            Waiting::Broker(_) => "broker",
+            Waiting::FirstWorker(_) => "first_worker",
+            Waiting::Worker(_) => "worker",
+            Waiting::Slot(_) => "slot",
+            Waiting::Response(_) => "response",
+            Waiting::Cancellation(_) => "cancellation",
+        };
+        Self { reason, message: waiting.to_string() }
+    }
+}
+
+/// An attempt that ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttemptEntry {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// `completed`, `cancelled`, or the kind of its error.
+    #[schema(example = "completed")]
+    pub outcome: &'static str,
+    /// Who ran it, if anybody said so.
+    pub worker_id: Option<String>,
+    /// When it began, by the worker's clock.
+    #[schema(format = DateTime)]
+    pub started_at: Option<String>,
+    /// When it ended: by the worker's clock if it said so, else by the backend's.
+    #[schema(format = DateTime)]
+    pub finished_at: String,
+    /// Why it failed, if it did.
+    pub error: Option<JobError>,
+}
+
+impl From<&AttemptRecord> for AttemptEntry {
+    fn from(record: &AttemptRecord) -> Self {
+        let error = match &record.outcome {
+            AttemptOutcome::Failed(failure) => Some(JobError::from(failure)),
+            AttemptOutcome::Completed | AttemptOutcome::Cancelled => None,
+        };
+        Self {
+            attempt: record.attempt.get(),
+            outcome: record.outcome.as_str(),
+            worker_id: record.worker_id.as_ref().map(ToString::to_string),
+            started_at: record.started_at.map(rfc3339),
+            finished_at: rfc3339(record.finished_at),
+            error,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A job type as the API shows it.
+
+use crewcall_proto::{JobType, JsonObject, Timestamp};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rfc3339;
+use crate::{
+    dispatch::{
+        ports::{Count, StoredType},
+        registry::Capacity,
+    },
+    domain::State,
+};
+
+/// Every type that was ever announced or has jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TypeList {
+    /// By name.
+    pub types: Vec<Type>,
+}
+
+/// A job type.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Type {
+    /// Its name.
+    #[schema(example = "image.thumbnail")]
+    pub r#type: String,
+    /// Whether a worker ever announced it. If not, it is known by its jobs alone.
+    pub announced: bool,
+    /// One sentence.
+    pub description: String,
+    /// The version of its newest handler.
+    pub version: String,
+    /// JSON Schema of the parameters; `{}` takes anything.
+    #[schema(value_type = Object)]
+    pub parameters_schema: JsonObject,
+    /// JSON Schema of the result.
+    #[schema(value_type = Object)]
+    pub result_schema: JsonObject,
+    /// How many workers serve it now.
+    pub workers: usize,
+    /// How many slots they have in all.
+    pub slots: usize,
+    /// How many jobs are in each state.
+    pub jobs: JobCounts,
+    /// When the oldest job was accepted that is due and has not started.
+    #[schema(format = DateTime)]
+    pub oldest_waiting_at: Option<String>,
+    /// When it was first announced.
+    #[schema(format = DateTime)]
+    pub first_announced_at: Option<String>,
+    /// When it was last announced.
+    #[schema(format = DateTime)]
+    pub last_announced_at: Option<String>,
+}
+
+impl Type {
+    /// A type that was announced, or has jobs, or both.
+    pub(in crate::http) fn new(
+        job_type: &JobType,
+        stored: Option<StoredType>,
+        capacity: Capacity,
+        counts: &[&Count],
+        oldest_waiting: Option<Timestamp>,
+    ) -> Self {
+        let mut jobs = JobCounts::default();
+        for count in counts {
+            *jobs.of(count.state) += count.jobs;
+        }
+        let first_announced_at = stored.as_ref().map(|stored| rfc3339(stored.first_announced_at));
+        let last_announced_at = stored.as_ref().map(|stored| rfc3339(stored.last_announced_at));
+        let announced = stored.is_some();
+        let (description, version, parameters_schema, result_schema) = stored
+            .map(|stored| {
+                (stored.description, stored.version, stored.parameters_schema, stored.result_schema)
+            })
+            .unwrap_or_default();
+        Self {
+            r#type: job_type.to_string(),
+            announced,
+            description,
+            version,
+            parameters_schema,
+            result_schema,
+            workers: capacity.workers,
+            slots: capacity.slots,
+            jobs,
+            oldest_waiting_at: oldest_waiting.map(rfc3339),
+            first_announced_at,
+            last_announced_at,
+        }
+    }
+}
+
+/// How many jobs are in each state.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct JobCounts {
+    /// Due later.
+    pub scheduled: u64,
+    /// Waiting for their turn.
+    pub ready: u64,
+    /// Parked until a worker announces the type.
+    pub unroutable: u64,
+    /// With the broker.
+    pub dispatched: u64,
+    /// With a worker.
+    pub running: u64,
+    /// Done.
+    pub completed: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+}
+
+impl JobCounts {
+    const fn of(&mut self, state: State) -> &mut u64 {
+        match state {
+            State::Scheduled => &mut self.scheduled,
+            State::Ready => &mut self.ready,
+            State::Unroutable => &mut self.unroutable,
+            State::Dispatched => &mut self.dispatched,
+            State::Running => &mut self.running,
+            State::Completed => &mut self.completed,
+            State::Failed => &mut self.failed,
+            State::Cancelled => &mut self.cancelled,
+        }
+    }
+}

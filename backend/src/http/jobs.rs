@@ -1,0 +1,185 @@
+//! Submitting and reading jobs.
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, Path, RawQuery, Request, State},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use crewcall_proto::JobId;
+
+use super::{
+    HttpState, body, cursor, dto,
+    problem::{Code, Problem, ProblemBody},
+    query::{self, ListQuery},
+    submission,
+};
+use crate::{
+    dispatch::{
+        JobView, Jobs,
+        ports::{JobQuery, StoreError},
+    },
+    domain::Job,
+};
+
+/// A page ends early when its parameters and results take more than this, in bytes: 500 jobs may carry
+/// 250 MB.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many jobs of a page are read at once: what a page of the largest jobs costs beyond its own size.
+const PAGE_STEP_JOBS: usize = 64;
+
+/// The tag of these routes in the document.
+const TAG: &str = "jobs";
+
+/// Submit a job
+///
+/// When this answers 201, the job is on disk and will be tried until it ends.
+#[utoipa::path(
+    post, path = "/v1/jobs", tag = TAG, operation_id = "submitJob",
+    request_body = dto::NewJob,
+    responses(
+        (status = 201, description = "The job is stored", body = dto::Job, headers(("Location" = String, description = "The job's path"))),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-submission`, `invalid-parameters`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
+    let text = body::read_json(request).await?;
+    let submission = submission::read(&text)?;
+    let job = state.jobs.submit(submission).await?;
+    let waiting = state.jobs.waiting(&job);
+    let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
+    let location = format!("/v1/jobs/{}", view.job.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(dto::Job::with_attempts(&view)))
+        .into_response())
+}
+
+/// Get a job
+///
+/// With its ended attempts, and what it waits for if it is not over.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", tag = TAG, operation_id = "getJob",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The job's id"),
+        ("wait" = Option<u64>, Query, maximum = 60, description = "Answer when the job is over, or after this many seconds"),
+    ),
+    responses(
+        (status = 200, description = "The job", body = dto::Job),
+        (status = 400, description = "`invalid-id`, `invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`job-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-watchers`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get(
+    State(state): State<HttpState>,
+    JobPath(id): JobPath,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<dto::Job>, Problem> {
+    let wait = query::read_wait(raw.as_deref())?;
+    let view = if wait.is_zero() {
+        state.jobs.get(id).await?
+    } else {
+        let _place = state.watchers.admit()?;
+        tokio::select! {
+            view = state.jobs.wait(id, wait) => view?,
+            () = state.stop.cancelled() => state.jobs.get(id).await?,
+        }
+    };
+    let view = view.ok_or_else(|| not_found(id))?;
+    Ok(Json(dto::Job::with_attempts(&view)))
+}
+
+/// List jobs
+///
+/// Newest first. A page is not a snapshot, but no job that was there all the time is skipped or shown twice.
+#[utoipa::path(
+    get, path = "/v1/jobs", tag = TAG, operation_id = "listJobs",
+    params(
+        ("state" = Option<String>, Query, description = "In one of these states, with commas between them", example = "ready,running"),
+        ("type" = Option<String>, Query, description = "Of this type; `*` stands for any characters", example = "image.*"),
+        ("label.NAME" = Option<String>, Query, description = "With this label; may be there for several names"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Accepted at or after this time"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Accepted before this time"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 50 if not given; a page of large jobs has fewer"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = dto::JobList, headers(("Link" = String, description = "`rel=\"next\"`: the page after this one, if there is one"))),
+        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, Problem> {
+    let asked = ListQuery::read(raw.as_deref())?;
+    let (jobs, more) = read_page(&state.jobs, &asked.query).await?;
+    let next_cursor = jobs.last().filter(|_| more).map(|last| cursor::encode(last.id));
+    let link =
+        next_cursor.as_deref().map(|cursor| format!("</v1/jobs?{}>; rel=\"next\"", asked.next(cursor)));
+    let jobs = jobs.iter().map(|job| dto::Job::in_list(job, state.jobs.waiting(job).as_ref())).collect();
+    let body = Json(dto::JobList { jobs, next_cursor });
+    Ok(match link {
+        Some(link) => ([(header::LINK, link)], body).into_response(),
+        None => body.into_response(),
+    })
+}
+
+/// The jobs of one page, and whether there are more after it.
+async fn read_page(jobs: &Jobs, query: &JobQuery) -> Result<(Vec<Job>, bool), StoreError> {
+    let mut step = query.clone();
+    let (mut page, mut page_bytes) = (Vec::new(), 0);
+    loop {
+        let wanted = (query.limit - page.len()).min(PAGE_STEP_JOBS);
+        // One more than is wanted tells whether there are more.
+        step.limit = wanted + 1;
+        let mut found = jobs.list(&step).await?.into_iter();
+        for job in found.by_ref().take(wanted) {
+            page_bytes += payload_bytes(&job);
+            step.before = Some(job.id);
+            page.push(job);
+            if page_bytes > PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        let more = found.next().is_some();
+        if !more || page.len() == query.limit || page_bytes > PAGE_BYTES_MAX {
+            return Ok((page, more));
+        }
+    }
+}
+
+fn payload_bytes(job: &Job) -> usize {
+    let parameters = serde_json::to_vec(&job.parameters).map_or(0, |text| text.len());
+    parameters + job.life.result.as_ref().map_or(0, String::len)
+}
+
+/// There is no job of this id.
+pub(super) fn not_found(id: JobId) -> Problem {
+    Problem::new(Code::JobNotFound, format!("there is no job {id}"))
+}
+
+/// The id in a job's path.
+pub(super) struct JobPath(pub(super) JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let text = text.map(|Path(text)| text).unwrap_or_default();
+        let invalid = |error: crewcall_proto::InvalidId| {
+            Problem::new(Code::InvalidId, format!("{error}, such as the one that a submission answers"))
+        };
+        text.parse().map(Self).map_err(invalid)
+    }
+}

@@ -1,0 +1,111 @@
+//! The HTTP API: the only place that knows axum.
+//!
+//! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, a route (`jobs`,
+//! `watch`, `workers`, `types`, `health`, `openapi`) reads it through [`body`], `submission` and [`query`], asks
+//! the use-cases of `dispatch`, and answers a shape of [`dto`] or a [`problem`].
+
+pub mod serve;
+
+mod request;
+
+mod jobs;
+
+mod watch;
+
+mod workers;
+
+mod types;
+
+mod health;
+
+mod openapi;
+
+pub mod body;
+
+mod submission;
+
+pub mod query;
+
+mod cursor;
+
+pub mod watchers;
+
+pub mod dto;
+
+pub mod problem;
+
+mod code;
+
+use std::sync::Arc;
+
+use axum::{Extension, Router, middleware::from_fn_with_state};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use serve::serve;
+
+use crate::dispatch::Jobs;
+use watchers::{WATCHERS_MAX, Watchers};
+
+/// What the routes work with. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpState {
+    jobs: Arc<Jobs>,
+    /// When streams and long polls end.
+    stop: CancellationToken,
+    watchers: Watchers,
+    /// Held while gauges are counted anew, so that two scrapes do not add up.
+    scrape: Arc<Mutex<()>>,
+}
+
+impl HttpState {
+    /// The state of a server over `jobs`. Streams and long polls end on `stop`.
+    #[must_use]
+    pub fn new(jobs: Arc<Jobs>, stop: CancellationToken) -> Self {
+        Self { jobs, stop, watchers: Watchers::new(WATCHERS_MAX), scrape: Arc::default() }
+    }
+
+    /// The same with another limit than [`WATCHERS_MAX`].
+    #[must_use]
+    pub fn watchers_max(self, watchers_max: usize) -> Self {
+        Self { watchers: Watchers::new(watchers_max), ..self }
+    }
+
+    /// How many streams and long polls are open.
+    #[must_use]
+    pub fn watching(&self) -> usize {
+        self.watchers.count()
+    }
+}
+
+/// Every route.
+///
+/// # Panics
+///
+/// When the OpenAPI document cannot be written, which its parts, being constants, do not allow.
+pub fn router(state: HttpState) -> Router {
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(jobs::submit, jobs::list))
+        .routes(routes!(jobs::get))
+        .routes(routes!(watch::watch_job))
+        .routes(routes!(watch::watch_all))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::get))
+        .routes(routes!(types::list))
+        .routes(routes!(types::get))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi::document))
+        .split_for_parts();
+    let document = document.to_json().expect("a document made of constants can be written");
+    routes
+        .merge(openapi::pages())
+        .fallback(request::route_not_found)
+        .method_not_allowed_fallback(request::method_not_allowed)
+        .layer(Extension(openapi::DocumentText(document.into())))
+        .layer(from_fn_with_state(state.clone(), request::observe))
+        .with_state(state)
+}

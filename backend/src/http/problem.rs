@@ -1,0 +1,170 @@
+//! What a caller is told when a request fails: RFC 9457 problems with a stable code.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use super::code::Code;
+use crate::{
+    dispatch::{SubmitError, catalogue::PROBLEMS_MAX, ports::StoreError},
+    domain::Problem as FieldProblem,
+};
+
+/// The media type of a problem.
+pub(super) const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// How much of one message is told, in characters: a message may quote the value that it complains of.
+const MESSAGE_CHARACTERS_MAX: usize = 500;
+
+/// A failed request. As a response it has no body yet: the middleware knows the request id and writes it.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldProblem>,
+}
+
+impl Problem {
+    /// A problem with a sentence for the caller.
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// A problem that lies in certain fields, told in the order of their pointers.
+    pub(super) fn with_errors(code: Code, mut errors: Vec<FieldProblem>) -> Self {
+        errors.sort_by(|a, b| (&a.pointer, &a.message).cmp(&(&b.pointer, &b.message)));
+        let detail = match errors.as_slice() {
+            [only] if only.pointer.is_empty() => only.message.clone(),
+            [only] => format!("{}: {}", only.pointer, only.message),
+            more => format!("{} fields are wrong: see errors", more.len()),
+        };
+        Self { code, detail, errors }
+    }
+
+    /// Our fault. The cause is for the log alone.
+    pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "A request failed.");
+        Self::new(
+            Code::InternalError,
+            "the backend failed to answer; its log tells why, under this request id",
+        )
+    }
+
+    #[cfg(test)]
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// It as the body of a response.
+    pub(super) fn body(&self, request_id: &str) -> ProblemBody {
+        let error = |problem: &FieldProblem| FieldError {
+            pointer: problem.pointer.clone(),
+            message: shortened(&problem.message),
+        };
+        ProblemBody {
+            r#type: format!("/docs/problems#{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code.as_str(),
+            detail: shortened(&self.detail),
+            errors: self.errors.iter().take(PROBLEMS_MAX).map(error).collect(),
+            request_id: request_id.to_owned(),
+        }
+    }
+}
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message.to_owned(),
+    }
+}
+
+/// One field that is wrong.
+pub(super) fn field(pointer: impl Into<String>, message: impl Into<String>) -> FieldProblem {
+    FieldProblem { pointer: pointer.into(), message: message.into() }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        if let Some(after) = self.code.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { reason } => {
+                tracing::warn!(reason, "The store is unavailable.");
+                Self::new(Code::StoreUnavailable, format!("the store cannot work now: {reason}"))
+            }
+            StoreError::Closed => Self::new(Code::StoreUnavailable, "the backend is shutting down"),
+            StoreError::Broken { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Invalid(problems) => Self::with_errors(Code::InvalidSubmission, problems),
+            SubmitError::InvalidParameters(problems) => Self::with_errors(Code::InvalidParameters, problems),
+            SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Why a request failed (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Where the code is explained: a path of this server.
+    #[schema(example = "/docs/problems#job-not-found")]
+    pub r#type: String,
+    /// The code in one line.
+    #[schema(example = "No such job")]
+    pub title: &'static str,
+    /// The status of the response.
+    #[schema(example = 404)]
+    pub status: u16,
+    /// A stable word to decide by.
+    #[schema(example = "job-not-found")]
+    pub code: &'static str,
+    /// What happened this time.
+    pub detail: String,
+    /// The fields that are wrong, at most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// What the backend's log calls this request; also in the header `x-request-id`.
+    pub request_id: String,
+}
+
+/// One field that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FieldError {
+    /// A JSON pointer into the body, or a question mark and the name of a query parameter.
+    #[schema(example = "/priority")]
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_shortened_between_characters() {
+        let body = Problem::new(Code::InternalError, "ü".repeat(MESSAGE_CHARACTERS_MAX + 1)).body("r");
+        assert_eq!(body.detail.chars().count(), MESSAGE_CHARACTERS_MAX + 1);
+        assert!(body.detail.ends_with('…'));
+    }
+}

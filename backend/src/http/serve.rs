@@ -1,0 +1,80 @@
+//! Serving connections, each within limits, until told to stop.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, serve::Listener};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How many connections are open at once; further ones wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// How long a connection may take to send the head of a request, or to say nothing between two.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long requests may take to end once the backend stops. Streams and long polls end at once.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Serves `router` on `listener` until `stop`, then lets the open requests end, at most for [`STOP_GRACE`].
+pub async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
+    let grace_over = CancellationToken::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            // Waits and goes on when the process has no file left for a connection.
+            (place, Listener::accept(&mut listener).await)
+        };
+        let (place, (stream, _)) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        let connection = connection(stream, router.clone(), stop.clone());
+        let grace_over = grace_over.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = connection => {}
+                () = grace_over.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(STOP_GRACE, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "Requests are cut off: they did not end in time.");
+        grace_over.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    // Answers are small and wanted at once.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "A connection keeps its delay.");
+    }
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection broke off.");
+    }
+}

@@ -1,0 +1,92 @@
+//! Which job types there are: what workers announced, and what jobs have.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use crewcall_proto::JobType;
+
+use super::{
+    HttpState, dto,
+    problem::{Code, Problem, ProblemBody},
+};
+use crate::{dispatch::ports::Count, domain::State as JobState};
+
+/// The tag of these routes in the document.
+const TAG: &str = "types";
+
+/// List job types
+///
+/// Every type that was ever announced or has jobs, with its schemas, its workers and how many jobs are in each state.
+#[utoipa::path(
+    get, path = "/v1/types", tag = TAG, operation_id = "listTypes",
+    responses(
+        (status = 200, description = "The types", body = dto::TypeList),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::TypeList>, Problem> {
+    let counts = state.jobs.store.counts().await?;
+    let mut by_type: BTreeMap<JobType, Vec<&Count>> = BTreeMap::new();
+    for stored in state.jobs.catalogue.all() {
+        by_type.entry(stored.job_type).or_default();
+    }
+    for count in &counts {
+        by_type.entry(count.job_type.clone()).or_default().push(count);
+    }
+    let types = by_type.iter().map(|(job_type, counts)| described(&state, job_type, counts)).collect();
+    Ok(Json(dto::TypeList { types }))
+}
+
+/// Get a job type
+#[utoipa::path(
+    get, path = "/v1/types/{type}", tag = TAG, operation_id = "getType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    responses(
+        (status = 200, description = "The type", body = dto::Type),
+        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+) -> Result<Json<dto::Type>, Problem> {
+    let not_found = || {
+        let detail = format!(
+            "no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known"
+        );
+        Problem::new(Code::TypeNotFound, detail)
+    };
+    // What is no type's name is nobody's name.
+    let job_type = JobType::new(&name).map_err(|_| not_found())?;
+    let counts = state.jobs.store.counts().await?;
+    let counts: Vec<&Count> = counts.iter().filter(|count| count.job_type == job_type).collect();
+    if counts.is_empty() && !state.jobs.catalogue.knows(&job_type) {
+        return Err(not_found());
+    }
+    Ok(Json(described(&state, &job_type, &counts)))
+}
+
+fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::Type {
+    let stored = state.jobs.catalogue.get(job_type);
+    let waiting = counts.iter().filter(|count| waits_for_a_start(count.state));
+    let oldest_waiting = waiting.filter_map(|count| count.oldest_created_at).min();
+    dto::Type::new(job_type, stored, state.jobs.registry.capacity(job_type), counts, oldest_waiting)
+}
+
+/// Whether a job in this state is due and has not started: what "oldest waiting" is about.
+pub(super) const fn waits_for_a_start(state: JobState) -> bool {
+    match state {
+        JobState::Ready | JobState::Unroutable | JobState::Dispatched => true,
+        JobState::Scheduled
+        | JobState::Running
+        | JobState::Completed
+        | JobState::Failed
+        | JobState::Cancelled => false,
+    }
+}

@@ -1,0 +1,158 @@
+//! Events change jobs: read, ask the state machine, write what it says.
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+use rusqlite::{OptionalExtension as _, params};
+
+use super::super::{
+    desk::Desk,
+    fault::Fault,
+    rows::{
+        Binder, Columns, id_bytes, life_columns, outcome_failure, outcome_word, steady_columns,
+        steady_values, to_integer,
+    },
+    tally::Place,
+};
+use crate::{
+    dispatch::ports::{Applied, DispatchNumber, JobChange, JobEvent},
+    domain::{AttemptRecord, Change, Life},
+};
+
+/// Runs the state machine over events, in order.
+pub(in super::super) fn apply(desk: &mut Desk, events: Vec<JobEvent>) -> Result<Vec<Applied>, Fault> {
+    events.into_iter().map(|event| apply_one(desk, event)).collect()
+}
+
+fn apply_one(desk: &mut Desk, JobEvent { job_id, event }: JobEvent) -> Result<Applied, Fault> {
+    let Some(found) = find(desk, &job_id)? else { return Ok(Applied::UnknownJob) };
+    let change = match desk.transition(&found.life, event) {
+        Ok(change) => change,
+        Err(stale) => return Ok(Applied::Stale(stale)),
+    };
+    write(desk, &found, &change, None)?;
+    let Change { life, ended } = change;
+    Ok(Applied::Changed(Box::new(JobChange {
+        job_id,
+        job_type: found.job_type,
+        created_at: found.created_at,
+        from: found.life.state,
+        freed_window: found.life.occupies_window() && !life.occupies_window(),
+        life,
+        ended,
+    })))
+}
+
+/// A job as the transaction finds it, without what never changes and nobody asked for.
+pub(super) struct Found {
+    pub(super) seq: i64,
+    pub(super) job_type: JobType,
+    pub(super) created_at: Timestamp,
+    pub(super) life: Life,
+}
+
+fn find(desk: &Desk, id: &JobId) -> Result<Option<Found>, Fault> {
+    let mut statement = desk.connection.prepare_cached(concat!(
+        "SELECT seq, type, created_at, ",
+        life_columns!(),
+        " FROM jobs WHERE id = ?"
+    ))?;
+    let found = statement
+        .query_row([id_bytes(id)], |row| {
+            let mut columns = Columns::of(row);
+            Ok(found(&mut columns))
+        })
+        .optional()?;
+    found.transpose()
+}
+
+/// Reads a [`Found`]: seq, type, `created_at` and a life.
+pub(super) fn found(columns: &mut Columns<'_>) -> Result<Found, Fault> {
+    Ok(Found {
+        seq: columns.take()?,
+        job_type: columns.job_type()?,
+        created_at: columns.time()?,
+        life: columns.life()?,
+    })
+}
+
+/// Writes what the state machine said of a job; `number` if that was a dispatch.
+pub(super) fn write(
+    desk: &mut Desk,
+    found: &Found,
+    change: &Change,
+    number: Option<DispatchNumber>,
+) -> Result<(), Fault> {
+    let (before, after) = (&found.life, &change.life);
+    let changed = if before.state == after.state && before.due_at == after.due_at {
+        update_steady(desk, found, after)?
+    } else {
+        update_moved(desk, found, after, number)?
+    };
+    if changed != 1 {
+        return Err(Fault::Inconsistent("a job changed while its transaction had the only right to write"));
+    }
+    if let Some(ended) = &change.ended {
+        insert_attempt(desk, found.seq, ended)?;
+    }
+    desk.tally.step(&found.job_type, Some(Place::of(before)), Place::of(after));
+    Ok(())
+}
+
+/// Writes a life whose state and due time are as they were.
+fn update_steady(desk: &Desk, found: &Found, life: &Life) -> Result<usize, Fault> {
+    let mut statement = desk.connection.prepare_cached(concat!(
+        "UPDATE jobs SET (",
+        steady_columns!(),
+        ") = (",
+        steady_values!(),
+        ") WHERE seq = ? AND version = ?"
+    ))?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put_steady(life)?;
+    binder.put(found.seq)?;
+    binder.put(to_integer(found.life.version))?;
+    binder.execute()
+}
+
+/// Writes a whole life.
+fn update_moved(
+    desk: &Desk,
+    found: &Found,
+    life: &Life,
+    number: Option<DispatchNumber>,
+) -> Result<usize, Fault> {
+    let mut statement = desk.connection.prepare_cached(concat!(
+        "UPDATE jobs SET dispatch_number = coalesce(?, dispatch_number), (",
+        life_columns!(),
+        ") = (?, ?, ",
+        steady_values!(),
+        ") WHERE seq = ? AND version = ?"
+    ))?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put(number.map(|number| to_integer(number.0)))?;
+    binder.put(life.state.as_str())?;
+    binder.put(life.due_at.as_millis())?;
+    binder.put_steady(life)?;
+    binder.put(found.seq)?;
+    binder.put(to_integer(found.life.version))?;
+    binder.execute()
+}
+
+fn insert_attempt(desk: &Desk, seq: i64, ended: &AttemptRecord) -> Result<(), Fault> {
+    let failure = outcome_failure(&ended.outcome);
+    desk.execute(
+        "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            seq,
+            ended.attempt.get(),
+            outcome_word(&ended.outcome),
+            ended.worker_id.as_ref().map(|worker_id| worker_id.as_str()),
+            ended.started_at.map(Timestamp::as_millis),
+            ended.finished_at.as_millis(),
+            failure.map(|failure| failure.kind.as_str()),
+            failure.and_then(|failure| failure.code.as_deref()),
+            failure.map(|failure| failure.message.as_str()),
+            failure.and_then(|failure| failure.detail.as_deref()),
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Accepted jobs become rows.
+
+use std::sync::Arc;
+
+use crewcall_proto::AttemptToken;
+use rusqlite::params;
+
+use super::super::{
+    desk::Desk,
+    fault::Fault,
+    rows::{Binder, id_bytes, life_columns, steady_values, to_integer, to_json},
+    tally::Place,
+};
+use crate::{
+    dispatch::ports::{Accepted, DispatchNumber, Inserted},
+    domain::{Event, Job},
+};
+
+/// An accepted job, and everything about it that can be made ready before the writer has it.
+pub(in super::super) struct NewRow {
+    job: Job,
+    window: usize,
+    /// Used if the job is dispatched at once.
+    token: AttemptToken,
+    parameters: String,
+    labels: Option<String>,
+}
+
+impl NewRow {
+    pub(in super::super) fn new(Accepted { job, window }: Accepted) -> Self {
+        let parameters = to_json(&job.parameters);
+        let labels = (!job.labels.is_empty()).then(|| to_json(&job.labels));
+        Self { job, window, token: AttemptToken::generate(), parameters, labels }
+    }
+}
+
+/// Stores jobs, and dispatches those for which there is room.
+pub(in super::super) fn insert(desk: &mut Desk, rows: Vec<NewRow>) -> Result<Vec<Inserted>, Fault> {
+    rows.into_iter().map(|row| insert_one(desk, row)).collect()
+}
+
+fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
+    let NewRow { mut job, window, token, parameters, labels } = row;
+    let mut dispatched = None;
+    if desk.tally.has_room(&job.job_type, window)
+        && let Ok(change) = desk.transition(&job.life, Event::Dispatched { token })
+    {
+        job.life = change.life;
+        dispatched = Some(desk.tally.next_number());
+    }
+    let seq = insert_job(desk, &job, dispatched)?;
+    desk.execute("INSERT INTO job_payloads VALUES (?, ?, ?)", params![seq, parameters, labels])?;
+    for (name, value) in &job.labels {
+        desk.execute("INSERT INTO job_labels VALUES (?, ?, ?)", params![name, value, id_bytes(&job.id)])?;
+    }
+    desk.tally.step(&job.job_type, None, Place::of(&job.life));
+    Ok(Inserted { job: Arc::new(job), dispatched })
+}
+
+/// Answers the row's number.
+fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Result<i64, Fault> {
+    let mut statement = desk.connection.prepare_cached(concat!(
+        "INSERT INTO jobs (id, type, priority, created_at, dispatch_number, ",
+        life_columns!(),
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ",
+        steady_values!(),
+        ")"
+    ))?;
+    let mut binder = Binder::of(&mut statement);
+    binder.put(id_bytes(&job.id))?;
+    binder.put(job.job_type.as_str())?;
+    binder.put(job.priority.get())?;
+    binder.put(job.created_at.as_millis())?;
+    binder.put(dispatched.map(|number| to_integer(number.0)))?;
+    binder.put(job.life.state.as_str())?;
+    binder.put(job.life.due_at.as_millis())?;
+    binder.put_steady(&job.life)?;
+    binder.execute()?;
+    Ok(desk.connection.last_insert_rowid())
+}

@@ -1,0 +1,105 @@
+//! The writer's desk: the connection that writes, and the tally that goes with it.
+
+use std::sync::Arc;
+
+use crewcall_proto::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{
+    fault::Fault,
+    rows::{Columns, to_integer, unreadable},
+    tally::Tally,
+};
+use crate::{
+    clock::Clock,
+    dispatch::ports::DispatchNumber,
+    domain::{Backoff, Change, Event, Life, Moment, Stale, transition},
+};
+
+/// What commands work with, inside the transaction that the writer opened.
+pub(super) struct Desk {
+    pub(super) connection: Connection,
+    pub(super) tally: Tally,
+    clock: Arc<dyn Clock>,
+    /// The last dispatch number that stands in the database.
+    number_kept: DispatchNumber,
+}
+
+impl Desk {
+    /// A desk on an open database: counts what is in it.
+    pub(super) fn new(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let number = mark(&connection, DISPATCHES_NUMBERED)?;
+        let mut tally = Tally::new(number);
+        {
+            // The index alone answers for all states but those in flight, of which there are few.
+            let mut statement = connection.prepare(
+                "SELECT type, state, count(*), \
+                   sum(CASE WHEN state IN ('dispatched', 'running') THEN claim_held IS NOT 1 ELSE 0 END) \
+                 FROM jobs INDEXED BY jobs_by_state GROUP BY state, type",
+            )?;
+            let mut rows = statement.query(())?;
+            while let Some(row) = rows.next()? {
+                let mut columns = Columns::of(row);
+                let (job_type, state) = (columns.job_type()?, columns.state()?);
+                let (jobs, occupying) = (columns.take::<i64>()?, columns.take::<i64>()?);
+                tally.load(&job_type, state, jobs.cast_unsigned(), occupying.cast_unsigned());
+            }
+        }
+        Ok(Self { connection, tally, clock, number_kept: number })
+    }
+
+    /// The time, by the backend's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Runs the state machine, now.
+    pub(super) fn transition(&self, life: &Life, event: Event) -> Result<Change, Stale> {
+        self.transition_at(life, event, self.now())
+    }
+
+    /// Runs the state machine as of `now`.
+    #[expect(clippy::unused_self, reason = "back-offs will be kept per type at the desk")]
+    pub(super) fn transition_at(&self, life: &Life, event: Event, now: Timestamp) -> Result<Change, Stale> {
+        transition(life, &Backoff::default(), event, Moment { now, spread: rand::random() })
+    }
+
+    /// Runs a statement that is prepared once.
+    pub(super) fn execute(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, Fault> {
+        Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
+    }
+
+    /// Writes what the tally knows and the database has to: part of every transaction, right before its end.
+    pub(super) fn finish(&mut self) -> Result<(), Fault> {
+        let number = self.tally.number();
+        if number != self.number_kept {
+            raise_mark(self, DISPATCHES_NUMBERED, number)?;
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    pub(super) fn committed(&mut self) {
+        self.number_kept = self.tally.number();
+        self.tally.commit();
+    }
+}
+
+/// The last dispatch number that was given out.
+pub(super) const DISPATCHES_NUMBERED: &str = "dispatches_numbered";
+
+/// Every dispatch up to this one is confirmed or over.
+pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
+
+/// A number that only grows.
+pub(super) fn mark(connection: &Connection, name: &'static str) -> Result<DispatchNumber, Fault> {
+    let mut statement = connection.prepare_cached("SELECT value FROM marks WHERE name = ?")?;
+    let value: i64 = statement.query_row([name], |row| row.get(0))?;
+    u64::try_from(value).map(DispatchNumber).map_err(|_| unreadable("value", value))
+}
+
+/// Keeps a number that only grows.
+pub(super) fn raise_mark(desk: &Desk, name: &'static str, to: DispatchNumber) -> Result<(), Fault> {
+    desk.execute("UPDATE marks SET value = max(value, ?) WHERE name = ?", params![to_integer(to.0), name])?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! The embedded store: one SQLite file.
+//!
+//! One thread writes and commits for everybody who came meanwhile ([`writer`]); a few connections read
+//! ([`reader`]). The file is in write-ahead mode with `synchronous = FULL`, so what was committed survives the
+//! loss of power, and reads and writes do not wait for each other.
+//!
+//! Reading order: `open`, `writer`, `desk` and `commands` (what is written), `rows`, then `reader`, `queries` and
+//! `list` (what is read).
+
+mod open;
+
+mod migrations;
+
+pub mod writer;
+
+mod checkpoint;
+
+mod desk;
+
+mod tally;
+
+mod commands;
+
+mod rows;
+
+mod fault;
+
+pub mod reader;
+
+mod queries;
+
+mod list;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use crewcall_proto::{JobId, JobType, Timestamp};
+
+pub use self::open::{BUSY_WAIT, OpenError};
+use self::{
+    commands::NewRow,
+    desk::Desk,
+    fault::Fault,
+    open::{Ownership, Refusal},
+    reader::Readers,
+    tally::SharedCounts,
+    writer::Writer,
+};
+use crate::{
+    clock::Clock,
+    dispatch::ports::{
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, Inserted, JobEvent, JobQuery,
+        JobStore, QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
+    },
+    domain::{AttemptRecord, Job, State},
+    metrics::Metrics,
+};
+
+/// Jobs in a SQLite file.
+///
+/// Whoever stops waiting for a write does not stop the write: it may still happen.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    counts: SharedCounts,
+}
+
+impl SqliteStore {
+    /// Opens the database file, makes it if it does not exist, and brings an older one up to date. Blocks the thread:
+    /// for milliseconds as a rule, for up to [`BUSY_WAIT`] while another program locks the file.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what to do. The file is unchanged then.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let (ownership, path) = Ownership::take(path)?;
+        let connection = open::writer(&path).map_err(|refusal| refusal.at(&path))?;
+        let desk = Desk::new(connection, clock).map_err(|fault| refusal(fault, &path))?;
+        let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
+        let counts = desk.tally.shared();
+        let writer = Writer::start(desk, ownership, metrics)
+            .map_err(|error| OpenError::Other { path, reason: error.to_string() })?;
+        Ok(Self { writer, readers, counts })
+    }
+
+    /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
+    /// on disk, or a panic. The process should exit loudly, and read the file anew. Never resolves otherwise.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
+        self.writer.failed()
+    }
+
+    /// Finishes what was asked for before, and gives the file back. Later calls answer [`StoreError::Closed`].
+    ///
+    /// A store that is dropped instead does the same, but nobody knows when it is done.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn refusal(fault: Fault, path: &Path) -> OpenError {
+    match fault {
+        Fault::Sqlite(error) => Refusal::Sqlite(error).at(path),
+        Fault::Unreadable { .. } | Fault::Inconsistent(_) => {
+            OpenError::Damaged { path: path.to_owned(), reason: fault.to_string() }
+        }
+    }
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
+        let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
+        self.writer.write(rows.len(), move |desk| commands::insert(desk, rows)).await
+    }
+
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+        self.writer.write(events.len(), move |desk| commands::apply(desk, events)).await
+    }
+
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError> {
+        let job_type = job_type.clone();
+        self.writer.write(limit, move |desk| commands::dispatch_due(desk, &job_type, window, limit)).await
+    }
+
+    async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError> {
+        self.writer.write(1, move |desk| commands::confirm_dispatches(desk, up_to)).await
+    }
+
+    async fn unconfirmed_dispatches(
+        &self,
+        after: DispatchNumber,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError> {
+        self.readers.read(move |connection| queries::unconfirmed_dispatches(connection, after, limit)).await
+    }
+
+    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError> {
+        self.readers.read(queries::dispatch_marks).await
+    }
+
+    async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError> {
+        self.writer.write(limit, move |desk| commands::release_due(desk, now, limit)).await
+    }
+
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
+        let job_type = job_type.clone();
+        self.writer.write(limit, move |desk| commands::release_unroutable(desk, &job_type, limit)).await
+    }
+
+    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
+        let counts = self.counts.all().into_iter();
+        Ok(counts.filter(|(_, jobs)| jobs.get(State::Ready) > 0).map(|(job_type, _)| job_type).collect())
+    }
+
+    async fn claims(&self, after: Option<JobId>, limit: usize) -> Result<Vec<StoredClaim>, StoreError> {
+        self.readers.read(move |connection| queries::claims(connection, after, limit)).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
+        self.readers.read(move |connection| queries::get(connection, id)).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        let (query, counts) = (query.clone(), self.counts.all());
+        self.readers.read(move |connection| list::list(connection, &query, &counts)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        let counts = self.counts.all();
+        self.readers.read(move |connection| queries::counts(connection, &counts)).await
+    }
+
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        self.readers.read(queries::types).await
+    }
+
+    async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
+        self.writer.write(1, move |desk| commands::put_type(desk, &stored)).await
+    }
+
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        self.writer.write(messages.len(), move |desk| commands::quarantine(desk, &messages)).await
+    }
+}

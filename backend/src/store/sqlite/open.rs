@@ -1,0 +1,264 @@
+//! Opening the file: who may, and what it must be.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::migrations;
+
+/// How long a lock of another program on the file (a backup, a shell) only delays us; longer ones make the store
+/// unavailable.
+pub const BUSY_WAIT: Duration = Duration::from_secs(15);
+
+/// How much of the file the writer keeps in memory, in KiB: the inner pages of every index of some million
+/// jobs, and the pages that are written now.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+
+/// How much of the file each reader keeps in memory, in KiB.
+const READER_CACHE_KIB: i64 = 8 * 1024;
+
+/// How large the log file stays after a peak, in bytes.
+const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// How many prepared statements a connection keeps: more than it has.
+const STATEMENTS_KEPT: usize = 64;
+
+/// Why a database cannot be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory is missing, or is none.
+    #[error("the directory {} of the database does not exist: create it, or choose another path", .directory.display())]
+    NoDirectory {
+        /// Which.
+        directory: PathBuf,
+    },
+    /// The path is a directory.
+    #[error("{} is a directory: give the path of a file for the database", .path.display())]
+    IsDirectory {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file or its directory cannot be written.
+    #[error("the database {} cannot be written ({reason}): make it and its directory writable for this user", .path.display())]
+    NotWritable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Another backend uses it.
+    #[error("the database {} is in use by another backend{}: stop it, or choose another path", .path.display(), process(.pid))]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+        /// The other process, if it said so.
+        pid: Option<u32>,
+    },
+    /// Another program keeps a lock on it.
+    #[error("the database {} has been locked by another program for {} s: close that program", .path.display(), BUSY_WAIT.as_secs())]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is no SQLite database.
+    #[error("{} is not a SQLite database: choose another path, or move the file away", .path.display())]
+    NotADatabase {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is the database of another program.
+    #[error("{} is a SQLite database of another program: choose another path", .path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A later version wrote it.
+    #[error(
+        "the database {} was written by a newer version (its format is {found}, this program knows up to {known}): run that version or a later one",
+        .path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this program knows.
+        known: i64,
+    },
+    /// The file system cannot do what the log needs.
+    #[error("the database {} cannot keep a write-ahead log: put it on a local disk", .path.display())]
+    NoLog {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Its content is damaged.
+    #[error("the database {} is damaged ({reason}): restore a backup, or move the file away to start anew", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("the database {} cannot be opened: {reason}", .path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn process(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+/// Why a file is refused, before its path is known.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Foreign,
+    Newer { found: i64 },
+    NoLog,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Refusal {
+    pub(super) fn at(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        let error = match self {
+            Self::Foreign => return OpenError::Foreign { path },
+            Self::Newer { found } => return OpenError::Newer { path, found, known: migrations::VERSION },
+            Self::NoLog => return OpenError::NoLog { path },
+            Self::Sqlite(error) => error,
+        };
+        let reason = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                OpenError::NotWritable { path, reason }
+            }
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, reason },
+            _ => OpenError::Other { path, reason },
+        }
+    }
+}
+
+/// The right to use a database: at most one process has it, and a process that dies gives it back.
+///
+/// SQLite itself would let two backends share the file, and each would believe that it alone fills the
+/// dispatch windows.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl Ownership {
+    /// Takes the right, and answers it with the path of the database without symbolic links: two names of one
+    /// file are one database.
+    pub(super) fn take(path: &Path) -> Result<(Self, PathBuf), OpenError> {
+        let path = resolve(path)?;
+        let mut lock_name = path.as_os_str().to_owned();
+        lock_name.push(".lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(PathBuf::from(lock_name))
+            .map_err(|error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(OpenError::InUse { path, pid });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(OpenError::Other {
+                    path,
+                    reason: format!("its lock file cannot be locked: {error}"),
+                });
+            }
+        }
+        if let Err(error) = sign(&mut lock) {
+            tracing::debug!(reason = %error, "The lock file does not say who holds it.");
+        }
+        Ok((Self { _lock: lock }, path))
+    }
+}
+
+/// Writes who holds the lock, for the message of the next one who wants it.
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::IsDirectory { path: path.to_owned() });
+    }
+    if let Ok(resolved) = path.canonicalize() {
+        return Ok(resolved);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().ok_or_else(|| OpenError::IsDirectory { path: path.to_owned() })?;
+    match directory.canonicalize() {
+        Ok(resolved) if resolved.is_dir() => Ok(resolved.join(name)),
+        _ => Err(OpenError::NoDirectory { directory: directory.to_owned() }),
+    }
+}
+
+/// The connection that writes, on a file that is ours and of this version.
+pub(super) fn writer(path: &Path) -> Result<Connection, Refusal> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        // A connection belongs to one thread at a time.
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    migrations::check(&connection)?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Refusal::NoLog);
+    }
+    // FULL: the log is on disk before a commit returns. NORMAL would lose the last commits with the power.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What a savepoint would take back is kept in memory, not in a file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    // The writer does it itself, after it has answered: SQLite would let the callers wait for it, and would
+    // not tell when it fails.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    migrations::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// A connection that reads. The writer has to be open.
+pub(super) fn reader(path: &Path) -> Result<Connection, Refusal> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}

@@ -1,0 +1,312 @@
+//! Jobs as rows and back. A value that means nothing is a [`Fault`], never a panic.
+
+use std::collections::BTreeMap;
+
+use crewcall_proto::{
+    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
+};
+use rusqlite::{Row, Statement, ToSql, types::FromSql};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::fault::Fault;
+use crate::domain::{AttemptOutcome, AttemptRecord, Claim, Failure, Job, Life, Priority, Progress, State};
+
+/// The columns of a life that no index is made of, in the order in which [`bind_steady`] writes and
+/// [`Columns::life`] reads them. SQLite maintains an index for every statement that names one of its
+/// columns, changed or not, so progress is written without naming the others.
+macro_rules! steady_columns {
+    () => {
+        "attempt, attempts_max, token, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
+         cancel_requested, progress_percent, progress_message, progress_at, failure_kind, failure_code, \
+         failure_message, failure_detail, started_at, finished_at, version, result"
+    };
+}
+
+/// A placeholder for each of the steady columns.
+macro_rules! steady_values {
+    () => {
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+    };
+}
+
+/// The columns of a life, in the order in which [`Columns::life`] reads them.
+macro_rules! life_columns {
+    () => {
+        concat!("state, due_at, ", $crate::store::sqlite::rows::steady_columns!())
+    };
+}
+
+/// The columns of a whole job, in the order in which [`Columns::job`] reads them.
+macro_rules! job_columns {
+    () => {
+        concat!(
+            "id, type, priority, created_at, parameters, labels, ",
+            $crate::store::sqlite::rows::life_columns!()
+        )
+    };
+}
+
+pub(super) use {job_columns, life_columns, steady_columns, steady_values};
+
+/// The columns of one row, read from left to right.
+pub(super) struct Columns<'row> {
+    row: &'row Row<'row>,
+    next: usize,
+}
+
+impl<'row> Columns<'row> {
+    pub(super) const fn of(row: &'row Row<'row>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next column.
+    pub(super) fn take<T: FromSql>(&mut self) -> Result<T, Fault> {
+        let value = self.row.get(self.next)?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    pub(super) fn job_id(&mut self) -> Result<JobId, Fault> {
+        Ok(JobId::from_uuid(self.uuid()?))
+    }
+
+    pub(super) fn job_type(&mut self) -> Result<JobType, Fault> {
+        let text: String = self.take()?;
+        JobType::new(&text).map_err(|_| unreadable("type", text))
+    }
+
+    pub(super) fn state(&mut self) -> Result<State, Fault> {
+        let word: String = self.take()?;
+        word.parse().map_err(|_| unreadable("state", word))
+    }
+
+    pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
+        Ok(Timestamp::from_millis(self.take()?))
+    }
+
+    pub(super) fn attempt(&mut self) -> Result<Attempt, Fault> {
+        let number = self.take()?;
+        Attempt::new(number).ok_or_else(|| unreadable("attempt", number))
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, Fault> {
+        let text: String = self.take()?;
+        from_json(column, &text)
+    }
+
+    /// A whole job: [`job_columns`].
+    pub(super) fn job(&mut self) -> Result<Job, Fault> {
+        let id = self.job_id()?;
+        let job_type = self.job_type()?;
+        let priority: u8 = self.take()?;
+        let priority = Priority::new(priority).ok_or_else(|| unreadable("priority", priority))?;
+        let created_at = self.time()?;
+        let parameters: JsonObject = self.json("parameters")?;
+        let labels = match self.take::<Option<String>>()? {
+            Some(text) => from_json("labels", &text)?,
+            None => BTreeMap::new(),
+        };
+        let life = self.life()?;
+        Ok(Job { id, job_type, parameters, labels, priority, created_at, life })
+    }
+
+    /// A life: [`life_columns`].
+    pub(super) fn life(&mut self) -> Result<Life, Fault> {
+        let state = self.state()?;
+        let due_at = self.time()?;
+        let attempt = self.attempt()?;
+        let attempts_max = self.take()?;
+        let token = self.token()?;
+        let claim = self.claim()?;
+        let cancel_requested = self.take()?;
+        let progress = self.progress()?;
+        let failure = self.failure()?;
+        let started_at = self.optional_time()?;
+        let finished_at = self.optional_time()?;
+        let version: i64 = self.take()?;
+        let version = u64::try_from(version).map_err(|_| unreadable("version", version))?;
+        Ok(Life {
+            state,
+            attempt,
+            attempts_max,
+            token,
+            claim,
+            due_at,
+            cancel_requested,
+            progress,
+            result: self.take()?,
+            failure,
+            started_at,
+            finished_at,
+            version,
+        })
+    }
+
+    pub(super) fn token(&mut self) -> Result<Option<AttemptToken>, Fault> {
+        let bytes = self.take::<Option<[u8; 16]>>()?;
+        Ok(bytes.map(|bytes| AttemptToken::from_bits(u128::from_be_bytes(bytes))))
+    }
+
+    /// The four columns of a claim.
+    pub(super) fn claim(&mut self) -> Result<Option<Claim>, Fault> {
+        let execution_id = self.take::<Option<[u8; 16]>>()?;
+        let worker_id = self.take::<Option<String>>()?;
+        let seq = self.take::<Option<i64>>()?;
+        let held = self.take::<Option<bool>>()?;
+        let Some(execution_id) = execution_id else { return Ok(None) };
+        let (Some(worker_id), Some(seq), Some(held)) = (worker_id, seq, held) else {
+            return Err(unreadable("claim_execution_id", "half a claim"));
+        };
+        let worker_id: WorkerId = worker_id.parse().map_err(|_| unreadable("claim_worker_id", worker_id))?;
+        let execution_id = ExecutionId::from_uuid(Uuid::from_bytes(execution_id));
+        Ok(Some(Claim { execution_id, worker_id, seq: seq.cast_unsigned(), held }))
+    }
+
+    /// One ended attempt: attempt, outcome, `worker_id`, `started_at`, `finished_at`, and a failure.
+    pub(super) fn attempt_record(&mut self) -> Result<AttemptRecord, Fault> {
+        let attempt = self.attempt()?;
+        let outcome: String = self.take()?;
+        let worker_id = self.take::<Option<String>>()?;
+        let worker_id = match worker_id {
+            Some(text) => Some(text.parse().map_err(|_| unreadable("worker_id", text))?),
+            None => None,
+        };
+        let started_at = self.optional_time()?;
+        let finished_at = self.time()?;
+        let outcome = match (outcome.as_str(), self.failure()?) {
+            ("completed", None) => AttemptOutcome::Completed,
+            ("failed", Some(failure)) => AttemptOutcome::Failed(failure),
+            ("cancelled", None) => AttemptOutcome::Cancelled,
+            _ => return Err(unreadable("outcome", outcome)),
+        };
+        Ok(AttemptRecord { attempt, outcome, worker_id, started_at, finished_at })
+    }
+
+    fn uuid(&mut self) -> Result<Uuid, Fault> {
+        Ok(Uuid::from_bytes(self.take()?))
+    }
+
+    fn optional_time(&mut self) -> Result<Option<Timestamp>, Fault> {
+        Ok(self.take::<Option<i64>>()?.map(Timestamp::from_millis))
+    }
+
+    fn progress(&mut self) -> Result<Option<Progress>, Fault> {
+        let percent = self.take::<Option<u8>>()?;
+        let message = self.take()?;
+        let at = self.optional_time()?;
+        match (percent, at) {
+            (Some(percent), Some(at)) => Ok(Some(Progress { percent, message, at })),
+            (None, None) => Ok(None),
+            _ => Err(unreadable("progress_percent", "half a progress")),
+        }
+    }
+
+    fn failure(&mut self) -> Result<Option<Failure>, Fault> {
+        let kind = self.take::<Option<String>>()?;
+        let code = self.take()?;
+        let message = self.take::<Option<String>>()?;
+        let detail = self.take()?;
+        let Some(word) = kind else { return Ok(None) };
+        let kind = match ErrorKind::from_word(&word) {
+            Some(kind) => kind,
+            None if word == ErrorKind::Unknown.as_str() => ErrorKind::Unknown,
+            None => return Err(unreadable("failure_kind", word)),
+        };
+        Ok(Some(Failure { kind, code, message: message.unwrap_or_default(), detail }))
+    }
+}
+
+/// The parameters of one statement, written from left to right.
+pub(super) struct Binder<'a, 'conn> {
+    pub(super) statement: &'a mut Statement<'conn>,
+    next: usize,
+}
+
+impl<'a, 'conn> Binder<'a, 'conn> {
+    pub(super) const fn of(statement: &'a mut Statement<'conn>) -> Self {
+        Self { statement, next: 1 }
+    }
+
+    /// The next parameter.
+    pub(super) fn put(&mut self, value: impl ToSql) -> Result<(), Fault> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    /// The columns of [`steady_columns`].
+    pub(super) fn put_steady(&mut self, life: &Life) -> Result<(), Fault> {
+        self.put(life.attempt.get())?;
+        self.put(life.attempts_max)?;
+        self.put(life.token.map(|token| token.bits().to_be_bytes()))?;
+        let claim = life.claim.as_ref();
+        self.put(claim.map(|claim| claim.execution_id.as_uuid().as_bytes()))?;
+        self.put(claim.map(|claim| claim.worker_id.as_str()))?;
+        self.put(claim.map(|claim| claim.seq.cast_signed()))?;
+        self.put(claim.map(|claim| claim.held))?;
+        self.put(life.cancel_requested)?;
+        let progress = life.progress.as_ref();
+        self.put(progress.map(|progress| progress.percent))?;
+        self.put(progress.and_then(|progress| progress.message.as_deref()))?;
+        self.put(progress.map(|progress| progress.at.as_millis()))?;
+        self.put_failure(life.failure.as_ref())?;
+        self.put(life.started_at.map(Timestamp::as_millis))?;
+        self.put(life.finished_at.map(Timestamp::as_millis))?;
+        self.put(to_integer(life.version))?;
+        self.put(life.result.as_deref())
+    }
+
+    /// The four columns of a failure.
+    pub(super) fn put_failure(&mut self, failure: Option<&Failure>) -> Result<(), Fault> {
+        self.put(failure.map(|failure| failure.kind.as_str()))?;
+        self.put(failure.and_then(|failure| failure.code.as_deref()))?;
+        self.put(failure.map(|failure| failure.message.as_str()))?;
+        self.put(failure.and_then(|failure| failure.detail.as_deref()))
+    }
+
+    /// Runs the statement and answers how many rows it changed.
+    pub(super) fn execute(self) -> Result<usize, Fault> {
+        Ok(self.statement.raw_execute()?)
+    }
+}
+
+/// The word of an attempt's outcome in the database; a failure's kind stands in a column of its own.
+pub(super) const fn outcome_word(outcome: &AttemptOutcome) -> &'static str {
+    match outcome {
+        AttemptOutcome::Completed => "completed",
+        AttemptOutcome::Failed(_) => "failed",
+        AttemptOutcome::Cancelled => "cancelled",
+    }
+}
+
+/// The failure of an attempt that failed.
+pub(super) const fn outcome_failure(outcome: &AttemptOutcome) -> Option<&Failure> {
+    match outcome {
+        AttemptOutcome::Failed(failure) => Some(failure),
+        AttemptOutcome::Completed | AttemptOutcome::Cancelled => None,
+    }
+}
+
+/// A job id as it stands in the database.
+pub(super) fn id_bytes(id: &JobId) -> &[u8] {
+    id.as_uuid().as_bytes()
+}
+
+/// SQLite's integers are signed. No counter of ours gets beyond them.
+pub(super) fn to_integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// JSON text of a value that always has one: objects with text keys.
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("an object with text keys has a JSON form")
+}
+
+pub(super) fn unreadable(column: &'static str, value: impl ToString) -> Fault {
+    Fault::Unreadable { column, value: value.to_string().chars().take(200).collect() }
+}
+
+fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+}

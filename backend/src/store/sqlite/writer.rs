@@ -1,0 +1,327 @@
+//! The one thread that writes, and its group commit.
+//!
+//! Commands wait in a bounded queue. The thread takes all that are there, runs each in a savepoint of its
+//! own inside one transaction, commits once, and then answers. One fsync serves everybody who came while the
+//! last one ran; a lone caller waits for nobody. A command that fails is taken back alone.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    checkpoint,
+    desk::Desk,
+    fault::{Fault, Severity},
+    open::Ownership,
+};
+use crate::{dispatch::ports::StoreError, metrics::Metrics};
+
+/// How many commands wait for the writer. Further callers wait for a place, so memory stays bounded and they feel
+/// the load.
+pub const COMMANDS_WAITING_MAX: usize = 1_024;
+
+/// How many commands one commit takes. Beyond some 256 an fsync is shared by so many that more would only make
+/// the first of them wait.
+pub const COMMANDS_PER_COMMIT_MAX: usize = 256;
+
+/// How many jobs and events one commit takes before it takes no further command: bounds how long a commit keeps
+/// the others waiting when each command brings many.
+pub const ROWS_PER_COMMIT_MAX: usize = 2_048;
+
+/// How the writer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Status {
+    Running,
+    Closed,
+    Failed(String),
+}
+
+/// The way to the writing thread.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    status: watch::Receiver<Status>,
+}
+
+enum Message {
+    Write(Box<dyn Command>),
+    Close,
+}
+
+/// Work for the writer, and who waits for it.
+trait Command: Send {
+    /// How many jobs or events it is about.
+    fn rows(&self) -> usize;
+    /// Does the work.
+    fn execute(&mut self, desk: &mut Desk) -> Result<(), Fault>;
+    /// Tells the caller: the work is committed, or why it is not.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Request<T, W> {
+    rows: usize,
+    work: Option<W>,
+    output: Option<T>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, W> Command for Request<T, W>
+where
+    T: Send,
+    W: FnOnce(&mut Desk) -> Result<T, Fault> + Send,
+{
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn execute(&mut self, desk: &mut Desk) -> Result<(), Fault> {
+        if let Some(work) = self.work.take() {
+            self.output = Some(work(desk)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { output, caller, .. } = *self;
+        // A caller that went away does not want to know.
+        drop(caller.send(outcome.and_then(|()| output.ok_or(StoreError::Closed))));
+    }
+}
+
+impl Writer {
+    /// Starts the thread. It ends when it is closed, when nobody can send to it any more, or when it fails.
+    pub(super) fn start(desk: Desk, ownership: Ownership, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let (queue, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (report, status) = watch::channel(Status::Running);
+        thread::Builder::new().name("crewcall-store".to_owned()).spawn(move || {
+            let mut thread = WriterThread { desk, commands, metrics };
+            // Commands are pure SQL and state machine: a panic is a program error, and what is in memory is not
+            // trusted after it. The transaction goes with the connection.
+            let end = catch_unwind(AssertUnwindSafe(|| thread.run()));
+            drop(thread);
+            drop(ownership);
+            report.send_replace(match end {
+                Ok(Ok(())) => Status::Closed,
+                Ok(Err(failure)) => Status::Failed(failure),
+                Err(_) => Status::Failed("the writing thread panicked".to_owned()),
+            });
+        })?;
+        Ok(Self { queue, status })
+    }
+
+    /// Has `work` done in a transaction: when this answers `Ok`, it is on disk. `rows` tells how much it is.
+    ///
+    /// A caller that stops waiting does not stop the work.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        rows: usize,
+        work: impl FnOnce(&mut Desk) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (caller, answer) = oneshot::channel();
+        let request = Request { rows, work: Some(work), output: None, caller };
+        if self.queue.send(Message::Write(Box::new(request))).await.is_err() {
+            return Err(self.why_ended().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.why_ended().await),
+        }
+    }
+
+    /// Lets the thread do what was sent before, and waits until it has ended.
+    pub(super) async fn close(&self) {
+        // A thread that has ended already takes nothing, which is as well.
+        drop(self.queue.send(Message::Close).await);
+        self.why_ended().await;
+    }
+
+    /// Resolves when the thread has failed; never, when it was closed.
+    pub(super) fn failed(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut status = self.status.clone();
+        async move {
+            let failure = match status.wait_for(|status| matches!(status, Status::Failed(_))).await.as_deref()
+            {
+                Ok(Status::Failed(failure)) => Some(failure.clone()),
+                _ => None,
+            };
+            match failure {
+                Some(failure) => failure,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn why_ended(&self) -> StoreError {
+        let mut status = self.status.clone();
+        match status.wait_for(|status| *status != Status::Running).await.as_deref() {
+            Ok(Status::Failed(reason)) => StoreError::Broken { reason: reason.clone() },
+            _ => StoreError::Closed,
+        }
+    }
+}
+
+struct WriterThread {
+    desk: Desk,
+    commands: mpsc::Receiver<Message>,
+    metrics: Arc<Metrics>,
+}
+
+/// How far a batch got before it had to be given up.
+struct GivenUp {
+    fault: Fault,
+    /// Those who are told.
+    answers: Vec<Box<dyn Command>>,
+}
+
+impl WriterThread {
+    /// Works until it is told to stop. `Err` says why it cannot go on.
+    fn run(&mut self) -> Result<(), String> {
+        loop {
+            let (batch, stop) = self.next_batch();
+            if !batch.is_empty() {
+                self.commit(batch)?;
+                self.checkpoint()?;
+            }
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Keeps the log short. `Err` says why the store cannot go on: a page that could not be written to the file
+    /// may be lost from memory too.
+    fn checkpoint(&self) -> Result<(), String> {
+        match checkpoint::after_commit(&self.desk.connection) {
+            Err(fault) if fault.severity() == Severity::Fatal => Err(fault.to_string()),
+            Err(fault) => {
+                tracing::warn!(reason = %fault, "The store's log was not moved into the file; it is tried again.");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Waits for a command and takes those that wait behind it; and whether it was the last batch.
+    fn next_batch(&mut self) -> (Vec<Box<dyn Command>>, bool) {
+        let mut batch: Vec<Box<dyn Command>> = Vec::new();
+        let mut rows = 0;
+        let mut message = self.commands.blocking_recv();
+        loop {
+            match message {
+                Some(Message::Write(command)) => {
+                    rows += command.rows();
+                    batch.push(command);
+                }
+                Some(Message::Close) | None => return (batch, true),
+            }
+            if batch.len() >= COMMANDS_PER_COMMIT_MAX || rows >= ROWS_PER_COMMIT_MAX {
+                return (batch, false);
+            }
+            message = match self.commands.try_recv() {
+                Ok(message) => Some(message),
+                Err(mpsc::error::TryRecvError::Empty) => return (batch, false),
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Box<dyn Command>>) -> Result<(), String> {
+        let (size, begun) = (batch.len(), Instant::now());
+        match self.transact(batch) {
+            Ok(answers) => {
+                self.metrics.store_committed(size, begun.elapsed());
+                for (command, outcome) in answers {
+                    command.answer(outcome);
+                }
+                Ok(())
+            }
+            Err(GivenUp { fault, answers }) => {
+                let (severity, text) = (fault.severity(), fault.to_string());
+                tracing::error!(reason = %text, commands = answers.len(), "A transaction of the store was given up.");
+                let error = StoreError::from(fault);
+                for command in answers {
+                    command.answer(Err(error.clone()));
+                }
+                if severity == Severity::Fatal { Err(text) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Runs a batch in one transaction. Every command is in the answer, whichever it is.
+    fn transact(&mut self, batch: Vec<Box<dyn Command>>) -> Result<Vec<Answered>, GivenUp> {
+        if let Err(fault) = self.desk.execute("BEGIN IMMEDIATE", ()) {
+            return Err(GivenUp { fault, answers: batch });
+        }
+        let start = self.desk.tally.point();
+        let mut answered: Vec<Answered> = Vec::with_capacity(batch.len());
+        let mut remaining = batch.into_iter();
+        let ended = loop {
+            let Some(mut command) = remaining.next() else { break self.end_transaction() };
+            match self.run_alone(command.as_mut()) {
+                Ok(outcome) => answered.push((command, outcome.map_err(StoreError::from))),
+                Err(fault) => {
+                    answered.push((command, Ok(())));
+                    break Err(fault);
+                }
+            }
+        };
+        match ended {
+            Ok(()) => Ok(answered),
+            Err(fault) => {
+                self.roll_back();
+                self.desk.tally.go_back(start);
+                let answers = answered.into_iter().map(|(command, _)| command).chain(remaining).collect();
+                Err(GivenUp { fault, answers })
+            }
+        }
+    }
+
+    /// Runs one command in a savepoint. The outer error is one that ends the transaction.
+    fn run_alone(&mut self, command: &mut dyn Command) -> Result<Result<(), Fault>, Fault> {
+        self.desk.execute("SAVEPOINT command", ())?;
+        let point = self.desk.tally.point();
+        let outcome = command.execute(&mut self.desk);
+        if let Err(fault) = outcome {
+            // Some errors make SQLite take back the whole transaction, the work of others with it.
+            if fault.severity() == Severity::Fatal || self.desk.connection.is_autocommit() {
+                return Err(fault);
+            }
+            tracing::warn!(reason = %fault, "A command of the store failed and was taken back.");
+            self.desk.execute("ROLLBACK TO command", ())?;
+            self.desk.execute("RELEASE command", ())?;
+            self.desk.tally.go_back(point);
+            return Ok(Err(fault));
+        }
+        self.desk.execute("RELEASE command", ())?;
+        Ok(Ok(()))
+    }
+
+    fn end_transaction(&mut self) -> Result<(), Fault> {
+        self.desk.finish()?;
+        self.desk.execute("COMMIT", ())?;
+        self.desk.committed();
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        if self.desk.connection.is_autocommit() {
+            return;
+        }
+        if let Err(fault) = self.desk.execute("ROLLBACK", ()) {
+            // The next BEGIN will fail and say so.
+            tracing::error!(reason = %fault, "A transaction could not be taken back.");
+        }
+    }
+}
+
+type Answered = (Box<dyn Command>, Result<(), StoreError>);
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! The writer when something goes wrong.
+
+use std::{path::Path, sync::mpsc as std_mpsc};
+
+use crewcall_proto::JobId;
+use rusqlite::ffi;
+
+use super::*;
+use crate::{
+    clock::{Clock, SystemClock},
+    dispatch::ports::{Accepted, JobStore},
+    domain::Submission,
+    store::sqlite::SqliteStore,
+};
+
+fn open(directory: &Path, metrics: &Arc<Metrics>) -> Arc<SqliteStore> {
+    let path = directory.join("crewcall.db");
+    Arc::new(SqliteStore::open(&path, Arc::new(SystemClock), Arc::clone(metrics)).unwrap())
+}
+
+fn accepted(parameter: &str) -> (JobId, Vec<Accepted>) {
+    let mut submission = Submission { job_type: "a".to_owned(), ..Submission::default() };
+    submission.parameters.insert("text".to_owned(), parameter.into());
+    let id = JobId::generate();
+    (id, vec![Accepted { job: submission.validate().unwrap().accept(id, SystemClock.now()), window: 1 }])
+}
+
+fn sqlite_fault(code: i32) -> Fault {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
+}
+
+/// Keeps the thread busy until the sender is dropped, so that what is sent meanwhile is one batch.
+async fn busy(store: &Arc<SqliteStore>) -> std_mpsc::Sender<()> {
+    let (release, released) = std_mpsc::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let writer = Arc::clone(store);
+    #[expect(clippy::disallowed_methods, reason = "the runtime of a test waits for nothing else")]
+    tokio::spawn(async move {
+        let hold = move |_: &mut Desk| {
+            begun.send(()).unwrap();
+            released.recv().unwrap_err();
+            Ok(())
+        };
+        writer.writer.write(1, hold).await
+    });
+    has_begun.await.unwrap();
+    release
+}
+
+/// Sends two inserts around a command, all in one batch, and answers what became of the three.
+async fn together(
+    store: &Arc<SqliteStore>,
+    work: impl FnOnce(&mut Desk) -> Result<(), Fault> + Send + 'static,
+) -> [Result<(), StoreError>; 3] {
+    let release = busy(store).await;
+    let (first, last) = (store.insert(accepted("first").1), store.insert(accepted("last").1));
+    let command = store.writer.write(1, work);
+    let release = async move { drop(release) };
+    // Polled in this order: all three are in the queue before the thread goes on.
+    let (first, command, last, ()) = tokio::join!(first, command, last, release);
+    [first.map(drop), command, last.map(drop)]
+}
+
+async fn jobs(store: &SqliteStore) -> u64 {
+    store.counts().await.unwrap().iter().map(|count| count.jobs).sum()
+}
+
+#[tokio::test]
+async fn what_waits_together_is_committed_together() {
+    let (directory, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::default()));
+    let store = open(directory.path(), &metrics);
+    assert!(together(&store, |_| Ok(())).await.iter().all(Result::is_ok));
+    assert_eq!(jobs(&store).await, 2);
+    let text = metrics.render();
+    assert!(text.contains("crewcall_store_batch_size_count 2\n"), "{text}");
+    assert!(text.contains("crewcall_store_batch_size_sum 4\n"), "{text}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_taken_back_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let fail = |desk: &mut Desk| {
+        desk.tally.next_number();
+        desk.execute("UPDATE jobs SET state = 'failed'", ())?;
+        Err(Fault::Inconsistent("a test"))
+    };
+    let [first, command, last] = together(&store, fail).await;
+    assert!(first.is_ok() && last.is_ok());
+    assert!(matches!(command, Err(StoreError::Broken { .. })));
+    let counts = store.counts().await.unwrap();
+    let states: Vec<_> =
+        counts.iter().map(|count| (count.state.as_str(), count.oldest_created_at.is_some())).collect();
+    assert_eq!(states, [("ready", true), ("dispatched", true)], "in memory and on disk");
+    assert_eq!(store.dispatch_marks().await.unwrap().issued.0, 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_taken_back_as_a_whole_fails_for_everybody() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let fail = |desk: &mut Desk| {
+        desk.execute("ROLLBACK", ())?; // as SQLite does by itself when a disk is full at the wrong moment
+        Err(sqlite_fault(ffi::SQLITE_FULL))
+    };
+    for outcome in together(&store, fail).await {
+        assert!(outcome.unwrap_err().is_retryable());
+    }
+    assert_eq!((jobs(&store).await, store.dispatch_marks().await.unwrap().issued.0), (0, 0));
+    let inserted = store.insert(accepted("again").1).await.unwrap().remove(0);
+    assert_eq!(inserted.dispatched.map(|number| number.0), Some(1), "its place in the window is free again");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let limit = |pages: i64| {
+        move |desk: &mut Desk| Ok(desk.connection.pragma_update(None, "max_page_count", pages)?)
+    };
+    let pages =
+        |desk: &mut Desk| Ok(desk.connection.pragma_query_value(None, "page_count", |row| row.get(0))?);
+    let full: i64 = store.writer.write(1, pages).await.unwrap();
+    store.writer.write(1, limit(full + 2)).await.unwrap();
+    let error = store.insert(accepted(&"x".repeat(100_000)).1).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the store is unavailable: the disk of the database is full: free some space"
+    );
+    assert_eq!(jobs(&store).await, 0);
+    store.writer.write(1, limit(full + 1_000)).await.unwrap();
+    let (id, job) = accepted(&"x".repeat(100_000));
+    store.insert(job).await.unwrap();
+    assert!(store.get(id).await.unwrap().is_some());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn after_a_failed_fsync_nothing_is_done_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let failed = store.failed();
+    for outcome in together(&store, |_| Err(sqlite_fault(ffi::SQLITE_IOERR_FSYNC))).await {
+        assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
+    }
+    let reason = failed.await;
+    assert!(reason.contains("I/O"), "{reason}");
+    assert!(matches!(store.insert(accepted("late").1).await, Err(StoreError::Broken { .. })));
+    store.close().await;
+    // The file is free, and holds what was committed before.
+    let again = open(directory.path(), &Arc::default());
+    assert_eq!(jobs(&again).await, 0);
+    again.close().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_told_to_everybody() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let failed = store.failed();
+    for outcome in together(&store, |_| panic!("a test")).await {
+        assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
+    }
+    assert_eq!(failed.await, "the writing thread panicked");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_orderly_end_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    let mut failed = Box::pin(store.failed());
+    store.close().await;
+    drop(store);
+    assert!(futures_util::poll!(&mut failed).is_pending());
+}

@@ -1,0 +1,421 @@
+//! A served API, and what tests do to it from the other side: play the workers.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use crewcall_backend::{
+    clock::{Clock, SystemClock},
+    dispatch::{
+        Catalogue, Discovery, Jobs, Ledger, Registry, Relay, WatchHub,
+        discovery::Discovered,
+        ports::{
+            Accepted, Applied, Broker, BrokerError, BrokerStatus, Count, Dispatch, DispatchMarks,
+            DispatchNumber, Inserted, JobEvent, JobQuery, JobStore, QuarantinedMessage, Released, StoreError,
+            StoredClaim, StoredType,
+        },
+        relay::RelayParts,
+    },
+    domain::{AttemptRecord, Event, Failure, Job},
+    http::{self, HttpState},
+    metrics::Metrics,
+    store::SqliteStore,
+};
+use crewcall_proto::{
+    ContentType, ExecutionId, JobId, JobType, Order, Timestamp, WorkerId,
+    control::Control,
+    discovery::{AnnouncedType, Announcement, Sdk},
+    response::{ErrorKind, Origin},
+};
+use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// No test waits longer than this for anything.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The request id of every request, so that answers can be compared.
+const REQUEST_ID: &str = "test";
+
+pub(super) const WORKER: &str = "worker-1";
+
+/// A backend without a broker.
+pub(super) struct Server {
+    pub(super) base: String,
+    pub(super) client: Client,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) broker: Arc<PlayedBroker>,
+    state: HttpState,
+    stop: CancellationToken,
+    ledger: Ledger,
+    discovery: Discovery,
+    serving: TaskTracker,
+    _directory: TempDir,
+}
+
+/// How a [`Server`] differs from the usual.
+#[derive(Default)]
+pub(super) struct Options {
+    pub(super) watchers_max: Option<usize>,
+    /// Takes the place of the store, for all but the start.
+    pub(super) store: Option<Arc<dyn JobStore>>,
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub(super) async fn start_with(options: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let path = directory.path().join("crewcall.db");
+        let real_store = SqliteStore::open(&path, Arc::clone(&clock), Arc::clone(&metrics)).unwrap();
+        let real_store: Arc<dyn JobStore> = Arc::new(real_store);
+        let catalogue = Arc::new(Catalogue::load(Arc::clone(&real_store), Arc::clone(&clock)).await.unwrap());
+        let store = options.store.unwrap_or(real_store);
+        let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
+        let (registry, broker) = (Arc::new(Registry::default()), Arc::new(PlayedBroker::default()));
+        let watch = WatchHub::default();
+        let relay = Relay::new(RelayParts {
+            store: Arc::clone(&store),
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            registry: Arc::clone(&registry),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+            tracker: serving.clone(),
+            stop: stop.clone(),
+        });
+        let ledger = Ledger {
+            store: Arc::clone(&store),
+            relay: relay.clone(),
+            leases: Arc::default(),
+            due_time: Arc::default(),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let discovery = Discovery {
+            ledger: ledger.clone(),
+            registry: Arc::clone(&registry),
+            catalogue: Arc::clone(&catalogue),
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            clock: Arc::clone(&clock),
+        };
+        let jobs = Arc::new(Jobs {
+            store,
+            relay,
+            catalogue,
+            registry,
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            watch,
+            clock,
+            metrics,
+            tracker: serving.clone(),
+        });
+        let state = HttpState::new(Arc::clone(&jobs), stop.clone());
+        let state = match options.watchers_max {
+            Some(watchers_max) => state.watchers_max(watchers_max),
+            None => state,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        serving.spawn(http::serve(listener, http::router(state.clone()), stop.clone()));
+        Self {
+            base,
+            client: client(),
+            jobs,
+            broker,
+            state,
+            stop,
+            ledger,
+            discovery,
+            serving,
+            _directory: directory,
+        }
+    }
+
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID)
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID).json(body)
+    }
+
+    /// A submission whose body is what it is.
+    pub(super) fn post_text(&self, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
+        let request = self.client.post(format!("{}/v1/jobs", self.base)).header("x-request-id", REQUEST_ID);
+        request.header("content-type", content_type).body(body)
+    }
+
+    /// What a GET answers, which must be 200.
+    pub(super) async fn read(&self, path: &str) -> Value {
+        let response = answer(self.get(path)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        sorted(response.json().await.unwrap())
+    }
+
+    /// Submits a job and answers its id.
+    pub(super) async fn submit(&self, submission: Value) -> JobId {
+        let response = answer(self.post("/v1/jobs", &submission)).await;
+        assert_eq!(response.status(), StatusCode::CREATED, "{submission}");
+        let job: Value = response.json().await.unwrap();
+        job["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Submits a job that is dispatched at once: its attempt can be played.
+    pub(super) async fn submit_dispatched(&self, job_type: &str) -> JobId {
+        self.broker.set(BrokerStatus::Up);
+        let id = self.submit(json!({"type": job_type})).await;
+        assert!(self.origin(id).await.is_some(), "the job was not dispatched");
+        id
+    }
+
+    /// A worker announces the type.
+    pub(super) async fn announce(&self, job_type: &str, parameters_schema: Value) {
+        let announced = AnnouncedType {
+            job_type: JobType::new(job_type).unwrap(),
+            description: format!("Does {job_type}."),
+            version: "1.2.3".to_owned(),
+            parameters_schema: parameters_schema.as_object().unwrap().clone(),
+            result_schema: serde_json::Map::new(),
+        };
+        let announcement = Announcement {
+            worker_id: WORKER.parse().unwrap(),
+            name: "player".to_owned(),
+            version: "0.0.1".to_owned(),
+            sdk: Sdk { language: "rust".to_owned(), version: "0.1.0".to_owned() },
+            host: "here".to_owned(),
+            pid: 7,
+            slots: 3,
+            content_type: ContentType::Json,
+            types: vec![announced],
+            started_at: Timestamp::from_millis(1_700_000_000_000),
+        };
+        self.discovery.heard(vec![Discovered::Announced(announcement)]).await.unwrap();
+    }
+
+    /// Who speaks for the current attempt, if it was dispatched.
+    async fn origin(&self, id: JobId) -> Option<Origin> {
+        let (job, _) = self.jobs.store.get(id).await.unwrap().unwrap();
+        Some(Origin {
+            job_id: id,
+            attempt: job.life.attempt,
+            attempt_token: job.life.token?,
+            execution_id: job.life.claim.map_or_else(ExecutionId::generate, |claim| claim.execution_id),
+            worker_id: WORKER.parse().unwrap(),
+        })
+    }
+
+    pub(super) async fn started(&self, id: JobId) {
+        let origin = self.origin(id).await.unwrap();
+        self.happened(id, Event::Started { origin, seq: 1, at: self.jobs.clock.now() }).await;
+    }
+
+    pub(super) async fn progressed(&self, id: JobId, seq: u64, percent: u8) {
+        let origin = self.origin(id).await.unwrap();
+        let at = self.jobs.clock.now();
+        let message = Some(format!("step {seq}"));
+        self.happened(id, Event::Progressed { origin, seq, percent: Some(percent), message, at }).await;
+    }
+
+    pub(super) async fn completed(&self, id: JobId, result: Value) {
+        let origin = self.origin(id).await.unwrap();
+        let now = self.jobs.clock.now();
+        let event =
+            Event::Completed { origin, result: result.to_string(), started_at: now, finished_at: now };
+        self.happened(id, event).await;
+    }
+
+    pub(super) async fn failed(&self, id: JobId, retryable: bool) {
+        let origin = self.origin(id).await.unwrap();
+        let now = self.jobs.clock.now();
+        let failure = Failure {
+            kind: ErrorKind::Handler,
+            code: Some("no_luck".to_owned()),
+            message: "it did not work".to_owned(),
+            detail: None,
+        };
+        let event = Event::Failed {
+            origin,
+            failure,
+            retryable,
+            retry_after: None,
+            started_at: Some(now),
+            finished_at: now,
+        };
+        self.happened(id, event).await;
+    }
+
+    async fn happened(&self, job_id: JobId, event: Event) {
+        let applied = self.ledger.record(vec![JobEvent { job_id, event }]).await.unwrap();
+        assert!(matches!(applied.as_slice(), [Applied::Changed(_)]), "{applied:?}");
+    }
+
+    /// The paths that the router knows, but for those of its fallback. Only its debug output tells them.
+    pub(super) fn routes(&self) -> Vec<String> {
+        let text = format!("{:?}", http::router(self.state.clone()));
+        let paths = text.split('"').filter(|word| word.starts_with('/'));
+        paths.filter(|path| *path != "/" && !path.contains("fallback")).map(str::to_owned).collect()
+    }
+
+    /// Returns when this many streams and long polls are open.
+    pub(super) async fn until_watching(&self, watchers: usize) {
+        let reached = async {
+            while self.state.watching() != watchers {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.expect("the number of watchers was not reached");
+    }
+
+    /// Stops serving and waits for everything to end.
+    pub(super) async fn stop(&self) {
+        self.stop.cancel();
+        self.serving.close();
+        timeout(PATIENCE, self.serving.wait()).await.expect("the server did not end");
+    }
+}
+
+fn client() -> Client {
+    // The client wants a provider of TLS even where nothing is encrypted. Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// Sends a request.
+pub(super) async fn answer(request: RequestBuilder) -> Response {
+    request.send().await.expect("the server answers every request")
+}
+
+/// The problem that a request is answered with, its status and headers checked.
+pub(super) async fn problem(request: RequestBuilder) -> Value {
+    let response = answer(request).await;
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(response.headers()["x-request-id"], REQUEST_ID);
+    let status = response.status().as_u16();
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["request_id"], REQUEST_ID);
+    sorted(problem)
+}
+
+/// The order of fields depends on which crates are built together; snapshots must not.
+pub(super) fn sorted(mut value: Value) -> Value {
+    value.sort_all_objects();
+    value
+}
+
+/// A broker that confirms every order and delivers none.
+pub(super) struct PlayedBroker(watch::Sender<BrokerStatus>);
+
+impl Default for PlayedBroker {
+    fn default() -> Self {
+        Self(watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() }).0)
+    }
+}
+
+impl PlayedBroker {
+    pub(super) fn set(&self, status: BrokerStatus) {
+        self.0.send_replace(status);
+    }
+}
+
+#[async_trait]
+impl Broker for PlayedBroker {
+    async fn publish_order(&self, _: &Order, _: ContentType) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn declare_type(&self, _: &JobType) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn tell_worker(&self, _: &WorkerId, _: ContentType, _: &Control) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn tell_all(&self, _: &Control) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn queue_depth(&self, _: &JobType) -> Result<Option<u32>, BrokerError> {
+        Ok(None)
+    }
+
+    fn status(&self) -> watch::Receiver<BrokerStatus> {
+        self.0.subscribe()
+    }
+}
+
+/// A store that does nothing but fail, in whichever way its function does.
+pub(super) struct FailingStore(pub(super) fn() -> StoreError);
+
+#[async_trait]
+impl JobStore for FailingStore {
+    async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn apply(&self, _: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Vec<Dispatch>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn confirm_dispatches(&self, _: DispatchNumber) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn unconfirmed_dispatches(&self, _: DispatchNumber, _: usize) -> Result<Vec<Dispatch>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn release_due(&self, _: Timestamp, _: usize) -> Result<Released, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn release_unroutable(&self, _: &JobType, _: usize) -> Result<Released, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn claims(&self, _: Option<JobId>, _: usize) -> Result<Vec<StoredClaim>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn get(&self, _: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn list(&self, _: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn put_type(&self, _: StoredType) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn quarantine(&self, _: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+}

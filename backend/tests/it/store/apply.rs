@@ -1,0 +1,179 @@
+//! What happens to jobs, and what is kept of it. That the store says what the state machine says, for any
+//! events, is in `model`.
+
+use std::time::Duration;
+
+use crewcall_backend::{
+    dispatch::ports::{Applied, JobEvent, Released},
+    domain::{AttemptOutcome, AttemptRecord, Event, Progress, Stale, State},
+};
+use crewcall_proto::{Attempt, response::ErrorKind};
+
+use super::subject::{START, Subject, completed, failed, failure, held, job_type, origin, started};
+
+pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
+    let job = subject.dispatched("a").await;
+    subject.change(&job, started(&job)).await;
+    let message = Some("half ☃ way".to_owned());
+    let progressed = Event::Progressed {
+        origin: origin(&job, 1),
+        seq: u64::MAX,
+        percent: Some(50),
+        message: message.clone(),
+        at: START,
+    };
+    let change = subject.change(&job, progressed.clone()).await;
+    assert_eq!(change.life.progress, Some(Progress { percent: 50, message, at: START }));
+    assert_eq!(subject.read(job.id).await.0.life, change.life, "all 64 bits of a sequence number are kept");
+    assert!(matches!(subject.apply(&job, progressed).await, Applied::Stale(Stale::Sequence)));
+
+    let now = subject.clock.advance(1_000);
+    let change = subject.change(&job, completed(&job)).await;
+    assert_eq!((change.from, change.life.state), (State::Running, State::Completed));
+    assert_eq!((change.life.finished_at, change.created_at), (Some(now), job.created_at));
+    let ended = AttemptRecord {
+        attempt: Attempt::FIRST,
+        outcome: AttemptOutcome::Completed,
+        worker_id: Some(origin(&job, 1).worker_id),
+        started_at: Some(START),
+        finished_at: START.plus_millis(5),
+    };
+    assert_eq!(change.ended.as_ref(), Some(&ended));
+    let (read, attempts) = subject.read(job.id).await;
+    assert_eq!((read.life, attempts), (change.life, vec![ended]));
+    assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Terminal)));
+    subject.finish().await;
+}
+
+pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(subject: Subject) {
+    let job = subject.dispatched("a").await;
+    let change = subject.change(&job, failed(&job, true)).await;
+    let due_at = change.life.due_at;
+    assert_eq!((change.life.state, change.life.attempt.get()), (State::Scheduled, 2));
+    let early = subject.store.release_due(due_at.plus_millis(-1), 10).await.unwrap();
+    assert_eq!(early, Released { next_due_at: Some(due_at), ..Released::default() });
+    let released = subject.store.release_due(due_at, 10).await.unwrap();
+    let version = change.life.version + 1;
+    assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
+    assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
+    let second = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    assert_ne!(second.life.token, job.life.token);
+    assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
+    subject.change(&second, failed(&second, false)).await;
+    let (read, attempts) = subject.read(job.id).await;
+    assert_eq!((read.life.state, read.life.failure), (State::Failed, Some(failure(ErrorKind::Handler))));
+    let outcomes: Vec<_> = attempts.into_iter().map(|ended| (ended.attempt.get(), ended.outcome)).collect();
+    let outcome = AttemptOutcome::Failed(failure(ErrorKind::Handler));
+    assert_eq!(outcomes, [(1, outcome.clone()), (2, outcome)]);
+    subject.finish().await;
+}
+
+pub(crate) async fn due_jobs_are_released_in_steps(subject: Subject) {
+    for delay in [30, 10, 20] {
+        let job = subject.dispatched("a").await;
+        let Event::Failed { origin, failure, .. } = failed(&job, true) else { unreachable!() };
+        let retry_after = Some(Duration::from_millis(delay));
+        let event = Event::Failed {
+            origin,
+            failure,
+            retryable: true,
+            retry_after,
+            started_at: None,
+            finished_at: START,
+        };
+        subject.change(&job, event).await;
+    }
+    let released = subject.store.release_due(START.plus_millis(25), 1).await.unwrap();
+    assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(20))));
+    let released = subject.store.release_due(START.plus_millis(25), 10).await.unwrap();
+    assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(30))));
+    subject.finish().await;
+}
+
+pub(crate) async fn a_returned_order_waits_for_the_first_worker(subject: Subject) {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let job = subject.dispatched("a").await;
+        let event = Event::Returned { attempt: job.life.attempt, token: job.life.token.unwrap() };
+        assert!(subject.change(&job, event).await.freed_window);
+        ids.push(job.id);
+    }
+    assert_eq!(subject.store.release_unroutable(&job_type("b"), 10).await.unwrap(), Released::default());
+    let released = subject.store.release_unroutable(&job_type("a"), 2).await.unwrap();
+    let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
+    assert_eq!(released, ids[..2], "the oldest first");
+    assert_eq!(subject.store.release_unroutable(&job_type("a"), 2).await.unwrap().jobs.len(), 1);
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 3);
+    subject.finish().await;
+}
+
+pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subject) {
+    let (job, other) = (subject.dispatched("a").await, subject.dispatched("a").await);
+    let unknown = subject.job("a");
+    let events = [
+        (job.id, started(&job)),
+        (other.id, completed(&other)),
+        (job.id, held(&job)),
+        (unknown.id, Event::Due),
+        (job.id, completed(&job)),
+        (job.id, completed(&job)),
+    ];
+    let events = events.map(|(job_id, event)| JobEvent { job_id, event }).to_vec();
+    let applied = subject.store.apply(events).await.unwrap();
+    let said: Vec<_> = applied
+        .iter()
+        .map(|applied| match applied {
+            Applied::Changed(change) => change.life.state.as_str(),
+            Applied::Stale(stale) => stale.as_str(),
+            Applied::UnknownJob => "unknown",
+        })
+        .collect();
+    assert_eq!(said, ["running", "completed", "running", "unknown", "completed", "terminal"]);
+    assert!(subject.store.apply(vec![]).await.unwrap().is_empty());
+    subject.finish().await;
+}
+
+pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(subject: Subject) {
+    let job = subject.dispatched("a").await;
+    subject.change(&job, Event::CancelRequested).await;
+    subject.change(&job, failed(&job, true)).await;
+    let (read, attempts) = subject.read(job.id).await;
+    assert_eq!((read.life.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
+    subject.change(&job, Event::RetryRequested).await;
+    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    subject.change(&again, completed(&again)).await;
+    let (read, attempts) = subject.read(job.id).await;
+    assert_eq!((read.life.state, attempts.len()), (State::Completed, 2));
+    subject.finish().await;
+}
+
+pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {
+    let kinds = [
+        ErrorKind::Handler,
+        ErrorKind::Panic,
+        ErrorKind::Timeout,
+        ErrorKind::InvalidParameters,
+        ErrorKind::WorkerLost,
+        ErrorKind::CrashLoop,
+        ErrorKind::Malformed,
+        ErrorKind::Cancelled,
+        ErrorKind::Expired,
+        ErrorKind::Unknown,
+    ];
+    for kind in kinds {
+        let job = subject.dispatched("a").await;
+        let event = Event::DeadLettered {
+            attempt: job.life.attempt,
+            token: job.life.token.unwrap(),
+            failure: failure(kind),
+        };
+        let change = subject.change(&job, event).await;
+        let (read, attempts) = subject.read(job.id).await;
+        assert_eq!(
+            (read.life.failure, &attempts[0].outcome),
+            (Some(failure(kind)), &AttemptOutcome::Failed(failure(kind)))
+        );
+        assert_eq!(Some(&attempts[0]), change.ended.as_ref());
+    }
+    subject.finish().await;
+}

@@ -1,0 +1,103 @@
+//! Jobs on their way to the broker.
+
+use crewcall_backend::{
+    dispatch::ports::{DispatchMarks, DispatchNumber},
+    domain::{Event, State},
+};
+use crewcall_proto::{JobId, Timestamp};
+
+use super::subject::{Subject, completed, held, job_type, started};
+
+async fn take(subject: &Subject, window: usize, limit: usize) -> Vec<JobId> {
+    let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap();
+    for dispatch in &dispatches {
+        assert_eq!(subject.read(dispatch.job.id).await.0, *dispatch.job);
+        assert_eq!(dispatch.job.life.state, State::Dispatched);
+        assert!(dispatch.order().is_some());
+    }
+    dispatches.iter().map(|dispatch| dispatch.job.id).collect()
+}
+
+async fn unconfirmed(subject: &Subject, after: u64, limit: usize) -> Vec<(u64, JobId)> {
+    let dispatches = subject.store.unconfirmed_dispatches(DispatchNumber(after), limit).await.unwrap();
+    dispatches.iter().map(|dispatch| (dispatch.number.0, dispatch.job.id)).collect()
+}
+
+pub(crate) async fn jobs_go_by_priority_then_due_time_then_id(subject: Subject) {
+    let mut jobs: Vec<_> =
+        [4, 9, 4, 0, 9].into_iter().map(|priority| subject.job_of_priority("a", priority)).collect();
+    jobs[2].life.due_at = Timestamp::from_millis(5);
+    for job in jobs.iter().rev() {
+        subject.insert(job.clone(), 0).await;
+    }
+    subject.insert(subject.job("b"), 0).await;
+    let order = [1, 4, 2, 0, 3].map(|index: usize| jobs[index].id);
+    assert_eq!(take(&subject, 100, 2).await, order[..2], "no more than the limit");
+    assert_eq!(take(&subject, 4, 100).await, order[2..4], "no more than there is room for");
+    assert_eq!(take(&subject, 4, 100).await, []);
+    assert_eq!(take(&subject, 5, 100).await, order[4..]);
+    subject.finish().await;
+}
+
+pub(crate) async fn a_held_or_ended_attempt_makes_room(subject: Subject) {
+    let jobs = [subject.dispatched("a").await, subject.dispatched("a").await, subject.dispatched("a").await];
+    let waiting = subject.insert(subject.job("a"), 3).await.job;
+    assert!(!subject.change(&jobs[0], started(&jobs[0])).await.freed_window);
+    assert_eq!(take(&subject, 3, 10).await, []);
+    assert!(subject.change(&jobs[0], held(&jobs[0])).await.freed_window);
+    assert!(subject.change(&jobs[1], completed(&jobs[1])).await.freed_window);
+    assert!(!subject.change(&jobs[0], completed(&jobs[0])).await.freed_window, "it was free already");
+    assert_eq!(take(&subject, 1, 10).await, [], "one is with the broker");
+    assert_eq!(take(&subject, 2, 10).await, [waiting.id]);
+    subject.finish().await;
+}
+
+pub(crate) async fn room_is_known_after_a_restart(mut subject: Subject) {
+    let (one, two) = (subject.dispatched("a").await, subject.dispatched("a").await);
+    subject.change(&one, started(&one)).await;
+    subject.change(&two, started(&two)).await;
+    subject.change(&two, held(&two)).await;
+    let waiting = subject.insert(subject.job("a"), 1).await.job;
+    subject.reopen().await;
+    assert_eq!(subject.store.ready_types().await.unwrap(), [job_type("a")]);
+    assert_eq!(take(&subject, 1, 10).await, []);
+    assert_eq!(take(&subject, 2, 10).await, [waiting.id]);
+    assert_eq!(subject.store.ready_types().await.unwrap(), []);
+    subject.finish().await;
+}
+
+pub(crate) async fn a_lost_order_is_sent_again_with_its_token_and_a_new_number(subject: Subject) {
+    let job = subject.dispatched("a").await;
+    let token = job.life.token.unwrap();
+    subject.change(&job, Event::OrderLost { attempt: job.life.attempt, token }).await;
+    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0);
+    assert_eq!((again.number, again.job.life.token), (DispatchNumber(2), Some(token)));
+    assert_eq!(unconfirmed(&subject, 0, 10).await, [(2, job.id)]);
+    subject.finish().await;
+}
+
+pub(crate) async fn what_was_not_confirmed_is_found_after_a_restart(mut subject: Subject) {
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(subject.dispatched("a").await);
+    }
+    subject.change(&ids[2], completed(&ids[2])).await;
+    subject.change(&ids[3], started(&ids[3])).await;
+    subject.change(&ids[4], started(&ids[4])).await;
+    subject.change(&ids[4], held(&ids[4])).await;
+    subject.store.confirm_dispatches(DispatchNumber(1)).await.unwrap();
+    subject.store.confirm_dispatches(DispatchNumber(0)).await.unwrap();
+    subject.reopen().await;
+    let marks = DispatchMarks { confirmed: DispatchNumber(1), issued: DispatchNumber(6) };
+    assert_eq!(subject.store.dispatch_marks().await.unwrap(), marks, "a mark never falls");
+    let expected = [(2, ids[1].id), (4, ids[3].id), (6, ids[5].id)];
+    assert_eq!(
+        unconfirmed(&subject, 0, 10).await,
+        expected,
+        "the second is over, the fourth was acknowledged"
+    );
+    assert_eq!(unconfirmed(&subject, 2, 1).await, expected[1..2]);
+    let next = subject.insert(subject.job("b"), 1).await;
+    assert_eq!(next.dispatched, Some(DispatchNumber(7)), "numbers go on");
+    subject.finish().await;
+}

@@ -1,0 +1,173 @@
+//! Lists and counts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crewcall_backend::{
+    dispatch::ports::{Count, JobQuery},
+    domain::{Job, State},
+};
+use crewcall_proto::{JobId, Timestamp};
+
+use super::subject::{START, Subject, completed, held, job_type, started};
+
+/// Twelve jobs, one second apart: of type `a.one` and `a.two` in turn, every third completed, every fourth
+/// ready, the even ones of team `x`.
+async fn twelve(subject: &Subject) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for number in 0..12_usize {
+        subject.clock.advance(1_000);
+        let mut job = subject.job(["a.one", "a.two"][number % 2]);
+        let team = if number % 2 == 0 { "x" } else { "y" };
+        job.labels = [("team".to_owned(), team.to_owned()), ("number".to_owned(), number.to_string())].into();
+        let window = if number % 4 == 3 { 0 } else { usize::MAX };
+        let mut job = Job::clone(&subject.insert(job, window).await.job);
+        if number % 3 == 0 && job.life.state == State::Dispatched {
+            job.life = subject.change(&job, completed(&job)).await.life;
+        }
+        jobs.push(job);
+    }
+    jobs
+}
+
+async fn ids(subject: &Subject, query: JobQuery) -> Vec<JobId> {
+    subject.store.list(&query).await.unwrap().iter().map(|job| job.id).collect()
+}
+
+fn any() -> JobQuery {
+    JobQuery { limit: 100, ..JobQuery::default() }
+}
+
+fn label(name: &str, value: &str) -> BTreeMap<String, String> {
+    [(name.to_owned(), value.to_owned())].into()
+}
+
+fn at(second: i64) -> Option<Timestamp> {
+    Some(START.plus_millis(second * 1_000))
+}
+
+pub(crate) async fn every_filter_finds_what_it_names_newest_first(subject: Subject) {
+    let jobs = twelve(&subject).await;
+    let both = BTreeMap::from([("team".to_owned(), "x".to_owned()), ("number".to_owned(), "6".to_owned())]);
+    let queries = [
+        any(),
+        JobQuery { states: vec![State::Completed], ..any() },
+        JobQuery { states: vec![State::Ready, State::Dispatched, State::Failed], ..any() },
+        JobQuery { job_type: Some("a.one".into()), ..any() },
+        JobQuery { job_type: Some("*.two".into()), ..any() },
+        JobQuery { job_type: Some("a*".into()), states: vec![State::Ready], ..any() },
+        JobQuery { job_type: Some("b".into()), ..any() },
+        JobQuery { job_type: Some("a.?ne' OR 1".into()), ..any() },
+        JobQuery { labels: label("team", "x"), ..any() },
+        JobQuery { labels: label("team", "X"), ..any() },
+        JobQuery { labels: both, ..any() },
+        JobQuery {
+            labels: label("team", "y"),
+            states: vec![State::Completed],
+            job_type: Some("a*".into()),
+            ..any()
+        },
+        JobQuery { created_after: at(3), created_before: at(7), ..any() },
+        JobQuery { created_after: at(3), labels: label("team", "y"), ..any() },
+        JobQuery { created_before: at(7), job_type: Some("a.two".into()), ..any() },
+        JobQuery { before: Some(jobs[5].id), ..any() },
+        JobQuery { before: Some(jobs[5].id), labels: label("team", "x"), limit: 2, ..any() },
+        JobQuery { before: Some(jobs[9].id), job_type: Some("*".into()), limit: 4, ..any() },
+        JobQuery { limit: 5, ..any() },
+        JobQuery { limit: 0, ..any() },
+    ];
+    for query in queries {
+        let expected: Vec<Job> =
+            jobs.iter().rev().filter(|job| fits(&query, job)).take(query.limit).cloned().collect();
+        assert_eq!(subject.store.list(&query).await.unwrap(), expected, "{query:?}");
+    }
+    subject.finish().await;
+}
+
+/// What the port says of a query, in plain words. The patterns above have their star at an end.
+fn fits(query: &JobQuery, job: &Job) -> bool {
+    let type_fits = query.job_type.as_ref().is_none_or(|pattern| match pattern.split_once('*') {
+        Some((head, tail)) => {
+            job.job_type.as_str().starts_with(head) && job.job_type.as_str().ends_with(tail)
+        }
+        None => job.job_type.as_str() == pattern,
+    });
+    type_fits
+        && (query.states.is_empty() || query.states.contains(&job.life.state))
+        && query.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
+        && query.created_after.is_none_or(|after| job.created_at >= after)
+        && query.created_before.is_none_or(|before| job.created_at < before)
+        && query.before.is_none_or(|before| job.id < before)
+}
+
+pub(crate) async fn pages_neither_skip_nor_repeat_while_jobs_come(subject: Subject) {
+    let jobs = twelve(&subject).await;
+    let queries = [
+        JobQuery { limit: 5, ..any() },
+        JobQuery { limit: 5, job_type: Some("a*".into()), ..any() },
+        JobQuery { limit: 2, labels: label("team", "x"), ..any() },
+    ];
+    for query in queries {
+        let mut seen: Vec<JobId> = Vec::new();
+        loop {
+            let page = ids(&subject, JobQuery { before: seen.last().copied(), ..query.clone() }).await;
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+            let mut late = subject.job("a.one");
+            late.labels = label("team", "x");
+            subject.insert(late, 0).await;
+        }
+        let before = |id: &JobId| jobs.iter().any(|job| job.id == *id);
+        let seen: Vec<_> = seen.into_iter().filter(before).collect();
+        let expected: Vec<_> = jobs.iter().rev().filter(|job| fits(&query, job)).map(|job| job.id).collect();
+        assert_eq!(seen, expected);
+    }
+    subject.finish().await;
+}
+
+pub(crate) async fn counts_are_exact_also_after_a_restart(mut subject: Subject) {
+    let jobs = twelve(&subject).await;
+    for round in 0..2 {
+        let counts = subject.store.counts().await.unwrap();
+        let expected: Vec<Count> = ["a.one", "a.two"]
+            .into_iter()
+            .flat_map(|name| State::ALL.map(|state| (name, state)))
+            .filter_map(|(name, state)| {
+                let of: Vec<&Job> = jobs
+                    .iter()
+                    .filter(|job| job.job_type.as_str() == name && job.life.state == state)
+                    .collect();
+                let oldest = of.first()?.created_at;
+                let oldest_created_at = (!state.is_terminal()).then_some(oldest);
+                let jobs = u64::try_from(of.len()).unwrap();
+                Some(Count { job_type: job_type(name), state, jobs, oldest_created_at })
+            })
+            .collect();
+        assert_eq!(counts, expected, "round {round}");
+        subject.reopen().await;
+    }
+    subject.finish().await;
+}
+
+pub(crate) async fn claims_of_running_jobs_are_read_in_pages(mut subject: Subject) {
+    let mut running = Vec::new();
+    for _ in 0..5 {
+        let job = subject.dispatched("a").await;
+        subject.change(&job, started(&job)).await;
+        running.push(job);
+    }
+    subject.change(&running[1], held(&running[1])).await;
+    subject.change(&running[2], completed(&running[2])).await;
+    subject.dispatched("a").await;
+    subject.reopen().await;
+    let first = subject.store.claims(None, 2).await.unwrap();
+    let second = subject.store.claims(Some(first[1].job_id), 10).await.unwrap();
+    let found: Vec<_> = first.iter().chain(&second).map(|claim| claim.job_id).collect();
+    let expected: Vec<_> = [0, 1, 3, 4].map(|index: usize| running[index].id).to_vec();
+    assert_eq!(found, expected);
+    assert_eq!(first.iter().map(|claim| claim.claim.held).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(Some(first[0].token), running[0].life.token);
+    assert_eq!(Arc::as_ref(&running[0]).life.attempt, first[0].attempt);
+    subject.finish().await;
+}

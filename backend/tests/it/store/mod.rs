@@ -1,0 +1,20 @@
+//! The store, through its port.
+//!
+//! The modules beside [`sqlite`] are the conformance suite: they know the port only, and every
+//! implementation runs all of them.
+
+mod insert;
+
+mod apply;
+
+mod dispatch;
+
+mod list;
+
+mod keep;
+
+mod model;
+
+mod subject;
+
+mod sqlite;

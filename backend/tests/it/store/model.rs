@@ -1,0 +1,251 @@
+//! Any events, in any order: the store says what the state machine says, and its counts are those of the jobs.
+
+use std::collections::BTreeMap;
+
+use crewcall_backend::{
+    dispatch::ports::{Accepted, Applied, JobEvent},
+    domain::{AttemptRecord, Backoff, Event, Job, Moment, State, transition},
+};
+use crewcall_proto::{
+    Attempt, AttemptToken, ExecutionId, JobId, Timestamp,
+    response::{ErrorKind, Origin},
+};
+use proptest::{prelude::*, sample::Index};
+
+use super::subject::{START, Subject, failure, job_type};
+
+/// How many random lives are tried. Each step of one is a commit to disk.
+const LIVES: u32 = 24;
+
+/// Something to do, in terms that make sense whatever the jobs are.
+#[derive(Debug, Clone)]
+enum Step {
+    Insert {
+        second_type: bool,
+        window: usize,
+    },
+    /// Several events in one transaction.
+    Apply(Vec<(Index, Said)>),
+    Dispatch {
+        window: usize,
+        limit: usize,
+    },
+    ReleaseDue {
+        after: i64,
+    },
+    ReleaseUnroutable,
+    Reopen,
+}
+
+/// What is said of a job: mostly of its current attempt, sometimes of another.
+#[derive(Debug, Clone)]
+struct Said {
+    what: u8,
+    right_attempt: bool,
+    right_token: bool,
+    execution: u128,
+    seq: u64,
+    flag: bool,
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let right = || prop::bool::weighted(0.9);
+    (0_u8..12, right(), right(), 0_u128..2, 0_u64..4, any::<bool>()).prop_map(
+        |(what, right_attempt, right_token, execution, seq, flag)| Said {
+            what,
+            right_attempt,
+            right_token,
+            execution,
+            seq,
+            flag,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (any::<bool>(), 0_usize..4).prop_map(|(second_type, window)| Step::Insert { second_type, window }),
+        6 => prop::collection::vec((any::<Index>(), said()), 1..8).prop_map(Step::Apply),
+        3 => (0_usize..5, 0_usize..4).prop_map(|(window, limit)| Step::Dispatch { window, limit }),
+        1 => (0_i64..8_000).prop_map(|after| Step::ReleaseDue { after }),
+        1 => Just(Step::ReleaseUnroutable),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn event(job: &Job, said: &Said) -> Event {
+    let life = &job.life;
+    let attempt = if said.right_attempt { life.attempt } else { Attempt::new(7).unwrap() };
+    let wrong = AttemptToken::from_bits(1);
+    let token = if said.right_token { life.token.unwrap_or(wrong) } else { wrong };
+    let execution_id = ExecutionId::from_uuid(uuid::Uuid::from_u128(said.execution));
+    let origin = Origin {
+        job_id: job.id,
+        attempt,
+        attempt_token: token,
+        execution_id,
+        worker_id: "worker-1".parse().unwrap(),
+    };
+    let (at, seq) = (START, said.seq);
+    match said.what {
+        0 => Event::Due,
+        1 => Event::Returned { attempt, token },
+        2 => Event::TypeServed,
+        3 => Event::Started { origin, seq, at },
+        4 => Event::Progressed { origin, seq, percent: said.flag.then_some(40), message: None, at },
+        5 => Event::Held { origin, seq },
+        6 => Event::Completed { origin, result: "{}".into(), started_at: at, finished_at: at },
+        7 => Event::Failed {
+            origin,
+            failure: failure(ErrorKind::Panic),
+            retryable: said.flag,
+            retry_after: None,
+            started_at: None,
+            finished_at: at,
+        },
+        8 => Event::DeadLettered { attempt, token, failure: failure(ErrorKind::CrashLoop) },
+        9 => Event::LeaseExpired { attempt, execution_id },
+        10 => Event::OrderLost { attempt, token },
+        11 if said.flag => Event::CancelRequested,
+        _ => Event::RetryRequested,
+    }
+}
+
+/// The jobs as they should be.
+struct Model {
+    jobs: BTreeMap<JobId, (Job, Vec<AttemptRecord>)>,
+    numbers: u64,
+}
+
+impl Model {
+    fn of_type(&self, name: &str) -> impl Iterator<Item = &Job> {
+        self.jobs.values().map(|(job, _)| job).filter(move |job| job.job_type.as_str() == name)
+    }
+
+    fn occupying(&self, name: &str) -> usize {
+        self.of_type(name).filter(|job| job.life.occupies_window()).count()
+    }
+
+    fn ready(&self, name: &str) -> usize {
+        self.of_type(name).filter(|job| job.life.state == State::Ready).count()
+    }
+
+    /// The back-off is spread by chance, so the due time is taken from the store.
+    fn expect(&mut self, id: JobId, event: Event, now: Timestamp, applied: &Applied) {
+        let Some((job, attempts)) = self.jobs.get_mut(&id) else {
+            assert!(matches!(applied, Applied::UnknownJob));
+            return;
+        };
+        match (transition(&job.life, &Backoff::default(), event, Moment { now, spread: 0.5 }), applied) {
+            (Ok(mut change), Applied::Changed(said)) => {
+                if change.life.state == State::Scheduled {
+                    change.life.due_at = said.life.due_at;
+                }
+                assert_eq!(
+                    (said.from, &said.life, &said.ended),
+                    (job.life.state, &change.life, &change.ended)
+                );
+                assert_eq!(said.freed_window, job.life.occupies_window() && !change.life.occupies_window());
+                attempts.extend(change.ended);
+                job.life = change.life;
+            }
+            (Err(expected), Applied::Stale(stale)) => assert_eq!(expected, *stale),
+            (expected, applied) => panic!("expected {expected:?}, not {applied:?}"),
+        }
+    }
+}
+
+async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
+    let now = subject.clock.advance(1);
+    match step {
+        Step::Insert { second_type, window } => {
+            let name = if second_type { "b" } else { "a" };
+            let at_once = model.ready(name) == 0 && model.occupying(name) < window;
+            let job = Accepted { job: subject.job(name), window };
+            let inserted = subject.store.insert(vec![job]).await.unwrap().remove(0);
+            model.numbers += u64::from(at_once);
+            assert_eq!(inserted.dispatched.map(|number| number.0), at_once.then_some(model.numbers));
+            model.jobs.insert(inserted.job.id, (inserted.job.as_ref().clone(), Vec::new()));
+        }
+        Step::Apply(steps) if !model.jobs.is_empty() => {
+            let ids: Vec<JobId> = model.jobs.keys().copied().collect();
+            let events: Vec<_> = steps
+                .iter()
+                .map(|(index, said)| {
+                    let job_id = *index.get(&ids);
+                    JobEvent { job_id, event: event(&model.jobs[&job_id].0, said) }
+                })
+                .collect();
+            let applied = subject.store.apply(events.clone()).await.unwrap();
+            assert_eq!(applied.len(), events.len());
+            for (JobEvent { job_id, event }, applied) in events.into_iter().zip(&applied) {
+                model.expect(job_id, event, now, applied);
+            }
+        }
+        Step::Apply(_) => {}
+        Step::Dispatch { window, limit } => {
+            let expected = window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a"));
+            let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap();
+            assert_eq!(dispatches.len(), expected);
+            for dispatch in dispatches {
+                model.numbers += 1;
+                assert_eq!(dispatch.number.0, model.numbers);
+                let entry = model.jobs.get_mut(&dispatch.job.id).unwrap();
+                assert_eq!((entry.0.life.state, dispatch.job.life.state), (State::Ready, State::Dispatched));
+                assert!(entry.0.life.token.is_none() || entry.0.life.token == dispatch.job.life.token);
+                entry.0 = dispatch.job.as_ref().clone();
+            }
+        }
+        Step::ReleaseDue { after } => {
+            let until = now.plus_millis(after);
+            let due = |job: &Job| job.life.state == State::Scheduled && job.life.due_at <= until;
+            release(model, due, &subject.store.release_due(until, 100).await.unwrap().jobs);
+        }
+        Step::ReleaseUnroutable => {
+            let parked = |job: &Job| job.life.state == State::Unroutable && job.job_type.as_str() == "a";
+            let released = subject.store.release_unroutable(&job_type("a"), 100).await.unwrap();
+            release(model, parked, &released.jobs);
+        }
+        Step::Reopen => subject.reopen().await,
+    }
+}
+
+fn release(
+    model: &mut Model,
+    expected: impl Fn(&Job) -> bool,
+    released: &[(JobId, crewcall_proto::JobType, u64)],
+) {
+    let mut number = 0;
+    for (job, _) in model.jobs.values_mut().filter(|(job, _)| expected(job)) {
+        job.life.state = State::Ready;
+        job.life.version += 1;
+        number += 1;
+        assert!(released.contains(&(job.id, job.job_type.clone(), job.life.version)));
+    }
+    assert_eq!(released.len(), number);
+}
+
+async fn live(mut subject: Subject, steps: Vec<Step>) {
+    let mut model = Model { jobs: BTreeMap::new(), numbers: 0 };
+    for step in steps {
+        run(&mut subject, &mut model, step).await;
+    }
+    for (id, expected) in &model.jobs {
+        assert_eq!(subject.read(*id).await, *expected);
+    }
+    for count in subject.store.counts().await.unwrap() {
+        let of_type = model.of_type(count.job_type.as_str());
+        let expected = of_type.filter(|job| job.life.state == count.state).count();
+        assert_eq!(count.jobs, u64::try_from(expected).unwrap(), "{count:?}");
+    }
+    subject.finish().await;
+}
+
+/// To be called outside a runtime.
+pub(crate) fn any_life_is_that_of_the_state_machine(make: fn() -> Subject) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = ProptestConfig { cases: LIVES, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in prop::collection::vec(step(), 1..24))| {
+        runtime.block_on(live(make(), steps));
+    });
+}

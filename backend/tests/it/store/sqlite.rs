@@ -1,0 +1,226 @@
+//! The suite on SQLite, and what only a file can have.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use crewcall_backend::{
+    dispatch::ports::{Accepted, JobStore, StoreError},
+    store::{OpenError, SqliteStore},
+};
+use rusqlite::Connection;
+
+use super::subject::{HandClock, Subject, file, job_type, open};
+
+macro_rules! conforms {
+    ($($module:ident { $($case:ident),+ $(,)? })+) => {
+        $(mod $module {
+            $(#[tokio::test]
+            async fn $case() {
+                super::super::$module::$case(super::Subject::sqlite()).await;
+            })+
+        })+
+    };
+}
+
+conforms! {
+    insert {
+        a_job_comes_back_as_it_was_accepted,
+        room_in_the_window_dispatches_at_once,
+        nobody_overtakes_a_job_that_waits,
+        several_jobs_are_stored_together_or_not_at_all,
+        a_failing_call_does_not_harm_those_that_come_with_it,
+        a_window_is_never_exceeded_by_many_callers,
+    }
+    apply {
+        a_job_runs_and_is_completed,
+        a_failed_attempt_is_followed_by_another_when_it_is_due,
+        due_jobs_are_released_in_steps,
+        a_returned_order_waits_for_the_first_worker,
+        several_events_of_one_job_are_taken_in_order,
+        a_cancelled_attempt_and_a_retry_are_kept,
+        every_kind_of_error_is_kept,
+    }
+    dispatch {
+        jobs_go_by_priority_then_due_time_then_id,
+        a_held_or_ended_attempt_makes_room,
+        room_is_known_after_a_restart,
+        a_lost_order_is_sent_again_with_its_token_and_a_new_number,
+        what_was_not_confirmed_is_found_after_a_restart,
+    }
+    list {
+        every_filter_finds_what_it_names_newest_first,
+        pages_neither_skip_nor_repeat_while_jobs_come,
+        counts_are_exact_also_after_a_restart,
+        claims_of_running_jobs_are_read_in_pages,
+    }
+    keep {
+        types_are_kept_as_they_were_last_announced,
+        the_newest_unreadable_messages_are_kept,
+    }
+}
+
+#[test]
+fn any_life_is_that_of_the_state_machine() {
+    super::model::any_life_is_that_of_the_state_machine(Subject::sqlite);
+}
+
+/// Why the file cannot be opened, and the words for it without the directory of the test.
+fn refusal(path: &Path) -> (OpenError, String) {
+    let error = open(path, &HandClock::new()).err().expect("the file is refused");
+    let directory = path.parent().unwrap().canonicalize();
+    let mut text = error.to_string();
+    if let Ok(directory) = directory {
+        text = text.replace(directory.to_str().unwrap(), "DIRECTORY");
+    }
+    assert!(!text.contains('\n'), "one line: {text}");
+    (error, text)
+}
+
+#[tokio::test]
+async fn a_crash_leaves_every_job_that_was_accepted() {
+    let subject = Subject::sqlite();
+    let mut jobs = Vec::new();
+    for _ in 0..50 {
+        jobs.push(subject.dispatched("a").await);
+    }
+    // The files as a crash of the process leaves them: the store is still open, nothing was tidied up.
+    let crashed = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("crewcall.db{suffix}");
+        fs::copy(subject.path().with_file_name(&name), crashed.path().join(&name)).unwrap();
+    }
+    let store = open(&file(crashed.path()), &HandClock::new()).unwrap();
+    for job in jobs {
+        assert_eq!(store.get(job.id).await.unwrap().unwrap().0, *job);
+    }
+    store.close().await;
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_has_one_owner() {
+    let subject = Subject::sqlite();
+    let (error, text) = refusal(&subject.path());
+    assert!(
+        matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error:?}"
+    );
+    assert!(text.contains("stop it, or choose another path"), "{text}");
+    #[cfg(unix)]
+    {
+        let link = subject.path().with_file_name("another-name.db");
+        std::os::unix::fs::symlink(subject.path(), &link).unwrap();
+        assert!(matches!(refusal(&link).0, OpenError::InUse { .. }));
+    }
+    subject.sqlite.close().await;
+    open(&subject.path(), &subject.clock).unwrap().close().await;
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let subject = Subject::sqlite();
+    let pending = subject.store.insert(vec![Accepted { job: subject.job("a"), window: 0 }]);
+    let (inserted, ()) = tokio::join!(pending, subject.sqlite.close());
+    assert!(inserted.is_ok(), "what was asked for before is done");
+    assert!(matches!(subject.store.dispatch_due(&job_type("a"), 1, 1).await, Err(StoreError::Closed)));
+    assert!(matches!(subject.store.types().await, Err(StoreError::Closed)));
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn a_lock_of_another_program_only_delays() {
+    let subject = Subject::sqlite();
+    let other = Connection::open(subject.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (store, job) = (Arc::clone(&subject.store), subject.job("a"));
+    let mut insert = Box::pin(store.insert(vec![Accepted { job: job.clone(), window: 0 }]));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut insert).await;
+    assert!(early.is_err(), "it waits for the lock");
+    assert_eq!(subject.store.get(job.id).await.unwrap(), None, "reads do not");
+    other.execute_batch("COMMIT").unwrap();
+    insert.await.unwrap();
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn the_log_stays_short() {
+    let subject = Subject::sqlite();
+    for _ in 0..12 {
+        let jobs = (0..25).map(|_| {
+            let mut job = subject.job("a");
+            job.parameters.insert("text".into(), "x".repeat(200_000).into());
+            Accepted { job, window: 0 }
+        });
+        subject.store.insert(jobs.collect()).await.unwrap();
+    }
+    let log_bytes = fs::metadata(subject.path().with_file_name("crewcall.db-wal")).unwrap().len();
+    assert!(log_bytes < 30_000_000, "60 MB were written, and {log_bytes} bytes are still in the log");
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn a_value_that_means_nothing_is_an_error_and_no_panic() {
+    let subject = Subject::sqlite();
+    let (bad, good) = (subject.dispatched("a").await, subject.dispatched("a").await);
+    let other = Connection::open(subject.path()).unwrap();
+    let id = bad.id.as_uuid().as_bytes().as_slice();
+    other.execute("UPDATE jobs SET token = x'00' WHERE id = ?", [id]).unwrap();
+    assert!(matches!(subject.store.get(bad.id).await, Err(StoreError::Broken { .. })));
+    other.execute("UPDATE jobs SET token = NULL, state = 'asleep' WHERE id = ?", [id]).unwrap();
+    let error = subject.store.get(bad.id).await.unwrap_err();
+    assert!(error.to_string().contains("the column state holds asleep"), "{error}");
+    let event = super::subject::completed(&good);
+    let events = [(&bad, event.clone()), (&good, event.clone())]
+        .map(|(job, event)| crewcall_backend::dispatch::ports::JobEvent { job_id: job.id, event });
+    assert!(matches!(subject.store.apply(events.to_vec()).await, Err(StoreError::Broken { .. })));
+    subject.change(&good, event).await;
+    other.execute("UPDATE jobs SET state = 'dispatched' WHERE id = ?", [id]).unwrap();
+    drop(other);
+    subject.finish().await;
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_unchanged() {
+    let subject = Subject::sqlite();
+    subject.sqlite.close().await;
+    Connection::open(subject.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(subject.path()).unwrap();
+    let (error, text) = refusal(&subject.path());
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error:?}");
+    assert_eq!(
+        text,
+        "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
+         knows up to 1): run that version or a later one"
+    );
+    assert_eq!(fs::read(subject.path()).unwrap(), before);
+}
+
+#[test]
+fn a_path_that_is_no_database_of_ours_is_refused_with_advice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    fs::write(&path, "dear diary, ".repeat(500)).unwrap();
+    let (error, text) = refusal(&path);
+    assert!(matches!(error, OpenError::NotADatabase { .. }), "{error:?}");
+    assert_eq!(
+        text,
+        "DIRECTORY/crewcall.db is not a SQLite database: choose another path, or move the file away"
+    );
+
+    fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE songs (name)").unwrap();
+    let (error, text) = refusal(&path);
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
+    assert_eq!(text, "DIRECTORY/crewcall.db is a SQLite database of another program: choose another path");
+
+    assert!(matches!(refusal(directory.path()).0, OpenError::IsDirectory { .. }));
+    let (error, text) = refusal(&directory.path().join("missing/crewcall.db"));
+    assert!(matches!(error, OpenError::NoDirectory { .. }), "{error:?}");
+    assert!(text.contains("create it, or choose another path"), "{text}");
+}
+
+#[test]
+fn the_store_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<SqliteStore>();
+}

@@ -1,0 +1,179 @@
+//! A store under test, and short words for what the tests tell it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use crewcall_backend::{
+    clock::Clock,
+    dispatch::ports::{Accepted, Applied, Inserted, JobChange, JobEvent, JobStore},
+    domain::{AttemptRecord, Event, Failure, Job, Priority, Submission},
+    metrics::Metrics,
+    store::{OpenError, SqliteStore},
+};
+use crewcall_proto::{
+    ExecutionId, JobId, JobType, Timestamp, WorkerId,
+    response::{ErrorKind, Origin},
+};
+use tempfile::TempDir;
+
+/// Where the clock of every test begins.
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// A clock that stands still until it is moved.
+pub(crate) struct HandClock(AtomicI64);
+
+impl HandClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(START.as_millis())))
+    }
+
+    pub(crate) fn advance(&self, milliseconds: i64) -> Timestamp {
+        self.0.fetch_add(milliseconds, Ordering::SeqCst);
+        self.now()
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A store in a directory of its own. The suite uses `store` and `clock` only.
+pub(crate) struct Subject {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) sqlite: Arc<SqliteStore>,
+    directory: TempDir,
+}
+
+impl Subject {
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = HandClock::new();
+        let sqlite = Arc::new(open(&file(directory.path()), &clock).unwrap());
+        Self { store: Arc::clone(&sqlite) as Arc<dyn JobStore>, clock, sqlite, directory }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        file(self.directory.path())
+    }
+
+    /// Closes the store and opens it again, as a restart of the process does.
+    pub(crate) async fn reopen(&mut self) {
+        self.sqlite.close().await;
+        self.sqlite = Arc::new(open(&self.path(), &self.clock).unwrap());
+        self.store = Arc::clone(&self.sqlite) as Arc<dyn JobStore>;
+    }
+
+    /// Closes the store and looks at its file.
+    pub(crate) async fn finish(self) {
+        self.sqlite.close().await;
+        let connection = rusqlite::Connection::open(self.path()).unwrap();
+        let check: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok");
+        let orphans: i64 = connection
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(orphans, 0);
+    }
+
+    /// Stores one job.
+    pub(crate) async fn insert(&self, job: Job, window: usize) -> Inserted {
+        self.store.insert(vec![Accepted { job, window }]).await.unwrap().remove(0)
+    }
+
+    /// Stores one job of the type that there is room for.
+    pub(crate) async fn dispatched(&self, job_type: &str) -> Arc<Job> {
+        self.insert(self.job(job_type), usize::MAX).await.job
+    }
+
+    /// A new job of the type.
+    pub(crate) fn job(&self, job_type: &str) -> Job {
+        let submission = Submission { job_type: job_type.to_owned(), ..Submission::default() };
+        submission.validate().unwrap().accept(JobId::generate(), self.clock.now())
+    }
+
+    pub(crate) fn job_of_priority(&self, job_type: &str, priority: u8) -> Job {
+        Job { priority: Priority::new(priority).unwrap(), ..self.job(job_type) }
+    }
+
+    pub(crate) async fn apply(&self, job: &Job, event: Event) -> Applied {
+        self.store.apply(vec![JobEvent { job_id: job.id, event }]).await.unwrap().remove(0)
+    }
+
+    /// Applies an event that has to change the job.
+    pub(crate) async fn change(&self, job: &Job, event: Event) -> JobChange {
+        let text = format!("{event:?}");
+        match self.apply(job, event).await {
+            Applied::Changed(change) => *change,
+            other => panic!("{text} should change the job, not {other:?}"),
+        }
+    }
+
+    /// The job as it is now.
+    pub(crate) async fn read(&self, id: JobId) -> (Job, Vec<AttemptRecord>) {
+        self.store.get(id).await.unwrap().expect("the job is there")
+    }
+}
+
+pub(crate) fn file(directory: &Path) -> PathBuf {
+    directory.join("crewcall.db")
+}
+
+pub(crate) fn open(path: &Path, clock: &Arc<HandClock>) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(path, Arc::clone(clock) as Arc<dyn Clock>, Arc::new(Metrics::default()))
+}
+
+pub(crate) fn job_type(text: &str) -> JobType {
+    JobType::new(text).unwrap()
+}
+
+/// The execution of this number, for the current attempt of the job.
+pub(crate) fn origin(job: &Job, execution: u128) -> Origin {
+    Origin {
+        job_id: job.id,
+        attempt: job.life.attempt,
+        attempt_token: job.life.token.expect("the job is dispatched"),
+        execution_id: ExecutionId::from_uuid(uuid::Uuid::from_u128(execution)),
+        worker_id: "worker-1".parse::<WorkerId>().unwrap(),
+    }
+}
+
+pub(crate) fn started(job: &Job) -> Event {
+    Event::Started { origin: origin(job, 1), seq: 1, at: START }
+}
+
+pub(crate) fn held(job: &Job) -> Event {
+    Event::Held { origin: origin(job, 1), seq: 2 }
+}
+
+pub(crate) fn completed(job: &Job) -> Event {
+    let result = r#"{"bytes":1}"#.to_owned();
+    Event::Completed { origin: origin(job, 1), result, started_at: START, finished_at: START.plus_millis(5) }
+}
+
+pub(crate) fn failed(job: &Job, retryable: bool) -> Event {
+    Event::Failed {
+        origin: origin(job, 1),
+        failure: failure(ErrorKind::Handler),
+        retryable,
+        retry_after: None,
+        started_at: Some(START),
+        finished_at: START.plus_millis(5),
+    }
+}
+
+pub(crate) fn failure(kind: ErrorKind) -> Failure {
+    Failure {
+        kind,
+        code: Some("E1".into()),
+        message: "it broke".into(),
+        detail: Some("caused by: a test".into()),
+    }
+}
