@@ -1,2 +1,80 @@
-//! Placeholder.
-fn main() {}
+//! The `crewcall` command: `serve` runs the backend, `dev` everything at once; all others are clients of
+//! the HTTP API.
+//!
+//! Reading order: [`arguments`] (what can be typed), [`commands`] (one file each), [`client`] and [`api`]
+//! (the HTTP API), [`output`], [`tables`] and [`progress`] (what is shown), [`exit`] (how it ends).
+
+mod arguments;
+
+mod commands;
+
+mod client;
+
+mod api;
+
+mod parameters;
+
+mod settings;
+
+mod output;
+
+mod tables;
+
+mod progress;
+
+mod logs;
+
+mod signals;
+
+mod workshop;
+
+mod exit;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    arguments::{Arguments, Command, attach_wait_time},
+    exit::{Exit, Failure},
+    output::note,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(attach_wait_time(std::env::args()));
+    install_tls();
+    let outcome = run(&arguments).await;
+    conclude(outcome).into()
+}
+
+async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Dev(dev) => Box::pin(commands::dev::run(dev)).await,
+        Command::Serve(flags) => Box::pin(commands::serve::run(flags)).await,
+        Command::Submit(submit) => commands::submit::run(&arguments.client()?, submit).await,
+        Command::Watch(watch) => commands::watch::run(&arguments.client()?, watch).await,
+        Command::Jobs(command) => commands::jobs::run(&arguments.client()?, command).await,
+        Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
+        Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
+        Command::Completion { shell } => commands::completion::run(*shell),
+    }
+}
+
+/// The HTTP client brings no cryptography of its own; ring is the one that the broker link uses too.
+fn install_tls() {
+    // Only fails when there is one already, and then it is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn conclude(outcome: Result<Exit, Failure>) -> Exit {
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if let Some(sentence) = failure.sentence() {
+                note(&format!("error: {sentence}"));
+            }
+            failure.exit()
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Problems (RFC 9457) as the backend sends them, told in the terms of the command line.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// What the backend says when it refuses or cannot answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Problem {
+    /// A few words.
+    pub(crate) title: String,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The stable name of the problem.
+    pub(crate) code: String,
+    /// A sentence.
+    pub(crate) detail: String,
+    /// One entry per mistake.
+    pub(crate) errors: Vec<Mistake>,
+    /// What to look for in the backend's log.
+    pub(crate) request_id: String,
+}
+
+/// One mistake in a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Mistake {
+    /// A JSON pointer into the body, or `?name` for a query parameter.
+    pub(crate) pointer: String,
+    /// What is wrong there.
+    pub(crate) message: String,
+}
+
+impl Mistake {
+    /// What a user of the command line wrote to get this field into the request.
+    fn place(&self) -> String {
+        if let Some(name) = self.pointer.strip_prefix('?') {
+            return option(name);
+        }
+        let mut fields = self.pointer.split('/').skip(1);
+        match (fields.next(), fields.next()) {
+            (None | Some(""), _) => "the request".to_owned(),
+            (Some("type"), _) => "TYPE".to_owned(),
+            (Some("parameters"), None) => "the parameters".to_owned(),
+            (Some("parameters"), Some(key)) => {
+                let path: Vec<String> = std::iter::once(key).chain(fields).map(unescape).collect();
+                path.join("/")
+            }
+            (Some("labels"), Some(key)) => format!("--label {}", unescape(key)),
+            (Some(field), _) => option(field),
+        }
+    }
+
+    /// The key of the parameter that this is about, if it is a top-level one.
+    pub(crate) fn parameter(&self) -> Option<String> {
+        let key = self.pointer.strip_prefix("/parameters/")?;
+        (!key.contains('/')).then(|| unescape(key))
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place(), self.message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = if self.detail.is_empty() { &self.title } else { &self.detail };
+        // The detail is written for readers of the JSON: it repeats the mistakes, by pointer.
+        let sentence = match self.errors.as_slice() {
+            [] => detail.trim_end_matches('.').to_owned(),
+            [mistake] => mistake.to_string(),
+            mistakes => format!("{} things are wrong with the request", mistakes.len()),
+        };
+        f.write_str(&sentence)?;
+        if !self.code.is_empty() {
+            write!(f, " [{}]", self.code)?;
+        }
+        if self.errors.len() > 1 {
+            for mistake in &self.errors {
+                write!(f, "\n  {mistake}")?;
+            }
+        }
+        // Mistakes of the user need no look into the backend's log.
+        if self.status >= 500 && !self.request_id.is_empty() {
+            write!(f, "\n  request id, for the backend's log: {}", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+/// `max_attempts` → `--max-attempts`; `label.project` → `--label project`.
+fn option(field: &str) -> String {
+    let name = unescape(field);
+    match name.split_once('.') {
+        Some((option, key)) => format!("--{option} {key}"),
+        None if name == "labels" => "--label".to_owned(),
+        None => format!("--{}", name.replace('_', "-")),
+    }
+}
+
+/// Undoes the two escapes of JSON pointers (RFC 6901).
+fn unescape(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_become_what_was_typed() {
+        let pointers = [
+            "",
+            "/type",
+            "/parameters",
+            "/parameters/width",
+            "/parameters/crop/0/x",
+            "/parameters/a~1b",
+            "/labels/project",
+            "/labels",
+            "/priority",
+            "/max_attempts",
+            "?limit",
+            "?created_after",
+            "?label.project",
+        ];
+        let places: Vec<String> = pointers
+            .into_iter()
+            .map(|pointer| {
+                Mistake { pointer: pointer.to_owned(), message: "is wrong".to_owned() }.to_string()
+            })
+            .collect();
+        insta::assert_snapshot!(places.join("\n"));
+    }
+
+    #[test]
+    fn a_problem_is_a_sentence_with_its_mistakes() {
+        let problem: Problem = serde_json::from_value(serde_json::json!({
+            "type": "/docs/problems#invalid-parameters", "title": "Invalid parameters", "status": 422,
+            "code": "invalid-parameters", "detail": "The parameters do not fit the schema of image.thumbnail.",
+            "errors": [
+                {"pointer": "/parameters/width", "message": "0 is less than the minimum of 1"},
+                {"pointer": "/parameters", "message": "\"source\" is a required property"}
+            ],
+            "request_id": "r-1"
+        }))
+        .unwrap();
+        insta::assert_snapshot!(problem);
+        insta::assert_snapshot!(Problem { errors: problem.errors[..1].to_vec(), ..problem });
+        insta::assert_snapshot!(Problem {
+            title: "Service unavailable".to_owned(),
+            status: 503,
+            code: "store-unavailable".to_owned(),
+            request_id: "r-2".to_owned(),
+            ..Problem::default()
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! `crewcall dev`: everything at once, and one real job to see it work.
+
+use std::{env, path::Path, time::Duration};
+
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    api::JobState,
+    arguments::DevArguments,
+    client::{Client, ClientError, parse_url},
+    commands::submit::{attend, conclude},
+    exit::{Exit, Failure},
+    logs,
+    output::{note, print_json},
+    settings::LOG_DEFAULT,
+    signals::Signals,
+    workshop::{Addresses, Folder, HTTP_PORT_PREFERRED, Workshop},
+};
+
+/// The type of the first job.
+const SAMPLE_TYPE: &str = "image.thumbnail";
+/// How wide its thumbnail is, in pixels.
+const SAMPLE_WIDTH: u32 = 320;
+/// How long the workers may take to announce themselves.
+const ANNOUNCEMENT_MAX: Duration = Duration::from_secs(30);
+/// How often is looked whether they did.
+const ANNOUNCEMENT_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the first job may take; it needs less than a second.
+const SAMPLE_JOB_MAX: Duration = Duration::from_secs(60);
+
+/// Starts everything, runs one job, and stays until Ctrl-C unless told otherwise.
+///
+/// # Errors
+///
+/// When a part does not start or breaks, or the job does not end well with `--once`.
+pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let folder = Folder::claim()?;
+    logs::to_file(folder.create_log("backend.log")?, &log_filter());
+    let tracker = TaskTracker::new();
+    let mut workshop = tokio::select! {
+        opened = Workshop::open(&folder, &tracker) => opened?,
+        () = signals.next() => return Err(interrupted()),
+    };
+    let addresses = workshop.addresses();
+    let outcome = tokio::select! {
+        outcome = work(&addresses, &folder, arguments.once) => outcome,
+        failure = workshop.trouble(&folder) => Err(failure),
+        () = signals.next() => if arguments.once { Err(interrupted()) } else { Ok(Exit::Done) },
+    };
+    note("stopping …");
+    tokio::select! {
+        () = workshop.close() => {}
+        // Dropping the parts kills them.
+        () = signals.next() => note("stopped at once"),
+    }
+    outcome
+}
+
+/// The first job; then nothing, for ever, unless it is to happen once.
+async fn work(addresses: &Addresses, folder: &Folder, once: bool) -> Result<Exit, Failure> {
+    let source = folder.write_sample()?;
+    introduce(addresses, folder, &source);
+    let outcome = first_job(addresses, folder, &source).await;
+    if once {
+        return outcome;
+    }
+    if let Err(failure) = outcome {
+        note(&format!("error: {}", failure.sentence().unwrap_or_default()));
+    }
+    note("\nEverything stays up until Ctrl-C.");
+    std::future::pending().await
+}
+
+/// Says where everything is and what to type next.
+fn introduce(addresses: &Addresses, folder: &Folder, source: &str) {
+    let Addresses { http, amqp_url } = addresses;
+    // The clients try the preferred port by themselves.
+    let variable = if http.port() == HTTP_PORT_PREFERRED {
+        String::new()
+    } else {
+        format!("CREWCALL_URL=http://{http} ")
+    };
+    let program = own_name();
+    note(&format!(
+        "
+  HTTP API   http://{http}
+  API docs   http://{http}/docs
+  RabbitMQ   {amqp_url}
+  Data       {root} (logs: backend.log, workers.log, broker/log)
+
+Submit from another terminal:
+  {variable}{program} submit {SAMPLE_TYPE} source={source} width:={SAMPLE_WIDTH} --wait
+",
+        root = folder.root().display()
+    ));
+}
+
+async fn first_job(addresses: &Addresses, folder: &Folder, source: &str) -> Result<Exit, Failure> {
+    let url = parse_url(&format!("http://{}", addresses.http)).map_err(Failure::Part)?;
+    let client = Client::new(url);
+    if timeout(ANNOUNCEMENT_MAX, announcement(&client)).await.is_err() {
+        let what = format!("no worker has announced {SAMPLE_TYPE} within {} s", ANNOUNCEMENT_MAX.as_secs());
+        return Err(folder.trouble(&what, "workers.log"));
+    }
+    note(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
+    let submission = json!({"type": SAMPLE_TYPE, "parameters": {"source": source, "width": SAMPLE_WIDTH}});
+    let job = client.submit(&submission).await?;
+    let job = attend(&client, &job, Some(SAMPLE_JOB_MAX)).await?;
+    if job.state == JobState::Completed {
+        note(&format!("job {} is completed; its result:", job.id));
+        print_json(&job.result)?;
+    }
+    conclude(&job)
+}
+
+/// Waits until a live worker serves the type.
+async fn announcement(client: &Client) {
+    let is_served =
+        async || -> Result<bool, ClientError> { Ok(client.job_type(SAMPLE_TYPE).await?.workers > 0) };
+    // "Not found" is what the API says before the first announcement ever.
+    while !is_served().await.unwrap_or(false) {
+        sleep(ANNOUNCEMENT_LOOK_EVERY).await;
+    }
+}
+
+/// How to call this program from here: by its name where the shell would find it, else by its path.
+fn own_name() -> String {
+    const NAME: &str = "crewcall";
+    let Ok(own) = env::current_exe() else { return NAME.to_owned() };
+    let is_found = env::var_os("PATH").is_some_and(|path| {
+        let first =
+            env::split_paths(&path).map(|directory| directory.join(NAME)).find(|program| program.is_file());
+        first.and_then(|program| program.canonicalize().ok()) == own.canonicalize().ok()
+    });
+    if is_found {
+        return NAME.to_owned();
+    }
+    let here = env::current_dir().unwrap_or_default();
+    match own.strip_prefix(&here) {
+        Ok(below) => quote(&Path::new(".").join(below)),
+        Err(_) => quote(&own),
+    }
+}
+
+/// A path as a word of the shell.
+fn quote(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.chars().all(|character| character.is_alphanumeric() || "/._-+".contains(character));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn log_filter() -> String {
+    env::var("CREWCALL_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or_else(|| LOG_DEFAULT.to_owned())
+}
+
+fn interrupted() -> Failure {
+    Failure::Interrupted("interrupted; everything is stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_words_of_the_shell() {
+        assert_eq!(quote(Path::new("./target/debug/crewcall")), "./target/debug/crewcall");
+        assert_eq!(quote(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
+}

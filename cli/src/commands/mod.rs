@@ -1,0 +1,12 @@
+//! One file per command. Each takes its arguments, does one thing and says how it ended.
+
+pub(crate) mod dev;
+pub(crate) mod serve;
+pub(crate) mod submit;
+pub(crate) mod watch;
+
+pub(crate) mod jobs;
+pub(crate) mod types;
+pub(crate) mod workers;
+
+pub(crate) mod completion;

@@ -1,0 +1,192 @@
+//! What is printed: data on standard output in the form that was asked for, everything else on standard
+//! error.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+};
+
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, Width, presets::NOTHING};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{api::Document, exit::Failure};
+
+/// How narrow the last column of a table may get on a narrow terminal, before lines get too long instead.
+const LAST_COLUMN_WIDTH_MIN: u16 = 24;
+
+/// The form of the data on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people: columns, shortened.
+    Table,
+    /// The API's JSON, indented; a list is one array.
+    Json,
+    /// The API's JSON, one line per item.
+    Jsonl,
+    /// Only the ids or names, one per line.
+    Name,
+}
+
+/// What can be shown as a row of a table, alone, and by name.
+pub(crate) trait Show {
+    /// What one of them is called, in the plural: "jobs".
+    const PLURAL: &'static str;
+    /// The titles of the columns.
+    const HEADER: &'static [&'static str];
+    /// Its id or name.
+    fn identity(&self) -> &str;
+    /// The cells of its row, as many as there are titles.
+    fn row(&self) -> Vec<String>;
+    /// All about it, in lines.
+    fn details(&self) -> String;
+}
+
+/// Prints a list.
+///
+/// # Errors
+///
+/// When standard output cannot be written, here and in the functions below.
+pub(crate) fn print_list<T: Show>(items: &[Document<T>], format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Table if items.is_empty() => {
+            note(&format!("no {}", T::PLURAL));
+            Ok(())
+        }
+        Format::Table => print(&table(Some(T::HEADER), items.iter().map(|item| item.row()))),
+        Format::Json => print_json(&items.iter().map(|item| &item.raw).collect::<Vec<_>>()),
+        Format::Jsonl | Format::Name => items.iter().try_for_each(|item| print_one(item, format)),
+    }
+}
+
+/// Prints one thing alone.
+pub(crate) fn print_one<T: Show>(item: &Document<T>, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Table => print(&item.details()),
+        Format::Json => print_json(&item.raw),
+        Format::Jsonl => print(&item.raw.to_string()),
+        Format::Name => print(item.identity()),
+    }
+}
+
+/// Prints JSON for people: indented.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string_pretty(value).expect("what was JSON can be JSON again"))
+}
+
+/// Prints lines, at once: the reader of a pipe waits for them.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
+    Ok(stdout.flush()?)
+}
+
+/// Tells a person something, on standard error.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to be told that standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Lays out rows in columns: no lines, two spaces in between. On a terminal the last column wraps; the
+/// others never do, so that ids can be copied.
+pub(crate) fn table(header: Option<&[&str]>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let is_terminal = io::stdout().is_terminal();
+    let colours = is_colourful(is_terminal);
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_content_arrangement(if is_terminal {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    if let Some(header) = header {
+        table.set_header(header.iter().map(Cell::new));
+    }
+    for row in rows {
+        table.add_row(Row::from(row.iter().map(|text| cell(text, colours)).collect::<Vec<_>>()));
+    }
+    let last = table.column_count().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_constraint(if index == last {
+            ColumnConstraint::LowerBoundary(Width::Fixed(LAST_COLUMN_WIDTH_MIN))
+        } else {
+            ColumnConstraint::ContentWidth
+        });
+    }
+    table.trim_fmt()
+}
+
+fn cell(text: &str, colours: bool) -> Cell {
+    let cell = Cell::new(printable(text));
+    let colour = match text {
+        "completed" | "idle" => Color::Green,
+        "running" | "busy" => Color::Cyan,
+        "unroutable" | "cancelled" | "draining" => Color::Yellow,
+        "failed" | "lost" => Color::Red,
+        _ => return cell,
+    };
+    if colours { cell.fg(colour) } else { cell }
+}
+
+/// Whether to write colours to something that is a terminal or not (see no-color.org).
+pub(crate) fn is_colourful(is_terminal: bool) -> bool {
+    is_terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Texts of jobs and workers come from others: what would steer a terminal is shown instead of obeyed.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// At most `characters_max` characters of one line.
+pub(crate) fn shorten(text: &str, characters_max: usize) -> String {
+    let line = printable(text).replace(['\n', '\t'], " ");
+    if line.chars().count() <= characters_max {
+        return line;
+    }
+    let mut short: String = line.chars().take(characters_max.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// JSON in one line, for a table.
+pub(crate) fn inline(value: &Value, characters_max: usize) -> String {
+    if value.is_null() { String::new() } else { shorten(&value.to_string(), characters_max) }
+}
+
+/// A time of the API, to the second. Times are UTC everywhere.
+pub(crate) fn time(text: Option<&str>) -> String {
+    let Some(text) = text else { return String::new() };
+    match (text.get(..10), text.get(11..19)) {
+        (Some(date), Some(time)) => format!("{date} {time}"),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_not_steered_by_workers() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\nc\\u{9b}d");
+        assert_eq!(shorten("one\ntwo\tthree", 8), "one two…");
+        assert_eq!(shorten("größer", 6), "größer");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        assert_eq!(time(Some("2026-11-20T16:07:00.123Z")), "2026-11-20 16:07:00");
+        assert_eq!(time(Some("soon")), "soon");
+        assert_eq!(time(None), "");
+    }
+}

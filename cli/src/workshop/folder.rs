@@ -1,0 +1,145 @@
+//! The folder of `crewcall dev`: `./.crewcall`, for one process at a time.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use crate::exit::Failure;
+
+/// The folder's name, in the working directory.
+const NAME: &str = ".crewcall";
+/// How many lines of a log are shown when there is trouble.
+const TAIL_LINES_MAX: usize = 20;
+/// How much of a log is read for them, in bytes.
+const TAIL_BYTES_MAX: u64 = 16 * 1024;
+
+/// The picture that the first job works on; see `workers/samples/README.md`. It travels in the program,
+/// so that `crewcall dev` works in any directory.
+const SAMPLE: &[u8] = include_bytes!("../../../workers/samples/mountains.jpg");
+/// Where it is put.
+const SAMPLE_PATH: &str = "samples/mountains.jpg";
+
+/// The folder, ours for as long as this value lives.
+pub(crate) struct Folder {
+    root: PathBuf,
+    /// The lock ends with the process, however that ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder when it is missing, and claims it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or another `crewcall dev` has it.
+    pub(crate) fn claim() -> Result<Self, Failure> {
+        Self::claim_at(Path::new(NAME))
+    }
+
+    pub(super) fn claim_at(root: &Path) -> Result<Self, Failure> {
+        fs::create_dir_all(root).map_err(|error| cannot("make the folder", root, &error))?;
+        let root = root.canonicalize().map_err(|error| cannot("find the folder", root, &error))?;
+        let lock_path = root.join("dev.lock");
+        let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Failure::Part(format!(
+                "another `crewcall dev` runs in this directory (it has {}); use that one, stop it, or start in another directory",
+                root.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(cannot("lock", &lock_path, &error)),
+        }
+    }
+
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path in it, absolute.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A path in it as the user would type it here.
+    pub(crate) fn shown(&self, name: &str) -> String {
+        format!("./{NAME}/{name}")
+    }
+
+    /// Starts a log anew.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn create_log(&self, name: &str) -> Result<File, Failure> {
+        let path = self.path(name);
+        File::create(&path).map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Puts the sample picture into the folder and answers its path as the workers see it: they run in our
+    /// working directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn write_sample(&self) -> Result<String, Failure> {
+        let path = self.path(SAMPLE_PATH);
+        let directory = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&path, SAMPLE))
+            .map_err(|error| cannot("write", &path, &error))?;
+        Ok(format!("{NAME}/{SAMPLE_PATH}"))
+    }
+
+    /// Says what went wrong, with the end of the log of the part that it went wrong in.
+    pub(crate) fn trouble(&self, what: &str, log: &str) -> Failure {
+        let shown = self.shown(log);
+        match tail(&self.path(log)) {
+            Some(lines) => Failure::Part(format!("{what}; {shown} ends with:\n{lines}")),
+            None => Failure::Part(format!("{what}; see {shown}")),
+        }
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Part(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// The last lines of a file, or of the newest file in a folder, if there are any.
+fn tail(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        let files = fs::read_dir(path).ok()?.flatten().filter(|entry| entry.path().is_file());
+        let newest =
+            files.max_by_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok())?;
+        return tail(&newest.path());
+    }
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES_MAX))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(TAIL_LINES_MAX)..];
+    (!tail.is_empty()).then(|| tail.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_of_a_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        assert_eq!(tail(&path), None);
+        let text: String = (1..=5_000).map(|line| format!("line {line}\n")).collect();
+        fs::write(&path, text).unwrap();
+        for path in [path.as_path(), directory.path()] {
+            let tail = tail(path).unwrap();
+            assert!(tail.starts_with("line 4981\n") && tail.ends_with("\nline 5000"), "{tail}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The workshop of `crewcall dev`: everything that a job needs, on this machine, under one folder.
+//!
+//! A private RabbitMQ node and the workers are processes of their own, the backend runs in this one. No
+//! process outlives us: the node and the workers each have a watchdog that notices when we are gone.
+
+mod folder;
+
+mod workers;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use crewcall_backend::{App, Config, DatabaseUrl, RunError};
+use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
+use tokio::{
+    net::TcpStream,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{exit::Failure, output::note};
+
+pub(crate) use folder::Folder;
+use workers::Workers;
+
+/// The port of the HTTP API when it is free: the one that clients try by themselves.
+pub(crate) const HTTP_PORT_PREFERRED: u16 = 8080;
+/// How often is looked whether the RabbitMQ node still takes connections.
+const NODE_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long the backend may take to drain: what it says itself, and a little to end.
+const BACKEND_STOP_MAX: Duration = Duration::from_secs(crewcall_backend::app::SHUTDOWN_GRACE.as_secs() + 2);
+
+/// Everything that runs.
+pub(crate) struct Workshop {
+    broker: DevBroker,
+    workers: Workers,
+    backend: JoinHandle<Result<(), RunError>>,
+    stop: CancellationToken,
+    addresses: Addresses,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    /// The HTTP API.
+    pub(crate) http: SocketAddr,
+    /// The broker, as clients name it. Its password is RabbitMQ's well-known one: it only listens here.
+    pub(crate) amqp_url: String,
+}
+
+impl Workshop {
+    /// Starts everything, telling on standard error how it goes. Dropping the future ends what it started.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that says what to do.
+    pub(crate) async fn open(folder: &Folder, tracker: &TaskTracker) -> Result<Self, Failure> {
+        let program = workers::find()?;
+        note(&format!("starting a private RabbitMQ node in {} …", folder.shown("broker")));
+        let broker = DevBroker::start(DevBrokerOptions::new(folder.path("broker"))).await.map_err(part)?;
+        let amqp_url = broker.url("/");
+        let config = Config {
+            amqp_url: amqp_url.clone(),
+            database: DatabaseUrl::Sqlite(folder.path("crewcall.db")),
+            http_listen: http_listen(),
+            ..Config::default()
+        };
+        let prefix = config.amqp_prefix.prefix().to_owned();
+        let app = App::build(config).await.map_err(part)?;
+        let http = app.http_address();
+        let stop = CancellationToken::new();
+        let backend = tracker.spawn(app.run(stop.clone()));
+        let workers = Workers::start(&program, &amqp_url, &prefix, folder)?;
+        Ok(Self { broker, workers, backend, stop, addresses: Addresses { http, amqp_url } })
+    }
+
+    /// Where everything is.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.addresses.clone()
+    }
+
+    /// Waits until a part ends that should not, and says which, with the end of its log.
+    pub(crate) async fn trouble(&mut self, folder: &Folder) -> Failure {
+        tokio::select! {
+            status = self.workers.ended() => {
+                folder.trouble(&format!("the workers ended by themselves ({status})"), "workers.log")
+            }
+            ended = &mut self.backend => {
+                let reason = match ended {
+                    Ok(Ok(())) => "it stopped by itself".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                folder.trouble(&format!("the backend ended: {reason}"), "backend.log")
+            }
+            () = broker_gone(self.broker.amqp_port()) => {
+                folder.trouble("the RabbitMQ node no longer takes connections", "broker/log")
+            }
+        }
+    }
+
+    /// Stops everything in order: workers first, so that they can hand in what they finish.
+    pub(crate) async fn close(self) {
+        self.workers.stop().await;
+        self.stop.cancel();
+        if timeout(BACKEND_STOP_MAX, self.backend).await.is_err() {
+            note("the backend did not stop in time; it ends with this process");
+        }
+        if let Err(error) = self.broker.stop().await {
+            note(&format!("the RabbitMQ node did not stop cleanly: {error}"));
+        }
+    }
+}
+
+async fn broker_gone(port: u16) {
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
+        sleep(NODE_LOOK_EVERY).await;
+    }
+}
+
+/// The preferred port, or any that is free.
+fn http_listen() -> SocketAddr {
+    let preferred = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT_PREFERRED));
+    match TcpListener::bind(preferred) {
+        Ok(_) => preferred,
+        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
+fn part(error: impl ToString) -> Failure {
+    Failure::Part(error.to_string())
+}
