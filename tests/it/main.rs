@@ -1,1 +1,41 @@
-//! Placeholder.
+//! End-to-end tests on real parts, one file per behaviour.
+//!
+//! Run with `cargo test -p e2e`: the tests of this binary share one RabbitMQ node.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test like the test itself"
+)]
+
+// What a user sees.
+mod done_with_progress;
+
+mod two_types;
+
+mod unknown_type;
+
+mod bad_submissions;
+
+mod handler_error;
+
+mod panic;
+
+mod command_line;
+
+// What goes wrong.
+mod worker_killed;
+
+mod broker_restarted;
+
+mod backend_killed;
+
+mod malformed_messages;
+
+mod forged_responses;
+
+// The parts below.
+mod link;
+
+// The architecture.
+mod tidy;

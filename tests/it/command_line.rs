@@ -1,0 +1,83 @@
+//! The command `crewcall` against a real backend: what it prints, and how it ends.
+
+use std::process::Output;
+
+use e2e::{process::command, stack::Stack};
+use serde_json::{Value, json};
+
+async fn run(stack: &Stack, arguments: &[&str]) -> Output {
+    stack.crewcall(arguments).unwrap().output().await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
+    let mut stack = Stack::start("cli").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.fail", "test.sleep"], 2).await.unwrap();
+    let done = run(&stack, &["submit", "test.echo", "text=Grüße", "--wait"]).await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let result: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(result, json!({"text": "Grüße", "worker": "worker-0"}));
+    let failed = run(&stack, &["submit", "test.fail", "message=no", "permanent:=true", "--wait"]).await;
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(text(&failed.stderr).contains("no"), "{}", text(&failed.stderr));
+    let refused = run(&stack, &["submit", "test.sleep", "steps:=0", "step_ms:=1"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("steps"), "{}", text(&refused.stderr));
+    let late = run(&stack, &["submit", "test.sleep", "steps:=100", "step_ms:=50", "--wait", "1"]).await;
+    assert_eq!(late.status.code(), Some(4), "{}", text(&late.stderr));
+    for arguments in [["jobs", "ls"], ["workers", "ls"], ["types", "ls"]] {
+        let listed = run(&stack, &arguments).await;
+        assert_eq!(listed.status.code(), Some(0), "{arguments:?}: {}", text(&listed.stderr));
+        assert!(text(&listed.stdout).contains("test"), "{arguments:?}: {}", text(&listed.stdout));
+    }
+    let lines = run(&stack, &["jobs", "ls", "-o", "jsonl"]).await;
+    for line in text(&lines.stdout).lines() {
+        let job: Value = serde_json::from_str(line).unwrap();
+        stack.accepted(job["id"].as_str().unwrap().to_owned());
+    }
+    stack.settled().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_keeps_the_backend_from_starting_is_said_in_one_line() {
+    let stack = Stack::start("cli-serve").await.unwrap();
+    let address = stack.http_listen().to_owned();
+    let newer = tempfile::tempdir().unwrap();
+    let file = newer.path().join("crewcall.db");
+    let mark = "PRAGMA application_id";
+    let ours: i64 =
+        rusqlite::Connection::open(stack.database()).unwrap().query_row(mark, [], |row| row.get(0)).unwrap();
+    let sql = rusqlite::Connection::open(&file).unwrap();
+    sql.execute_batch(&format!("{mark} = {ours}; PRAGMA user_version = 9999; CREATE TABLE jobs (id)"))
+        .unwrap();
+    drop(sql);
+    let same = format!("sqlite://{}", stack.database().display());
+    let newer_url = format!("sqlite://{}", file.display());
+    for (name, listen, database, amqp, says) in [
+        ("port taken", address.as_str(), "sqlite://other.db", "amqp://127.0.0.1:1", "cannot listen"),
+        ("database in use", "127.0.0.1:0", same.as_str(), "amqp://127.0.0.1:1", "crewcall.db"),
+        ("database newer", "127.0.0.1:0", newer_url.as_str(), "amqp://127.0.0.1:1", "newer"),
+        ("no broker URL", "127.0.0.1:0", "sqlite://other.db", "http://x", "amqp://"),
+        ("open to all", "0.0.0.0:0", "sqlite://other.db", "amqp://127.0.0.1:1", "--insecure"),
+    ] {
+        let mut serve = command("crewcall", stack.folder()).unwrap();
+        serve.arg("serve").env("CREWCALL_HTTP_LISTEN", listen).env("CREWCALL_DATABASE_URL", database);
+        let output = serve.env("CREWCALL_AMQP_URL", amqp).output().await.unwrap();
+        let said = text(&output.stderr);
+        assert!(!output.status.success(), "{name}");
+        assert_eq!(said.trim().lines().count(), 1, "{name}: {said}");
+        assert!(said.contains(says), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_is_not_there_is_unreachable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ls = command("crewcall", folder.path()).unwrap();
+    let output = ls.args(["jobs", "ls", "--url", "http://127.0.0.1:1"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+}

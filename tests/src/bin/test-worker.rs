@@ -1,0 +1,126 @@
+//! A worker whose jobs do what tests need: echo, take their time, fail, panic, abort. It serves the types
+//! named in `TEST_WORKER_TYPES` (comma-separated), or all of them.
+
+use std::{fs::OpenOptions, io::Write, time::Duration};
+
+use crewcall_worker::prelude::*;
+
+/// Gives back what it got.
+#[derive(Deserialize, JsonSchema)]
+struct Echo {
+    /// What to give back.
+    text: String,
+}
+
+/// What was given back.
+#[derive(Serialize, JsonSchema)]
+struct Echoed {
+    text: String,
+    worker: String,
+}
+
+/// Takes its time, reporting progress.
+#[derive(Deserialize, JsonSchema)]
+struct Sleep {
+    /// How many steps.
+    #[schemars(range(min = 1, max = 10_000))]
+    steps: u64,
+    /// How long each takes, in milliseconds.
+    step_ms: u64,
+    /// A file that gets one line for each execution that begins.
+    #[serde(default)]
+    journal: Option<PathBuf>,
+}
+
+/// How it was done.
+#[derive(Serialize, JsonSchema)]
+struct Slept {
+    steps: u64,
+    worker: String,
+    attempt: u32,
+}
+
+/// Fails.
+#[derive(Deserialize, JsonSchema)]
+struct Fail {
+    /// What to say.
+    message: String,
+    /// Whether another attempt may help.
+    #[serde(default)]
+    permanent: bool,
+    /// Succeed from this attempt on.
+    #[serde(default)]
+    succeed_at: Option<u32>,
+}
+
+/// Nothing.
+#[derive(Deserialize, JsonSchema)]
+struct Nothing {}
+
+/// Nothing.
+#[derive(Serialize, JsonSchema)]
+struct Done {}
+
+fn worker_name() -> String {
+    std::env::var("CREWCALL_WORKER_ID").unwrap_or_default()
+}
+
+async fn echo(_job: JobContext, parameters: Echo) -> Result<Echoed, JobError> {
+    Ok(Echoed { text: parameters.text, worker: worker_name() })
+}
+
+async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
+    if let Some(journal) = &parameters.journal {
+        let mut file = OpenOptions::new().create(true).append(true).open(journal)?;
+        writeln!(file, "{} {} {}", job.id(), job.attempt(), worker_name())?;
+    }
+    for step in 1..=parameters.steps {
+        job.check_cancelled()?;
+        tokio::time::sleep(Duration::from_millis(parameters.step_ms)).await;
+        job.progress(step * 100 / parameters.steps, format!("step {step} of {}", parameters.steps));
+    }
+    Ok(Slept { steps: parameters.steps, worker: worker_name(), attempt: job.attempt() })
+}
+
+async fn fail(job: JobContext, parameters: Fail) -> Result<Done, JobError> {
+    if parameters.succeed_at.is_some_and(|attempt| job.attempt() >= attempt) {
+        return Ok(Done {});
+    }
+    let error = if parameters.permanent {
+        JobError::permanent(parameters.message)
+    } else {
+        JobError::retryable(parameters.message)
+    };
+    Err(error.code("test_failure"))
+}
+
+#[expect(clippy::panic, reason = "this handler is here to panic")]
+async fn panic(_job: JobContext, _parameters: Nothing) -> Result<Done, JobError> {
+    panic!("this handler panics, as asked");
+}
+
+async fn abort(_job: JobContext, _parameters: Nothing) -> Result<Done, JobError> {
+    std::process::abort();
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let wanted = std::env::var("TEST_WORKER_TYPES").unwrap_or_default();
+    let serves = |job_type: &str| {
+        if wanted.is_empty() || wanted.split(',').any(|word| word == job_type) {
+            Ok(())
+        } else {
+            Err("not asked for".to_owned())
+        }
+    };
+    Worker::from_env()?
+        .name("test-worker")
+        .job_if(serves("test.echo"), "test.echo", echo)
+        .job_if(serves("test.other"), "test.other", echo)
+        .job_if(serves("test.sleep"), "test.sleep", sleep)
+        .job_if(serves("test.fail"), "test.fail", fail)
+        .job_if(serves("test.panic"), "test.panic", panic)
+        .job_if(serves("test.abort"), "test.abort", abort)
+        .run()
+        .await
+}

@@ -1,0 +1,144 @@
+//! A program of ours as a child process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// How long a program may take to do what a test waits for. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running program. Dropping it kills it.
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+/// Where the programs of this build are: beside the folder of the test binary.
+///
+/// # Errors
+///
+/// When the program was not built.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe().context("finding the test binary")?;
+    let path = test.ancestors().nth(2).context("the test binary is in no target folder")?.join(name);
+    if !path.exists() {
+        bail!("{} is missing: build it first with `cargo build --workspace`", path.display());
+    }
+    Ok(path)
+}
+
+/// A command of ours, free of the settings of whoever runs the tests.
+///
+/// # Errors
+///
+/// When the program was not built.
+pub fn command(name: &str, folder: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(program(name)?);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("CREWCALL_") {
+            command.env_remove(variable);
+        }
+    }
+    command.current_dir(folder).env("NO_COLOR", "1").kill_on_drop(true).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// How much of its log a program shows when its test fails, in lines.
+const LOG_TAIL_LINES: usize = 60;
+
+impl Drop for Process {
+    /// A test that fails says what its programs said.
+    #[expect(clippy::print_stderr, reason = "the test harness shows it with the failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+            eprintln!("--- the log of {} ends with:\n{}", self.name, tail.join("\n"));
+        }
+    }
+}
+
+impl Process {
+    /// Starts `command`; what it writes to stderr is appended to `<folder>/<name>.log`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start(name: &str, folder: &Path, mut command: Command) -> anyhow::Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let stdout = child.stdout.take().context("its stdout is piped")?;
+        Ok(Self { name: name.to_owned(), child, stdout: BufReader::new(stdout).lines(), log })
+    }
+
+    /// The rest of the first stdout line that starts with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// When the program ends, or takes longer than [`PATIENCE`].
+    pub async fn line_after(&mut self, prefix: &str) -> anyhow::Result<String> {
+        let read = async {
+            while let Some(line) = self.stdout.next_line().await? {
+                if let Some(rest) = line.strip_prefix(prefix) {
+                    return Ok(rest.trim().to_owned());
+                }
+            }
+            bail!("{} ended:\n{}", self.name, self.log())
+        };
+        timeout(PATIENCE, read).await.with_context(|| format!("{} did not say {prefix:?}", self.name))?
+    }
+
+    /// What it wrote to stderr so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill().await.with_context(|| format!("killing {}", self.name))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.with_context(|| format!("{} is gone", self.name))?, signal)
+            .with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it takes longer than [`PATIENCE`].
+    pub async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        Ok(ended.with_context(|| format!("{} did not end", self.name))??)
+    }
+}
