@@ -34,6 +34,8 @@ mod malformed_messages;
 
 mod forged_responses;
 
+mod python_worker;
+
 // The parts below.
 mod link;
 

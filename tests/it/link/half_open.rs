@@ -100,6 +100,53 @@ async fn an_idle_consumer_notices_a_half_open_link_in_either_direction() {
     bench.finish().await;
 }
 
+/// How many of this machine's sockets are connected to `port`.
+fn connected_sockets(port: u16) -> usize {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!(":{port:04X}");
+    let fields = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields.filter(|fields| fields[2].ends_with(&remote) && fields[3] == ESTABLISHED).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_sessions_and_failed_attempts_leave_no_socket_behind_while_the_link_is_cut() {
+    let tracker = TaskTracker::new();
+    let (proxy, vhost) = proxied("sockets", &tracker).await;
+    let bench = Bench::impatient(&vhost.url);
+    let publisher = bench.publisher(vec![quorum_queue("work")]);
+    state(&publisher, "connecting", LinkState::is_connected).await;
+    proxy.set(Mode::FreezeBoth);
+    let unanswered = publisher.publish(message("work", "1"));
+    let failing = state(
+        &publisher,
+        "failing again and again",
+        |state| matches!(state, LinkState::Connecting { attempts, .. } if *attempts >= 4),
+    );
+    tokio::join!(failing, async { unanswered.await.unwrap_err() });
+    let sockets = connected_sockets(proxy.address().port());
+    assert!(sockets <= 1, "{sockets} sockets, and only one attempt at a time");
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_sends_heartbeats_but_no_longer_answers_is_given_up() {
+    let vhost = vhost("no-answer").await.unwrap();
+    let bench = Bench::impatient(&vhost.url);
+    let (_consumer, mut events) = bench.consumer(vec![quorum_queue("work")], vec![subscription("work", 1)]);
+    let generation = events.up().await;
+    let freeze_channels = format!(
+        "[sys:suspend(Channel) || Channel <- rabbit_channel:list_local(), \
+         rabbit_channel:info(Channel, [vhost]) == [{{vhost, <<\"{}\">>}}]], ok.",
+        vhost.name
+    );
+    shared_broker().await.unwrap().ctl(&["eval", &freeze_channels]).await.unwrap();
+    let down = timeout(NOTICED_WITHIN, events.down()).await.expect("not noticed in time");
+    assert_eq!(down, (generation, "the broker gave no sign of life within 2s".to_owned()));
+    events.up().await;
+    bench.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_link_is_not_taken_for_a_dead_one_and_a_reset_one_comes_back() {
     let tracker = TaskTracker::new();

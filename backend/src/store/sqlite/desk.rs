@@ -95,7 +95,7 @@ pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
 pub(super) fn mark(connection: &Connection, name: &'static str) -> Result<DispatchNumber, Fault> {
     let mut statement = connection.prepare_cached("SELECT value FROM marks WHERE name = ?")?;
     let value: i64 = statement.query_row([name], |row| row.get(0))?;
-    u64::try_from(value).map(DispatchNumber).map_err(|_| unreadable("value", value))
+    u64::try_from(value).map(DispatchNumber).map_err(|_| unreadable("value", &value))
 }
 
 /// Keeps a number that only grows.

@@ -73,12 +73,12 @@ impl<'row> Columns<'row> {
 
     pub(super) fn job_type(&mut self) -> Result<JobType, Fault> {
         let text: String = self.take()?;
-        JobType::new(&text).map_err(|_| unreadable("type", text))
+        JobType::new(&text).map_err(|_| unreadable("type", &text))
     }
 
     pub(super) fn state(&mut self) -> Result<State, Fault> {
         let word: String = self.take()?;
-        word.parse().map_err(|_| unreadable("state", word))
+        word.parse().map_err(|_| unreadable("state", &word))
     }
 
     pub(super) fn time(&mut self) -> Result<Timestamp, Fault> {
@@ -87,7 +87,7 @@ impl<'row> Columns<'row> {
 
     pub(super) fn attempt(&mut self) -> Result<Attempt, Fault> {
         let number = self.take()?;
-        Attempt::new(number).ok_or_else(|| unreadable("attempt", number))
+        Attempt::new(number).ok_or_else(|| unreadable("attempt", &number))
     }
 
     pub(super) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T, Fault> {
@@ -100,7 +100,7 @@ impl<'row> Columns<'row> {
         let id = self.job_id()?;
         let job_type = self.job_type()?;
         let priority: u8 = self.take()?;
-        let priority = Priority::new(priority).ok_or_else(|| unreadable("priority", priority))?;
+        let priority = Priority::new(priority).ok_or_else(|| unreadable("priority", &priority))?;
         let created_at = self.time()?;
         let parameters: JsonObject = self.json("parameters")?;
         let labels = match self.take::<Option<String>>()? {
@@ -125,7 +125,7 @@ impl<'row> Columns<'row> {
         let started_at = self.optional_time()?;
         let finished_at = self.optional_time()?;
         let version: i64 = self.take()?;
-        let version = u64::try_from(version).map_err(|_| unreadable("version", version))?;
+        let version = u64::try_from(version).map_err(|_| unreadable("version", &version))?;
         Ok(Life {
             state,
             attempt,
@@ -158,7 +158,7 @@ impl<'row> Columns<'row> {
         let (Some(worker_id), Some(seq), Some(held)) = (worker_id, seq, held) else {
             return Err(unreadable("claim_execution_id", "half a claim"));
         };
-        let worker_id: WorkerId = worker_id.parse().map_err(|_| unreadable("claim_worker_id", worker_id))?;
+        let worker_id: WorkerId = worker_id.parse().map_err(|_| unreadable("claim_worker_id", &worker_id))?;
         let execution_id = ExecutionId::from_uuid(Uuid::from_bytes(execution_id));
         Ok(Some(Claim { execution_id, worker_id, seq: seq.cast_unsigned(), held }))
     }
@@ -169,7 +169,7 @@ impl<'row> Columns<'row> {
         let outcome: String = self.take()?;
         let worker_id = self.take::<Option<String>>()?;
         let worker_id = match worker_id {
-            Some(text) => Some(text.parse().map_err(|_| unreadable("worker_id", text))?),
+            Some(text) => Some(text.parse().map_err(|_| unreadable("worker_id", &text))?),
             None => None,
         };
         let started_at = self.optional_time()?;
@@ -178,7 +178,7 @@ impl<'row> Columns<'row> {
             ("completed", None) => AttemptOutcome::Completed,
             ("failed", Some(failure)) => AttemptOutcome::Failed(failure),
             ("cancelled", None) => AttemptOutcome::Cancelled,
-            _ => return Err(unreadable("outcome", outcome)),
+            _ => return Err(unreadable("outcome", &outcome)),
         };
         Ok(AttemptRecord { attempt, outcome, worker_id, started_at, finished_at })
     }
@@ -211,7 +211,7 @@ impl<'row> Columns<'row> {
         let kind = match ErrorKind::from_word(&word) {
             Some(kind) => kind,
             None if word == ErrorKind::Unknown.as_str() => ErrorKind::Unknown,
-            None => return Err(unreadable("failure_kind", word)),
+            None => return Err(unreadable("failure_kind", &word)),
         };
         Ok(Some(Failure { kind, code, message: message.unwrap_or_default(), detail }))
     }
@@ -303,10 +303,10 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("an object with text keys has a JSON form")
 }
 
-pub(super) fn unreadable(column: &'static str, value: impl ToString) -> Fault {
+pub(super) fn unreadable(column: &'static str, value: &(impl ToString + ?Sized)) -> Fault {
     Fault::Unreadable { column, value: value.to_string().chars().take(200).collect() }
 }
 
 fn from_json<T: DeserializeOwned>(column: &'static str, text: &str) -> Result<T, Fault> {
-    serde_json::from_str(text).map_err(|error| unreadable(column, error))
+    serde_json::from_str(text).map_err(|error| unreadable(column, &error))
 }

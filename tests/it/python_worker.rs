@@ -1,0 +1,41 @@
+//! A worker in another language, written from the wire document: it serves the real backend.
+
+use std::path::{Path, PathBuf};
+
+use e2e::{process::Process, stack::Stack};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// The interpreter of the virtual environment that `./dev test` makes.
+fn python() -> PathBuf {
+    let python = std::env::var_os("CREWCALL_TEST_PYTHON").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.crewcall/tools/python/bin/python"),
+        PathBuf::from,
+    );
+    assert!(python.exists(), "{} is missing: `./dev test` makes it", python.display());
+    python
+}
+
+#[tokio::test]
+async fn a_python_worker_does_a_job_and_says_goodbye() {
+    let mut stack = Stack::start("python").await.unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python/worker.py");
+    let mut command = tokio::process::Command::new(python());
+    command.arg("-u").arg(script).env("CREWCALL_AMQP_URL", &stack.amqp_url).kill_on_drop(true);
+    let mut worker = Process::start("python", stack.folder(), command).unwrap();
+    stack.api.served_by("text.statistics", 1).await.unwrap();
+    let listed = stack.api.json("/v1/workers").await.unwrap();
+    assert_eq!(listed["workers"][0]["sdk"]["language"], "python", "{listed}");
+    let text = "eins zwei\ndrei – 四\n";
+    let id = stack.submit("text.statistics", json!({"text": text})).await.unwrap();
+    let job = stack.api.finished(&id).await.unwrap();
+    assert_eq!(job["result"], json!({"lines": 2, "words": 5, "characters": 19}), "{job}");
+    let (status, _) = stack.api.post_job(json!({"type": "text.statistics"}).to_string()).await.unwrap();
+    assert_eq!(status.as_u16(), 422, "its schema counts like any other");
+    let long = stack.submit("text.statistics", json!({"text": "word ".repeat(10_000)})).await.unwrap();
+    assert_eq!(stack.api.finished(&long).await.unwrap()["result"]["words"], 10_000);
+    worker.signal(Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
+    stack.api.json_when("/v1/workers", |answer| answer["workers"] == json!([])).await.unwrap();
+    stack.settled().await.unwrap();
+}
