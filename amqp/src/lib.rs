@@ -8,6 +8,9 @@
 //!
 //! This crate is the only one that knows the AMQP client library, and no type of that library is part of its API.
 //! It knows nothing about jobs either: names of queues and the meaning of bodies belong to its callers.
+//!
+//! What is worth knowing is logged here, once. The client library logs every broken connection as several errors and
+//! every returned message with its whole body: programs put `lapin=off` into their log filter.
 
 pub use config::LinkConfig;
 pub use consumer::{Consumer, ConsumerEvent, Delivery, SessionPlan, Subscription};

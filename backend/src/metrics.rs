@@ -8,8 +8,8 @@ use std::time::Duration;
 use crewcall_proto::JobType;
 use dashmap::DashSet;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// How many job types get labels of their own; the rest share [`OTHER_TYPES`]. Submitters choose type
@@ -258,11 +258,10 @@ impl Metrics {
     /// Everything, in the Prometheus text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .expect("writing to memory does not fail");
-        String::from_utf8_lossy(&text).into_owned()
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
+            tracing::error!(%error, "The metrics cannot be written.");
+            String::new()
+        })
     }
 
     fn label<'a>(&self, job_type: &'a JobType) -> &'a str {

@@ -26,6 +26,8 @@ mod command_line;
 // What goes wrong.
 mod worker_killed;
 
+mod worker_lost;
+
 mod broker_restarted;
 
 mod backend_killed;

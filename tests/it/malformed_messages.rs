@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{LinkConfig, MessageProperties, OutboundMessage, Publisher, PublisherOptions};
 use crewcall_proto::{JobType, MessageKind, Topology};
-use e2e::stack::Stack;
+use e2e::{rogue::Rogue, stack::Stack};
 use serde_json::json;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What is sent to each queue: a body, and how it calls itself.
 fn nonsense() -> Vec<(Vec<u8>, &'static str)> {
@@ -27,9 +25,7 @@ async fn unreadable_messages_are_set_aside_on_every_queue() {
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
     let names = Topology::default();
     let served = JobType::new("test.echo").unwrap();
-    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-    let link = LinkConfig::new(stack.amqp_url.clone(), "rogue");
-    let rogue = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+    let rogue = Rogue::start(&stack.amqp_url);
     let mut targets = vec![
         (names.unroutable(), String::new()),
         (names.dead(), String::new()),
@@ -44,21 +40,10 @@ async fn unreadable_messages_are_set_aside_on_every_queue() {
     }
     for (exchange, routing_key) in &targets {
         for (body, content_type) in nonsense() {
-            let message = OutboundMessage {
-                exchange: exchange.clone(),
-                routing_key: routing_key.clone(),
-                body: body.into(),
-                properties: MessageProperties {
-                    content_type: Some(content_type.to_owned()),
-                    persistent: true,
-                    ..MessageProperties::default()
-                },
-                mandatory: true,
-            };
-            rogue.publish(message).await.unwrap();
+            rogue.send(exchange, routing_key, body, content_type).await.unwrap();
         }
     }
-    rogue.close().await;
+    rogue.vanish().await;
     // All but those on the control exchange, which workers ignore, end up in the backend's quarantine.
     let expected = f64::from(u32::try_from((targets.len() - 1) * nonsense().len()).unwrap());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);

@@ -7,6 +7,8 @@ use anyhow::Context;
 use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};
 use tokio::sync::OnceCell;
 
+use crate::process::programs;
+
 /// How many test processes may run at once in one target folder.
 const FOLDERS_MAX: usize = 16;
 
@@ -70,7 +72,7 @@ pub async fn own_broker(dir: &tempfile::TempDir) -> anyhow::Result<DevBroker> {
 
 /// A folder under the build's target folder, which is nobody's home and is cleaned with it.
 fn scratch_folder() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe().context("finding the test binary")?;
-    let target = program.ancestors().nth(3).context("the test binary is not in a target folder")?;
+    let programs = programs()?;
+    let target = programs.parent().context("the programs are in no target folder")?;
     Ok(target.join("tmp").join("e2e"))
 }

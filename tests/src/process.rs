@@ -25,14 +25,25 @@ pub struct Process {
     log: PathBuf,
 }
 
-/// Where the programs of this build are: beside the folder of the test binary.
+/// The folder with the programs of this build, such as `target/debug`; a test's own program is in its `deps`.
+///
+/// # Errors
+///
+/// When this program is in no such folder.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let folder = program.parent().context("this program is in no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    Ok(folder.context("this program is in no target folder")?.to_owned())
+}
+
+/// A program of this build.
 ///
 /// # Errors
 ///
 /// When the program was not built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe().context("finding the test binary")?;
-    let path = test.ancestors().nth(2).context("the test binary is in no target folder")?.join(name);
+    let path = programs()?.join(name);
     if !path.exists() {
         bail!("{} is missing: build it first with `cargo build --workspace`", path.display());
     }

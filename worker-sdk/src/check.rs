@@ -118,7 +118,9 @@ async fn control(
     let (consumer, _events) = Consumer::start(config.clone(), declarations, Vec::new(), stop, tracker);
     match up(consumer.state()).await {
         Ok(()) => Ok(format!("instructions can be received from exchange {exchange}")),
-        Err(reason) => Err(format!("{reason}{ADVICE}")),
+        Err(reason) => {
+            Err(format!("instructions cannot be received from exchange {exchange}: {reason}{ADVICE}"))
+        }
     }
 }
 

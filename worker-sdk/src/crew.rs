@@ -283,7 +283,6 @@ impl Crew {
     /// The ending of a worker that cannot wait any longer.
     fn handed_back(&mut self) -> Result<(), WorkerError> {
         let orders = self.orders.unfinished();
-        self.orders.stop_all();
         match self.leaving.take() {
             // The failure that made the worker leave says more than what it leaves behind.
             Some(Leaving { ending: Err(error), .. }) => Err(error),
@@ -300,9 +299,11 @@ impl Crew {
             Err(_) => "failed",
         };
         if ending.is_err() {
+            // First the attempts, so that none of them reports that it was stopped: it will run again elsewhere.
+            self.attempts.shutdown().await;
+            self.orders.stop_all();
             // Closing returns every unacknowledged order to its queue at once.
             let _ = timeout(FAREWELL_TIMEOUT, self.session.close()).await;
-            self.attempts.shutdown().await;
         }
         self.tasks.close();
         let _ = timeout(FAREWELL_TIMEOUT, self.tasks.wait()).await;

@@ -133,7 +133,7 @@ impl<I: Inbox> Reader<I> {
                 Err(StoreError::Closed) => return Err(Refusal::Stopping),
                 Err(error @ StoreError::Broken { .. }) => return Err(Refusal::Broken(error)),
                 Err(error @ StoreError::Unavailable { .. }) => {
-                    self.wait_for_store(&error).await.map_err(|Stopping| Refusal::Stopping)?
+                    self.wait_for_store(&error).await.map_err(|Stopping| Refusal::Stopping)?;
                 }
             }
         }

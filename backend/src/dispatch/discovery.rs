@@ -126,7 +126,7 @@ impl Discovery {
                 }
                 Err(CatalogueError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(worker.id = %worker_id, %error, "An announced type is not taken.")
+                    tracing::warn!(worker.id = %worker_id, %error, "An announced type is not taken.");
                 }
             }
         }

@@ -66,7 +66,7 @@ impl Leases {
     pub fn follow(&self, job_id: JobId, job_type: &JobType, life: &Life) {
         match (&life.claim, life.token, life.state) {
             (Some(claim), Some(token), State::Running) => {
-                self.put(job_id, job_type, life.attempt, token, claim)
+                self.put(job_id, job_type, life.attempt, token, claim);
             }
             _ => {
                 self.leases.remove(&job_id);

@@ -91,8 +91,7 @@ impl Ledger {
             None => life.started_at,
         };
         // A short attempt reports its start together with its end.
-        let started = (ended.is_some() && *from != State::Running)
-            || (life.state == State::Running && *from != State::Running);
+        let started = *from != State::Running && (ended.is_some() || life.state == State::Running);
         let attempt = ended.as_ref().map_or(life.attempt, |ended| ended.attempt);
         if let (true, 1, Some(at)) = (started, attempt.get(), first_started_at) {
             self.metrics.job_started(job_type, between(change.created_at, at));

@@ -116,7 +116,7 @@ impl Recorder {
         let (job_id, event) = match response {
             Response::Progression(news) => (news.job_id, progression_event(news)?),
             Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
-            Response::Completed(completed) => (completed.job_id, completed_event(completed)),
+            Response::Completed(completed) => (completed.job_id, completed_event(&completed)),
             Response::Failed(failed) => (failed.job_id, failed_event(failed)),
             Response::Returned(order) => {
                 (order.job_id, Event::Returned { attempt: order.attempt, token: order.attempt_token })
@@ -176,11 +176,10 @@ fn progression_event(news: Progression) -> Option<Event> {
     }
 }
 
-fn completed_event(completed: Completed) -> Event {
-    let origin = completed.origin();
-    let result = completed.result.to_string();
+fn completed_event(completed: &Completed) -> Event {
+    let (origin, result) = (completed.origin(), completed.result.to_string());
+    let (started_at, finished_at) = (completed.started_at, completed.finished_at);
     if result.len() <= PAYLOAD_BYTES_MAX {
-        let Completed { started_at, finished_at, .. } = completed;
         return Event::Completed { origin, result, started_at, finished_at };
     }
     let message = format!(
@@ -197,8 +196,8 @@ fn completed_event(completed: Completed) -> Event {
         },
         retryable: false,
         retry_after: None,
-        started_at: Some(completed.started_at),
-        finished_at: completed.finished_at,
+        started_at: Some(started_at),
+        finished_at,
     }
 }
 

@@ -3,7 +3,7 @@
 use crewcall_amqp::AckError;
 use e2e::broker::{shared_broker, vhost};
 
-use super::support::{Bench, message, quorum_queue, subscription, within};
+use super::support::{Bench, message, messages_with_consumers, quorum_queue, subscription, within};
 
 #[tokio::test]
 async fn a_delivery_of_a_dead_session_cannot_be_acknowledged_and_comes_again() {
@@ -59,14 +59,6 @@ async fn settling_twice_harms_nobody() {
     again.ack().await.unwrap();
     consumer.close().await;
     assert_eq!(consumer.reconnects(), 0);
-    let gone = async {
-        loop {
-            let depth = publisher.queue_depth("work").await.unwrap().unwrap();
-            if depth.consumers == 0 {
-                return depth.messages;
-            }
-        }
-    };
-    assert_eq!(within("the broker noticing the end", gone).await, 0, "nothing goes back to the queue");
+    assert_eq!(messages_with_consumers(&publisher, "work", 0).await, 0, "nothing goes back to the queue");
     bench.finish().await;
 }

@@ -113,6 +113,20 @@ pub(crate) async fn state(
     within(what, state.wait_for(wanted)).await.expect("the link goes on").clone()
 }
 
+/// Waits until a queue has so many consumers, and returns how many messages are ready in it. The broker learns of a
+/// consumer's end a moment after its client.
+pub(crate) async fn messages_with_consumers(publisher: &Publisher, queue: &str, consumers: u32) -> u32 {
+    let settled = async {
+        loop {
+            let depth = publisher.queue_depth(queue).await.unwrap().unwrap();
+            if depth.consumers == consumers {
+                return depth.messages;
+            }
+        }
+    };
+    within("the number of consumers", settled).await
+}
+
 pub(crate) fn quorum_queue(name: &str) -> Declaration {
     Declaration::QuorumQueue {
         name: name.to_owned(),

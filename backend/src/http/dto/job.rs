@@ -23,8 +23,8 @@ pub struct NewJob {
     #[schema(example = "image.thumbnail")]
     r#type: String,
     /// What to work on; at most 256 KiB of JSON. Held against the schema that the type's workers announced.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<JsonObject>,
+    #[schema(value_type = Object, required = false)]
+    parameters: JsonObject,
     /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
     #[schema(minimum = 0, maximum = 9, default = 4)]
     priority: Option<u8>,

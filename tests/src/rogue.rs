@@ -1,0 +1,221 @@
+//! Somebody on the broker who speaks the protocol by hand: a worker that misbehaves as a test needs it, or
+//! no worker at all.
+
+use anyhow::Context;
+use crewcall_amqp::{
+    Consumer, ConsumerEvent, Delivery, LinkConfig, MessageProperties, OutboundMessage, Publisher,
+    PublisherOptions, Subscription,
+};
+use crewcall_proto::{
+    ContentType, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp, Topology, WorkerId, decode,
+    discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, Sdk, WorkerStatus},
+    encode,
+    response::{Held, Progression, ProgressionKind},
+};
+use serde::Serialize;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::process::PATIENCE;
+
+/// A connection to the broker, and a name.
+pub struct Rogue {
+    /// What it calls itself.
+    pub worker_id: WorkerId,
+    names: Topology,
+    link: LinkConfig,
+    publisher: Publisher,
+    stop: CancellationToken,
+    tracker: TaskTracker,
+}
+
+/// An order that a rogue took.
+pub struct Taken {
+    /// The order.
+    pub order: Order,
+    /// How it came: to be acknowledged, or not.
+    pub delivery: Delivery,
+    /// The execution that the rogue pretends.
+    pub execution_id: ExecutionId,
+    /// Ends the consumer when dropped.
+    _events: mpsc::Receiver<ConsumerEvent>,
+}
+
+impl Rogue {
+    /// Connects to the broker at `url`.
+    #[must_use]
+    pub fn start(url: &str) -> Self {
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let link = LinkConfig::new(url, "rogue");
+        let publisher =
+            Publisher::start(link.clone(), Vec::new(), PublisherOptions::default(), &stop, &tracker);
+        Self { worker_id: WorkerId::generate(), names: Topology::default(), link, publisher, stop, tracker }
+    }
+
+    /// Publishes bytes that call themselves `content_type`; somebody has to take them.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not.
+    pub async fn send(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        body: Vec<u8>,
+        content_type: &str,
+    ) -> anyhow::Result<()> {
+        let message = OutboundMessage {
+            exchange: exchange.to_owned(),
+            routing_key: routing_key.to_owned(),
+            body: body.into(),
+            properties: MessageProperties {
+                content_type: Some(content_type.to_owned()),
+                persistent: true,
+                ..MessageProperties::default()
+            },
+            mandatory: true,
+        };
+        self.publisher.publish(message).await?;
+        Ok(())
+    }
+
+    /// Publishes a response.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn respond(
+        &self,
+        kind: MessageKind,
+        job_type: &JobType,
+        response: &impl Serialize,
+    ) -> anyhow::Result<()> {
+        let body = encode(ContentType::Json, response)?;
+        let key = self.names.response_key(kind, job_type);
+        self.send(&self.names.response_exchange(), &key, body, ContentType::Json.as_str()).await
+    }
+
+    /// Announces itself as a worker of one type with one slot.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn announce(&self, job_type: &JobType) -> anyhow::Result<()> {
+        let announcement = Announcement {
+            worker_id: self.worker_id.clone(),
+            name: "rogue".to_owned(),
+            version: "1".to_owned(),
+            sdk: Sdk { language: "none".to_owned(), version: "1".to_owned() },
+            host: "nowhere".to_owned(),
+            pid: 1,
+            slots: 1,
+            content_type: ContentType::Json,
+            types: vec![AnnouncedType {
+                job_type: job_type.clone(),
+                description: String::new(),
+                version: String::new(),
+                parameters_schema: JsonObject::new(),
+                result_schema: JsonObject::new(),
+            }],
+            started_at: Timestamp::from_millis(0),
+        };
+        self.discover(MessageKind::Announce, &announcement).await
+    }
+
+    /// Says that it is alive and runs `taken`.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn heartbeat(&self, taken: &Taken, held: bool) -> anyhow::Result<()> {
+        let running = RunningOrder { job_id: taken.order.job_id, attempt: taken.order.attempt, held };
+        let heartbeat = Heartbeat {
+            worker_id: self.worker_id.clone(),
+            status: WorkerStatus::Busy,
+            slots_busy: 1,
+            orders: vec![running],
+            at: Timestamp::from_millis(0),
+        };
+        self.discover(MessageKind::Heartbeat, &heartbeat).await
+    }
+
+    /// Takes one order of the type, and does not acknowledge it.
+    ///
+    /// # Errors
+    ///
+    /// When none comes.
+    pub async fn take(&self, job_type: &JobType) -> anyhow::Result<Taken> {
+        let subscription = Subscription {
+            queue: self.names.jobs_queue(job_type),
+            prefetch: 1,
+            tag: "rogue".to_owned(),
+            exclusive: false,
+        };
+        let (_consumer, mut events) =
+            Consumer::start(self.link.clone(), Vec::new(), vec![subscription], &self.stop, &self.tracker);
+        let delivery = async {
+            loop {
+                match events.recv().await.context("the consumer ended")? {
+                    ConsumerEvent::Delivery(delivery) => return anyhow::Ok(delivery),
+                    ConsumerEvent::Up { .. } | ConsumerEvent::Down { .. } => {}
+                }
+            }
+        };
+        let delivery = timeout(PATIENCE, delivery).await.context("no order came")??;
+        let order = decode(ContentType::Json, &delivery.body)?;
+        Ok(Taken { order, delivery, execution_id: ExecutionId::generate(), _events: events })
+    }
+
+    /// Reports the start of an attempt.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn started(&self, taken: &Taken) -> anyhow::Result<()> {
+        let started = Progression {
+            job_id: taken.order.job_id,
+            attempt: taken.order.attempt,
+            attempt_token: taken.order.attempt_token,
+            execution_id: taken.execution_id,
+            worker_id: self.worker_id.clone(),
+            seq: 1,
+            kind: ProgressionKind::Started,
+            percent: None,
+            message: None,
+            at: Timestamp::from_millis(0),
+        };
+        self.respond(MessageKind::Progression, &taken.order.job_type, &started).await
+    }
+
+    /// Hands an attempt over, and acknowledges its order.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn hold(&self, taken: &Taken) -> anyhow::Result<()> {
+        let held = Held {
+            job_id: taken.order.job_id,
+            attempt: taken.order.attempt,
+            attempt_token: taken.order.attempt_token,
+            execution_id: taken.execution_id,
+            worker_id: self.worker_id.clone(),
+            seq: 2,
+            at: Timestamp::from_millis(0),
+        };
+        self.respond(MessageKind::Held, &taken.order.job_type, &held).await?;
+        Ok(taken.delivery.ack().await?)
+    }
+
+    /// Goes away without a word to the backend.
+    pub async fn vanish(self) {
+        self.publisher.close().await;
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    async fn discover(&self, kind: MessageKind, message: &impl Serialize) -> anyhow::Result<()> {
+        let body = encode(ContentType::Json, message)?;
+        self.send(&self.names.discovery_exchange(), kind.as_str(), body, ContentType::Json.as_str()).await
+    }
+}
