@@ -41,7 +41,7 @@ pub enum Declaration {
         /// How many messages the queue may hold; beyond that the oldest are dropped.
         length_max: Option<u32>,
     },
-    /// A queue of this connection alone, gone with it. Holds at most [`EXCLUSIVE_QUEUE_LENGTH_MAX`] messages.
+    /// A queue of this connection alone, gone with it. Holds at most 10 000 messages; the oldest are dropped.
     ExclusiveQueue {
         /// Its name. A dead connection's queue can linger, locked: use a new name for each session.
         name: String,

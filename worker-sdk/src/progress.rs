@@ -78,7 +78,7 @@ impl Pace {
     }
 
     fn reported(&mut self, now: Instant) {
-        
+        self.start_report_at = None;
         self.progress_at = now + PROGRESS_INTERVAL;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};
@@ -74,24 +74,49 @@ async fn dropping_it_kills_everything() {
     no_process_left(dir.path()).await;
 }
 
-/// Runs this test binary again as the owner of a node, kills it the hard way, and looks for what is left.
-#[tokio::test]
-async fn a_killed_owner_takes_its_node_along() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut owner = Command::new(std::env::current_exe().unwrap())
+/// Runs this test binary again as the owner of a node in `dir`, and waits until the node is up.
+async fn owner(dir: &Path) -> Child {
+    let owner = Command::new(std::env::current_exe().expect("a test binary"))
         .args(["owner_process", "--exact", "--nocapture"])
-        .env("OWNER_TEST_DIR", dir.path())
+        .env("OWNER_TEST_DIR", dir)
         .spawn()
-        .unwrap();
+        .expect("the test binary runs");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !dir.path().join("up").exists() {
+    while !dir.join("up").exists() {
         assert!(Instant::now() < deadline, "the owner's node did not come up");
         sleep(Duration::from_millis(50)).await;
     }
+    owner
+}
+
+#[tokio::test]
+async fn a_killed_owner_takes_its_node_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut owner = owner(dir.path()).await;
     assert!(!processes(dir.path()).is_empty());
     owner.kill().unwrap();
     owner.wait().unwrap();
     no_process_left(dir.path()).await;
+}
+
+#[tokio::test]
+async fn a_node_that_lost_owner_and_watchdog_is_ended_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut owner = owner(dir.path()).await;
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", owner.id())).unwrap();
+    let is_shell = |pid: &&str| fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"/bin/sh");
+    let watchdog = children.split_whitespace().find(is_shell).expect("the watchdog");
+    assert!(Command::new("kill").args(["-KILL", watchdog]).status().unwrap().success());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let orphans = processes(dir.path());
+    assert!(!orphans.is_empty(), "without a watchdog the node lives on");
+
+    let broker = DevBroker::start(DevBrokerOptions::new(dir.path())).await.unwrap();
+    let living = processes(dir.path());
+    assert!(orphans.iter().all(|orphan| !living.contains(orphan)), "{orphans:#?} in {living:#?}");
+    broker.stop().await.unwrap();
+    assert_eq!(processes(dir.path()), Vec::<String>::new());
 }
 
 /// Not a test of its own: the process that the test above kills.

@@ -61,6 +61,11 @@ async fn together(
     [first.map(drop), command, last.map(drop)]
 }
 
+/// A deadline instead of a hanging test.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(30), future).await.expect("it resolves within 30 s")
+}
+
 async fn jobs(store: &SqliteStore) -> u64 {
     store.counts().await.unwrap().iter().map(|count| count.jobs).sum()
 }
@@ -146,7 +151,7 @@ async fn after_a_failed_fsync_nothing_is_done_any_more() {
     for outcome in together(&store, |_| Err(sqlite_fault(ffi::SQLITE_IOERR_FSYNC))).await {
         assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
     }
-    let reason = failed.await;
+    let reason = soon(failed).await;
     assert!(reason.contains("I/O"), "{reason}");
     assert!(matches!(store.insert(accepted("late").1).await, Err(StoreError::Broken { .. })));
     store.close().await;
@@ -164,7 +169,7 @@ async fn a_panic_is_told_to_everybody() {
     for outcome in together(&store, |_| panic!("a test")).await {
         assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
     }
-    assert_eq!(failed.await, "the writing thread panicked");
+    assert_eq!(soon(failed).await, "the writing thread panicked");
     store.close().await;
 }
 
