@@ -17,6 +17,7 @@ async fn jobs_submitted_around_a_restart_of_the_broker_are_all_done() {
     let mut ids = Vec::new();
     for number in 0..JOBS {
         if number == JOBS / 4 {
+            node.sync().await.unwrap();
             node.kill().await.unwrap();
         }
         if number == JOBS / 2 {

@@ -74,13 +74,39 @@ async fn dropping_it_kills_everything() {
     no_process_left(dir.path()).await;
 }
 
+/// Another process that owns a node; killed at the latest when the test ends.
+struct Owner(Child);
+
+impl Owner {
+    fn kill(&mut self) {
+        // It may be dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// The ids of its children, whichever of its threads started them.
+    fn children(&self) -> Vec<String> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("the owner lives").flatten();
+        let children =
+            threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+        children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// Runs this test binary again as the owner of a node in `dir`, and waits until the node is up.
-async fn owner(dir: &Path) -> Child {
+async fn owner(dir: &Path) -> Owner {
     let owner = Command::new(std::env::current_exe().expect("a test binary"))
         .args(["owner_process", "--exact", "--nocapture"])
         .env("OWNER_TEST_DIR", dir)
         .spawn()
         .expect("the test binary runs");
+    let owner = Owner(owner);
     let deadline = Instant::now() + Duration::from_secs(60);
     while !dir.join("up").exists() {
         assert!(Instant::now() < deadline, "the owner's node did not come up");
@@ -94,8 +120,7 @@ async fn a_killed_owner_takes_its_node_along() {
     let dir = tempfile::tempdir().unwrap();
     let mut owner = owner(dir.path()).await;
     assert!(!processes(dir.path()).is_empty());
-    owner.kill().unwrap();
-    owner.wait().unwrap();
+    owner.kill();
     no_process_left(dir.path()).await;
 }
 
@@ -103,12 +128,10 @@ async fn a_killed_owner_takes_its_node_along() {
 async fn a_node_that_lost_owner_and_watchdog_is_ended_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut owner = owner(dir.path()).await;
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", owner.id())).unwrap();
-    let is_shell = |pid: &&str| fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"/bin/sh");
-    let watchdog = children.split_whitespace().find(is_shell).expect("the watchdog");
-    assert!(Command::new("kill").args(["-KILL", watchdog]).status().unwrap().success());
-    owner.kill().unwrap();
-    owner.wait().unwrap();
+    let is_shell = |pid: &String| fs::read(format!("/proc/{pid}/cmdline")).unwrap().starts_with(b"/bin/sh");
+    let watchdog = owner.children().into_iter().find(is_shell).expect("the watchdog");
+    assert!(Command::new("kill").args(["-KILL", watchdog.as_str()]).status().unwrap().success());
+    owner.kill();
     let orphans = processes(dir.path());
     assert!(!orphans.is_empty(), "without a watchdog the node lives on");
 
