@@ -14,10 +14,13 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     dispatch::{
-        Catalogue, Discovery, Jobs, Leases, Ledger, Recorder, Registry, Relay, WatchHub,
+        Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Recorder, Registry, Relay,
+        WatchHub,
         ports::{Broker, JobStore, StoreError},
+        reconcile,
         relay::RelayParts,
-        rescue, timers,
+        rescue, retention,
+        timers::{self, DueTimes},
     },
     http::{self, HttpState},
     metrics::Metrics,
@@ -36,6 +39,7 @@ pub struct App {
     listener: StdListener,
     store: Arc<SqliteStore>,
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
     config: Config,
 }
 
@@ -109,8 +113,9 @@ impl App {
             listen(address).map_err(|source| BuildError::Listen { address, source })?;
         let DatabaseUrl::Sqlite(path) = &config.database;
         let metrics = Arc::new(Metrics::default());
-        let store = SqliteStore::open(path, Arc::new(SystemClock), Arc::clone(&metrics))?;
-        Ok(Self { http_address, listener, store: Arc::new(store), metrics, config })
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let store = Arc::new(SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&metrics))?);
+        Ok(Self { http_address, listener, store, metrics, clock, config })
     }
 
     /// Where HTTP is served.
@@ -128,6 +133,7 @@ struct Parts {
     discovery: Arc<Discovery>,
     recorder: Arc<Recorder>,
     jobs: Arc<Jobs>,
+    interventions: Arc<Interventions>,
 }
 
 /// What every part is given: where its tasks run, and when they end.
@@ -155,19 +161,26 @@ impl App {
             recorder: parts.recorder,
             discovery: Arc::clone(&parts.discovery),
             store: Arc::clone(&parts.ledger.store),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&parts.ledger.metrics),
             stop: lifetime.stop.clone(),
             tracker: lifetime.tracker.clone(),
         };
         lifetime.tracker.spawn(inbound.run(broker.status()));
-        let router = http::router(HttpState::new(parts.jobs, stop.clone()));
+        let router = http::router(HttpState::new(parts.jobs, parts.interventions, stop.clone()));
         let outcome = tokio::select! {
             // Submissions end first: what they accepted is still published below.
             () = http::serve(listener, router, stop.clone()) => Ok(()),
             failed = parts.relay.run() => failed.map_err(RunError::from),
-            failed = timers::run(parts.ledger.clone(), Arc::new(SystemClock), lifetime.stop.clone()) => failed.map_err(RunError::from),
-            failed = rescue::run(parts.discovery, lifetime.stop.clone()) => failed.map_err(RunError::from),
+            failed = timers::run(parts.ledger.clone(), Arc::clone(&self.clock), lifetime.stop.clone()) => failed.map_err(RunError::from),
+            failed = rescue::run(Arc::clone(&parts.discovery), lifetime.stop.clone()) => failed.map_err(RunError::from),
+            failed = reconcile::run(parts.discovery, lifetime.stop.clone()) => failed.map_err(RunError::from),
+            failed = retention::run(
+                Arc::clone(&parts.ledger.store),
+                Arc::clone(&self.clock),
+                self.config.retention,
+                lifetime.stop.clone(),
+            ) => failed.map_err(RunError::from),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
         };
         let ended = async {
@@ -192,7 +205,7 @@ impl App {
     }
 
     async fn assemble(&self, lifetime: &Lifetime) -> Result<Parts, StoreError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = Arc::clone(&self.clock);
         let store: Arc<dyn JobStore> = Arc::clone(&self.store) as Arc<dyn JobStore>;
         let metrics = Arc::clone(&self.metrics);
         metrics.started(clock.now());
@@ -207,12 +220,17 @@ impl App {
             tracker: tracker.clone(),
         }));
         let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
-        let (registry, leases, watch) = (Arc::new(Registry::default()), Arc::default(), WatchHub::default());
+        let (registry, leases, watch) =
+            (Arc::new(Registry::default()), Arc::new(Leases::default()), WatchHub::default());
+        let due_times: Arc<DueTimes> = Arc::default();
+        let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await?);
         restore_leases(store.as_ref(), &leases).await?;
         let relay = Relay::new(RelayParts {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker),
             registry: Arc::clone(&registry),
+            flow: Arc::clone(&flow),
+            leases: Arc::clone(&leases),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
             tracker: tracker.clone(),
@@ -222,7 +240,7 @@ impl App {
             store: Arc::clone(&store),
             relay: relay.clone(),
             leases,
-            due_time: Arc::default(),
+            due_times: Arc::clone(&due_times),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -242,6 +260,8 @@ impl App {
         let jobs = Arc::new(Jobs {
             relay: relay.clone(),
             store,
+            flow,
+            due_times,
             catalogue,
             registry,
             broker,
@@ -250,7 +270,9 @@ impl App {
             metrics,
             tracker,
         });
-        Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs })
+        let interventions =
+            Arc::new(Interventions { discovery: Arc::clone(&discovery), clock: Arc::clone(&jobs.clock) });
+        Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs, interventions })
     }
 }
 

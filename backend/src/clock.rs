@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crewcall_proto::Timestamp;
+use tokio::time::Instant;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -10,14 +11,27 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+/// The machine's clock as it was when the process started, moved on by the monotonic clock: when somebody sets
+/// the machine's clock, nothing becomes due or expires for it. A restart takes the new time over.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    started_at: Timestamp,
+    started: Instant,
+}
+
+impl SystemClock {
+    /// Reads the machine's clock, once.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else is given")]
+    pub fn start() -> Self {
+        let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let started_at = Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+        Self { started_at, started: Instant::now() }
+    }
+}
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else is given")]
     fn now(&self) -> Timestamp {
-        let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        self.started_at.plus_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }

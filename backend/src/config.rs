@@ -8,6 +8,8 @@ use std::{
 
 use crewcall_proto::Topology;
 
+use crate::dispatch::retention::Retention;
+
 /// What the backend is told when it starts.
 #[derive(Clone)]
 pub struct Config {
@@ -19,6 +21,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Where HTTP is served; port 0 takes a free one.
     pub http_listen: SocketAddr,
+    /// For how long jobs are kept after they ended.
+    pub retention: Retention,
     /// Whether to listen on other than loopback addresses although there is no authentication.
     pub insecure: bool,
 }
@@ -40,6 +44,7 @@ impl Default for Config {
             amqp_prefix: Topology::default(),
             database: DatabaseUrl::Sqlite(PathBuf::from("crewcall.db")),
             http_listen: Self::HTTP_LISTEN_DEFAULT,
+            retention: Retention::default(),
             insecure: false,
         }
     }

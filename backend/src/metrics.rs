@@ -26,6 +26,10 @@ const SECONDS_BUCKETS: [f64; 14] =
 /// From one fsync on a fast disk to a stall.
 const COMMIT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
 
+/// From a read of one job to a long poll of a minute.
+const HTTP_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+
 /// Every metric of the backend.
 pub struct Metrics {
     registry: Registry,
@@ -138,7 +142,7 @@ impl Default for Metrics {
                 "http_request_duration_seconds",
                 "Duration of requests; a stream counts until its head is sent.",
                 &["route", "method", "status"],
-                &COMMIT_BUCKETS,
+                &HTTP_BUCKETS,
             ),
             start_time: make.register(Gauge::new(
                 "start_time_seconds",

@@ -1,12 +1,19 @@
 //! The command line: what `--help` shows.
 
-use std::path::PathBuf;
+mod jobs;
+mod submit;
 
-use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use crewcall_proto::{JobId, JobType, WorkerId};
 use url::Url;
 
+pub(crate) use self::{
+    jobs::{FilterArguments, InterveneArguments, JobsCommand, JobsListArguments},
+    submit::{SubmitArguments, SubmitRetries, SubmitTimes},
+};
 use crate::{
     api::JobState,
     client::{Client, parse_url},
@@ -44,15 +51,18 @@ pub(crate) enum Command {
     Submit(SubmitArguments),
     /// Follow one job until it ends, or all jobs
     Watch(WatchArguments),
-    /// List jobs, or show one
+    /// List jobs, show one, cancel some or try them again
     #[command(subcommand)]
     Jobs(JobsCommand),
-    /// List workers, or show one
+    /// List workers, show one, or let it come to rest
     #[command(subcommand)]
     Workers(WorkersCommand),
-    /// List the job types that can be submitted, or show one
+    /// List the job types that can be submitted, show one, pause it or limit it
     #[command(subcommand)]
     Types(TypesCommand),
+    /// List the messages that could not be read, or delete them
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Print a completion script for a shell
     #[command(
         after_help = "For example: crewcall completion bash > ~/.local/share/bash-completion/completions/crewcall"
@@ -71,41 +81,6 @@ pub(crate) struct DevArguments {
     pub(crate) once: bool,
 }
 
-/// What `submit` takes.
-#[derive(Debug, Args)]
-#[command(after_help = "Parameters:
-  key=value     text                     key=@file    the text in a file
-  key:=json     a number, a list, ...    key:=@file   the JSON in a file
-  -             all of them, a JSON object, from standard input
-
-For example: crewcall submit image.thumbnail source=a.jpg width:=640 --wait")]
-pub(crate) struct SubmitArguments {
-    /// The job type, such as image.thumbnail (see: crewcall types ls)
-    #[arg(value_name = "TYPE")]
-    pub(crate) job_type: JobType,
-    /// The parameters: key=value or key:=json ...
-    #[arg(value_name = "PARAMETER")]
-    pub(crate) words: Vec<String>,
-    /// All parameters as one JSON object, or from a file or standard input; PARAMETERs are added to it
-    #[arg(long, value_name = "JSON|@FILE|-")]
-    pub(crate) parameters: Option<String>,
-    /// Wait until the job ends, at most SECONDS, show its progress and print its result
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
-    pub(crate) wait: Option<Option<u64>>,
-    /// Label the job, to find it again; can be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
-    pub(crate) labels: Vec<(String, String)>,
-    /// 0 to 9, 9 goes first [default: 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
-    pub(crate) priority: Option<u8>,
-    /// How often the job may be tried, 1 to 100 [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub(crate) max_attempts: Option<u8>,
-    /// What to print: the job in this form instead of its id, or of its result with --wait
-    #[arg(short, long, value_name = "FORM")]
-    pub(crate) output: Option<Format>,
-}
-
 /// What `watch` takes.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
@@ -117,50 +92,6 @@ pub(crate) struct WatchArguments {
     /// Only jobs of this type; '*' stands for anything
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "id")]
     pub(crate) job_type: Option<String>,
-    /// The form of the output.
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-}
-
-/// `jobs …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum JobsCommand {
-    /// List jobs, newest first
-    Ls(JobsListArguments),
-    /// Show one job with its attempts
-    Get {
-        /// The job
-        id: JobId,
-        /// The form of the output.
-        #[command(flatten)]
-        output: OutputArguments,
-    },
-}
-
-/// What `jobs ls` takes.
-#[derive(Debug, Args)]
-pub(crate) struct JobsListArguments {
-    /// Only jobs in these states
-    #[arg(long, value_name = "STATE", value_delimiter = ',')]
-    pub(crate) state: Vec<JobState>,
-    /// Only jobs of this type; '*' stands for anything
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) job_type: Option<String>,
-    /// Only jobs with this label; can be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
-    pub(crate) labels: Vec<(String, String)>,
-    /// Only jobs accepted after this time, such as 2026-11-20T16:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(crate) created_after: Option<String>,
-    /// Only jobs accepted before this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) created_before: Option<String>,
-    /// How many to list at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-    /// Where an earlier list ended
-    #[arg(long)]
-    pub(crate) cursor: Option<String>,
     /// The form of the output.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
@@ -179,6 +110,16 @@ pub(crate) enum WorkersCommand {
         #[command(flatten)]
         output: OutputArguments,
     },
+    /// Let a worker finish what it runs and take nothing new
+    Drain {
+        /// The worker
+        id: WorkerId,
+    },
+    /// Let a worker that was drained take jobs again
+    Resume {
+        /// The worker
+        id: WorkerId,
+    },
 }
 
 /// `types …`
@@ -194,6 +135,119 @@ pub(crate) enum TypesCommand {
         /// The form of the output.
         #[command(flatten)]
         output: OutputArguments,
+    },
+    /// Let the jobs of a type wait; what has begun goes on
+    Pause {
+        /// The job type
+        #[arg(value_name = "TYPE")]
+        job_type: JobType,
+        /// Who pauses it, and why.
+        #[command(flatten)]
+        actor: ActorArguments,
+    },
+    /// Let the jobs of a paused type go on
+    Resume {
+        /// The job type
+        #[arg(value_name = "TYPE")]
+        job_type: JobType,
+    },
+    /// Limit how many attempts of a type run at once, or begin in a second
+    Limit(LimitArguments),
+}
+
+/// What `types limit` takes.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("limits").args(["running_max", "rate"]).required(true).multiple(true))]
+#[command(after_help = "What is not named stays as it is. For example, one attempt every ten seconds:
+  crewcall types limit image.thumbnail --rate 0.1")]
+pub(crate) struct LimitArguments {
+    /// The job type
+    #[arg(value_name = "TYPE")]
+    pub(crate) job_type: JobType,
+    /// How many attempts may run at once
+    #[arg(long, value_name = "N|none", value_parser = parse_running_max, allow_negative_numbers = true)]
+    pub(crate) running_max: Option<Limit<u32>>,
+    /// How many attempts may begin in a second; may be a fraction
+    #[arg(long, value_name = "X|none", value_parser = parse_rate, allow_negative_numbers = true)]
+    pub(crate) rate: Option<Limit<Finite>>,
+}
+
+/// A limit as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit<T> {
+    /// There is to be no limit.
+    Unlimited,
+    /// At most this.
+    AtMost(T),
+}
+
+impl<T: FromStr> Limit<T> {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::Unlimited),
+            number => number.parse().ok().map(Self::AtMost),
+        }
+    }
+}
+
+fn parse_running_max(text: &str) -> Result<Limit<u32>, &'static str> {
+    Limit::parse(text).ok_or("write a whole number such as 4, or none for no limit")
+}
+
+fn parse_rate(text: &str) -> Result<Limit<Finite>, &'static str> {
+    Limit::parse(text).ok_or("write a number such as 2.5, or none for no limit")
+}
+
+/// A number that JSON can say: neither infinite nor "not a number".
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Finite(pub(crate) f64);
+
+impl FromStr for Finite {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Self(number)),
+            _ => Err("it is not a number".to_owned()),
+        }
+    }
+}
+
+/// Who does something, and why: kept with the job or type.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ActorArguments {
+    /// Who does this [default: the user who is logged in]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env = true)]
+    pub(crate) by: Option<String>,
+    /// Why, for whoever wonders later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `quarantine …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List messages that could not be read, newest first
+    Ls {
+        /// How many to list at most
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Where an earlier list ended
+        #[arg(long)]
+        cursor: Option<String>,
+        /// The form of the output; the bodies are only in json and jsonl
+        #[command(flatten)]
+        output: OutputArguments,
+    },
+    /// Delete one message, or all
+    #[command(group = ArgGroup::new("which").args(["number", "all"]).required(true))]
+    Rm {
+        /// The number of the message
+        number: Option<u64>,
+        /// Delete all of them
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -213,6 +267,11 @@ impl Arguments {
     /// When the address is none.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.backend_url()?))
+    }
+
+    /// Whether standard input may be read in the background until the end.
+    pub(crate) fn reads_standard_input(&self) -> bool {
+        matches!(&self.command, Command::Submit(submit) if submit.batch.as_deref() == Some("-"))
     }
 
     fn backend_url(&self) -> Result<Url, Failure> {
@@ -293,5 +352,39 @@ mod tests {
         assert_eq!(submit.wait, Some(None));
         assert_eq!(submit.words, ["source=a.jpg", "-"]);
         assert_eq!(submit.labels, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let id = "0192e4a0-0000-7000-8000-000000000001";
+        let refusals: Vec<String> = [
+            "submit".to_owned(),
+            "submit t --run-at 2026-11-20T16:00:00Z --delay 5s".to_owned(),
+            "submit t --delay 5".to_owned(),
+            "submit t --timeout -5s".to_owned(),
+            "submit t --backoff-factor nan".to_owned(),
+            "submit t --backoff-initial --wait".to_owned(),
+            "submit t --batch jobs".to_owned(),
+            "submit --batch jobs --delay 5s".to_owned(),
+            "submit --batch jobs --max-attempts 2".to_owned(),
+            format!("jobs cancel {id} --state ready"),
+            format!("jobs retry {id} --dry-run"),
+            "jobs cancel --all --state ready".to_owned(),
+            "types limit t".to_owned(),
+            "types limit t --running-max many".to_owned(),
+            "types limit t --running-max -1".to_owned(),
+            "types limit t --rate inf".to_owned(),
+            "quarantine rm".to_owned(),
+            "quarantine rm 7 --all".to_owned(),
+        ]
+        .into_iter()
+        .map(|line| {
+            let refusal = Arguments::try_parse_from(words(&format!("crewcall {line}"))).unwrap_err();
+            let text = refusal.to_string();
+            let sentence = text.split("\n\n").next().unwrap_or_default();
+            format!("{line}\n  {}", sentence.split_whitespace().collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+        insta::assert_snapshot!(refusals.join("\n"));
     }
 }

@@ -14,6 +14,8 @@ mod api;
 
 mod parameters;
 
+mod duration;
+
 mod settings;
 
 mod output;
@@ -45,18 +47,27 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse_from(attach_wait_time(std::env::args()));
     install_tls();
     let outcome = run(&arguments).await;
-    conclude(outcome).into()
+    let exit = conclude(outcome);
+    if arguments.reads_standard_input() {
+        // A read that has begun cannot be taken back, and the runtime would wait for it.
+        std::process::exit(exit as i32);
+    }
+    exit.into()
 }
 
 async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Dev(dev) => Box::pin(commands::dev::run(dev)).await,
         Command::Serve(flags) => Box::pin(commands::serve::run(flags)).await,
-        Command::Submit(submit) => commands::submit::run(&arguments.client()?, submit).await,
+        Command::Submit(submit) => match &submit.batch {
+            Some(origin) => commands::batch::run(&arguments.client()?, origin).await,
+            None => commands::submit::run(&arguments.client()?, submit).await,
+        },
         Command::Watch(watch) => commands::watch::run(&arguments.client()?, watch).await,
         Command::Jobs(command) => commands::jobs::run(&arguments.client()?, command).await,
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
+        Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
         Command::Completion { shell } => commands::completion::run(*shell),
     }
 }

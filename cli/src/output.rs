@@ -35,7 +35,7 @@ pub(crate) trait Show {
     /// The titles of the columns.
     const HEADER: &'static [&'static str];
     /// Its id or name.
-    fn identity(&self) -> &str;
+    fn identity(&self) -> String;
     /// The cells of its row, as many as there are titles.
     fn row(&self) -> Vec<String>;
     /// All about it, in lines.
@@ -65,7 +65,7 @@ pub(crate) fn print_one<T: Show>(item: &Document<T>, format: Format) -> Result<(
         Format::Table => print(&item.details()),
         Format::Json => print_json(&item.raw),
         Format::Jsonl => print(&item.raw.to_string()),
-        Format::Name => print(item.identity()),
+        Format::Name => print(&item.identity()),
     }
 }
 

@@ -6,20 +6,28 @@
 //! | `--amqp-prefix` | `CREWCALL_AMQP_PREFIX` | `amqp_prefix` | `crewcall` |
 //! | `--database-url` | `CREWCALL_DATABASE_URL` | `database_url` | `sqlite://crewcall.db` |
 //! | `--http-listen` | `CREWCALL_HTTP_LISTEN` | `http_listen` | `127.0.0.1:8080` |
+//! | `--retention-completed` | `CREWCALL_RETENTION_COMPLETED` | `retention_completed` | `14d` |
+//! | `--retention-failed` | `CREWCALL_RETENTION_FAILED` | `retention_failed` | `14d` |
+//! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
 //! | `--log-format` | `CREWCALL_LOG_FORMAT` | `log_format` | `text` |
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
-use crewcall_backend::{Config, DatabaseUrl};
+use crewcall_backend::{Config, DatabaseUrl, dispatch::retention::Retention};
 use crewcall_proto::Topology;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::duration;
+
 /// What is logged when nothing says otherwise: one line per thing that an operator wants to know.
 pub(crate) const LOG_DEFAULT: &str = "info,lapin=off";
+
+/// For how long jobs are kept after they ended, when nothing says otherwise.
+const RETENTION_DEFAULT: &str = "14d";
 
 /// The flags of `serve`. Texts, because a flag is judged in the same place as a variable.
 #[derive(Debug, Default, Args)]
@@ -36,6 +44,15 @@ pub(crate) struct ServeFlags {
     /// Where the HTTP API listens.
     #[arg(long, value_name = "ADDRESS:PORT", help = with_places("Where the HTTP API listens; port 0 takes a free one", "HTTP_LISTEN", Config::HTTP_LISTEN_DEFAULT))]
     pub(crate) http_listen: Option<String>,
+    /// For how long completed jobs are kept.
+    #[arg(long, value_name = "DURATION", help = with_places("How long completed jobs are kept, or forever", "RETENTION_COMPLETED", RETENTION_DEFAULT))]
+    pub(crate) retention_completed: Option<String>,
+    /// For how long failed jobs are kept.
+    #[arg(long, value_name = "DURATION", help = with_places("How long failed jobs are kept, or forever", "RETENTION_FAILED", RETENTION_DEFAULT))]
+    pub(crate) retention_failed: Option<String>,
+    /// For how long cancelled jobs are kept.
+    #[arg(long, value_name = "DURATION", help = with_places("How long cancelled jobs are kept, or forever", "RETENTION_CANCELLED", RETENTION_DEFAULT))]
+    pub(crate) retention_cancelled: Option<String>,
     /// Listen beyond this machine.
     #[arg(long, help = with_places("Listen beyond this machine although the API has no authentication yet", "INSECURE", false))]
     pub(crate) insecure: bool,
@@ -91,6 +108,9 @@ pub(crate) struct SettingsFile {
     amqp_prefix: Option<String>,
     database_url: Option<String>,
     http_listen: Option<String>,
+    retention_completed: Option<String>,
+    retention_failed: Option<String>,
+    retention_cancelled: Option<String>,
     insecure: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
@@ -166,6 +186,22 @@ impl ServeSettings {
                     .read(defaults.database, DatabaseUrl::from_str)?,
                 http_listen: pick("http_listen", &flags.http_listen, &file.http_listen)
                     .read(defaults.http_listen, read_address)?,
+                retention: Retention {
+                    completed: pick(
+                        "retention_completed",
+                        &flags.retention_completed,
+                        &file.retention_completed,
+                    )
+                    .read(defaults.retention.completed, read_retention)?,
+                    failed: pick("retention_failed", &flags.retention_failed, &file.retention_failed)
+                        .read(defaults.retention.failed, read_retention)?,
+                    cancelled: pick(
+                        "retention_cancelled",
+                        &flags.retention_cancelled,
+                        &file.retention_cancelled,
+                    )
+                    .read(defaults.retention.cancelled, read_retention)?,
+                },
                 insecure: pick("insecure", &insecure_flag, &insecure_file)
                     .read(defaults.insecure, read_bool)?,
             },
@@ -226,6 +262,19 @@ fn read_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("'{text}' is not an address with a port; write it like 127.0.0.1:8080"))
 }
 
+fn read_retention(text: &str) -> Result<Option<Duration>, String> {
+    if text == "forever" {
+        return Ok(None);
+    }
+    match duration::parse(text) {
+        Ok(Duration::ZERO) => {
+            Err("nobody could see what became of a job; write a duration such as 14d, or forever".to_owned())
+        }
+        Ok(kept) => Ok(Some(kept)),
+        Err(reason) => Err(format!("'{text}': {reason}, or forever")),
+    }
+}
+
 fn read_log_format(text: &str) -> Result<LogFormat, String> {
     match text {
         "text" => Ok(LogFormat::Text),
@@ -269,6 +318,8 @@ mod tests {
         assert_eq!(settings.backend.amqp_url, "amqp://127.0.0.1:5672/%2f");
         assert_eq!(settings.backend.http_listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(settings.backend.database, "sqlite://crewcall.db".parse().unwrap());
+        assert_eq!(settings.backend.retention, Retention::default());
+        assert_eq!(duration::parse(RETENTION_DEFAULT), Ok(Retention::DEFAULT), "what the help says");
         assert!(!settings.backend.insecure);
         assert_eq!(settings.log, LogSettings { filter: LOG_DEFAULT.to_owned(), format: LogFormat::Text });
     }
@@ -290,6 +341,16 @@ mod tests {
     }
 
     #[test]
+    fn jobs_are_kept_for_a_time_or_for_ever() {
+        let flags = ServeFlags { retention_completed: Some("36h".to_owned()), ..ServeFlags::default() };
+        let variables = [("CREWCALL_RETENTION_FAILED", "forever")];
+        let retention =
+            resolve(&flags, &variables, "retention_cancelled = \"1d\"").unwrap().backend.retention;
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 60 * 60));
+        assert_eq!(retention, Retention { completed: hours(36), failed: None, cancelled: hours(24) });
+    }
+
+    #[test]
     fn mistakes_name_their_place() {
         let flags = ServeFlags { amqp_prefix: Some("Crew Call".to_owned()), ..ServeFlags::default() };
         let none = ServeFlags::default();
@@ -298,6 +359,8 @@ mod tests {
             refusal(&none, &[("CREWCALL_HTTP_LISTEN", "8080")], ""),
             refusal(&none, &[("CREWCALL_INSECURE", "yes")], ""),
             refusal(&none, &[("CREWCALL_LOG", "crewcall=loud")], ""),
+            refusal(&none, &[("CREWCALL_RETENTION_FAILED", "14")], ""),
+            refusal(&none, &[("CREWCALL_RETENTION_FAILED", "0s")], ""),
             refusal(&none, &[], "database_url = \"crewcall.db\""),
             refusal(&none, &[], "log_format = \"xml\""),
             refusal(&none, &[], "amqp_prefix = \"a\"\nhttp_port = 80\n"),

@@ -21,12 +21,26 @@ mod handler_error;
 
 mod panic;
 
+mod schedules;
+
+mod cancel_and_retry;
+
+mod idempotency_and_batch;
+
+mod flow;
+
+mod long_jobs;
+
 mod command_line;
 
 // What goes wrong.
 mod worker_killed;
 
 mod worker_lost;
+
+mod crash_loop;
+
+mod lost_orders;
 
 mod broker_restarted;
 

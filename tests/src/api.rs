@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use reqwest::{StatusCode, header};
+use reqwest::{
+    Method, StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -59,9 +62,41 @@ impl Api {
     ///
     /// When nobody answers, or not with JSON.
     pub async fn post_job(&self, body: String) -> anyhow::Result<(StatusCode, Value)> {
-        let request = self.http.post(format!("{}/v1/jobs", self.base));
-        let response = request.header(header::CONTENT_TYPE, "application/json").body(body).send().await?;
-        Ok((response.status(), response.json().await?))
+        self.send(Method::POST, "/v1/jobs", body, &[]).await
+    }
+
+    /// `POST path` with this JSON: the status and the answer.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or not with JSON.
+    pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<(StatusCode, Value)> {
+        self.send(Method::POST, path, body.to_string(), &[]).await
+    }
+
+    /// Any request with a JSON text and further headers: the status and the answer.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or not with JSON.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let mut all =
+            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        for (name, value) in headers {
+            all.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+        }
+        let request = self.http.request(method, format!("{}{path}", self.base)).headers(all).body(body);
+        let response = request.send().await?;
+        let status = response.status();
+        let text = response.text().await?;
+        let answer = if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? };
+        Ok((status, answer))
     }
 
     /// Submits a job that has to be accepted. Answers its id.

@@ -32,6 +32,7 @@ pub struct Stack {
     http_listen: String,
     accepted: BTreeSet<String>,
     workers: usize,
+    worker_settings: Vec<(String, String)>,
 }
 
 impl Stack {
@@ -57,7 +58,16 @@ impl Stack {
         let (backend, base) = start_backend(folder.path(), &amqp_url, "127.0.0.1:0").await?;
         let http_listen = base.strip_prefix("http://").context("an address begins with http://")?.to_owned();
         let api = Api::new(base)?;
-        Ok(Self { api, backend, amqp_url, folder, http_listen, accepted: BTreeSet::new(), workers: 0 })
+        Ok(Self {
+            api,
+            backend,
+            amqp_url,
+            folder,
+            http_listen,
+            accepted: BTreeSet::new(),
+            workers: 0,
+            worker_settings: Vec::new(),
+        })
     }
 
     /// Where the test's files are.
@@ -94,21 +104,53 @@ impl Stack {
     ///
     /// When it does not.
     pub async fn worker(&mut self, types: &[&str], slots: u32) -> anyhow::Result<Process> {
-        let id = format!("worker-{}", self.workers);
         let mut before = Vec::new();
         for job_type in types {
             let (status, body) = self.api.get(&format!("/v1/types/{job_type}")).await?;
             let known: Value = serde_json::from_str(&body)?;
             before.push(if status.is_success() { known["workers"].as_u64().unwrap_or(0) } else { 0 });
         }
-        let mut command = self.worker_command("test-worker", &id, slots)?;
-        command.env("TEST_WORKER_TYPES", types.join(","));
-        let process = Process::start(&id, self.folder.path(), command)?;
-        self.workers += 1;
+        let process = self.worker_process(types, slots)?;
         for (job_type, before) in types.iter().zip(before) {
             self.api.served_by(job_type, before + 1).await?;
         }
         Ok(process)
+    }
+
+    /// Starts a test worker that serves `types`.
+    ///
+    /// # Errors
+    ///
+    /// When it was not built.
+    pub fn worker_process(&mut self, types: &[&str], slots: u32) -> anyhow::Result<Process> {
+        let id = format!("worker-{}", self.workers);
+        self.workers += 1;
+        let mut command = self.worker_command("test-worker", &id, slots)?;
+        command.env("TEST_WORKER_TYPES", types.join(","));
+        Process::start(&id, self.folder.path(), command)
+    }
+
+    /// Sets a variable for the workers that are started from now on.
+    pub fn worker_setting(&mut self, variable: &str, value: &str) {
+        self.worker_settings.push((variable.to_owned(), value.to_owned()));
+    }
+
+    /// The time `seconds` from now by the backend's clock, as the API writes times.
+    ///
+    /// # Errors
+    ///
+    /// When the backend does not answer.
+    pub async fn from_now(&mut self, seconds: i64) -> anyhow::Result<String> {
+        let now: jiff::Timestamp = self.clock_probe().await?.parse()?;
+        Ok((now + jiff::SignedDuration::from_secs(seconds)).to_string())
+    }
+
+    /// When a job that was just submitted was accepted.
+    async fn clock_probe(&mut self) -> anyhow::Result<String> {
+        let job = serde_json::json!({"type": "clock.probe", "delay_seconds": 3600});
+        let id = self.submit_job(job).await?;
+        let (_, cancelled) = self.api.post(&format!("/v1/jobs/{id}/cancel"), serde_json::json!({})).await?;
+        Ok(cancelled["created_at"].as_str().context("a job has a time")?.to_owned())
     }
 
     /// A worker program, set up for this installation.
@@ -126,7 +168,8 @@ impl Stack {
         command
             .env("CREWCALL_AMQP_URL", &self.amqp_url)
             .env("CREWCALL_WORKER_ID", id)
-            .env("CREWCALL_WORKER_SLOTS", slots.to_string());
+            .env("CREWCALL_WORKER_SLOTS", slots.to_string())
+            .envs(self.worker_settings.iter().map(|(variable, value)| (variable, value)));
         Ok(command)
     }
 

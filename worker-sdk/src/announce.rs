@@ -23,14 +23,20 @@ pub(crate) fn announcement(worker: &CheckedWorker, started_at: Timestamp) -> Ann
     }
 }
 
-pub(crate) fn heartbeat(worker_id: &WorkerId, draining: bool, orders: Vec<RunningOrder>) -> Heartbeat {
-    let status = match (draining, orders.is_empty()) {
+/// The heartbeat of a worker with these orders, of which the first `slots_busy` run.
+pub(crate) fn heartbeat(
+    worker_id: &WorkerId,
+    draining: bool,
+    slots_busy: usize,
+    orders: Vec<RunningOrder>,
+) -> Heartbeat {
+    let status = match (draining, slots_busy == 0 && orders.is_empty()) {
         (true, _) => WorkerStatus::Draining,
         (false, true) => WorkerStatus::Idle,
         (false, false) => WorkerStatus::Busy,
     };
     // A worker has at most 1 000 slots.
-    let slots_busy = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+    let slots_busy = u32::try_from(slots_busy).unwrap_or(u32::MAX);
     Heartbeat { worker_id: worker_id.clone(), status, slots_busy, orders, at: clock::now() }
 }
 

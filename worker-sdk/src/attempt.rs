@@ -1,15 +1,22 @@
 //! One attempt, step by step: run the handler, narrate its progress, conclude, report, and say how its
 //! order is to be settled.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{
     EncodeError, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp,
-    response::{Completed, ErrorKind, Failed, Progression},
+    response::{Completed, ErrorKind, Failed, Held, Progression},
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -22,7 +29,7 @@ use crate::{
     options::FailureStrategy,
     orders::OrderKey,
     outbox::{Outbox, Subject},
-    progress::{Progress, Report, narrate},
+    progress::{Progress, Report, Sequence, narrate},
 };
 
 /// One execution of one attempt.
@@ -36,6 +43,23 @@ pub(crate) struct AttemptRun {
     pub(crate) outbox: Arc<Outbox>,
     /// Where the handler's task is counted.
     pub(crate) tracker: TaskTracker,
+    pub(crate) hand_over: HandOver,
+}
+
+/// How an attempt that runs for long is taken over from the broker.
+pub(crate) struct HandOver {
+    /// After how long.
+    pub(crate) after: Duration,
+    /// Whom to tell that the backend knows of it, so that the order is acknowledged.
+    pub(crate) done: mpsc::Sender<OrderKey>,
+    /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
+    pub(crate) begun: AtomicBool,
+}
+
+impl HandOver {
+    pub(crate) fn new(after: Duration, done: mpsc::Sender<OrderKey>) -> Self {
+        Self { after, done, begun: AtomicBool::new(false) }
+    }
 }
 
 /// How an attempt ended, for the crew.
@@ -43,6 +67,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) key: OrderKey,
     pub(crate) job_type: JobType,
     pub(crate) conclusion: Conclusion,
+    /// The failure after which the worker is to end, if there was one.
+    pub(crate) leave: Option<Failure>,
 }
 
 /// What is to be done with the order of an attempt that ended.
@@ -51,8 +77,6 @@ pub(crate) enum Conclusion {
     Reported(Box<OutboundMessage>),
     /// Give the order back to the broker for another delivery.
     GiveBack,
-    /// Give the order back, and end the worker.
-    GiveBackAndLeave(Failure),
     /// There is no way to report this: let the broker put the order aside, where the backend concludes it.
     SetAside,
 }
@@ -64,46 +88,88 @@ impl AttemptRun {
         let (job_id, job_type) = (self.order.job_id, self.order.job_type.clone());
         // A panic of the handler is caught where it runs. One out here is a fault of this library, which must
         // not cost the worker a slot for ever.
-        let conclusion = AssertUnwindSafe(self.concluded()).catch_unwind().await.unwrap_or_else(|_| {
+        let (conclusion, leave) = AssertUnwindSafe(self.concluded()).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(job.id = %job_id, job.r#type = %job_type, "The attempt broke off; its order is given back");
-            Conclusion::GiveBack
+            (Conclusion::GiveBack, None)
         });
-        AttemptEnd { key, job_type, conclusion }
+        AttemptEnd { key, job_type, conclusion, leave }
     }
 
-    async fn concluded(mut self) -> Conclusion {
+    async fn concluded(mut self) -> (Conclusion, Option<Failure>) {
         let started_at = clock::now();
         let execution = Execution { id: ExecutionId::generate(), started_at: Some(started_at) };
         let parameters = std::mem::take(&mut self.order.parameters);
         let ending = self.narrated(parameters, &execution).await;
         self.log(&ending, started_at);
         if let Err(failure) = &ending {
+            let handed_over = self.hand_over.begun.load(Ordering::Relaxed);
             match decide(self.served.on_failure, failure.kind) {
                 OnFailure::Report => {}
-                OnFailure::GiveBack => return Conclusion::GiveBack,
-                OnFailure::GiveBackAndLeave => return Conclusion::GiveBackAndLeave(failure.clone()),
+                // An order that may be gone cannot be given back: the backend has to send another one.
+                OnFailure::GiveBack if handed_over => {}
+                OnFailure::GiveBackAndLeave if handed_over => {
+                    let failure = failure.clone();
+                    return (self.reported(ending, &execution).await, Some(failure));
+                }
+                OnFailure::GiveBack => return (Conclusion::GiveBack, None),
+                OnFailure::GiveBackAndLeave => return (Conclusion::GiveBack, Some(failure.clone())),
                 OnFailure::ReportPermanent => {
                     let failure = Failure { retryable: false, ..failure.clone() };
-                    return self.reported(Err(failure), &execution).await;
+                    return (self.reported(Err(failure), &execution).await, None);
                 }
             }
         }
-        self.reported(ending, &execution).await
+        (self.reported(ending, &execution).await, None)
     }
 
-    /// Runs the handler, and tells of its start and progress for as long as it runs.
+    /// Runs the handler; tells of its start and progress for as long as it runs, and hands it over.
     async fn narrated(&self, parameters: JsonObject, execution: &Execution) -> Ending {
         let timeout = self.order.timeout_ms.map(Duration::from_millis);
         let send = |report| self.send_progression(report, execution);
+        let sequence = Sequence::default();
         if self.redelivered {
             // Before any other response: the attempt now belongs to this execution. What waits too long for
             // its confirm is under way all the same, and ahead of what is sent after it.
-            let _ = tokio::time::timeout(START_CONFIRM_TIMEOUT, send(Report::START)).await;
+            let _ = tokio::time::timeout(START_CONFIRM_TIMEOUT, send(Report::start(sequence.next()))).await;
         }
         tokio::select! {
             ending = execute(&self.served, &self.job, parameters, timeout, &self.tracker) => ending,
-            () = narrate(self.news.clone(), self.redelivered, send) => unreachable!("it narrates without end"),
+            () = narrate(self.news.clone(), self.redelivered, &sequence, send) => {
+                unreachable!("it narrates without end")
+            }
+            () = self.handed_over(execution, &sequence) => unreachable!("it waits without end"),
         }
+    }
+
+    /// Takes the attempt over from the broker once it has run for long enough: tells the backend, until that is
+    /// confirmed, and then the crew, which acknowledges the order. Ends with the handler only.
+    async fn handed_over(&self, execution: &Execution, sequence: &Sequence) {
+        tokio::time::sleep(self.hand_over.after).await;
+        let held = Held {
+            job_id: self.order.job_id,
+            attempt: self.order.attempt,
+            attempt_token: self.order.attempt_token,
+            execution_id: execution.id,
+            worker_id: self.outbox.worker_id.clone(),
+            seq: sequence.next(),
+            at: clock::now(),
+        };
+        let subject = subject(&self.order, self.traceparent.as_deref());
+        self.hand_over.begun.store(true, Ordering::Relaxed);
+        let delivered = match self.outbox.response(MessageKind::Held, &subject, &held) {
+            Ok(message) => self.outbox.deliver(&message).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match delivered {
+            // A crew that is gone has given everything back.
+            Ok(()) => drop(self.hand_over.done.send(OrderKey::of(&self.order)).await),
+            Err(error) => tracing::warn!(
+                job.id = %self.order.job_id,
+                error,
+                "The attempt cannot be handed over; it keeps its order"
+            ),
+        }
+        std::future::pending::<()>().await;
     }
 
     async fn send_progression(&self, report: Report, execution: &Execution) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, response::ErrorKind};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{error::JobError, progress::ProgressBoard};
 
@@ -11,6 +11,11 @@ use crate::{error::JobError, progress::ProgressBoard};
 ///
 /// Cloning is cheap, every method may be called from any thread, and none of them blocks: take it into
 /// `tokio::task::spawn_blocking` for long computations. After the attempt has ended its methods do nothing.
+///
+/// A thread of `spawn_blocking` cannot be dropped. When an attempt is cancelled or runs out of time while such a
+/// thread works for it, that is reported in time all the same, but **the slot stays taken until the last clone of
+/// the context is gone**: so the machine never runs more than the worker has slots, provided that the thread has
+/// a clone. Ask [`is_cancelled`](Self::is_cancelled) in its loop, and it ends soon.
 #[derive(Clone)]
 pub struct JobContext(Arc<Inner>);
 
@@ -24,6 +29,9 @@ struct Inner {
     stopped: CancellationToken,
     stop_cause: OnceLock<StopCause>,
     progress: ProgressBoard,
+    /// Fires when the last clone is gone, and with it whatever worked for the attempt.
+    gone: CancellationToken,
+    _gone_guard: DropGuard,
 }
 
 /// Why an attempt should end before its handler is done.
@@ -63,6 +71,7 @@ impl StopCause {
 
 impl JobContext {
     pub(crate) fn new(order: &Order, progress: ProgressBoard) -> Self {
+        let gone = CancellationToken::new();
         Self(Arc::new(Inner {
             job_id: order.job_id,
             job_type: order.job_type.clone(),
@@ -72,6 +81,8 @@ impl JobContext {
             stopped: CancellationToken::new(),
             stop_cause: OnceLock::new(),
             progress,
+            _gone_guard: gone.clone().drop_guard(),
+            gone,
         }))
     }
 
@@ -153,6 +164,11 @@ impl JobContext {
         // A lost race means that a cause is set already, which is all that matters.
         let _ = self.0.stop_cause.set(cause);
         self.0.stopped.cancel();
+    }
+
+    /// Fires when the last clone of this context is gone.
+    pub(crate) fn gone(&self) -> CancellationToken {
+        self.0.gone.clone()
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {

@@ -2,16 +2,22 @@
 
 mod receive;
 
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+mod subscribe;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use crewcall_amqp::{ConsumerEvent, Delivery, LinkConfig, Publisher, PublisherOptions};
 use crewcall_proto::{
     JobType, MessageKind,
     discovery::{Announcement, HEARTBEAT_INTERVAL},
 };
-use receive::Settlement;
 use serde::Serialize;
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
@@ -21,10 +27,11 @@ use crate::{
     announce,
     attempt::AttemptEnd,
     clock,
+    intake::Intake,
     limits::FAREWELL_TIMEOUT,
-    orders::OrderBook,
+    orders::{OrderBook, OrderKey},
     outbox::Outbox,
-    session::{Session, SessionSetup, Wanted},
+    session::{Session, SessionSetup},
     shutdown::Shutdown,
     worker::{CheckedWorker, WorkerError},
 };
@@ -37,6 +44,12 @@ enum Event {
     Subscribed,
     /// An attempt ended.
     AttemptEnded(AttemptEnd),
+    /// The backend knows that an attempt is held here.
+    HandedOver(OrderKey),
+    /// A handler that had not ended with its attempt is gone.
+    HandlerGone,
+    /// A subscription that was changing may go on.
+    IntakeDue,
     /// It is time for a heartbeat.
     HeartbeatDue,
     /// The first request to leave.
@@ -59,6 +72,8 @@ pub(crate) struct Crew {
     awaits_welcome: bool,
     /// The types whose queues exist, as this session's `welcome` said.
     welcomed: BTreeSet<JobType>,
+    /// How many orders of each of them may come in.
+    intakes: BTreeMap<JobType, Intake>,
     /// Whether the backend told us to take no more.
     paused: bool,
     /// How many messages could not be read.
@@ -67,12 +82,24 @@ pub(crate) struct Crew {
     leaving: Option<Leaving>,
     orders: OrderBook<Delivery>,
     attempts: JoinSet<AttemptEnd>,
+    handed_over: mpsc::Receiver<OrderKey>,
+    /// Kept, so that the receiver never ends.
+    handed_over_sender: mpsc::Sender<OrderKey>,
+    /// Wait for the handlers that did not end with their attempts.
+    lingering: JoinSet<()>,
     heartbeat: Interval,
     /// Handlers, acknowledgements and messages under way.
     tasks: TaskTracker,
     /// The two connections.
     links: TaskTracker,
     stop_links: CancellationToken,
+}
+
+/// How a worker ended.
+pub(crate) struct Farewell {
+    pub(crate) ending: Result<(), WorkerError>,
+    /// Whether handlers may still be running that nothing can end.
+    pub(crate) handlers_linger: bool,
 }
 
 struct Leaving {
@@ -105,8 +132,10 @@ impl Crew {
             topology: settings.topology.clone(),
             worker_id: settings.worker_id.clone(),
             types: worker.types.iter().map(|served| served.job_type().clone()).collect(),
-            prefetch: u16::try_from(worker.slots).unwrap_or(u16::MAX),
         };
+        // Each attempt is handed over once at most.
+        let (handed_over_sender, handed_over) =
+            mpsc::channel(usize::try_from(worker.slots).unwrap_or(1).max(1));
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -117,11 +146,15 @@ impl Crew {
             announced: false,
             awaits_welcome: false,
             welcomed: BTreeSet::new(),
+            intakes: BTreeMap::new(),
             paused: false,
             malformed: 0,
             leaving: None,
             orders: OrderBook::new(worker.slots),
             attempts: JoinSet::new(),
+            handed_over,
+            handed_over_sender,
+            lingering: JoinSet::new(),
             heartbeat,
             tasks: TaskTracker::new(),
             links,
@@ -131,7 +164,7 @@ impl Crew {
     }
 
     /// Serves until it is told to leave and has finished, or handed back, what it had.
-    pub(crate) async fn serve(mut self, shutdown: &Shutdown) -> Result<(), WorkerError> {
+    pub(crate) async fn serve(mut self, shutdown: &Shutdown) -> Farewell {
         self.log_start();
         let ending = loop {
             let event = self.next_event(shutdown).await;
@@ -139,18 +172,16 @@ impl Crew {
                 break ending;
             }
         };
+        let handlers_linger =
+            self.orders.lingering() > 0 || matches!(ending, Err(WorkerError::HandedBack { .. }));
         self.say_farewell(&ending).await;
-        ending
+        Farewell { ending, handlers_linger }
     }
 
     async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
         let hand_back_at = self.leaving.as_ref().map(|leaving| leaving.hand_back_at);
-        let grace_over = async {
-            match hand_back_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let grace_over = at(hand_back_at);
+        let intake_due = at(self.intakes.values().filter_map(|intake| intake.due_at()).min());
         tokio::select! {
             () = shutdown.hand_back.cancelled() => Event::HandBackRequested,
             () = grace_over => Event::HandBackRequested,
@@ -158,6 +189,9 @@ impl Crew {
             Some(ended) = self.attempts.join_next() => {
                 Event::AttemptEnded(ended.expect("an attempt's task catches its panics and is never aborted here"))
             }
+            Some(key) = self.handed_over.recv() => Event::HandedOver(key),
+            Some(_) = self.lingering.join_next() => Event::HandlerGone,
+            () = intake_due => Event::IntakeDue,
             _ = self.heartbeat.tick() => Event::HeartbeatDue,
             Ok(()) = self.session.applied.changed() => Event::Subscribed,
             Some(event) = self.session.events.recv() => Event::Link(event),
@@ -169,15 +203,18 @@ impl Crew {
             Event::Link(ConsumerEvent::Up { generation }) => self.link_up(generation),
             Event::Link(ConsumerEvent::Down { .. }) => self.link_down(),
             Event::Link(ConsumerEvent::Delivery(delivery)) => self.received(delivery),
-            // What follows from it is looked at after every event.
-            Event::Subscribed => {}
+            // What follows from these is looked at after every event.
+            Event::Subscribed | Event::IntakeDue => {}
             Event::AttemptEnded(ended) => self.attempt_ended(ended),
+            Event::HandedOver(key) => self.handed_over(&key),
+            Event::HandlerGone => self.orders.handler_gone(),
             Event::HeartbeatDue => self.heartbeat_due(),
             Event::DrainRequested => self.leave(Ok(())),
             Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
         }
-        self.give_back_if_drained();
         self.begin_orders();
+        self.balance_subscriptions();
+        self.give_back_if_drained();
         match self.leaving.take_if(|_| self.orders.is_empty()) {
             Some(leaving) => ControlFlow::Break(leaving.ending),
             None => ControlFlow::Continue(()),
@@ -195,31 +232,13 @@ impl Crew {
     fn link_down(&mut self) {
         self.session.is_down();
         self.generation = None;
+        self.intakes.clear();
         self.orders.session_lost();
     }
 
     /// Whether new orders may begin.
     fn takes_orders(&self) -> bool {
         !self.paused && self.leaving.is_none()
-    }
-
-    /// Says which queues are to be consumed now.
-    fn want_orders(&self) {
-        let types = if self.takes_orders() { self.welcomed.clone() } else { BTreeSet::new() };
-        self.session.want(Wanted { generation: self.generation.unwrap_or_default(), types });
-    }
-
-    /// Gives back what has not begun, once no more orders come in: before that, the broker would return them
-    /// to this very worker, and count each time as a delivery that failed.
-    fn give_back_if_drained(&mut self) {
-        let nothing_comes = {
-            let applied = self.session.applied.borrow();
-            self.generation == Some(applied.generation) && applied.types.is_empty()
-        };
-        if !self.takes_orders() && nothing_comes {
-            let unbegun = self.orders.take_unbegun();
-            self.settle(unbegun, Settlement::GiveBack);
-        }
     }
 
     fn announce(&mut self) {
@@ -235,8 +254,12 @@ impl Crew {
         }
         // Also while the consuming link is down: the publishing one may be up, and attempts are running.
         if self.announced {
-            let heartbeat =
-                announce::heartbeat(&self.outbox.worker_id, !self.takes_orders(), self.orders.running());
+            let heartbeat = announce::heartbeat(
+                &self.outbox.worker_id,
+                !self.takes_orders(),
+                self.orders.slots_busy(),
+                self.orders.listed(),
+            );
             self.publish_soon(MessageKind::Heartbeat, &heartbeat);
         }
     }
@@ -277,7 +300,6 @@ impl Crew {
                 self.leaving = Some(Leaving { hand_back_at: Instant::now() + grace, ending });
             }
         }
-        self.want_orders();
     }
 
     /// The ending of a worker that cannot wait any longer.
@@ -333,5 +355,12 @@ impl Crew {
             types = self.worker.types.iter().map(|served| served.job_type().as_str()).collect::<Vec<_>>().join(" "),
             "The worker starts"
         );
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }

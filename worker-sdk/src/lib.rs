@@ -30,6 +30,11 @@
 //! # What the worker takes care of
 //!
 //! * It announces its job types with their JSON schemas, so that bad parameters are refused before they get here.
+//! * An attempt that runs for more than a minute is *handed over*: the worker acknowledges its order and keeps the
+//!   attempt by its heartbeats, so that it outlives reconnections and the broker's acknowledgement timeout.
+//!   While it runs, the worker asks the broker for fewer orders.
+//! * An order's time limit stops the handler, and so does a cancellation. Whether a job expired before it was
+//!   started is not decided here: the worker does not look at `expires_at`, because its clock is not the backend's.
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
 //!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
 //! * A panic is an error of the attempt, the process lives on. A broken link is opened again, without end.
@@ -40,7 +45,7 @@
 //!
 //! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
 //! the order in which an order meets them: `session` (the link to the broker), `crew` (the loop that decides),
-//! `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
+//! `intake` and `orders` (what may be here, what is), `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
 
 mod worker;
 
@@ -67,6 +72,8 @@ mod shutdown;
 mod crew;
 
 mod session;
+
+mod intake;
 
 mod orders;
 

@@ -27,6 +27,26 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long a draining worker lets attempts finish, unless `CREWCALL_DRAIN_SECONDS` says otherwise.
 pub const DRAIN_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
+/// How long an attempt runs before the worker takes it over from the broker, unless
+/// `CREWCALL_HAND_OVER_SECONDS` says otherwise: long enough that few attempts cost the extra message, and far below
+/// the 30 minutes after which RabbitMQ takes an order back that was not acknowledged.
+pub const HAND_OVER_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The longest time before a hand-over that can be set: no acknowledgement timeout is reasonably longer.
+pub const HAND_OVER_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many orders a heartbeat lists at most, the running ones first. An order takes up to 100 bytes, and a message
+/// has 1 MiB.
+pub const ORDERS_LISTED_MAX: usize = 10_000;
+
+/// How long the worker takes no orders of a type when its prefetch has to change. Within this time short
+/// attempts end, so that the new prefetch is the full one, and what the broker had already sent arrives.
+pub(crate) const INTAKE_SETTLE: Duration = Duration::from_millis(200);
+
+/// How often an order may have come back to its queue for this worker to give it back once more because its
+/// slots are taken by held attempts. The broker counts each return, and gives the order up after five.
+pub(crate) const RETURNS_MAX: i64 = 2;
+
 /// The most slots of one worker.
 pub const SLOTS_MAX: u32 = Announcement::SLOTS_MAX;
 

@@ -6,11 +6,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use crewcall_amqp::OutboundMessage;
-use crewcall_proto::{Attempt, AttemptToken, JobId, Order, discovery::RunningOrder};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{JobContext, StopCause},
-    limits::{FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, REVOKED_ORDERS_MAX},
+    intake::Tally,
+    limits::{FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_MAX, REVOKED_ORDERS_MAX},
     memory::BoundedMemory,
 };
 
@@ -28,6 +30,14 @@ impl OrderKey {
         Self { job_id: order.job_id, attempt: order.attempt, attempt_token: order.attempt_token }
     }
 
+    pub(crate) fn job_id(&self) -> JobId {
+        self.job_id
+    }
+
+    pub(crate) fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
     fn is(&self, job_id: JobId, attempt: Attempt) -> bool {
         self.job_id == job_id && self.attempt == attempt
     }
@@ -38,8 +48,33 @@ pub(crate) struct WaitingOrder<D> {
     pub(crate) order: Order,
     /// Whether the broker may have delivered it before.
     pub(crate) redelivered: bool,
+    /// How often it came back to its queue before.
+    pub(crate) returns: i64,
     pub(crate) traceparent: Option<String>,
-    pub(crate) deliveries: Vec<D>,
+    pub(crate) deliveries: Deliveries<D>,
+}
+
+/// The deliveries of one order that are not settled. More than one if it was published or delivered twice; none
+/// after the session was lost.
+pub(crate) struct Deliveries<D> {
+    all: Vec<D>,
+    /// How many of them, from the first, an earlier subscription brought.
+    earlier: usize,
+}
+
+impl<D> Deliveries<D> {
+    pub(crate) fn one(delivery: D) -> Self {
+        Self { all: vec![delivery], earlier: 0 }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<D> {
+        self.all
+    }
+
+    fn take(&mut self) -> Vec<D> {
+        self.earlier = 0;
+        std::mem::take(&mut self.all)
+    }
 }
 
 /// What to do with an order that arrived.
@@ -48,7 +83,7 @@ pub(crate) enum Admission<D> {
     Taken,
     /// This process has answered it before: send the answer again, then acknowledge.
     AnswerAgain(Box<OutboundMessage>, Vec<D>),
-    /// It was revoked: acknowledge it.
+    /// It was revoked, or is held already: acknowledge it.
     Forget(Vec<D>),
 }
 
@@ -56,7 +91,7 @@ pub(crate) enum Admission<D> {
 pub(crate) enum Cancellation<D> {
     /// A running attempt, which has been told.
     Told,
-    /// An order that had not begun: answer for it.
+    /// An order that has not begun: answer for it.
     NotBegun(Box<WaitingOrder<D>>),
     /// Nothing that is here.
     Unknown,
@@ -66,17 +101,31 @@ pub(crate) enum Cancellation<D> {
 pub(crate) struct OrderBook<D> {
     slots: usize,
     running: HashMap<OrderKey, RunningAttempt<D>>,
+    /// How many of them are held.
+    held: usize,
+    /// The slots of attempts that are over, but whose handlers do not end.
+    lingering: usize,
     waiting: VecDeque<WaitingOrder<D>>,
     /// Deliveries to give back without an answer, once no more orders come in.
     given_back: Vec<D>,
+    /// Deliveries of held attempts, to acknowledge once no other order can come in their place.
+    released: Vec<(JobType, D)>,
     finished: BoundedMemory<OrderKey, OutboundMessage>,
     revoked: BoundedMemory<(JobId, Attempt), ()>,
 }
 
 struct RunningAttempt<D> {
     job: JobContext,
-    /// More than one if the order was published or delivered twice; none after the session was lost.
-    deliveries: Vec<D>,
+    deliveries: Deliveries<D>,
+    /// Whether it was handed over: the backend knows, and no order is behind it any more.
+    held: bool,
+}
+
+/// What an attempt leaves behind when it ends.
+pub(crate) struct Leftovers<D> {
+    pub(crate) deliveries: Vec<D>,
+    /// Set if its slot stays taken: fires when the handler is gone. Then call [`OrderBook::handler_gone`].
+    pub(crate) lingers: Option<CancellationToken>,
 }
 
 impl<D> OrderBook<D> {
@@ -84,8 +133,11 @@ impl<D> OrderBook<D> {
         Self {
             slots: usize::try_from(slots).unwrap_or(usize::MAX),
             running: HashMap::new(),
+            held: 0,
+            lingering: 0,
             waiting: VecDeque::new(),
             given_back: Vec::new(),
+            released: Vec::new(),
             finished: BoundedMemory::new(FINISHED_ORDERS_MAX, FINISHED_BYTES_MAX),
             revoked: BoundedMemory::new(REVOKED_ORDERS_MAX, usize::MAX),
         }
@@ -95,18 +147,21 @@ impl<D> OrderBook<D> {
     pub(crate) fn admit(&mut self, mut arrived: WaitingOrder<D>) -> Admission<D> {
         let key = OrderKey::of(&arrived.order);
         if let Some(running) = self.running.get_mut(&key) {
-            running.deliveries.append(&mut arrived.deliveries);
+            if running.held {
+                return Admission::Forget(arrived.deliveries.into_vec());
+            }
+            running.deliveries.all.append(&mut arrived.deliveries.all);
             return Admission::Taken;
         }
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| OrderKey::of(&waiting.order) == key) {
-            waiting.deliveries.append(&mut arrived.deliveries);
+            waiting.deliveries.all.append(&mut arrived.deliveries.all);
             return Admission::Taken;
         }
         if let Some(answer) = self.finished.get(&key) {
-            return Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries);
+            return Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries.into_vec());
         }
         if self.revoked.get(&(arrived.order.job_id, arrived.order.attempt)).is_some() {
-            return Admission::Forget(arrived.deliveries);
+            return Admission::Forget(arrived.deliveries.into_vec());
         }
         self.waiting.push_back(arrived);
         Admission::Taken
@@ -114,17 +169,100 @@ impl<D> OrderBook<D> {
 
     /// The next order to begin with, if there is one and a slot is free.
     pub(crate) fn next_to_begin(&mut self) -> Option<WaitingOrder<D>> {
-        if self.running.len() < self.slots { self.waiting.pop_front() } else { None }
+        if self.running.len() + self.lingering < self.slots { self.waiting.pop_front() } else { None }
     }
 
     /// An attempt began.
-    pub(crate) fn began(&mut self, key: OrderKey, job: JobContext, deliveries: Vec<D>) {
-        self.running.insert(key, RunningAttempt { job, deliveries });
+    pub(crate) fn began(&mut self, key: OrderKey, job: JobContext, deliveries: Deliveries<D>) {
+        self.running.insert(key, RunningAttempt { job, deliveries, held: false });
     }
 
-    /// An attempt ended: its slot is free. Returns its deliveries.
-    pub(crate) fn ended(&mut self, key: &OrderKey) -> Vec<D> {
-        self.running.remove(key).map(|running| running.deliveries).unwrap_or_default()
+    /// The backend knows that an attempt is held here: from now on heartbeats keep it, and its order is released.
+    /// `false` if it does not run any more.
+    pub(crate) fn hand_over(&mut self, key: &OrderKey) -> bool {
+        let Some(running) = self.running.get_mut(key) else { return false };
+        self.held += usize::from(!std::mem::replace(&mut running.held, true));
+        let job_type = running.job.job_type().clone();
+        let deliveries = running.deliveries.take();
+        self.released.extend(deliveries.into_iter().map(|delivery| (job_type.clone(), delivery)));
+        true
+    }
+
+    /// The released deliveries of the types for which no other order can come in their place.
+    pub(crate) fn take_released(&mut self, is_closed: impl Fn(&JobType) -> bool) -> Vec<D> {
+        self.released
+            .extract_if(.., |(job_type, _)| is_closed(job_type))
+            .map(|(_, delivery)| delivery)
+            .collect()
+    }
+
+    /// An attempt ended. Its slot is free, unless it was stopped and something still works for it.
+    pub(crate) fn ended(&mut self, key: &OrderKey) -> Leftovers<D> {
+        let Some(RunningAttempt { job, deliveries, held }) = self.running.remove(key) else {
+            return Leftovers { deliveries: Vec::new(), lingers: None };
+        };
+        self.held -= usize::from(held);
+        let (was_stopped, gone) = (job.stop_cause().is_some(), job.gone());
+        drop(job);
+        let lingers = Some(gone).filter(|gone| was_stopped && !gone.is_cancelled());
+        self.lingering += usize::from(lingers.is_some());
+        Leftovers { deliveries: deliveries.into_vec(), lingers }
+    }
+
+    /// A handler that had not ended with its attempt is gone: its slot is free.
+    pub(crate) fn handler_gone(&mut self) {
+        self.lingering = self.lingering.saturating_sub(1);
+    }
+
+    /// How many handlers have not ended with their attempts.
+    pub(crate) fn lingering(&self) -> usize {
+        self.lingering
+    }
+
+    /// How many slots serve the broker's orders: neither held attempts nor lingering handlers take them.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.saturating_sub(self.held + self.lingering)
+    }
+
+    /// The numbers that decide how many orders of a type may come.
+    pub(crate) fn tally(&self, job_type: &JobType) -> Tally {
+        let running = self.running.values().filter(|running| running.job.job_type() == job_type);
+        let waiting = self.waiting.iter().filter(|waiting| waiting.order.job_type == *job_type);
+        let all =
+            running.map(|running| &running.deliveries).chain(waiting.map(|waiting| &waiting.deliveries));
+        let (here, earlier) = all.fold((0, 0), |(here, earlier), deliveries| {
+            (here + deliveries.all.len(), earlier + deliveries.earlier)
+        });
+        Tally { capacity: self.capacity(), here, earlier }
+    }
+
+    /// A new subscription begins: what is here of the type came by an earlier one.
+    pub(crate) fn mark_earlier(&mut self, job_type: &JobType) {
+        let running = self.running.values_mut().filter(|running| running.job.job_type() == job_type);
+        let waiting = self.waiting.iter_mut().filter(|waiting| waiting.order.job_type == *job_type);
+        let all = running
+            .map(|running| &mut running.deliveries)
+            .chain(waiting.map(|waiting| &mut waiting.deliveries));
+        for deliveries in all {
+            deliveries.earlier = deliveries.all.len();
+        }
+    }
+
+    /// Takes the orders of a type that wait here for slots that are taken for long, the youngest first. One that
+    /// has been returned often enough stays: it must not reach the delivery limit for being unlucky.
+    pub(crate) fn take_surplus(&mut self, job_type: &JobType) -> Vec<D> {
+        let running = |running: &&RunningAttempt<D>| running.job.job_type() == job_type && !running.held;
+        let room = self.capacity().saturating_sub(self.running.values().filter(running).count());
+        let waiting = self.waiting.iter().filter(|waiting| waiting.order.job_type == *job_type).count();
+        let (mut surplus, mut taken) = (waiting.saturating_sub(room), Vec::new());
+        for at in (0..self.waiting.len()).rev() {
+            let order = &self.waiting[at];
+            if surplus > 0 && order.order.job_type == *job_type && order.returns < RETURNS_MAX {
+                surplus -= 1;
+                taken.extend(self.waiting.remove(at).into_iter().flat_map(|order| order.deliveries.all));
+            }
+        }
+        taken
     }
 
     /// Remembers the answer to an order, in case that the broker delivers it again.
@@ -147,15 +285,19 @@ impl<D> OrderBook<D> {
             .map_or(Cancellation::Unknown, |waiting| Cancellation::NotBegun(Box::new(waiting)))
     }
 
-    /// An attempt must not begin any more. Returns the deliveries of its order if it waits here; a running one goes on.
+    /// An attempt is not wanted. One that runs is told to stop; an order that waits here is forgotten, and so is
+    /// one that comes later. Returns what to acknowledge.
     pub(crate) fn revoke(&mut self, job_id: JobId, attempt: Attempt) -> Vec<D> {
         self.revoked.insert((job_id, attempt), (), 0);
-        self.take_waiting(job_id, attempt).map(|waiting| waiting.deliveries).unwrap_or_default()
+        match self.cancel(job_id, attempt) {
+            Cancellation::NotBegun(waiting) => waiting.deliveries.into_vec(),
+            Cancellation::Told | Cancellation::Unknown => Vec::new(),
+        }
     }
 
     /// Every delivery whose order has not begun, to be given back.
     pub(crate) fn take_unbegun(&mut self) -> Vec<D> {
-        let waiting = self.waiting.drain(..).flat_map(|waiting| waiting.deliveries);
+        let waiting = self.waiting.drain(..).flat_map(|waiting| waiting.deliveries.all);
         waiting.chain(self.given_back.drain(..)).collect()
     }
 
@@ -164,7 +306,8 @@ impl<D> OrderBook<D> {
     pub(crate) fn session_lost(&mut self) {
         self.waiting.clear();
         self.given_back.clear();
-        self.running.values_mut().for_each(|running| running.deliveries.clear());
+        self.released.clear();
+        self.running.values_mut().for_each(|running| drop(running.deliveries.take()));
     }
 
     /// The worker leaves and hands back what runs: tells the handlers, of which those outside the runtime's
@@ -175,7 +318,10 @@ impl<D> OrderBook<D> {
 
     /// Whether nothing runs or waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.given_back.is_empty()
+        self.running.is_empty()
+            && self.waiting.is_empty()
+            && self.given_back.is_empty()
+            && self.released.is_empty()
     }
 
     /// How many orders are unfinished.
@@ -183,11 +329,19 @@ impl<D> OrderBook<D> {
         self.running.len() + self.waiting.len()
     }
 
-    /// What runs, for the heartbeat.
-    pub(crate) fn running(&self) -> Vec<RunningOrder> {
-        self.running
-            .keys()
-            .map(|key| RunningOrder { job_id: key.job_id, attempt: key.attempt, held: false })
+    /// How many slots are taken.
+    pub(crate) fn slots_busy(&self) -> usize {
+        self.running.len() + self.lingering
+    }
+
+    /// What is here, for the heartbeat: what runs, then what waits. The backend sends again what nobody lists.
+    pub(crate) fn listed(&self) -> Vec<RunningOrder> {
+        let running = self.running.iter().map(|(key, running)| (*key, running.held));
+        let waiting = self.waiting.iter().map(|waiting| (OrderKey::of(&waiting.order), false));
+        running
+            .chain(waiting)
+            .take(ORDERS_LISTED_MAX)
+            .map(|(key, held)| RunningOrder { job_id: key.job_id, attempt: key.attempt, held })
             .collect()
     }
 
@@ -198,126 +352,5 @@ impl<D> OrderBook<D> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crewcall_proto::{JobType, JsonObject, PROTOCOL_VERSION, Timestamp};
-
-    use super::*;
-    use crate::progress::ProgressBoard;
-
-    /// A book in which a delivery is a number.
-    type Book = OrderBook<u32>;
-
-    fn order() -> Order {
-        Order {
-            protocol: PROTOCOL_VERSION,
-            job_id: JobId::generate(),
-            job_type: JobType::new("test").unwrap(),
-            attempt: Attempt::FIRST,
-            attempt_token: AttemptToken::generate(),
-            attempts_max: 5,
-            parameters: JsonObject::new(),
-            timeout_ms: None,
-            expires_at: None,
-            created_at: Timestamp::from_millis(0),
-        }
-    }
-
-    fn arrive(book: &mut Book, order: &Order, delivery: u32) -> Admission<u32> {
-        let deliveries = vec![delivery];
-        book.admit(WaitingOrder { order: order.clone(), redelivered: false, traceparent: None, deliveries })
-    }
-
-    /// Begins the next order, as the crew does.
-    fn begin(book: &mut Book) -> Option<JobContext> {
-        let waiting = book.next_to_begin()?;
-        let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
-        book.began(OrderKey::of(&waiting.order), job.clone(), waiting.deliveries);
-        Some(job)
-    }
-
-    #[test]
-    fn orders_wait_for_a_slot_and_begin_in_their_order() {
-        let (mut book, orders) = (Book::new(1), [order(), order()]);
-        arrive(&mut book, &orders[0], 1);
-        arrive(&mut book, &orders[1], 2);
-        assert_eq!(begin(&mut book).unwrap().id(), orders[0].job_id);
-        assert!(begin(&mut book).is_none());
-        assert_eq!(book.ended(&OrderKey::of(&orders[0])), [1]);
-        assert_eq!(begin(&mut book).unwrap().id(), orders[1].job_id);
-    }
-
-    #[test]
-    fn an_order_that_comes_twice_runs_once_and_is_acknowledged_twice() {
-        let (mut book, order) = (Book::new(2), order());
-        arrive(&mut book, &order, 1);
-        assert!(matches!(arrive(&mut book, &order, 2), Admission::Taken));
-        begin(&mut book).unwrap();
-        assert!(matches!(arrive(&mut book, &order, 3), Admission::Taken));
-        assert!(begin(&mut book).is_none(), "it must not run beside itself");
-        assert_eq!(book.ended(&OrderKey::of(&order)), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_running_attempt_outlives_its_session_and_takes_up_its_order_again() {
-        let (mut book, orders) = (Book::new(1), [order(), order()]);
-        arrive(&mut book, &orders[0], 1);
-        begin(&mut book).unwrap();
-        arrive(&mut book, &orders[1], 2);
-        book.session_lost();
-        assert_eq!(book.unfinished(), 1, "what had not begun comes back with the next session");
-        assert!(matches!(arrive(&mut book, &orders[0], 3), Admission::Taken));
-        assert_eq!(book.ended(&OrderKey::of(&orders[0])), [3], "the old delivery is gone with its session");
-    }
-
-    #[test]
-    fn an_answered_order_is_answered_again_but_not_for_another_token() {
-        let (mut book, mut order) = (Book::new(1), order());
-        book.answered(OrderKey::of(&order), OutboundMessage::default());
-        assert!(
-            matches!(arrive(&mut book, &order, 1), Admission::AnswerAgain(_, deliveries) if deliveries == [1])
-        );
-        order.attempt_token = AttemptToken::generate();
-        assert!(matches!(arrive(&mut book, &order, 2), Admission::Taken));
-    }
-
-    #[test]
-    fn a_revoked_order_is_forgotten_wherever_it_is() {
-        let (mut book, orders) = (Book::new(1), [order(), order()]);
-        assert_eq!(book.revoke(orders[0].job_id, Attempt::FIRST), [0; 0]);
-        assert!(
-            matches!(arrive(&mut book, &orders[0], 1), Admission::Forget(deliveries) if deliveries == [1])
-        );
-        arrive(&mut book, &orders[1], 2);
-        assert_eq!(book.revoke(orders[1].job_id, Attempt::FIRST), [2]);
-        assert!(book.is_empty());
-    }
-
-    #[test]
-    fn a_cancellation_reaches_what_runs_and_what_waits() {
-        let (mut book, orders) = (Book::new(1), [order(), order()]);
-        arrive(&mut book, &orders[0], 1);
-        arrive(&mut book, &orders[1], 2);
-        let job = begin(&mut book).unwrap();
-        assert!(matches!(book.cancel(orders[0].job_id, Attempt::FIRST.next()), Cancellation::Unknown));
-        assert!(!job.is_cancelled());
-        assert!(matches!(book.cancel(orders[0].job_id, Attempt::FIRST), Cancellation::Told));
-        assert!(job.is_cancelled());
-        let Cancellation::NotBegun(waiting) = book.cancel(orders[1].job_id, Attempt::FIRST) else {
-            unreachable!("it waits for a slot")
-        };
-        assert_eq!(waiting.deliveries, [2]);
-    }
-
-    #[test]
-    fn a_drain_gives_back_what_has_not_begun() {
-        let (mut book, orders) = (Book::new(1), [order(), order()]);
-        arrive(&mut book, &orders[0], 1);
-        begin(&mut book).unwrap();
-        arrive(&mut book, &orders[1], 2);
-        book.give_back_later(vec![3]);
-        assert_eq!(book.take_unbegun(), [2, 3]);
-        assert!(!book.is_empty());
-        book.ended(&OrderKey::of(&orders[0]));
-        assert!(book.is_empty());
-    }
-}
+#[path = "orders_tests.rs"]
+mod tests;

@@ -1,6 +1,9 @@
 //! Progress: posted as often as a handler likes, sent as seldom as is useful.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crewcall_proto::response::ProgressionKind;
 use tokio::{
@@ -93,8 +96,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The first report of an execution.
-    pub(crate) const START: Self = Self { seq: 1, kind: ProgressionKind::Started, progress: None };
+    /// Tells of the start, and nothing else.
+    pub(crate) const fn start(seq: u64) -> Self {
+        Self { seq, kind: ProgressionKind::Started, progress: None }
+    }
+}
+
+/// Numbers what one execution says on its way, from 1: its progressions and its hand-over share the counter.
+#[derive(Debug, Default)]
+pub(crate) struct Sequence(AtomicU64);
+
+impl Sequence {
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 /// Reports the start (unless that was done) and the progress of an attempt for as long as it is polled.
@@ -104,26 +119,27 @@ impl Report {
 pub(crate) async fn narrate<Sent: Future<Output = ()>>(
     mut news: watch::Receiver<Progress>,
     start_reported: bool,
+    sequence: &Sequence,
     send: impl Fn(Report) -> Sent,
 ) {
     let mut pace = Pace::new(Instant::now(), start_reported);
-    let mut has_news = false;
-    for seq in if start_reported { 2.. } else { 1.. } {
-        has_news = until_due(&mut news, &pace, has_news).await;
+    loop {
+        let has_news = until_due(&mut news, &pace).await;
+        let seq = sequence.next();
         let report = if has_news {
             let progress = news.borrow_and_update().clone();
             Report { seq, kind: ProgressionKind::Progress, progress: Some(progress) }
         } else {
-            Report { seq, ..Report::START }
+            Report::start(seq)
         };
-        has_news = false;
         pace.reported(Instant::now());
         send(report).await;
     }
 }
 
 /// Waits for the next report; answers whether there is progress in it.
-async fn until_due(news: &mut watch::Receiver<Progress>, pace: &Pace, mut has_news: bool) -> bool {
+async fn until_due(news: &mut watch::Receiver<Progress>, pace: &Pace) -> bool {
+    let mut has_news = false;
     loop {
         match pace.due_at(has_news) {
             Some(due_at) if has_news => {
@@ -164,7 +180,11 @@ mod tests {
     ) -> Vec<(u128, u64, Option<u8>)> {
         let (board, news) = ProgressBoard::new(None);
         let (sent, began): (Sent, _) = (Arc::default(), Instant::now());
-        let narration = narrate(news, start_reported, |report| {
+        let sequence = Sequence::default();
+        if start_reported {
+            assert_eq!(sequence.next(), 1);
+        }
+        let narration = narrate(news, start_reported, &sequence, |report| {
             sent.lock().unwrap().push((began.elapsed(), report));
             std::future::ready(())
         });

@@ -2,7 +2,7 @@
 //! queues that are wanted.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,8 +26,11 @@ use crate::limits::{CONTROL_PREFETCH, RETRY_PAUSE};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Wanted {
     /// The session; what was consumed in an earlier one is not in this one.
-    pub(crate) generation: u64,
-    pub(crate) types: BTreeSet<JobType>,
+    generation: u64,
+    /// Counts the wishes, to tell whether the latest one was followed.
+    version: u64,
+    /// How many orders of each type may be here at once; what is not in here is not consumed.
+    prefetches: BTreeMap<JobType, u16>,
 }
 
 /// The consuming link of a worker.
@@ -47,8 +50,6 @@ pub(crate) struct SessionSetup {
     pub(crate) topology: Topology,
     pub(crate) worker_id: WorkerId,
     pub(crate) types: BTreeSet<JobType>,
-    /// How many orders of each type may be here at once.
-    pub(crate) prefetch: u16,
 }
 
 impl Session {
@@ -59,7 +60,7 @@ impl Session {
         let (consumer, events) = Consumer::start_with_plan(setup.config.clone(), plan, stop, tracker);
         let (wanted, wishes) = watch::channel(Wanted::default());
         let (done, applied) = watch::channel(Wanted::default());
-        let subscriber = Subscriber { consumer: consumer.clone(), setup, subscribed: BTreeSet::new() };
+        let subscriber = Subscriber { consumer: consumer.clone(), setup, subscribed: BTreeMap::new() };
         tracker.spawn(stop.clone().run_until_cancelled_owned(subscriber.run(wishes, done)));
         let watcher = watch_link(consumer.state(), Arc::clone(&names_used));
         tracker.spawn(stop.clone().run_until_cancelled_owned(watcher));
@@ -76,9 +77,37 @@ impl Session {
         self.consumer.forget_subscriptions();
     }
 
-    /// Says which job queues are to be consumed. It is done in the background; `applied` tells when.
-    pub(crate) fn want(&self, wanted: Wanted) {
-        self.wanted.send_replace(wanted);
+    /// Says which job queues are to be consumed, and with which prefetch. It is done in the background; `applied`
+    /// tells when.
+    pub(crate) fn want(&self, generation: u64, prefetches: BTreeMap<JobType, u16>) {
+        self.wanted.send_if_modified(|wanted| {
+            let is_new = wanted.generation != generation || wanted.prefetches != prefetches;
+            if is_new {
+                *wanted = Wanted { generation, version: wanted.version + 1, prefetches };
+            }
+            is_new
+        });
+    }
+
+    /// Whether the broker has been told, in this session, that a type is not consumed.
+    pub(crate) fn is_closed(&self, generation: Option<u64>, job_type: &JobType) -> bool {
+        self.is_applied(generation, |prefetches| !prefetches.contains_key(job_type))
+    }
+
+    /// Whether the broker has been told, in this session, that no type is consumed.
+    pub(crate) fn is_all_closed(&self, generation: Option<u64>) -> bool {
+        self.is_applied(generation, BTreeMap::is_empty)
+    }
+
+    /// An answer counts only if it is to the latest wish: a subscription may be under way otherwise.
+    fn is_applied(
+        &self,
+        generation: Option<u64>,
+        holds: impl FnOnce(&BTreeMap<JobType, u16>) -> bool,
+    ) -> bool {
+        let version = self.wanted.borrow().version;
+        let applied = self.applied.borrow();
+        generation == Some(applied.generation) && version == applied.version && holds(&applied.prefetches)
     }
 
     /// Closes the connection: everything unacknowledged goes back to its queue.
@@ -154,7 +183,7 @@ struct Subscriber {
     consumer: Consumer,
     setup: SessionSetup,
     /// What is subscribed in the current session.
-    subscribed: BTreeSet<JobType>,
+    subscribed: BTreeMap<JobType, u16>,
 }
 
 impl Subscriber {
@@ -167,6 +196,7 @@ impl Subscriber {
                 self.subscribed.clear();
             }
             while !self.apply(&wanted).await {
+                self.tell(&wanted, &done);
                 tokio::select! {
                     () = sleep(RETRY_PAUSE.1) => {}
                     // A new wish: leave the old one.
@@ -176,24 +206,30 @@ impl Subscriber {
                     }
                 }
             }
-            done.send_replace(Wanted { generation, types: self.subscribed.clone() });
+            self.tell(&wanted, &done);
         }
+    }
+
+    fn tell(&self, wanted: &Wanted, done: &watch::Sender<Wanted>) {
+        done.send_replace(Wanted { prefetches: self.subscribed.clone(), ..*wanted });
     }
 
     /// Tries each change once; answers whether everything is as wanted.
     async fn apply(&mut self, wanted: &Wanted) -> bool {
         let mut complete = true;
         for job_type in self.setup.types.clone() {
-            let is_wanted = wanted.types.contains(&job_type);
-            let result = match (is_wanted, self.subscribed.contains(&job_type)) {
-                (true, true) => continue,
-                (true, false) => self.subscribe(&job_type).await,
+            let prefetch = wanted.prefetches.get(&job_type).copied();
+            let result = match prefetch {
+                Some(_) if prefetch == self.subscribed.get(&job_type).copied() => continue,
+                Some(prefetch) => self.subscribe(&job_type, prefetch).await,
                 // Also where none is known of: a session can begin with a subscription of the one before.
-                (false, _) => self.consumer.unsubscribe(&self.queue(&job_type)).await,
+                None => self.consumer.unsubscribe(&self.queue(&job_type)).await,
             };
             match result {
-                Ok(()) if is_wanted => drop(self.subscribed.insert(job_type)),
-                Ok(()) => drop(self.subscribed.remove(&job_type)),
+                Ok(()) => drop(match prefetch {
+                    Some(prefetch) => self.subscribed.insert(job_type, prefetch),
+                    None => self.subscribed.remove(&job_type),
+                }),
                 // The next session begins anew.
                 Err(LinkError::NotConnected { .. } | LinkError::Stopped) => return true,
                 Err(error) => {
@@ -205,14 +241,15 @@ impl Subscriber {
         complete
     }
 
-    async fn subscribe(&self, job_type: &JobType) -> Result<(), LinkError> {
+    async fn subscribe(&self, job_type: &JobType, prefetch: u16) -> Result<(), LinkError> {
         let subscription = Subscription {
             queue: self.queue(job_type),
-            prefetch: self.setup.prefetch,
+            prefetch,
             tag: format!("{}.{job_type}", self.setup.worker_id),
             exclusive: false, // the other workers of the type consume from it too
         };
-        self.consumer.subscribe(subscription).await
+        // For a queue that is not consumed yet this is the same as to subscribe.
+        self.consumer.resubscribe(subscription).await
     }
 
     fn queue(&self, job_type: &JobType) -> String {
@@ -230,7 +267,6 @@ mod tests {
             topology: Topology::default(),
             worker_id: "w-1".parse().unwrap(),
             types: [JobType::new("image.resize").unwrap()].into(),
-            prefetch: 4,
         }
     }
 

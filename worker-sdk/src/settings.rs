@@ -7,7 +7,7 @@ use std::{
 
 use crewcall_proto::{ContentType, Topology, WorkerId};
 
-use crate::limits::{DRAIN_GRACE_DEFAULT, SLOTS_MAX};
+use crate::limits::{DRAIN_GRACE_DEFAULT, HAND_OVER_AFTER_DEFAULT, HAND_OVER_AFTER_MAX, SLOTS_MAX};
 
 /// The settings of one worker process.
 #[derive(Clone)]
@@ -28,6 +28,11 @@ pub struct Settings {
     pub worker_id: WorkerId,
     /// `CREWCALL_DRAIN_SECONDS`: how long attempts may go on after SIGTERM. Default 30.
     pub drain_grace: Duration,
+    /// `CREWCALL_HAND_OVER_SECONDS`: how long an attempt runs before the worker takes it over from the broker:
+    /// it acknowledges the order, and keeps the attempt by its heartbeats instead. Default 60; more than 0, up to
+    /// a day; fractions are fine. It has to be well below the broker's acknowledgement timeout (RabbitMQ's
+    /// `consumer_timeout`, 30 minutes unless it was changed).
+    pub hand_over_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
 }
@@ -49,6 +54,7 @@ impl Default for Settings {
             name: None,
             worker_id: WorkerId::generate(),
             drain_grace: DRAIN_GRACE_DEFAULT,
+            hand_over_after: HAND_OVER_AFTER_DEFAULT,
             content_type: ContentType::default(),
         }
     }
@@ -91,6 +97,9 @@ impl Settings {
         }
         if let Some(seconds) = read("CREWCALL_DRAIN_SECONDS") {
             settings.drain_grace = seconds.parse(whole_seconds)?;
+        }
+        if let Some(seconds) = read("CREWCALL_HAND_OVER_SECONDS") {
+            settings.hand_over_after = seconds.parse(hand_over_after)?;
         }
         if let Some(content_type) = read("CREWCALL_WORKER_CONTENT_TYPE") {
             settings.content_type =
@@ -147,6 +156,13 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is not a whole number of seconds"))
 }
 
+fn hand_over_after(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|after| !after.is_zero() && *after <= HAND_OVER_AFTER_MAX).ok_or_else(|| {
+        format!("{text:?} is not a number of seconds above 0 and up to {}", HAND_OVER_AFTER_MAX.as_secs())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +178,7 @@ mod tests {
         let settings = from(&[("CREWCALL_WORKER_SLOTS", "")]).unwrap();
         assert_eq!(settings.amqp_url, "amqp://127.0.0.1:5672/%2f");
         assert_eq!((settings.slots, settings.drain_grace), (None, DRAIN_GRACE_DEFAULT));
+        assert_eq!(settings.hand_over_after, Duration::from_secs(60));
     }
 
     #[test]
@@ -173,6 +190,7 @@ mod tests {
             ("CREWCALL_WORKER_NAME", "resizer"),
             ("CREWCALL_WORKER_ID", "resizer-1"),
             ("CREWCALL_DRAIN_SECONDS", "5"),
+            ("CREWCALL_HAND_OVER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
         ])
         .unwrap();
@@ -182,6 +200,7 @@ mod tests {
         assert_eq!(settings.name.as_deref(), Some("resizer"));
         assert_eq!(settings.worker_id.as_str(), "resizer-1");
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
+        assert_eq!(settings.hand_over_after, Duration::from_millis(500));
         assert_eq!(settings.content_type, ContentType::Json);
     }
 
@@ -194,6 +213,11 @@ mod tests {
             ("CREWCALL_WORKER_SLOTS", "1001"),
             ("CREWCALL_WORKER_ID", "a.b"),
             ("CREWCALL_DRAIN_SECONDS", "-1"),
+            ("CREWCALL_HAND_OVER_SECONDS", "0"),
+            ("CREWCALL_HAND_OVER_SECONDS", "-3"),
+            ("CREWCALL_HAND_OVER_SECONDS", "NaN"),
+            ("CREWCALL_HAND_OVER_SECONDS", "inf"),
+            ("CREWCALL_HAND_OVER_SECONDS", "86401"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
         ] {
             let sentence = from(&[(variable, text)]).err().unwrap().to_string();

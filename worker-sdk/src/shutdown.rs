@@ -55,14 +55,12 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 
 /// Ends the process by force if it is still there a little later.
 ///
-/// Its orders are handed back, but a handler inside `spawn_blocking` cannot be dropped and would keep the
+/// Its orders are handed back or answered, but a handler inside `spawn_blocking` cannot be dropped and would keep the
 /// runtime, and so the process, from ending.
 pub(crate) fn end_if_handlers_linger() {
     std::thread::spawn(|| {
         std::thread::sleep(LINGER_MAX);
-        tracing::error!(
-            "A handler does not end after its order was handed back: the process ends without it"
-        );
+        tracing::error!("A handler does not end after its attempt was stopped: the process ends without it");
         std::process::exit(EXIT_LINGERED);
     });
 }

@@ -195,11 +195,11 @@ impl Worker {
         command_line::init_logging();
         worker.ready()?;
         let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
-        let ending = Crew::start(worker).serve(&shutdown).await;
-        if let Err(WorkerError::HandedBack { .. }) = &ending {
+        let farewell = Crew::start(worker).serve(&shutdown).await;
+        if farewell.handlers_linger {
             shutdown::end_if_handlers_linger();
         }
-        Ok(ending?)
+        Ok(farewell.ending?)
     }
 
     /// Serves until `stop` is cancelled, then drains: for a worker inside another program, or in a test.
@@ -212,7 +212,7 @@ impl Worker {
         let worker = self.checked()?;
         worker.ready()?;
         let shutdown = Shutdown::on_token(stop);
-        Crew::start(worker).serve(&shutdown).await
+        Crew::start(worker).serve(&shutdown).await.ending
     }
 
     fn knows(&self, job_type: &JobType) -> bool {

@@ -14,13 +14,16 @@ use crewcall_proto::{
     ContentType, JobType, MessageKind, Order, Topology, WorkerId, control::Control, encode,
 };
 use dashmap::DashMap;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::topology;
 use crate::{
     clock::Clock,
-    dispatch::ports::{Broker, BrokerError, BrokerStatus},
+    dispatch::ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
     metrics::Metrics,
 };
 
@@ -30,6 +33,9 @@ const APP_ID: &str = "crewcall-backend";
 /// For how long a declared type is believed to exist: many workers announce the same types at once, and
 /// each declaration costs a round trip.
 const DECLARED_FOR: Duration = Duration::from_secs(5);
+
+/// How long an instruction to a worker may take.
+const TELL_MAX: Duration = Duration::from_secs(2);
 
 /// The publishing side of the link.
 pub struct Outbound {
@@ -81,6 +87,7 @@ impl Outbound {
         self.publisher.close().await;
     }
 
+    /// Instructions are lossy, and whoever gives one has other work: while the broker takes nothing, it is dropped.
     async fn tell(
         &self,
         routing_key: String,
@@ -110,10 +117,21 @@ impl Outbound {
             },
             mandatory: false, // a worker that is gone hears nothing, and needs nothing
         };
-        match self.publisher.publish(message).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(publish_error(&error)),
+        if let Some(reason) = self.status.borrow().trouble() {
+            return Err(BrokerError::Unavailable { reason });
         }
+        match timeout(TELL_MAX, self.publisher.publish(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(publish_error(&error)),
+            Err(_) => {
+                Err(BrokerError::Unavailable { reason: format!("it did not confirm within {TELL_MAX:?}") })
+            }
+        }
+    }
+
+    async fn depth(&self, queue: &str) -> Result<Option<u32>, BrokerError> {
+        let depth = self.publisher.queue_depth(queue).await.map_err(|error| link_error(&error))?;
+        Ok(depth.map(|depth| depth.messages))
     }
 
     async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
@@ -177,15 +195,21 @@ impl Broker for Outbound {
         self.tell(self.topology.control_key_worker(worker_id), content_type, control).await
     }
 
+    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
+        self.tell(self.topology.control_key_type(job_type), ContentType::Json, control).await
+    }
+
     async fn tell_all(&self, control: &Control) -> Result<(), BrokerError> {
         let key = self.topology.control_key_all().to_owned();
         // JSON: everybody who reads it has to find it readable.
         self.tell(key, ContentType::Json, control).await
     }
 
-    async fn queue_depth(&self, job_type: &JobType) -> Result<Option<u32>, BrokerError> {
-        let depth = self.publisher.queue_depth(&self.topology.jobs_queue(job_type)).await;
-        depth.map(|depth| depth.map(|depth| depth.messages)).map_err(|error| link_error(&error))
+    async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError> {
+        let jobs = self.depth(&self.topology.jobs_queue(job_type)).await?;
+        let unroutable = self.depth(&self.topology.unroutable()).await?.unwrap_or(0);
+        let dead = self.depth(&self.topology.dead()).await?.unwrap_or(0);
+        Ok(OrdersWaiting { jobs, astray: unroutable.saturating_add(dead) })
     }
 
     fn status(&self) -> watch::Receiver<BrokerStatus> {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crewcall_proto::{
-    JobType, WorkerId,
+    Attempt, JobId, JobType, WorkerId,
     control::Control,
     discovery::{Announcement, Goodbye, Heartbeat},
 };
@@ -99,6 +99,15 @@ impl Discovery {
         }
     }
 
+    /// Tells a worker to stop an attempt. What it does not hear is told again when it says that it is still at it.
+    pub async fn tell_to_cancel(&self, worker_id: &WorkerId, job_id: JobId, attempt: Attempt) {
+        let content_type = self.registry.content_type(worker_id);
+        let cancel = Control::Cancel { job_id, attempt };
+        if let Err(error) = self.broker.tell_worker(worker_id, content_type, &cancel).await {
+            tracing::warn!(worker.id = %worker_id, job.id = %job_id, %error, "A worker could not be told to stop an attempt.");
+        }
+    }
+
     async fn announced(&self, mut announcement: Announcement) -> Result<(), StoreError> {
         let worker_id = announcement.worker_id.clone();
         announcement.types.truncate(Announcement::TYPES_MAX);
@@ -171,7 +180,9 @@ impl Discovery {
     }
 
     async fn heartbeat(&self, heartbeat: &Heartbeat) {
-        self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
+        for (job_id, attempt) in self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders) {
+            self.tell_to_cancel(&heartbeat.worker_id, job_id, attempt).await;
+        }
         if self.registry.heartbeat(heartbeat, self.clock.now()) {
             return;
         }

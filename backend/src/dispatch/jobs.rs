@@ -8,13 +8,17 @@ use tokio_util::task::TaskTracker;
 use super::{
     Relay,
     catalogue::Catalogue,
-    ports::{Accepted, Broker, Dispatch, Inserted, JobQuery, JobStore, StoreError},
+    flow::FlowControl,
+    ports::{
+        Accepted, Broker, Dispatch, DispatchNumber, IdempotencyKey, Inserted, JobQuery, JobStore, StoreError,
+    },
     registry::Registry,
+    timers::DueTimes,
     watch::WatchHub,
 };
 use crate::{
     clock::Clock,
-    domain::{AttemptRecord, Job, Problem, Submission, Waiting, waiting::Surroundings},
+    domain::{AttemptRecord, Job, Problem, State, Submission, Waiting, waiting::Surroundings},
     metrics::Metrics,
 };
 
@@ -24,6 +28,10 @@ pub struct Jobs {
     pub store: Arc<dyn JobStore>,
     /// What publishes them.
     pub relay: Relay,
+    /// What is set for types.
+    pub flow: Arc<FlowControl>,
+    /// When the clock has something to do next.
+    pub due_times: Arc<DueTimes>,
     /// What parameters are held against.
     pub catalogue: Arc<Catalogue>,
     /// Who is there.
@@ -49,9 +57,21 @@ pub enum SubmitError {
     /// Its parameters do not fit the type's schema.
     #[error("the parameters have {} problems", .0.len())]
     InvalidParameters(Vec<Problem>),
+    /// Its idempotency key belongs to another submission.
+    #[error("the idempotency key was used for another body")]
+    KeyReused,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What became of a submission that is a job.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// It was accepted.
+    Accepted(Arc<Job>),
+    /// It was accepted before, under the same idempotency key: the job as it is now.
+    Replayed(Arc<Job>),
 }
 
 /// A job, its history, and what it waits for.
@@ -71,8 +91,54 @@ impl Jobs {
     /// # Errors
     ///
     /// [`SubmitError`] when it is not accepted; nothing is stored then.
-    pub async fn submit(&self, submission: Submission) -> Result<Arc<Job>, SubmitError> {
-        let new = submission.validate().map_err(SubmitError::Invalid)?;
+    pub async fn submit(
+        &self,
+        submission: Submission,
+        idempotency: Option<IdempotencyKey>,
+    ) -> Result<Submitted, SubmitError> {
+        let job = self.check(submission)?;
+        let stored = self.store_all(vec![(job, idempotency)]).await?;
+        match stored.into_iter().next() {
+            Some(Inserted::Stored { job, .. }) => Ok(Submitted::Accepted(job)),
+            Some(Inserted::Replayed { job }) => Ok(Submitted::Replayed(job)),
+            Some(Inserted::KeyReused) => Err(SubmitError::KeyReused),
+            None => {
+                Err(StoreError::Broken { reason: "it answered an insert with nothing".to_owned() }.into())
+            }
+        }
+    }
+
+    /// Accepts many jobs, each for itself: one that is no job does not spoil the others. Answers in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when not all could be stored; those of earlier calls are.
+    pub async fn submit_batch(
+        &self,
+        submissions: Vec<Submission>,
+    ) -> Result<Vec<Result<Arc<Job>, SubmitError>>, StoreError> {
+        let checked: Vec<Result<Job, SubmitError>> =
+            submissions.into_iter().map(|submission| self.check(submission)).collect();
+        let jobs =
+            checked.iter().filter_map(|job| job.as_ref().ok().cloned()).map(|job| (job, None)).collect();
+        let mut stored = self.store_all(jobs).await?.into_iter();
+        let answers = checked.into_iter().map(|checked| {
+            checked?;
+            match stored.next() {
+                Some(Inserted::Stored { job, .. } | Inserted::Replayed { job }) => Ok(job),
+                Some(Inserted::KeyReused) | None => Err(StoreError::Broken {
+                    reason: "it answered for fewer jobs than it was given".to_owned(),
+                }
+                .into()),
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    /// Reads a submission as a job.
+    fn check(&self, submission: Submission) -> Result<Job, SubmitError> {
+        let now = self.clock.now();
+        let new = submission.validate(now).map_err(SubmitError::Invalid)?;
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());
         if parameters_bytes > PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Invalid(vec![Problem {
@@ -86,17 +152,21 @@ impl Jobs {
         if !problems.is_empty() {
             return Err(SubmitError::InvalidParameters(problems));
         }
-        let job = new.accept(JobId::generate(), self.clock.now());
+        Ok(new.accept(JobId::generate(), now))
+    }
+
+    async fn store_all(&self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
         // A client that hangs up drops this future: what was begun is finished all the same, or a stored
         // job would miss its publication.
-        let stored = self.tracker.spawn(self.intake().store(job));
-        stored.await.unwrap_or(Err(StoreError::Closed)).map_err(SubmitError::Store)
+        let stored = self.tracker.spawn(self.intake().store(jobs));
+        stored.await.unwrap_or(Err(StoreError::Closed))
     }
 
     fn intake(&self) -> Intake {
         Intake {
             store: Arc::clone(&self.store),
             relay: self.relay.clone(),
+            due_times: Arc::clone(&self.due_times),
             watch: self.watch.clone(),
             metrics: Arc::clone(&self.metrics),
         }
@@ -147,32 +217,46 @@ impl Jobs {
             broker_trouble: self.broker.status().borrow().trouble(),
             workers: self.registry.capacity(&job.job_type).workers,
             type_known: self.catalogue.knows(&job.job_type),
+            flow: self.flow.get(&job.job_type),
         };
         Waiting::of(&job.job_type, &job.life, around)
     }
 }
 
-/// Stores a job and sends it on its way.
+/// Stores jobs and sends them on their way.
 struct Intake {
     store: Arc<dyn JobStore>,
     relay: Relay,
+    due_times: Arc<DueTimes>,
     watch: WatchHub,
     metrics: Arc<Metrics>,
 }
 
 impl Intake {
-    async fn store(self, job: Job) -> Result<Arc<Job>, StoreError> {
-        let window = self.relay.window(&job.job_type);
-        let inserted = self.store.insert(vec![Accepted { job, window }]).await?;
-        let Some(Inserted { job, dispatched }) = inserted.into_iter().next() else {
-            return Err(StoreError::Broken { reason: "it answered an insert with nothing".to_owned() });
-        };
+    async fn store(self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
+        let accepted = jobs.into_iter().map(|(job, idempotency)| {
+            let window = self.relay.window_at_entry(&job.job_type);
+            Accepted { job, window, idempotency }
+        });
+        let stored = self.store.insert(accepted.collect()).await?;
+        for inserted in &stored {
+            if let Inserted::Stored { job, dispatched } = inserted {
+                self.send_on(job, *dispatched);
+            }
+        }
+        Ok(stored)
+    }
+
+    fn send_on(&self, job: &Arc<Job>, dispatched: Option<DispatchNumber>) {
         self.metrics.job_submitted(&job.job_type);
         self.watch.changed(job.id, &job.job_type, job.life.state, job.life.version);
+        if let Some(expires_at) = job.policy.expires_at {
+            self.due_times.expiry.note(expires_at);
+        }
         match dispatched {
-            Some(number) => self.relay.publish(Dispatch { number, job: Arc::clone(&job) }),
+            Some(number) => self.relay.publish(Dispatch { number, job: Arc::clone(job) }),
+            None if job.life.state == State::Scheduled => self.due_times.release.note(job.life.due_at),
             None => self.relay.wake(&job.job_type),
         }
-        Ok(job)
     }
 }

@@ -12,8 +12,8 @@ use crewcall_proto::{
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use super::ports::StoredClaim;
-use crate::domain::{Claim, Life, State};
+use super::ports::{JobChange, StoredClaim};
+use crate::domain::{Claim, State};
 
 /// A held attempt is lost with its worker: nobody else can have it.
 pub const HELD_LEASE: Duration = WORKER_LOST_AFTER;
@@ -22,6 +22,10 @@ pub const HELD_LEASE: Duration = WORKER_LOST_AFTER;
 /// connection ends. Only when nothing was heard for this long do we look whether it really did: the broker
 /// itself needs up to three of its 10 s heartbeats to notice.
 pub const DELIVERED_LEASE: Duration = Duration::from_secs(60);
+
+/// How much longer than its timeout an attempt may run before the backend ends it: the worker does so
+/// itself, unless it cannot.
+pub const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 
 /// A worker's lease on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +44,24 @@ pub struct Lease {
     pub worker_id: WorkerId,
     /// Whether only the heartbeat keeps it.
     pub held: bool,
+    /// Whether it was asked to stop.
+    pub cancelled: bool,
     renewed: Instant,
+    /// When the backend ends it, if its job has a timeout.
+    deadline: Option<Instant>,
 }
 
 impl Lease {
-    fn expired(&self) -> bool {
+    /// Whether the worker was not heard of for too long.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
         self.renewed.elapsed() >= if self.held { HELD_LEASE } else { DELIVERED_LEASE }
+    }
+
+    /// Whether the attempt ran for longer than it may.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 }
 
@@ -58,32 +74,49 @@ pub struct Leases {
 impl Leases {
     /// Takes over the claims that an earlier process recorded.
     pub fn restore(&self, stored: StoredClaim) {
-        let StoredClaim { job_id, job_type, attempt, token, claim } = stored;
-        self.put(job_id, &job_type, attempt, token, &claim);
+        self.put(stored);
     }
 
     /// Follows a change of a job: a running job has a lease, any other has none.
-    pub fn follow(&self, job_id: JobId, job_type: &JobType, life: &Life) {
+    pub fn follow(&self, change: &JobChange) {
+        let JobChange { job_id, job_type, life, timeout, .. } = change;
         match (&life.claim, life.token, life.state) {
-            (Some(claim), Some(token), State::Running) => {
-                self.put(job_id, job_type, life.attempt, token, claim);
-            }
+            (Some(claim), Some(token), State::Running) => self.put(StoredClaim {
+                job_id: *job_id,
+                job_type: job_type.clone(),
+                attempt: life.attempt,
+                token,
+                claim: claim.clone(),
+                timeout: *timeout,
+                cancelled: life.cancellation.is_some(),
+            }),
             _ => {
-                self.leases.remove(&job_id);
+                self.leases.remove(job_id);
             }
         }
     }
 
-    /// A worker says what it runs.
-    pub fn renew(&self, worker_id: &WorkerId, orders: &[RunningOrder]) {
+    /// A worker says what it runs. Answers what of it was asked to stop: it may not have heard that.
+    pub fn renew(&self, worker_id: &WorkerId, orders: &[RunningOrder]) -> Vec<(JobId, Attempt)> {
+        let mut cancelled = Vec::new();
         for order in orders {
             if let Some(mut lease) = self.leases.get_mut(&order.job_id)
                 && lease.attempt == order.attempt
                 && lease.worker_id == *worker_id
             {
                 lease.renewed = Instant::now();
+                if lease.cancelled {
+                    cancelled.push((order.job_id, order.attempt));
+                }
             }
         }
+        cancelled
+    }
+
+    /// How many attempts of the type are held.
+    #[must_use]
+    pub fn held(&self, job_type: &JobType) -> usize {
+        self.leases.iter().filter(|lease| lease.held && lease.job_type == *job_type).count()
     }
 
     /// Nobody could be heard until now: gives every lease its full time again.
@@ -93,10 +126,11 @@ impl Leases {
         }
     }
 
-    /// The leases whose time is up.
+    /// The leases whose time is up, for either reason.
     #[must_use]
-    pub fn expired(&self) -> Vec<Lease> {
-        self.leases.iter().filter(|lease| lease.expired()).map(|lease| lease.clone()).collect()
+    pub fn ended(&self) -> Vec<Lease> {
+        let ended = |lease: &Lease| lease.is_silent() || lease.is_overdue();
+        self.leases.iter().filter(|lease| ended(lease)).map(|lease| lease.clone()).collect()
     }
 
     /// Puts off a lease that cannot be decided yet.
@@ -108,16 +142,26 @@ impl Leases {
         }
     }
 
-    fn put(&self, job_id: JobId, job_type: &JobType, attempt: Attempt, token: AttemptToken, claim: &Claim) {
+    fn put(&self, running: StoredClaim) {
+        let StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled } = running;
+        let Claim { execution_id, worker_id, held, .. } = claim;
+        // News of the same execution do not give it more time.
+        let deadline = match self.leases.get(&job_id) {
+            Some(known) if known.execution_id == execution_id => known.deadline,
+            _ => timeout.map(|timeout| Instant::now() + timeout + TIMEOUT_GRACE),
+        };
+        let renewed = Instant::now();
         let lease = Lease {
             job_id,
-            job_type: job_type.clone(),
+            job_type,
             attempt,
             token,
-            execution_id: claim.execution_id,
-            worker_id: claim.worker_id.clone(),
-            held: claim.held,
-            renewed: Instant::now(),
+            execution_id,
+            worker_id,
+            held,
+            cancelled,
+            renewed,
+            deadline,
         };
         self.leases.insert(job_id, lease);
     }

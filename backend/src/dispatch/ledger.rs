@@ -8,7 +8,7 @@ use super::{
     leases::Leases,
     ports::{Applied, JobChange, JobEvent, JobStore, Released, StoreError},
     relay::Relay,
-    timers::DueTime,
+    timers::DueTimes,
     watch::WatchHub,
 };
 use crate::{
@@ -25,8 +25,8 @@ pub struct Ledger {
     pub relay: Relay,
     /// Who runs what.
     pub leases: Arc<Leases>,
-    /// When the next attempt is due.
-    pub due_time: Arc<DueTime>,
+    /// When the clock has something to do next.
+    pub due_times: Arc<DueTimes>,
     /// Who watches.
     pub watch: WatchHub,
     /// What is counted.
@@ -64,16 +64,23 @@ impl Ledger {
         }
     }
 
-    fn follow(&self, change: &JobChange) {
+    /// Does what follows from a change that is on disk.
+    pub fn follow(&self, change: &JobChange) {
         let JobChange { job_id, job_type, life, .. } = change;
-        self.leases.follow(*job_id, job_type, life);
+        self.leases.follow(change);
         self.watch.changed(*job_id, job_type, life.state, life.version);
         if change.freed_window {
             self.relay.finished(job_type);
+        } else if change.ended.is_some() {
+            self.relay.wake(job_type); // a limit on attempts running at once counts held ones, too
         }
         match life.state {
-            State::Scheduled => self.due_time.note(life.due_at),
-            State::Ready => self.relay.wake(job_type),
+            State::Scheduled => self.due_times.release.note(life.due_at),
+            State::Ready => {
+                self.relay.wake(job_type);
+                // A job that was over and is tried again may have an expiry before it: to be asked for.
+                self.due_times.expiry.note(Timestamp::from_millis(i64::MIN));
+            }
             State::Unroutable
             | State::Dispatched
             | State::Running
@@ -101,9 +108,10 @@ impl Ledger {
             self.metrics.attempt_ended(job_type, outcome.as_str(), ran);
         }
         if life.state.is_terminal() && !from.is_terminal() {
-            let outcome = match ended {
-                Some(ended) => ended.outcome.as_str(),
-                None => AttemptOutcome::Cancelled.as_str(),
+            let outcome = match (ended, &life.failure) {
+                (Some(ended), _) => ended.outcome.as_str(),
+                (None, Some(failure)) if life.state == State::Failed => failure.kind.as_str(),
+                (None, _) => AttemptOutcome::Cancelled.as_str(),
             };
             self.metrics.job_finished(job_type, outcome);
         }

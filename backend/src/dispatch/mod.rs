@@ -2,7 +2,8 @@
 //!
 //! A job's way: [`jobs`] accepts it, [`relay`] publishes its attempts, [`recorder`] takes what workers
 //! answer, [`ledger`] is the one way in which anything that happened reaches the store. [`discovery`] knows
-//! the workers, and [`rescue`] and [`timers`] see to it that nothing is stuck.
+//! the workers, [`rescue`], [`reconcile`] and [`timers`] see to it that nothing is stuck, and
+//! [`intervention`] and [`flow`] are how people change its course.
 
 pub mod ports;
 
@@ -20,16 +21,26 @@ pub mod registry;
 
 pub mod catalogue;
 
+pub mod flow;
+
 pub mod leases;
+
+pub mod intervention;
 
 pub mod rescue;
 
+pub mod reconcile;
+
 pub mod timers;
+
+pub mod retention;
 
 pub mod watch;
 
 pub use catalogue::Catalogue;
 pub use discovery::Discovery;
+pub use flow::FlowControl;
+pub use intervention::Interventions;
 pub use jobs::{JobView, Jobs, SubmitError};
 pub use leases::Leases;
 pub use ledger::Ledger;

@@ -1,6 +1,6 @@
 //! What the use-cases need from the world: a store and a broker.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use crewcall_proto::{
@@ -9,7 +9,7 @@ use crewcall_proto::{
 };
 use tokio::sync::watch;
 
-use crate::domain::{AttemptRecord, Event, Job, Stale, State};
+use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
 
 /// Keeps the truth about every job.
 ///
@@ -18,7 +18,8 @@ use crate::domain::{AttemptRecord, Event, Job, Stale, State};
 #[async_trait]
 pub trait JobStore: Send + Sync {
     /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker and nobody
-    /// waiting in front of it is dispatched in the same step (see [`JobStore::dispatch_due`]).
+    /// waiting in front of it is dispatched in the same step (see [`JobStore::dispatch_due`]). A job with an
+    /// idempotency key that is younger than [`IDEMPOTENCY_KEPT_FOR`] is not stored again.
     /// Answers in the order of `jobs`.
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
 
@@ -39,7 +40,7 @@ pub trait JobStore: Send + Sync {
     /// broker or is over.
     async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError>;
 
-    /// The in-flight dispatches above the mark and above `after`, in the order of their numbers: what a new process has to publish again.
+    /// The jobs in state dispatched above the mark and above `after`, in the order of their numbers: what a new process has to publish again.
     async fn unconfirmed_dispatches(
         &self,
         after: DispatchNumber,
@@ -53,6 +54,10 @@ pub trait JobStore: Send + Sync {
     /// Makes up to `limit` scheduled jobs ready whose time has come.
     async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError>;
 
+    /// Runs the state machine with [`Event::Expired`] over up to `limit` jobs that have not started and whose
+    /// `expires_at` has come.
+    async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError>;
+
     /// Makes up to `limit` unroutable jobs of the type ready.
     async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError>;
 
@@ -62,11 +67,26 @@ pub trait JobStore: Send + Sync {
     /// Every running job's claim, above `after` by job id: what leases are rebuilt from.
     async fn claims(&self, after: Option<JobId>, limit: usize) -> Result<Vec<StoredClaim>, StoreError>;
 
+    /// The jobs of the type in state dispatched, the longest dispatched first: what the reconciler looks after.
+    async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError>;
+
     /// One job with its ended attempts, oldest first.
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError>;
 
     /// Jobs, newest first.
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError>;
+
+    /// The ids of jobs, newest first.
+    async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError>;
+
+    /// Deletes up to `limit` jobs in this terminal state that finished before `before`, with everything about
+    /// them. Answers how many.
+    async fn delete_finished(
+        &self,
+        state: State,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 
     /// How many jobs there are, by type and state.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
@@ -76,6 +96,22 @@ pub trait JobStore: Send + Sync {
 
     /// Keeps a type as it was last announced.
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError>;
+
+    /// What was set for types; a type that is not named has the default.
+    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError>;
+
+    /// Keeps what was set for a type.
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError>;
+
+    /// The messages that were set aside, newest first; only those older than `before`, if given.
+    async fn quarantined(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>, StoreError>;
+
+    /// Deletes one message that was set aside; or all, for `None`. Answers how many.
+    async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError>;
 
     /// Sets messages aside that could not be read, keeping the newest [`QUARANTINE_MESSAGES_MAX`].
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError>;
@@ -94,15 +130,70 @@ pub struct Accepted {
     pub job: Job,
     /// The dispatch window of its type at this moment; 0 keeps it from being dispatched at once.
     pub window: usize,
+    /// Under which name the submitter may send it again without making another job.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// For how long an idempotency key is remembered.
+pub const IDEMPOTENCY_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A submitter's own name for a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The name.
+    pub key: String,
+    /// What the body was: its SHA-256.
+    pub body_hash: [u8; 32],
 }
 
 /// What became of an [`Accepted`] job.
 #[derive(Debug, Clone)]
-pub struct Inserted {
-    /// The job as it is stored.
-    pub job: Arc<Job>,
-    /// Its dispatch number, when it was dispatched at once.
-    pub dispatched: Option<DispatchNumber>,
+pub enum Inserted {
+    /// It is stored.
+    Stored {
+        /// The job as it is stored.
+        job: Arc<Job>,
+        /// Its dispatch number, when it was dispatched at once.
+        dispatched: Option<DispatchNumber>,
+    },
+    /// A job with this key and body is stored already.
+    Replayed {
+        /// That job, as it is now.
+        job: Arc<Job>,
+    },
+    /// A job with this key and another body is stored already.
+    KeyReused,
+}
+
+/// Jobs that expired.
+#[derive(Debug, Clone, Default)]
+pub struct ExpiredJobs {
+    /// What it changed.
+    pub changes: Vec<JobChange>,
+    /// When the next one expires, if there is one.
+    pub next_expiry_at: Option<Timestamp>,
+}
+
+/// An order that should be with the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchedOrder {
+    /// The job.
+    pub job_id: JobId,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: AttemptToken,
+    /// Under which number it was dispatched.
+    pub number: DispatchNumber,
+}
+
+/// A message that was set aside, with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantineEntry {
+    /// Counts the messages, upwards.
+    pub number: u64,
+    /// The message.
+    pub message: QuarantinedMessage,
 }
 
 /// Counts the dispatches of one store upwards, from 1.
@@ -140,8 +231,13 @@ impl Dispatch {
             attempt_token: life.token?,
             attempts_max: life.attempts_max,
             parameters: self.job.parameters.clone(),
-            timeout_ms: None,
-            expires_at: None,
+            timeout_ms: self
+                .job
+                .policy
+                .timeout
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            // Only a job that never started can expire.
+            expires_at: self.job.policy.expires_at.filter(|_| life.attempt == Attempt::FIRST),
             created_at: self.job.created_at,
         })
     }
@@ -176,6 +272,8 @@ pub struct JobChange {
     pub job_type: JobType,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// How long its attempts may run.
+    pub timeout: Option<Duration>,
     /// Where it stood.
     pub from: State,
     /// Its life now.
@@ -210,6 +308,10 @@ pub struct StoredClaim {
     pub token: AttemptToken,
     /// Who runs it.
     pub claim: crate::domain::Claim,
+    /// How long the attempt may run.
+    pub timeout: Option<Duration>,
+    /// Whether it was asked to stop.
+    pub cancelled: bool,
 }
 
 /// Which jobs to list. All conditions must hold.
@@ -328,14 +430,26 @@ pub trait Broker: Send + Sync {
         control: &Control,
     ) -> Result<(), BrokerError>;
 
+    /// Tells every worker of a type something.
+    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError>;
+
     /// Tells every worker something.
     async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
 
-    /// How many orders wait in the type's queue, not counting those with workers; `None` when there is no such queue.
-    async fn queue_depth(&self, job_type: &JobType) -> Result<Option<u32>, BrokerError>;
+    /// Where orders of the type may wait, not counting those with workers.
+    async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;
 
     /// How the link is, and every change of it.
     fn status(&self) -> watch::Receiver<BrokerStatus>;
+}
+
+/// How many orders wait at the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OrdersWaiting {
+    /// In the type's queue; `None` when there is no such queue.
+    pub jobs: Option<u32>,
+    /// In the queues of the unroutable and of the dead, of whichever type.
+    pub astray: u32,
 }
 
 /// How the link to the broker is.

@@ -3,18 +3,19 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    ContentType, JobId, Order,
+    Attempt, ContentType, JobId, Order, WorkerId,
     codec::PAYLOAD_BYTES_MAX,
+    control::Control,
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 
 use super::{
     catalogue::Catalogue,
     ledger::Ledger,
-    ports::{Broker, JobEvent, StoreError},
+    ports::{Applied, Broker, JobEvent, StoreError},
     registry::Registry,
 };
-use crate::domain::{Event, Failure};
+use crate::domain::{Event, Failure, Stale};
 
 /// The code of a result that is too large to keep.
 pub const RESULT_TOO_LARGE: &str = "result_too_large";
@@ -84,9 +85,27 @@ impl Recorder {
                 | Response::DeadLettered { .. } => None,
             })
             .collect();
-        let events = coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
-        self.ledger.record(events).await?;
+        let events: Vec<JobEvent> =
+            coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
+        let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
+        let applied = self.ledger.record(events).await?;
+        for (speaker, answer) in speakers.into_iter().zip(&applied) {
+            if let (Some(speaker), Applied::Stale(Stale::Terminal | Stale::Attempt)) = (speaker, answer) {
+                self.stop(speaker).await;
+            }
+        }
         self.release_served(returned).await
+    }
+
+    /// Tells a worker to stop an attempt that is not wanted any more: its job is over, or has moved on. This
+    /// also ends what was started although it had been revoked.
+    async fn stop(&self, speaker: Speaker) {
+        let Speaker { worker_id, job_id, attempt } = speaker;
+        let content_type = self.registry.content_type(&worker_id);
+        let cancel = Control::Cancel { job_id, attempt };
+        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &cancel).await {
+            tracing::debug!(worker.id = %worker_id, job.id = %job_id, %error, "A worker was not told that its attempt is not wanted any more.");
+        }
     }
 
     /// A type may have found its first worker while its order was on the way back: such a job must not be
@@ -133,6 +152,25 @@ impl Recorder {
             }
         };
         Some(JobEvent { job_id, event })
+    }
+}
+
+/// A worker that says that it is at an attempt.
+struct Speaker {
+    worker_id: WorkerId,
+    job_id: JobId,
+    attempt: Attempt,
+}
+
+impl Speaker {
+    fn of(event: &JobEvent) -> Option<Self> {
+        match &event.event {
+            Event::Started { origin, .. } | Event::Progressed { origin, .. } | Event::Held { origin, .. } => {
+                let (worker_id, attempt) = (origin.worker_id.clone(), origin.attempt);
+                Some(Self { worker_id, job_id: event.job_id, attempt })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    flow::{Admission, FlowControl},
+    leases::Leases,
     ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, JobStore, StoreError},
     registry::Registry,
     watch::WatchHub,
@@ -53,6 +55,8 @@ struct Inner {
     store: Arc<dyn JobStore>,
     broker: Arc<dyn Broker>,
     registry: Arc<Registry>,
+    flow: Arc<FlowControl>,
+    leases: Arc<Leases>,
     watch: WatchHub,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
@@ -73,6 +77,10 @@ pub struct RelayParts {
     pub broker: Arc<dyn Broker>,
     /// Who is there: windows grow with slots.
     pub registry: Arc<Registry>,
+    /// What is set for types.
+    pub flow: Arc<FlowControl>,
+    /// What runs outside the window.
+    pub leases: Arc<Leases>,
     /// Who watches.
     pub watch: WatchHub,
     /// What is counted.
@@ -87,11 +95,13 @@ impl Relay {
     /// A relay that publishes nothing yet; see [`Relay::run`].
     #[must_use]
     pub fn new(parts: RelayParts) -> Self {
-        let RelayParts { store, broker, registry, watch, metrics, tracker, stop } = parts;
+        let RelayParts { store, broker, registry, flow, leases, watch, metrics, tracker, stop } = parts;
         let inner = Inner {
             store,
             broker,
             registry,
+            flow,
+            leases,
             watch,
             metrics,
             tracker,
@@ -129,15 +139,27 @@ impl Relay {
         Ok(())
     }
 
-    /// How many attempts of the type may be with the broker now; none while the broker takes nothing.
+    /// The window of a job that comes in now: none, while something is set for its type that only the relay
+    /// can keep.
     #[must_use]
-    pub fn window(&self, job_type: &JobType) -> usize {
+    pub fn window_at_entry(&self, job_type: &JobType) -> usize {
+        if self.inner.flow.is_free(job_type) { self.window(job_type) } else { 0 }
+    }
+
+    /// How many attempts of the type may be with the broker now; none while the broker takes nothing.
+    fn window(&self, job_type: &JobType) -> usize {
         if *self.inner.broker.status().borrow() != BrokerStatus::Up {
             return 0;
         }
         let slots = self.inner.registry.capacity(job_type).slots;
         let per_second = self.inner.rates.get(job_type).map_or(0, |rate| rate.per_second());
         (slots.saturating_mul(WINDOW_PER_SLOT)).max(per_second).clamp(WINDOW_MIN, WINDOW_MAX)
+    }
+
+    /// Whether the broker confirmed this dispatch, as far as this process knows.
+    #[must_use]
+    pub fn is_confirmed(&self, number: DispatchNumber) -> bool {
+        self.lock_mark().is_confirmed(number)
     }
 
     /// Jobs of the type may be ready, or there may be room for them.
@@ -246,8 +268,21 @@ impl Relay {
         if window == 0 {
             return Ok(()); // the broker's return wakes every type
         }
-        let dispatches = self.inner.store.dispatch_due(job_type, window, BATCH_MAX).await?;
-        if dispatches.len() == BATCH_MAX {
+        let (window, limit) =
+            match self.inner.flow.admission(job_type, window, self.inner.leases.held(job_type)) {
+                Admission::Closed => return Ok(()),
+                Admission::Later(wait) => {
+                    self.wake_later(job_type, wait);
+                    return Ok(());
+                }
+                Admission::Window(window) => (window, BATCH_MAX),
+                Admission::Permits { window, permits } => (window, permits),
+            };
+        let dispatches = self.inner.store.dispatch_due(job_type, window, limit).await?;
+        if limit < BATCH_MAX {
+            self.inner.flow.give_back(job_type, limit - dispatches.len());
+        }
+        if dispatches.len() == limit {
             self.lock_dirty().insert(job_type.clone());
         }
         for dispatch in dispatches {
@@ -256,6 +291,17 @@ impl Relay {
             self.publish(dispatch);
         }
         Ok(())
+    }
+
+    /// Looks at the type again when its rate limit lets something through.
+    fn wake_later(&self, job_type: &JobType, wait: Duration) {
+        let (relay, job_type) = (self.clone(), job_type.clone());
+        self.inner.tracker.spawn(async move {
+            tokio::select! {
+                () = relay.inner.stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => relay.wake(&job_type),
+            }
+        });
     }
 
     /// Keeps the high-water mark, if it rose. Done in intervals by [`Relay::run`], and once more at the end.
@@ -363,6 +409,10 @@ impl Mark {
         while self.ahead.remove(&(self.confirmed + 1)) {
             self.confirmed += 1;
         }
+    }
+
+    fn is_confirmed(&self, number: DispatchNumber) -> bool {
+        number.0 <= self.confirmed || self.ahead.contains(&number.0)
     }
 
     fn to_keep(&self) -> Option<DispatchNumber> {

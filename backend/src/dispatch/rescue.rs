@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     discovery::Discovery,
     leases::Lease,
-    ports::{BrokerStatus, JobEvent, StoreError},
+    ports::{BrokerStatus, JobEvent, OrdersWaiting, StoreError},
 };
 use crate::domain::{Event, State};
 
@@ -56,7 +56,7 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
 async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
     let mut events = Vec::new();
     let mut undecided = HashSet::new();
-    for lease in discovery.ledger.leases.expired().into_iter().take(BATCH_MAX) {
+    for lease in discovery.ledger.leases.ended().into_iter().take(BATCH_MAX) {
         let job_id = lease.job_id;
         match verdict(discovery, lease).await {
             Some(event) => events.push(JobEvent { job_id, event }),
@@ -69,10 +69,16 @@ async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
     discovery.ledger.record(events).await.map(|_| ())
 }
 
-/// What an expired lease means. An attempt that is not held has an order: it is sent again only on the
+/// What the end of a lease means. An attempt that is not held has an order: it is sent again only on the
 /// evidence that no worker runs it and that its queue is empty.
 async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
+    let overdue = lease.is_overdue();
     let Lease { job_id, job_type, attempt, token, execution_id, worker_id, held, .. } = lease;
+    if overdue {
+        tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");
+        discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
+        return Some(Event::TimedOut { attempt, execution_id });
+    }
     if held {
         tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
         return Some(Event::LeaseExpired { attempt, execution_id });
@@ -80,9 +86,9 @@ async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
     if discovery.registry.runs(job_id, attempt) {
         return None;
     }
-    match discovery.broker.queue_depth(&job_type).await {
-        Ok(Some(1..)) | Err(_) => None,
-        Ok(Some(0) | None) => {
+    match discovery.broker.orders_waiting(&job_type).await {
+        Ok(OrdersWaiting { jobs: Some(1..), .. } | OrdersWaiting { astray: 1.., .. }) | Err(_) => None,
+        Ok(OrdersWaiting { jobs: Some(0) | None, astray: 0 }) => {
             tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An order is in no queue and with no worker; it is sent again.");
             Some(Event::OrderLost { attempt, token })
         }

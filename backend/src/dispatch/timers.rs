@@ -1,4 +1,4 @@
-//! Makes scheduled jobs ready when their time comes.
+//! What the clock does: scheduled jobs become ready, and jobs that were not started in time expire.
 
 use std::{
     sync::{
@@ -17,10 +17,10 @@ use crate::clock::Clock;
 /// How often the clock is looked at: the precision of a back-off.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many jobs are made ready in one step, so that a crowd does not hold up the store.
+/// How many jobs are moved in one step, so that a crowd does not hold up the store.
 const BATCH_MAX: usize = 500;
 
-/// The earliest due time of a scheduled job, or earlier: so that an idle backend does not ask its store.
+/// The earliest time at which something is due, or earlier: so that an idle backend does not ask its store.
 #[derive(Debug)]
 pub struct DueTime(AtomicI64);
 
@@ -47,6 +47,15 @@ impl DueTime {
     }
 }
 
+/// When the clock has something to do next.
+#[derive(Debug, Default)]
+pub struct DueTimes {
+    /// The next scheduled job becomes ready.
+    pub release: DueTime,
+    /// The next job expires.
+    pub expiry: DueTime,
+}
+
 /// Runs until `stop`.
 ///
 /// # Errors
@@ -60,22 +69,42 @@ pub async fn run(ledger: Ledger, clock: Arc<dyn Clock>, stop: CancellationToken)
             _ = ticks.tick() => {}
         }
         let now = clock.now();
-        if !ledger.due_time.take(now) {
-            continue;
-        }
-        match ledger.store.release_due(now, BATCH_MAX).await {
-            Ok(released) => {
-                if let Some(next) = released.next_due_at {
-                    ledger.due_time.note(next);
-                }
-                ledger.released(&released);
-            }
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, "Due jobs wait for the store.");
-                ledger.due_time.note(now);
-            }
+        let step = async {
+            release(&ledger, now).await?;
+            expire(&ledger, now).await
+        };
+        match step.await {
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "Due jobs wait for the store."),
             Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-            Err(error) => return Err(error),
+            other => other?,
         }
     }
+}
+
+async fn release(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+    if !ledger.due_times.release.take(now) {
+        return Ok(());
+    }
+    let released =
+        ledger.store.release_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.release.note(now))?;
+    if let Some(next) = released.next_due_at {
+        ledger.due_times.release.note(next);
+    }
+    ledger.released(&released);
+    Ok(())
+}
+
+async fn expire(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+    if !ledger.due_times.expiry.take(now) {
+        return Ok(());
+    }
+    let expired =
+        ledger.store.expire_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.expiry.note(now))?;
+    if let Some(next) = expired.next_expiry_at {
+        ledger.due_times.expiry.note(next);
+    }
+    for change in &expired.changes {
+        ledger.follow(change);
+    }
+    Ok(())
 }

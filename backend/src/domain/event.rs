@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crewcall_proto::{Attempt, AttemptToken, ExecutionId, Timestamp, response::Origin};
 
-use super::Failure;
+use super::{Cancellation, Failure};
 
 /// Something that happened. Past tense: an event is news, not a command, and may come late, twice or in
 /// the wrong order.
@@ -97,6 +97,15 @@ pub enum Event {
         /// Whose lease.
         execution_id: ExecutionId,
     },
+    /// The attempt ran longer than the job allows, and its worker did not end it.
+    TimedOut {
+        /// Which attempt.
+        attempt: Attempt,
+        /// Whose.
+        execution_id: ExecutionId,
+    },
+    /// The time came after which the job is not worth starting.
+    Expired,
     /// The order of an in-flight attempt is in no queue and with no worker: it has to be sent again.
     OrderLost {
         /// Which order.
@@ -105,7 +114,7 @@ pub enum Event {
         token: AttemptToken,
     },
     /// Somebody asked to cancel the job.
-    CancelRequested,
+    CancelRequested(Cancellation),
     /// Somebody asked to try a failed or cancelled job again.
     RetryRequested,
 }

@@ -1,12 +1,12 @@
 //! A job: what was asked for, and how far it got.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
 };
 
-use super::State;
+use super::{Backoff, State};
 
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,10 +21,23 @@ pub struct Job {
     pub labels: BTreeMap<String, String>,
     /// Who goes first among the jobs of a type.
     pub priority: Priority,
+    /// When it is tried, and for how long.
+    pub policy: Policy,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// How far it got.
     pub life: Life,
+}
+
+/// When a job is tried, and for how long: as its submitter asked.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Policy {
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// How long one attempt may run; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// When the job is not worth starting any more; `None` for never.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The part of a job that events change.
@@ -42,8 +55,8 @@ pub struct Life {
     pub claim: Option<Claim>,
     /// When it may be dispatched.
     pub due_at: Timestamp,
-    /// Whether somebody asked to cancel it while an attempt was in flight.
-    pub cancel_requested: bool,
+    /// Who asked to cancel it, if somebody did.
+    pub cancellation: Option<Cancellation>,
     /// The latest news of the current attempt.
     pub progress: Option<Progress>,
     /// What came out, when completed. JSON text, at most 256 KiB.
@@ -59,17 +72,17 @@ pub struct Life {
 }
 
 impl Life {
-    /// The life of a job that was just accepted and is due at once.
+    /// The life of a job that is accepted at `now` and due at `due_at`, or at once if that has passed.
     #[must_use]
-    pub const fn new(attempts_max: u32, now: Timestamp) -> Self {
+    pub fn new(attempts_max: u32, now: Timestamp, due_at: Timestamp) -> Self {
         Self {
-            state: State::Ready,
+            state: if due_at <= now { State::Ready } else { State::Scheduled },
             attempt: Attempt::FIRST,
             attempts_max,
             token: None,
             claim: None,
-            due_at: now,
-            cancel_requested: false,
+            due_at,
+            cancellation: None,
             progress: None,
             result: None,
             failure: None,
@@ -98,6 +111,17 @@ pub struct Claim {
     pub seq: u64,
     /// Whether it acknowledged its order and keeps the attempt by heartbeats.
     pub held: bool,
+}
+
+/// Who asked to cancel a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// As they call themselves.
+    pub by: String,
+    /// Why, if they said so.
+    pub reason: Option<String>,
+    /// When, by our clock.
+    pub at: Timestamp,
 }
 
 /// How far an attempt got.

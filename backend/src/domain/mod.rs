@@ -19,10 +19,17 @@ pub mod retry;
 
 pub mod submission;
 
+pub mod schedule;
+
+pub mod flow;
+
 pub mod waiting;
 
 pub use event::Event;
-pub use job::{AttemptOutcome, AttemptRecord, Claim, Failure, Job, Life, Priority, Progress};
+pub use flow::{Flow, FlowChange, Pause};
+pub use job::{
+    AttemptOutcome, AttemptRecord, Cancellation, Claim, Failure, Job, Life, Policy, Priority, Progress,
+};
 pub use retry::Backoff;
 pub use state::State;
 pub use submission::{NewJob, Problem, Submission};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Exponential back-off: `initial × factor^(attempt−1)`, capped, spread by ±10 %.
+/// Exponential back-off: `initial × factor^(attempt−1)`, capped, and spread around that.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// The wait after the first attempt.
@@ -11,6 +11,9 @@ pub struct Backoff {
     pub factor: f64,
     /// The longest wait.
     pub cap: Duration,
+    /// How far a wait is spread around its value, 0 to 1, so that jobs that failed together do not come back
+    /// together.
+    pub jitter: f64,
 }
 
 /// How many attempts a job has when its submitter names no number.
@@ -19,16 +22,13 @@ pub const ATTEMPTS_DEFAULT: u32 = 5;
 /// The most attempts a submitter may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// How far a wait is spread around its value, so that jobs that failed together do not come back together.
-pub const JITTER: f64 = 0.1;
-
 /// The longest wait that a worker may ask for with `retry_after_ms`: one day. A typing error in a worker
 /// must not park a job for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(600) }
+        Self { initial: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(600), jitter: 0.1 }
     }
 }
 
@@ -39,7 +39,7 @@ impl Backoff {
         // 1 000 doublings are far beyond any cap; the clamp keeps the exponent in range.
         let exponent = f64::from(attempt.saturating_sub(1).min(1_000));
         let seconds = (self.initial.as_secs_f64() * self.factor.powf(exponent)).min(self.cap.as_secs_f64());
-        let jitter = JITTER.mul_add(spread.clamp(0.0, 1.0) * 2.0, 1.0 - JITTER);
+        let jitter = self.jitter.mul_add(spread.clamp(0.0, 1.0) * 2.0, 1.0 - self.jitter);
         Duration::try_from_secs_f64(seconds * jitter).unwrap_or(self.cap)
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
 
 use super::{
-    Job, Life, Priority,
+    Job, Life, Policy, Priority,
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
+    schedule::Times,
 };
 
 /// The most labels a job may have.
@@ -29,6 +30,8 @@ pub struct Submission {
     pub max_attempts: Option<i64>,
     /// Words to find the job by.
     pub labels: BTreeMap<String, String>,
+    /// When it is to be tried, and for how long.
+    pub times: Times,
 }
 
 /// A submission that is a job, but for its id and the time.
@@ -44,6 +47,10 @@ pub struct NewJob {
     pub attempts_max: u32,
     /// Words to find it by.
     pub labels: BTreeMap<String, String>,
+    /// When it may be dispatched.
+    pub due_at: Timestamp,
+    /// When it is tried, and for how long.
+    pub policy: Policy,
 }
 
 /// One thing that is wrong with a submission.
@@ -62,12 +69,12 @@ impl Problem {
 }
 
 impl Submission {
-    /// Reads the submission as a job.
+    /// Reads the submission, which came in at `now`, as a job.
     ///
     /// # Errors
     ///
     /// Every problem it has, in the order of the fields.
-    pub fn validate(self) -> Result<NewJob, Vec<Problem>> {
+    pub fn validate(self, now: Timestamp) -> Result<NewJob, Vec<Problem>> {
         let mut problems = Vec::new();
         let job_type = JobType::new(&self.job_type);
         if let Err(invalid) = &job_type {
@@ -88,10 +95,11 @@ impl Submission {
             problems.push(Problem::new("/max_attempts", message));
         }
         problems.extend(label_problems(&self.labels));
+        let (due_at, policy) = self.times.read(now, &mut problems);
         match (job_type, priority, attempts_max) {
             (Ok(job_type), Some(priority), Some(attempts_max)) if problems.is_empty() => {
                 let (parameters, labels) = (self.parameters, self.labels);
-                Ok(NewJob { job_type, parameters, priority, attempts_max, labels })
+                Ok(NewJob { job_type, parameters, priority, attempts_max, labels, due_at, policy })
             }
             _ => Err(problems),
         }
@@ -108,8 +116,9 @@ impl NewJob {
             parameters: self.parameters,
             labels: self.labels,
             priority: self.priority,
+            policy: self.policy,
             created_at: now,
-            life: Life::new(self.attempts_max, now),
+            life: Life::new(self.attempts_max, now, self.due_at),
         }
     }
 }
@@ -149,7 +158,9 @@ mod tests {
 
     #[test]
     fn defaults_are_filled_in() {
-        let job = Submission { job_type: "a.b".into(), ..Submission::default() }.validate().unwrap();
+        let job = Submission { job_type: "a.b".into(), ..Submission::default() }
+            .validate(Timestamp::from_millis(0))
+            .unwrap();
         assert_eq!((job.priority.get(), job.attempts_max), (4, 5));
     }
 
@@ -162,8 +173,12 @@ mod tests {
             labels: [("a/b".to_owned(), "x".repeat(257)), (String::new(), String::new())].into(),
             ..Submission::default()
         };
-        let pointers: Vec<String> =
-            submission.validate().unwrap_err().into_iter().map(|problem| problem.pointer).collect();
+        let pointers: Vec<String> = submission
+            .validate(Timestamp::from_millis(0))
+            .unwrap_err()
+            .into_iter()
+            .map(|problem| problem.pointer)
+            .collect();
         assert_eq!(
             pointers,
             ["/type", "/priority", "/max_attempts", "/labels/", "/labels/a~1b", "/labels/a~1b"]

@@ -8,7 +8,7 @@ use crewcall_proto::{
 };
 
 use super::{
-    AttemptOutcome, AttemptRecord, Backoff, Claim, Event, Failure, Life, Progress, State,
+    AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, Failure, Life, Policy, Progress, State,
     retry::RETRY_AFTER_MAX,
 };
 
@@ -71,8 +71,8 @@ impl Stale {
 /// # Errors
 ///
 /// [`Stale`] when the event changes nothing.
-pub fn transition(life: &Life, backoff: &Backoff, event: Event, moment: Moment) -> Result<Change, Stale> {
-    let machine = Machine { life, backoff, moment };
+pub fn transition(life: &Life, policy: &Policy, event: Event, moment: Moment) -> Result<Change, Stale> {
+    let machine = Machine { life, policy, moment };
     match event {
         Event::Due => machine.due(),
         Event::Dispatched { token } => machine.dispatched(token),
@@ -99,8 +99,10 @@ pub fn transition(life: &Life, backoff: &Backoff, event: Event, moment: Moment) 
         }
         Event::DeadLettered { attempt, token, failure } => machine.dead_lettered(attempt, token, failure),
         Event::LeaseExpired { attempt, execution_id } => machine.lease_expired(attempt, execution_id),
+        Event::TimedOut { attempt, execution_id } => machine.timed_out(attempt, execution_id),
+        Event::Expired => machine.expired(),
         Event::OrderLost { attempt, token } => machine.order_lost(attempt, token),
-        Event::CancelRequested => machine.cancel_requested(),
+        Event::CancelRequested(cancellation) => machine.cancel_requested(cancellation),
         Event::RetryRequested => machine.retry_requested(),
     }
 }
@@ -108,7 +110,7 @@ pub fn transition(life: &Life, backoff: &Backoff, event: Event, moment: Moment) 
 /// The arguments of one transition.
 struct Machine<'a> {
     life: &'a Life,
-    backoff: &'a Backoff,
+    policy: &'a Policy,
     moment: Moment,
 }
 
@@ -259,19 +261,40 @@ impl Machine<'_> {
     }
 
     fn lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
-        self.expect_attempt(attempt)?;
-        self.expect_state(State::Running)?;
-        let Some(claim) = &self.life.claim else { return Err(Stale::Execution) };
-        if claim.execution_id != execution_id {
-            return Err(Stale::Execution);
+        let claim = self.expect_claim(attempt, execution_id)?;
+        let message = format!("worker {} fell silent while it ran the attempt", claim.worker_id);
+        Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), true)))
+    }
+
+    fn timed_out(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
+        let claim = self.expect_claim(attempt, execution_id)?;
+        let seconds = self.policy.timeout.unwrap_or_default().as_secs_f64();
+        let message = format!(
+            "the attempt ran longer than its {seconds} s, and worker {} did not end it",
+            claim.worker_id
+        );
+        Ok(self.end_attempt(self.lost(failure(ErrorKind::Timeout, message), true)))
+    }
+
+    /// Only a job that never started can expire. An order that is with the broker is left there: whoever
+    /// starts it all the same reports to a job that is over.
+    fn expired(&self) -> Result<Change, Stale> {
+        match self.life.state {
+            State::Completed | State::Failed | State::Cancelled => return Err(Stale::Terminal),
+            State::Running => return Err(Stale::State),
+            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {}
         }
-        let failure = Failure {
-            kind: ErrorKind::WorkerLost,
-            code: None,
-            message: format!("worker {} fell silent while it ran the attempt", claim.worker_id),
-            detail: None,
-        };
-        Ok(self.end_attempt(self.lost(failure, true)))
+        if self.life.started_at.is_some() || self.life.attempt != Attempt::FIRST {
+            return Err(Stale::State);
+        }
+        if self.policy.expires_at.is_none_or(|expires_at| self.moment.now < expires_at) {
+            return Err(Stale::NotDue);
+        }
+        Ok(self.change(|life| {
+            life.state = State::Failed;
+            life.failure = Some(failure(ErrorKind::Expired, "the job was not started in time".to_owned()));
+            life.finished_at = Some(self.moment.now);
+        }))
     }
 
     fn order_lost(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
@@ -279,36 +302,46 @@ impl Machine<'_> {
         if !self.life.state.is_in_flight() {
             return Err(Stale::State);
         }
+        if self.life.cancellation.is_some() {
+            let message = "the order was lost while its job was to be cancelled".to_owned();
+            return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), false)));
+        }
         Ok(self.change(|life| {
             life.state = State::Ready;
             life.claim = None;
         }))
     }
 
-    fn cancel_requested(&self) -> Result<Change, Stale> {
+    /// What waits is cancelled at once, and so is an order that nobody reported to have started: should
+    /// somebody start it all the same, his result comes too late. What runs is asked to stop.
+    fn cancel_requested(&self, cancellation: Cancellation) -> Result<Change, Stale> {
         match self.life.state {
             State::Completed | State::Failed | State::Cancelled => Err(Stale::Terminal),
-            State::Dispatched | State::Running if self.life.cancel_requested => Err(Stale::State),
-            State::Dispatched | State::Running => Ok(self.change(|life| life.cancel_requested = true)),
-            State::Scheduled | State::Ready | State::Unroutable => Ok(self.change(|life| {
-                life.state = State::Cancelled;
-                life.cancel_requested = true;
-                life.finished_at = Some(self.moment.now);
-            })),
+            State::Running if self.life.cancellation.is_some() => Err(Stale::State),
+            State::Running => Ok(self.change(|life| life.cancellation = Some(cancellation))),
+            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {
+                Ok(self.change(|life| {
+                    life.state = State::Cancelled;
+                    life.cancellation = Some(cancellation);
+                    life.finished_at = Some(self.moment.now);
+                }))
+            }
         }
     }
 
     fn retry_requested(&self) -> Result<Change, Stale> {
         match self.life.state {
             State::Failed | State::Cancelled => Ok(self.change(|life| {
-                // Without a token the attempt was never sent, so its number is still free.
-                if life.token.take().is_some() {
+                // Without a token the attempt was never sent, so its number is still free. But a job that
+                // expired would expire again: only a first attempt does.
+                let expired = life.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::Expired);
+                if life.token.take().is_some() || expired {
                     life.attempt = life.attempt.next();
                 }
                 life.attempts_max = life.attempts_max.max(life.attempt.get());
                 life.state = State::Ready;
                 life.due_at = self.moment.now;
-                life.cancel_requested = false;
+                life.cancellation = None;
                 life.finished_at = None;
                 life.claim = None;
                 life.progress = None;
@@ -323,7 +356,7 @@ impl Machine<'_> {
     /// The current attempt is over without a result: another one, or the end of the job.
     fn end_attempt(&self, ending: Ending) -> Change {
         let Ending { failure, retryable, retry_after, worker_id, started_at, finished_at } = ending;
-        let cancelled = self.life.cancel_requested;
+        let cancelled = self.life.cancellation.is_some();
         let again = retryable && !cancelled && self.life.attempt.get() < self.life.attempts_max;
         let outcome =
             if cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed(failure.clone()) };
@@ -333,7 +366,7 @@ impl Machine<'_> {
             life.started_at = started_at;
             if again {
                 let delay = retry_after.map_or_else(
-                    || self.backoff.delay_after(life.attempt.get(), self.moment.spread),
+                    || self.policy.backoff.delay_after(life.attempt.get(), self.moment.spread),
                     |asked| asked.min(RETRY_AFTER_MAX),
                 );
                 life.state = State::Scheduled;
@@ -391,6 +424,13 @@ impl Machine<'_> {
         if self.life.token == Some(token) { Ok(()) } else { Err(Stale::Token) }
     }
 
+    /// The claim of this execution on the current attempt.
+    fn expect_claim(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<&Claim, Stale> {
+        self.expect_attempt(attempt)?;
+        self.expect_state(State::Running)?;
+        self.life.claim.as_ref().filter(|claim| claim.execution_id == execution_id).ok_or(Stale::Execution)
+    }
+
     /// What a single execution may say: it has the claim, or nobody has.
     fn speaks_or_unclaimed(&self, origin: &Origin) -> Result<(), Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
@@ -406,6 +446,10 @@ impl Machine<'_> {
         life.version += 1;
         Change { life, ended: None }
     }
+}
+
+fn failure(kind: ErrorKind, message: String) -> Failure {
+    Failure { kind, code: None, message, detail: None }
 }
 
 fn claim(life: &mut Life, origin: &Origin, seq: u64, started_at: Timestamp) {

@@ -46,18 +46,18 @@ fn completed(origin: Origin) -> Event {
 /// Steps that must all change the job.
 fn live(life: Life, events: impl IntoIterator<Item = Event>) -> Life {
     events.into_iter().fold(life, |life, event| {
-        transition(&life, &Backoff::default(), event.clone(), MOMENT)
+        transition(&life, &Policy::default(), event.clone(), MOMENT)
             .unwrap_or_else(|stale| panic!("{event:?} is {stale:?} for {life:?}"))
             .life
     })
 }
 
 fn stale(life: &Life, event: Event) -> Stale {
-    transition(life, &Backoff::default(), event, MOMENT).expect_err("it should change nothing")
+    transition(life, &Policy::default(), event, MOMENT).expect_err("it should change nothing")
 }
 
 fn dispatched() -> Life {
-    live(Life::new(3, NOW), [Event::Dispatched { token: AttemptToken::from_bits(1) }])
+    live(Life::new(3, NOW, NOW), [Event::Dispatched { token: AttemptToken::from_bits(1) }])
 }
 
 #[test]
@@ -160,6 +160,13 @@ fn a_lost_order_is_sent_again_as_the_same_attempt() {
 }
 
 #[test]
+fn a_lost_order_of_a_cancelled_job_is_not_sent_again() {
+    let lost = Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
+    let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
+    assert_eq!(live(dispatched(), [started, cancel(), lost]).state, State::Cancelled);
+}
+
+#[test]
 fn a_dead_order_is_a_crash_loop_that_may_be_tried_again_or_malformed_for_good() {
     let dead = |kind| Event::DeadLettered {
         attempt: Attempt::FIRST,
@@ -170,11 +177,18 @@ fn a_dead_order_is_a_crash_loop_that_may_be_tried_again_or_malformed_for_good() 
     assert_eq!(live(dispatched(), [dead(ErrorKind::Malformed)]).state, State::Failed);
 }
 
+fn cancel() -> Event {
+    Event::CancelRequested(Cancellation { by: "somebody".to_owned(), reason: None, at: NOW })
+}
+
 #[test]
 fn cancelling_ends_what_waits_and_asks_what_runs() {
-    assert_eq!(live(Life::new(3, NOW), [Event::CancelRequested]).state, State::Cancelled);
-    let asked = live(dispatched(), [Event::CancelRequested]);
-    assert_eq!((asked.state, asked.cancel_requested), (State::Dispatched, true));
+    assert_eq!(live(Life::new(3, NOW, NOW), [cancel()]).state, State::Cancelled);
+    let revoked = live(dispatched(), [cancel()]);
+    assert_eq!(revoked.state, State::Cancelled);
+    assert_eq!(stale(&revoked, completed(origin(1, 1, 7))), Stale::Terminal);
+    let asked = live(dispatched(), [Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW }, cancel()]);
+    assert_eq!((asked.state, asked.cancellation.is_some()), (State::Running, true));
     assert_eq!(live(asked.clone(), [failed(origin(1, 1, 7), true)]).state, State::Cancelled);
     assert_eq!(live(asked, [completed(origin(1, 1, 7))]).state, State::Completed, "it was faster");
 }
@@ -185,6 +199,29 @@ fn a_retry_keeps_the_count_and_raises_the_limit() {
     life.attempts_max = 1;
     let life = live(life, [failed(origin(1, 1, 7), true), Event::RetryRequested]);
     assert_eq!((life.state, life.attempt.get(), life.attempts_max), (State::Ready, 2, 2));
+}
+
+#[test]
+fn only_a_job_that_never_started_expires() {
+    let policy = Policy { expires_at: Some(NOW), ..Policy::default() };
+    let expire = |life: &Life| transition(life, &policy, Event::Expired, MOMENT).map(|change| change.life);
+    let expired = expire(&dispatched()).unwrap();
+    assert_eq!((expired.state, expired.failure.unwrap().kind), (State::Failed, ErrorKind::Expired));
+    assert_eq!(expire(&live(dispatched(), [failed(origin(1, 1, 7), true)])), Err(Stale::State));
+    let retried =
+        transition(&expire(&Life::new(3, NOW, NOW)).unwrap(), &policy, Event::RetryRequested, MOMENT);
+    assert_eq!(expire(&retried.unwrap().life), Err(Stale::State), "who tries it again wants it to run");
+    let later = Policy { expires_at: Some(NOW.plus_millis(1)), ..Policy::default() };
+    let early = transition(&dispatched(), &later, Event::Expired, MOMENT);
+    assert_eq!(early, Err(Stale::NotDue));
+}
+
+#[test]
+fn an_attempt_that_runs_too_long_is_tried_again() {
+    let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
+    let timed_out = Event::TimedOut { attempt: Attempt::FIRST, execution_id: execution(7) };
+    let life = live(dispatched(), [started, timed_out]);
+    assert_eq!((life.state, life.failure.unwrap().kind), (State::Scheduled, ErrorKind::Timeout));
 }
 
 fn any_origin() -> impl Strategy<Value = Origin> {
@@ -215,7 +252,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         (attempt(), 7..9_u128)
             .prop_map(|(attempt, by)| Event::LeaseExpired { attempt, execution_id: execution(by) }),
         (attempt(), token()).prop_map(|(attempt, token)| Event::OrderLost { attempt, token }),
-        Just(Event::CancelRequested),
+        (attempt(), 7..9_u128)
+            .prop_map(|(attempt, by)| Event::TimedOut { attempt, execution_id: execution(by) }),
+        Just(Event::Expired),
+        Just(cancel()),
         Just(Event::RetryRequested),
     ]
 }
@@ -230,14 +270,18 @@ fn any_life() -> impl Strategy<Value = Life> {
     });
     let token = prop::option::of((0..3_u128).prop_map(AttemptToken::from_bits));
     (select(State::ALL.to_vec()), 1..4_u32, 1..4_u32, token, prop::option::of(claim), any::<bool>(), 0..2_i64)
-        .prop_map(|(state, attempt, attempts_max, token, claim, cancel_requested, due)| Life {
+        .prop_map(|(state, attempt, attempts_max, token, claim, cancelled, due)| Life {
             state,
             attempt: Attempt::new(attempt).unwrap(),
             token,
             claim,
-            cancel_requested,
+            cancellation: cancelled.then(|| Cancellation {
+                by: "somebody".to_owned(),
+                reason: None,
+                at: NOW,
+            }),
             due_at: NOW.plus_millis(due),
-            ..Life::new(attempts_max, NOW)
+            ..Life::new(attempts_max, NOW, NOW)
         })
 }
 
@@ -246,8 +290,8 @@ proptest! {
 
     #[test]
     fn a_repeated_event_changes_nothing(life in any_life(), event in any_event()) {
-        if let Ok(change) = transition(&life, &Backoff::default(), event.clone(), MOMENT) {
-            let again = transition(&change.life, &Backoff::default(), event, MOMENT);
+        if let Ok(change) = transition(&life, &Policy::default(), event.clone(), MOMENT) {
+            let again = transition(&change.life, &Policy::default(), event, MOMENT);
             prop_assert!(again.is_err(), "{:?} then {:?}", change, again);
         }
     }
@@ -259,13 +303,13 @@ proptest! {
         event in any_event(),
     ) {
         life.state = state;
-        let answer = transition(&life, &Backoff::default(), event.clone(), MOMENT);
+        let answer = transition(&life, &Policy::default(), event.clone(), MOMENT);
         prop_assert!(answer.is_err() || (event == Event::RetryRequested && state != State::Completed));
     }
 
     #[test]
     fn every_change_is_counted_and_the_attempt_never_falls(life in any_life(), event in any_event()) {
-        if let Ok(change) = transition(&life, &Backoff::default(), event.clone(), MOMENT) {
+        if let Ok(change) = transition(&life, &Policy::default(), event.clone(), MOMENT) {
             prop_assert_eq!(change.life.version, life.version + 1);
             prop_assert!(change.life.attempt >= life.attempt);
             if let Some(ended) = &change.ended {
@@ -281,10 +325,10 @@ proptest! {
     fn a_whole_life_ends_at_most_once_and_charges_each_attempt_once(
         events in prop::collection::vec(any_event(), 0..60),
     ) {
-        let mut life = Life::new(3, NOW);
+        let mut life = Life::new(3, NOW, NOW);
         let (mut endings, mut ended) = (0, Vec::new());
         for event in events.into_iter().filter(|event| *event != Event::RetryRequested) {
-            if let Ok(change) = transition(&life, &Backoff::default(), event, MOMENT) {
+            if let Ok(change) = transition(&life, &Policy::default(), event, MOMENT) {
                 endings += u32::from(change.life.state.is_terminal());
                 ended.extend(change.ended.map(|record| record.attempt));
                 let before = life.progress.as_ref().map_or(0, |progress| progress.percent);

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crewcall_proto::{Attempt, JobType, Timestamp, WorkerId};
 
-use super::{Life, State};
+use super::{Flow, Life, State};
 
 /// What a job that is not over waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Waiting {
     /// The time of the next attempt.
     Due {
@@ -20,6 +20,27 @@ pub enum Waiting {
     },
     /// Room in the dispatch window: earlier jobs of the type go first.
     Window(JobType),
+    /// Somebody to end a pause of the type.
+    Pause {
+        /// The type.
+        job_type: JobType,
+        /// Who paused it.
+        by: String,
+    },
+    /// An attempt of the type to end: as many run as may.
+    Limit {
+        /// The type.
+        job_type: JobType,
+        /// How many may run at once.
+        running_max: u32,
+    },
+    /// The next moment at which the rate limit of the type lets an attempt begin.
+    Rate {
+        /// The type.
+        job_type: JobType,
+        /// How many may begin in a second.
+        per_second: f64,
+    },
     /// The broker.
     Broker(String),
     /// Somebody who serves the type: nobody ever did.
@@ -43,13 +64,15 @@ pub struct Surroundings {
     pub workers: usize,
     /// Whether any worker ever announced the type.
     pub type_known: bool,
+    /// What was set for the type.
+    pub flow: Flow,
 }
 
 impl Waiting {
     /// What a job of `job_type` waits for; `None` when it is over.
     #[must_use]
     pub fn of(job_type: &JobType, life: &Life, around: Surroundings) -> Option<Self> {
-        let job_type = job_type.clone();
+        let (job_type, ready) = (job_type.clone(), life.state == State::Ready);
         let waiting = match life.state {
             State::Completed | State::Failed | State::Cancelled => return None,
             State::Scheduled => Self::Due {
@@ -58,18 +81,27 @@ impl Waiting {
                 after: life.failure.as_ref().map(|failure| failure.message.clone()),
             },
             State::Unroutable => Self::FirstWorker(job_type),
-            State::Dispatched | State::Running if life.cancel_requested => {
+            State::Dispatched | State::Running if life.cancellation.is_some() => {
                 Self::Cancellation(life.claim.as_ref().map(|claim| claim.worker_id.clone()))
             }
             State::Running => match &life.claim {
                 Some(claim) => Self::Response(claim.worker_id.clone()),
                 None => Self::Slot(job_type),
             },
+            State::Ready if around.flow.pause.is_some() => {
+                Self::Pause { job_type, by: around.flow.pause.map(|pause| pause.by).unwrap_or_default() }
+            }
             State::Ready | State::Dispatched => match around {
                 Surroundings { broker_trouble: Some(trouble), .. } => Self::Broker(trouble),
                 Surroundings { type_known: false, .. } => Self::FirstWorker(job_type),
                 Surroundings { workers: 0, .. } => Self::Worker(job_type),
-                _ if life.state == State::Ready => Self::Window(job_type),
+                Surroundings { flow: Flow { running_max: Some(running_max), .. }, .. } if ready => {
+                    Self::Limit { job_type, running_max }
+                }
+                Surroundings { flow: Flow { rate_per_second: Some(per_second), .. }, .. } if ready => {
+                    Self::Rate { job_type, per_second }
+                }
+                _ if ready => Self::Window(job_type),
                 _ => Self::Slot(job_type),
             },
         };
@@ -86,6 +118,18 @@ impl fmt::Display for Waiting {
             Self::Due { attempt, after: None, .. } => write!(f, "waits for the time of attempt {attempt}"),
             Self::Window(job_type) => {
                 write!(f, "waits its turn: earlier {job_type} jobs are with the broker")
+            }
+            Self::Pause { job_type, by } => {
+                write!(f, "waits for the type {job_type} to be resumed: paused by {by}")
+            }
+            Self::Limit { job_type, running_max } => {
+                write!(f, "waits for an attempt to end: at most {running_max} of type {job_type} run at once")
+            }
+            Self::Rate { job_type, per_second } => {
+                write!(
+                    f,
+                    "waits its turn: at most {per_second} attempts of type {job_type} begin in a second"
+                )
             }
             Self::Broker(trouble) => write!(f, "waits for the broker: {trouble}"),
             Self::FirstWorker(job_type) => {

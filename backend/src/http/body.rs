@@ -19,7 +19,11 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long a body may take to come in. A caller with 20 kB/s can still send the largest.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How much of a body that is too large is read and thrown away, in bytes, so that a caller that writes
+/// The largest batch, in bytes: 10 000 submissions of 1.6 KiB each, as most are far smaller. It is held in
+/// memory while it is stored: see [`super::batch::BATCHES_MAX`].
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How much of a body that is too large is read beyond its limit and thrown away, in bytes, so that a caller that writes
 /// before it reads gets its answer and not a broken connection.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -34,29 +38,77 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn read_json(request: Request) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
-        let found = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            format!("send application/json, not {}", found.unwrap_or("a body without content-type")),
-        ));
+        return Err(unsupported(&parts.headers, "application/json"));
     }
-    read(&parts.headers, body).await
+    read(&parts.headers, body, BODY_BYTES_MAX).await
+}
+
+/// The JSON text of a request that may do without one: empty if it has none.
+///
+/// # Errors
+///
+/// As [`read_json`].
+pub(super) async fn read_optional_json(request: Request) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    let text = read(&parts.headers, body, BODY_BYTES_MAX).await?;
+    if text.is_empty() || is_json(&parts.headers) {
+        Ok(text)
+    } else {
+        Err(unsupported(&parts.headers, "application/json"))
+    }
+}
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BatchForm {
+    /// One JSON array.
+    Array,
+    /// One JSON text on each line.
+    Lines,
+}
+
+/// A batch.
+///
+/// # Errors
+///
+/// As [`read_json`].
+pub(super) async fn read_batch(request: Request) -> Result<(BatchForm, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let form = match essence(&parts.headers).as_str() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => BatchForm::Lines,
+        _ if is_json(&parts.headers) => BatchForm::Array,
+        _ => return Err(unsupported(&parts.headers, "application/json or application/x-ndjson")),
+    };
+    read(&parts.headers, body, BATCH_BYTES_MAX).await.map(|text| (form, text))
 }
 
 /// `application/json`, or any type that is written as JSON.
 fn is_json(headers: &HeaderMap) -> bool {
-    let media_type =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(headers);
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+/// The media type without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let found = found.unwrap_or("a body without content-type");
+    Problem::new(Code::UnsupportedMediaType, format!("send {expected}, not {found}"))
+}
+
+async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: Option<usize> = declared.and_then(|length| length.parse().ok());
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {bytes_max} bytes are read"));
     // A caller that asks first, or means to send far too much, is refused before it sends.
     let asks_first = headers.contains_key(header::EXPECT);
-    if declared.is_some_and(|length| length > DISCARDED_BYTES_MAX || (asks_first && length > BODY_BYTES_MAX))
+    if declared
+        .is_some_and(|length| length > bytes_max + DISCARDED_BYTES_MAX || (asks_first && length > bytes_max))
     {
         return Err(too_large());
     }
@@ -70,8 +122,8 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
             Some(Err(_)) => {
                 return Err(Problem::new(Code::UnreadableBody, "the body broke off before its end"));
             }
-            Some(Ok(chunk)) if read.len() + chunk.len() > BODY_BYTES_MAX => {
-                discard(stream, read.len() + chunk.len()).await;
+            Some(Ok(chunk)) if read.len() + chunk.len() > bytes_max => {
+                discard(stream).await;
                 return Err(too_large());
             }
             Some(Ok(chunk)) => read.extend_from_slice(&chunk),
@@ -79,8 +131,9 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-async fn discard(mut stream: BodyDataStream, mut read_bytes: usize) {
+async fn discard(mut stream: BodyDataStream) {
     let rest = async {
+        let mut read_bytes = 0;
         while read_bytes < DISCARDED_BYTES_MAX {
             let Some(Ok(chunk)) = stream.next().await else { return };
             read_bytes += chunk.len();
@@ -88,10 +141,6 @@ async fn discard(mut stream: BodyDataStream, mut read_bytes: usize) {
     };
     // Whoever is slower than this gets a broken connection after all.
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, rest).await;
-}
-
-fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("at most {BODY_BYTES_MAX} bytes are read"))
 }
 
 fn too_slow() -> Problem {
@@ -123,7 +172,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(7)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
-        let problem = read(&HeaderMap::new(), Body::from_stream(endless)).await.unwrap_err();
+        let problem = read(&HeaderMap::new(), Body::from_stream(endless), BODY_BYTES_MAX).await.unwrap_err();
         assert_eq!(problem.code(), Code::BodyTimeout);
     }
 }

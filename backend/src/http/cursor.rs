@@ -23,6 +23,25 @@ pub(super) fn decode(cursor: &str) -> Option<JobId> {
     }
 }
 
+/// The first byte of a cursor that holds a number.
+const NUMBER_VERSION: u8 = 2;
+
+/// The cursor of the page after the one that ends with the message of this number.
+pub(super) fn encode_number(last: u64) -> String {
+    let mut bytes = vec![NUMBER_VERSION];
+    bytes.extend_from_slice(&last.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The number that the page before ended with; `None` for a text that is no such cursor.
+pub(super) fn decode_number(cursor: &str) -> Option<u64> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    match bytes.split_first()? {
+        (&NUMBER_VERSION, number) => Some(u64::from_be_bytes(number.try_into().ok()?)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +56,8 @@ mod tests {
             assert_eq!(decode(bad), None, "{bad}");
         }
         assert_eq!(decode(&URL_SAFE_NO_PAD.encode([2; 17])), None);
+        assert_eq!(decode_number(&cursor), None);
+        assert_eq!(decode_number(&encode_number(7)), Some(7));
+        assert_eq!(decode(&encode_number(7)), None);
     }
 }

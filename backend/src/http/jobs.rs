@@ -9,14 +9,16 @@ use axum::{
 use crewcall_proto::JobId;
 
 use super::{
-    HttpState, body, cursor, dto,
+    HttpState, body, cursor, dto, idempotency,
     problem::{Code, Problem, ProblemBody},
     query::{self, ListQuery},
     submission,
+    waiting::WaitingReader,
 };
 use crate::{
     dispatch::{
         JobView, Jobs,
+        jobs::Submitted,
         ports::{JobQuery, StoreError},
     },
     domain::Job,
@@ -34,30 +36,42 @@ const TAG: &str = "jobs";
 
 /// Submit a job
 ///
-/// When this answers 201, the job is on disk and will be tried until it ends.
+/// When this answers 201, the job is on disk and will be tried until it ends. With an `Idempotency-Key`, the
+/// same key and body within 24 hours answer 200 with the job that the first made, as it is now.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = TAG, operation_id = "submitJob",
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The submitter's own name for this submission: 1 to 255 visible ASCII characters")),
     request_body = dto::NewJob,
     responses(
+        (status = 200, description = "The job is stored already, under this key", body = dto::Job, headers(("Location" = String, description = "The job's path"), ("Idempotency-Replayed" = String, description = "`true`"))),
         (status = 201, description = "The job is stored", body = dto::Job, headers(("Location" = String, description = "The job's path"))),
-        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid-json`, `unreadable-body`, `invalid-idempotency-key`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-submission`, `invalid-parameters`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
+    let key = idempotency::read_key(request.headers())?;
     let text = body::read_json(request).await?;
-    let submission = submission::read(&text)?;
-    let job = state.jobs.submit(submission).await?;
-    let waiting = state.jobs.waiting(&job);
-    let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
-    let location = format!("/v1/jobs/{}", view.job.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(dto::Job::with_attempts(&view)))
-        .into_response())
+    let submission = submission::read(&text, state.jobs.clock.now())?;
+    let key = key.map(|key| idempotency::bound(key, &text));
+    let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];
+    match state.jobs.submit(submission, key).await? {
+        Submitted::Accepted(job) => {
+            let waiting = state.jobs.waiting(&job);
+            let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
+            Ok((StatusCode::CREATED, at(job.id), Json(dto::Job::with_attempts(&view))).into_response())
+        }
+        Submitted::Replayed(job) => {
+            let view = state.jobs.get(job.id).await?.ok_or_else(|| not_found(job.id))?;
+            let replayed = [(idempotency::IDEMPOTENCY_REPLAYED, "true")];
+            Ok((at(job.id), replayed, Json(dto::Job::with_attempts(&view))).into_response())
+        }
+    }
 }
 
 /// Get a job
@@ -126,7 +140,8 @@ pub(super) async fn list(
     let next_cursor = jobs.last().filter(|_| more).map(|last| cursor::encode(last.id));
     let link =
         next_cursor.as_deref().map(|cursor| format!("</v1/jobs?{}>; rel=\"next\"", asked.next(cursor)));
-    let jobs = jobs.iter().map(|job| dto::Job::in_list(job, state.jobs.waiting(job).as_ref())).collect();
+    let mut waiting = WaitingReader::new(&state.jobs);
+    let jobs = jobs.iter().map(|job| dto::Job::in_list(job, waiting.of(job).as_ref())).collect();
     let body = Json(dto::JobList { jobs, next_cursor });
     Ok(match link {
         Some(link) => ([(header::LINK, link)], body).into_response(),

@@ -1,8 +1,8 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, a route (`jobs`,
-//! `watch`, `workers`, `types`, `health`, `openapi`) reads it through [`body`], `submission` and [`query`], asks
-//! the use-cases of `dispatch`, and answers a shape of [`dto`] or a [`problem`].
+//! `batch`, `intervene`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
+//! [`body`], `fields` and [`query`], asks the use-cases of `dispatch`, and answers a shape of [`dto`] or a [`problem`].
 
 pub mod serve;
 
@@ -10,11 +10,19 @@ mod request;
 
 mod jobs;
 
+pub mod batch;
+
+mod intervene;
+
 mod watch;
 
 mod workers;
 
 mod types;
+
+mod flow;
+
+mod quarantine;
 
 mod health;
 
@@ -22,11 +30,17 @@ mod openapi;
 
 pub mod body;
 
+mod fields;
+
 mod submission;
+
+pub mod idempotency;
 
 pub mod query;
 
 mod cursor;
+
+mod waiting;
 
 pub mod watchers;
 
@@ -39,32 +53,45 @@ mod code;
 use std::sync::Arc;
 
 use axum::{Extension, Router, middleware::from_fn_with_state};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use serve::serve;
 
-use crate::dispatch::Jobs;
+use crate::dispatch::{Interventions, Jobs};
+use batch::BATCHES_MAX;
+use problem::Problem;
 use watchers::{WATCHERS_MAX, Watchers};
 
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpState {
     jobs: Arc<Jobs>,
+    interventions: Arc<Interventions>,
     /// When streams and long polls end.
     stop: CancellationToken,
     watchers: Watchers,
+    /// The places of batches.
+    batches: Arc<Semaphore>,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
     scrape: Arc<Mutex<()>>,
 }
 
 impl HttpState {
-    /// The state of a server over `jobs`. Streams and long polls end on `stop`.
+    /// The state of a server over `jobs` and `interventions`. Streams and long polls end on `stop`.
     #[must_use]
-    pub fn new(jobs: Arc<Jobs>, stop: CancellationToken) -> Self {
-        Self { jobs, stop, watchers: Watchers::new(WATCHERS_MAX), scrape: Arc::default() }
+    pub fn new(jobs: Arc<Jobs>, interventions: Arc<Interventions>, stop: CancellationToken) -> Self {
+        Self {
+            jobs,
+            interventions,
+            stop,
+            watchers: Watchers::new(WATCHERS_MAX),
+            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            scrape: Arc::default(),
+        }
     }
 
     /// The same with another limit than [`WATCHERS_MAX`].
@@ -80,6 +107,16 @@ impl HttpState {
     }
 }
 
+/// Runs `work` to its end: a caller that hangs up drops what is done for it, and a change that is on disk must
+/// still be told to the relay, the watchers and the workers.
+async fn detached<T: Send + 'static>(
+    state: &HttpState,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = state.jobs.tracker.spawn(work.in_current_span()).await;
+    done.map_err(|error| Problem::internal(&error))
+}
+
 /// Every route.
 ///
 /// # Panics
@@ -89,12 +126,24 @@ pub fn router(state: HttpState) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(jobs::submit, jobs::list))
         .routes(routes!(jobs::get))
+        .routes(routes!(batch::submit))
+        .routes(routes!(intervene::cancel))
+        .routes(routes!(intervene::retry))
+        .routes(routes!(intervene::cancel_many))
+        .routes(routes!(intervene::retry_many))
         .routes(routes!(watch::watch_job))
         .routes(routes!(watch::watch_all))
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
+        .routes(routes!(workers::drain))
+        .routes(routes!(workers::resume))
         .routes(routes!(types::list))
         .routes(routes!(types::get))
+        .routes(routes!(flow::pause))
+        .routes(routes!(flow::resume))
+        .routes(routes!(flow::limit))
+        .routes(routes!(quarantine::list, quarantine::delete_all))
+        .routes(routes!(quarantine::delete))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -33,10 +33,10 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
             New fields and routes appear within `v1`; none changes its meaning."
     ),
     tags(
-        (name = "jobs", description = "Submit and read jobs"),
+        (name = "jobs", description = "Submit jobs, read them, and change their course"),
         (name = "watch", description = "Follow jobs by server-sent events"),
-        (name = "workers", description = "Who is there"),
-        (name = "types", description = "What can be done"),
+        (name = "workers", description = "Who is there, and who takes jobs"),
+        (name = "types", description = "What can be done, and how much of it at once"),
         (name = "operation", description = "For those who run it"),
     )
 )]

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub use super::code::Code;
 use crate::{
     dispatch::{SubmitError, catalogue::PROBLEMS_MAX, ports::StoreError},
-    domain::Problem as FieldProblem,
+    domain::{Problem as FieldProblem, State},
 };
 
 /// The media type of a problem.
@@ -25,12 +25,14 @@ pub(super) struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldProblem>,
+    /// Where the job stands that the request would have changed.
+    state: Option<State>,
 }
 
 impl Problem {
     /// A problem with a sentence for the caller.
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), state: None }
     }
 
     /// A problem that lies in certain fields, told in the order of their pointers.
@@ -41,7 +43,7 @@ impl Problem {
             [only] => format!("{}: {}", only.pointer, only.message),
             more => format!("{} fields are wrong: see errors", more.len()),
         };
-        Self { code, detail, errors }
+        Self { code, detail, errors, state: None }
     }
 
     /// Our fault. The cause is for the log alone.
@@ -53,26 +55,42 @@ impl Problem {
         )
     }
 
-    #[cfg(test)]
+    /// The same, with the state that stands in the way.
+    pub(super) fn with_state(self, state: State) -> Self {
+        Self { state: Some(state), ..self }
+    }
+
+    /// What went wrong.
     pub(super) const fn code(&self) -> Code {
         self.code
     }
 
     /// It as the body of a response.
     pub(super) fn body(&self, request_id: &str) -> ProblemBody {
-        let error = |problem: &FieldProblem| FieldError {
-            pointer: problem.pointer.clone(),
-            message: shortened(&problem.message),
-        };
         ProblemBody {
             r#type: format!("/docs/problems#{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             code: self.code.as_str(),
-            detail: shortened(&self.detail),
-            errors: self.errors.iter().take(PROBLEMS_MAX).map(error).collect(),
+            detail: self.detail(),
+            errors: self.errors(PROBLEMS_MAX),
+            state: self.state.map(State::as_str),
             request_id: request_id.to_owned(),
         }
+    }
+
+    /// What it says to the caller.
+    pub(super) fn detail(&self) -> String {
+        shortened(&self.detail)
+    }
+
+    /// The first `errors_max` of the fields that are wrong.
+    pub(super) fn errors(&self, errors_max: usize) -> Vec<FieldError> {
+        let error = |problem: &FieldProblem| FieldError {
+            pointer: problem.pointer.clone(),
+            message: shortened(&problem.message),
+        };
+        self.errors.iter().take(errors_max).map(error).collect()
     }
 }
 
@@ -117,6 +135,10 @@ impl From<SubmitError> for Problem {
         match error {
             SubmitError::Invalid(problems) => Self::with_errors(Code::InvalidSubmission, problems),
             SubmitError::InvalidParameters(problems) => Self::with_errors(Code::InvalidParameters, problems),
+            SubmitError::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "this Idempotency-Key was used for a submission with another body: use a new key for another job",
+            ),
             SubmitError::Store(error) => error.into(),
         }
     }
@@ -143,6 +165,9 @@ pub struct ProblemBody {
     /// The fields that are wrong, at most 32.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `job-is-over` and `job-not-retryable`: the state that the job is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
     /// What the backend's log calls this request; also in the header `x-request-id`.
     pub request_id: String,
 }

@@ -14,14 +14,17 @@ use crate::{
     domain::{Problem as FieldProblem, State},
 };
 
-/// How many jobs a page has unless the caller asks for another number.
+/// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.
 pub const PAGE_JOBS_DEFAULT: usize = 50;
 
-/// The most jobs of one page.
+/// The most jobs, or messages of the quarantine, of one page.
 pub const PAGE_JOBS_MAX: usize = 500;
 
 /// The longest that a request may wait for a job to end.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What is said of a cursor that is none of ours.
+const NO_CURSOR: &str = "it is no cursor: pass next_cursor of the page before as it is";
 
 /// What stands before the name of a label in a filter.
 const LABEL_PREFIX: &str = "label.";
@@ -49,9 +52,8 @@ impl ListQuery {
                 "created_before" => query.created_before = reader.once(name, || time(value)),
                 "limit" => query.limit = reader.once(name, || limit(value)).unwrap_or(PAGE_JOBS_DEFAULT),
                 "cursor" => {
-                    let refused = "it is no cursor: pass next_cursor of the page before as it is";
                     query.before =
-                        reader.once(name, || cursor::decode(value).ok_or_else(|| refused.to_owned()));
+                        reader.once(name, || cursor::decode(value).ok_or_else(|| NO_CURSOR.to_owned()));
                 }
                 _ => match name.strip_prefix(LABEL_PREFIX).filter(|label| !label.is_empty()) {
                     Some(label) => reader.label(&mut query.labels, label, value),
@@ -122,6 +124,34 @@ fn pairs(raw: Option<&str>) -> Vec<(String, String)> {
     form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).into_owned().collect()
 }
 
+/// Which page of the quarantine is asked for.
+#[derive(Debug)]
+pub(super) struct QuarantineQuery {
+    /// How many messages at most.
+    pub(super) limit: usize,
+    /// Only those with a lower number.
+    pub(super) before: Option<u64>,
+}
+
+impl QuarantineQuery {
+    /// Reads the query string of the quarantine.
+    pub(super) fn read(raw: Option<&str>) -> Result<Self, Problem> {
+        let mut reader = Reader::default();
+        let mut query = Self { limit: PAGE_JOBS_DEFAULT, before: None };
+        for (name, value) in &pairs(raw) {
+            match name.as_str() {
+                "limit" => query.limit = reader.once(name, || limit(value)).unwrap_or(PAGE_JOBS_DEFAULT),
+                "cursor" => {
+                    query.before = reader
+                        .once(name, || cursor::decode_number(value).ok_or_else(|| NO_CURSOR.to_owned()));
+                }
+                _ => reader.unknown(name, "limit, cursor"),
+            }
+        }
+        reader.finish().map(|()| query)
+    }
+}
+
 /// Collects what is wrong.
 #[derive(Default)]
 struct Reader {
@@ -173,7 +203,8 @@ impl Reader {
     }
 }
 
-fn type_pattern(value: &str) -> Result<String, String> {
+/// A job type, in which `*` stands for any characters.
+pub(super) fn type_pattern(value: &str) -> Result<String, String> {
     let fits = !value.is_empty()
         && value.len() <= JobType::LENGTH_MAX
         && value.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'*'));
@@ -185,10 +216,15 @@ fn type_pattern(value: &str) -> Result<String, String> {
 }
 
 fn time(value: &str) -> Result<Timestamp, String> {
-    let time: jiff::Timestamp = value.parse().map_err(|_| {
+    read_time(value).ok_or_else(|| {
         "it is a time such as 2026-11-20T16:07:00Z (RFC 3339; write a plus sign as %2B)".to_owned()
-    })?;
-    Ok(Timestamp::from_millis(time.as_millisecond()))
+    })
+}
+
+/// A time by RFC 3339.
+pub(super) fn read_time(text: &str) -> Option<Timestamp> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(time.as_millisecond()))
 }
 
 fn limit(value: &str) -> Result<usize, String> {

@@ -19,7 +19,7 @@ const TAG: &str = "types";
 
 /// List job types
 ///
-/// Every type that was ever announced or has jobs, with its schemas, its workers and how many jobs are in each state.
+/// Every type that was ever announced, has jobs, or had something set for it, with its schemas, its workers and how many jobs are in each state.
 #[utoipa::path(
     get, path = "/v1/types", tag = TAG, operation_id = "listTypes",
     responses(
@@ -33,6 +33,9 @@ pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::Typ
     let mut by_type: BTreeMap<JobType, Vec<&Count>> = BTreeMap::new();
     for stored in state.jobs.catalogue.all() {
         by_type.entry(stored.job_type).or_default();
+    }
+    for (job_type, _) in state.jobs.store.flows().await? {
+        by_type.entry(job_type).or_default();
     }
     for count in &counts {
         by_type.entry(count.job_type.clone()).or_default().push(count);
@@ -56,27 +59,49 @@ pub(super) async fn get(
     State(state): State<HttpState>,
     Path(name): Path<String>,
 ) -> Result<Json<dto::Type>, Problem> {
-    let not_found = || {
-        let detail = format!(
-            "no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known"
-        );
-        Problem::new(Code::TypeNotFound, detail)
-    };
-    // What is no type's name is nobody's name.
-    let job_type = JobType::new(&name).map_err(|_| not_found())?;
+    let job_type = named(&name)?;
+    read(&state, &job_type).await.map(Json)
+}
+
+/// The type of this name.
+///
+/// # Errors
+///
+/// The [`Problem`] to answer when it is no type's name, and so nobody's.
+pub(super) fn named(name: &str) -> Result<JobType, Problem> {
+    JobType::new(name).map_err(|invalid| Problem::new(Code::TypeNotFound, invalid.to_string()))
+}
+
+/// A type as it is now.
+///
+/// # Errors
+///
+/// The [`Problem`] to answer when nobody knows it, or the store cannot be read.
+pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
     let counts = state.jobs.store.counts().await?;
-    let counts: Vec<&Count> = counts.iter().filter(|count| count.job_type == job_type).collect();
-    if counts.is_empty() && !state.jobs.catalogue.knows(&job_type) {
-        return Err(not_found());
+    let counts: Vec<&Count> = counts.iter().filter(|count| count.job_type == *job_type).collect();
+    if counts.is_empty() && !state.jobs.catalogue.knows(job_type) {
+        let set = state.jobs.store.flows().await?;
+        if !set.iter().any(|(known, _)| known == job_type) {
+            return Err(not_found(job_type.as_str()));
+        }
     }
-    Ok(Json(described(&state, &job_type, &counts)))
+    Ok(described(state, job_type, &counts))
+}
+
+fn not_found(name: &str) -> Problem {
+    let detail =
+        format!("no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known");
+    Problem::new(Code::TypeNotFound, detail)
 }
 
 fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::Type {
     let stored = state.jobs.catalogue.get(job_type);
     let waiting = counts.iter().filter(|count| waits_for_a_start(count.state));
     let oldest_waiting = waiting.filter_map(|count| count.oldest_created_at).min();
-    dto::Type::new(job_type, stored, state.jobs.registry.capacity(job_type), counts, oldest_waiting)
+    let flow = state.jobs.flow.get(job_type);
+    let capacity = state.jobs.registry.capacity(job_type);
+    dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)
 }
 
 /// Whether a job in this state is due and has not started: what "oldest waiting" is about.

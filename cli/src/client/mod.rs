@@ -1,6 +1,8 @@
-//! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event streams.
+//! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
+//! streams, [`operations`] what people who look after jobs ask for.
 
 pub(crate) mod follow;
+pub(crate) mod operations;
 pub(crate) mod problem;
 
 use std::{error::Error, time::Duration};
@@ -11,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
-use crate::api::{Document, Job, JobPage, JobType, TypeList, Worker, WorkerList};
+use crate::api::{BatchOutcome, Document, Job, JobPage, JobType, TypeList, Worker, WorkerList};
 use problem::Problem;
 
 /// How long a connection may take to be set up.
@@ -27,6 +29,15 @@ const EXCERPT_CHARACTERS_MAX: usize = 120;
 pub(crate) struct Client {
     http: reqwest::Client,
     url: Url,
+}
+
+/// What a submission was answered with.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    /// The job.
+    pub(crate) job: Document<Job>,
+    /// Whether it was made by an earlier submission under the same key.
+    pub(crate) replayed: bool,
 }
 
 /// Why there is no answer.
@@ -93,10 +104,27 @@ impl Client {
         Self { http, url }
     }
 
-    /// Submits a job.
-    pub(crate) async fn submit(&self, submission: &Value) -> Result<Document<Job>, ClientError> {
+    /// Submits a job. With an idempotency key the request may be sent again: it makes one job.
+    pub(crate) async fn submit(
+        &self,
+        submission: &Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Submitted, ClientError> {
         let url = self.endpoint(&["v1", "jobs"]);
-        self.json(self.http.post(url.clone()).json(submission), &url).await
+        let mut request = self.http.post(url.clone()).json(submission);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = self.send(request).await?;
+        let replayed = response.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
+        Ok(Submitted { job: self.read(response, &url).await?, replayed })
+    }
+
+    /// Submits many jobs: one submission in JSON a line.
+    pub(crate) async fn submit_batch(&self, lines: String) -> Result<BatchOutcome, ClientError> {
+        let url = self.endpoint(&["v1", "jobs", "batch"]);
+        let request = self.http.post(url.clone()).header(header::CONTENT_TYPE, "application/x-ndjson");
+        self.json(request.body(lines), &url).await
     }
 
     /// One job with its attempts.
@@ -143,6 +171,10 @@ impl Client {
         url: &Url,
     ) -> Result<T, ClientError> {
         let response = self.send(request).await?;
+        self.read(response, url).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response, url: &Url) -> Result<T, ClientError> {
         let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body)
             .map_err(|error| strange(url, format!("its answer is not as expected: {error}")))

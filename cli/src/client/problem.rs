@@ -48,6 +48,12 @@ impl Mistake {
                 path.join("/")
             }
             (Some("labels"), Some(key)) => format!("--label {}", unescape(key)),
+            (Some("filter"), Some("labels")) => match fields.next() {
+                Some(key) => format!("--label {}", unescape(key)),
+                None => "--label".to_owned(),
+            },
+            (Some("filter"), Some(field)) => option(field),
+            (Some("backoff"), Some(field)) => option(&format!("backoff_{field}")),
             (Some(field), _) => option(field),
         }
     }
@@ -91,9 +97,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// `max_attempts` → `--max-attempts`; `label.project` → `--label project`.
+/// `max_attempts` → `--max-attempts`; `label.project` → `--label project`; `delay_seconds` → `--delay`, since
+/// durations are written with their unit here.
 fn option(field: &str) -> String {
     let name = unescape(field);
+    let name = name.strip_suffix("_per_second").or(name.strip_suffix("_seconds")).unwrap_or(&name);
     match name.split_once('.') {
         Some((option, key)) => format!("--{option} {key}"),
         None if name == "labels" => "--label".to_owned(),
@@ -123,6 +131,14 @@ mod tests {
             "/labels",
             "/priority",
             "/max_attempts",
+            "/run_at",
+            "/delay_seconds",
+            "/backoff/initial_seconds",
+            "/backoff/factor",
+            "/filter/state",
+            "/filter/labels/project",
+            "/running_max",
+            "/rate_per_second",
             "?limit",
             "?created_after",
             "?label.project",

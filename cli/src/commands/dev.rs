@@ -107,7 +107,7 @@ async fn first_job(addresses: &Addresses, folder: &Folder, source: &str) -> Resu
     }
     note(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
     let submission = json!({"type": SAMPLE_TYPE, "parameters": {"source": source, "width": SAMPLE_WIDTH}});
-    let job = client.submit(&submission).await?;
+    let job = client.submit(&submission, None).await?.job;
     let job = attend(&client, &job, Some(SAMPLE_JOB_MAX)).await?;
     if job.state == JobState::Completed {
         note(&format!("job {} is completed; its result:", job.id));

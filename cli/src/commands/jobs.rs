@@ -1,9 +1,13 @@
-//! `crewcall jobs ls|get`: what became of jobs.
+//! `crewcall jobs ls|get`: what became of jobs. What is done to them is in [`super::intervene`].
 
 use crate::{
     api::JobState,
-    arguments::{JobsCommand, JobsListArguments},
-    client::Client,
+    arguments::{ActorArguments, FilterArguments, JobsCommand, JobsListArguments},
+    client::{
+        Client,
+        operations::{Actor, Intervention},
+    },
+    commands::intervene::intervene,
     exit::{Exit, Failure},
     output::{note, print_list, print_one},
 };
@@ -11,15 +15,21 @@ use crate::{
 /// How many jobs are asked for at once: the most that the API gives.
 const PAGE_JOBS_MAX: usize = 500;
 
-/// Lists jobs or shows one.
+/// Lists jobs, shows one, or does something to some.
 ///
 /// # Errors
 ///
-/// When the backend or standard output fails us.
+/// When the backend or standard output fails us, or there is no such job.
 pub(crate) async fn run(client: &Client, command: &JobsCommand) -> Result<Exit, Failure> {
     match command {
         JobsCommand::Ls(arguments) => list(client, arguments).await?,
         JobsCommand::Get { id, output } => print_one(&client.job(*id).await?, output.format)?,
+        JobsCommand::Cancel(arguments) => {
+            return intervene(client, Intervention::Cancel(actor(&arguments.actor)), arguments).await;
+        }
+        JobsCommand::Retry(arguments) => {
+            return intervene(client, Intervention::Retry(actor(&arguments.actor)), arguments).await;
+        }
     }
     Ok(Exit::Done)
 }
@@ -29,7 +39,7 @@ async fn list(client: &Client, arguments: &JobsListArguments) -> Result<(), Fail
     let mut cursor = arguments.cursor.clone();
     let mut jobs = Vec::new();
     loop {
-        let mut query = filters(arguments);
+        let mut query = filters(&arguments.filter);
         query.push(("limit".to_owned(), PAGE_JOBS_MAX.min(limit - jobs.len()).to_string()));
         query.extend(cursor.take().map(|cursor| ("cursor".to_owned(), cursor)));
         let page = client.jobs(&query).await?;
@@ -48,11 +58,16 @@ async fn list(client: &Client, arguments: &JobsListArguments) -> Result<(), Fail
     Ok(())
 }
 
-fn filters(arguments: &JobsListArguments) -> Vec<(String, String)> {
-    let mut query = state_and_type(&arguments.state, arguments.job_type.as_deref());
-    let labels = arguments.labels.iter().map(|(key, value)| (format!("label.{key}"), value.clone()));
+/// Who does something, and why, as far as it was said.
+pub(crate) fn actor(arguments: &ActorArguments) -> Actor<'_> {
+    Actor { by: arguments.by.as_deref().filter(|by| !by.is_empty()), reason: arguments.reason.as_deref() }
+}
+
+fn filters(filter: &FilterArguments) -> Vec<(String, String)> {
+    let mut query = state_and_type(&filter.state, filter.job_type.as_deref());
+    let labels = filter.labels.iter().map(|(key, value)| (format!("label.{key}"), value.clone()));
     query.extend(labels);
-    let times = [("created_after", &arguments.created_after), ("created_before", &arguments.created_before)];
+    let times = [("created_after", &filter.created_after), ("created_before", &filter.created_before)];
     query.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time.clone()?))));
     query
 }

@@ -1,11 +1,14 @@
 //! One file per command. Each takes its arguments, does one thing and says how it ended.
 
+pub(crate) mod batch;
 pub(crate) mod dev;
 pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod watch;
 
+pub(crate) mod intervene;
 pub(crate) mod jobs;
+pub(crate) mod quarantine;
 pub(crate) mod types;
 pub(crate) mod workers;
 

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::Crew;
 use crate::{
-    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, response, subject},
+    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, HandOver, response, subject},
     context::{JobContext, StopCause},
     error::Failure,
     handler::ServedType,
-    orders::{Admission, Cancellation, OrderKey, WaitingOrder},
+    orders::{Admission, Cancellation, Deliveries, Leftovers, OrderKey, WaitingOrder},
     outbox::TRACEPARENT,
     progress::ProgressBoard,
     session::is_control_queue,
@@ -82,7 +82,6 @@ impl Crew {
                 "The backend has made the queues: the worker takes orders"
             );
         }
-        self.want_orders();
     }
 
     fn pause(&mut self, paused: bool) {
@@ -91,7 +90,6 @@ impl Crew {
             let takes = if paused { "no more orders until it is told to resume" } else { "orders again" };
             tracing::info!(worker.id = %self.outbox.worker_id, "The worker was told to take {takes}");
         }
-        self.want_orders();
     }
 
     fn ordered(&mut self, delivery: Delivery) {
@@ -103,9 +101,11 @@ impl Crew {
             }
         };
         let traceparent = delivery.properties.header_text(TRACEPARENT).map(str::to_owned);
-        let redelivered = delivery.redelivered || delivery.properties.delivery_count() > 0;
+        let returns = delivery.properties.delivery_count();
+        let redelivered = delivery.redelivered || returns > 0;
         let refusal = self.refusal(&order);
-        let waiting = WaitingOrder { order, redelivered, traceparent, deliveries: vec![delivery] };
+        let deliveries = Deliveries::one(delivery);
+        let waiting = WaitingOrder { order, redelivered, returns, traceparent, deliveries };
         if let Some(failure) = refusal {
             return self.answer_without_running(waiting, failure);
         }
@@ -160,7 +160,7 @@ impl Crew {
                 Ok(_) => Settlement::GiveBack,
                 Err(_) => Settlement::SetAside,
             };
-            settle(deliveries, settlement).await;
+            settle(deliveries.into_vec(), settlement).await;
         });
     }
 
@@ -178,7 +178,7 @@ impl Crew {
     }
 
     fn begin(&mut self, served: ServedType, waiting: WaitingOrder<Delivery>) {
-        let WaitingOrder { order, redelivered, traceparent, deliveries } = waiting;
+        let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
         let (board, news) = ProgressBoard::new(None);
         let job = JobContext::new(&order, board);
         self.orders.began(OrderKey::of(&order), job.clone(), deliveries);
@@ -190,25 +190,45 @@ impl Crew {
             "The attempt begins"
         );
         let (outbox, tracker) = (Arc::clone(&self.outbox), self.tasks.clone());
-        let attempt = AttemptRun { served, order, job, news, redelivered, traceparent, outbox, tracker };
+        let hand_over = HandOver::new(self.worker.settings.hand_over_after, self.handed_over_sender.clone());
+        let attempt =
+            AttemptRun { served, order, job, news, redelivered, traceparent, outbox, tracker, hand_over };
         self.attempts.spawn(attempt.run());
     }
 
     pub(super) fn attempt_ended(&mut self, ended: AttemptEnd) {
-        let deliveries = self.orders.ended(&ended.key);
+        let Leftovers { deliveries, lingers } = self.orders.ended(&ended.key);
+        if let Some(gone) = lingers {
+            tracing::warn!(
+                job.r#type = %ended.job_type,
+                lingering = self.orders.lingering(),
+                "A handler goes on although its attempt was stopped: its slot stays taken until it ends"
+            );
+            self.lingering.spawn(gone.cancelled_owned());
+        }
         match ended.conclusion {
             Conclusion::Reported(answer) => {
                 self.orders.answered(ended.key, *answer);
                 self.settle(deliveries, Settlement::Acknowledge);
             }
+            Conclusion::GiveBack if ended.leave.is_some() => self.orders.give_back_later(deliveries),
             Conclusion::GiveBack => self.settle(deliveries, Settlement::GiveBack),
             Conclusion::SetAside => self.settle(deliveries, Settlement::SetAside),
-            Conclusion::GiveBackAndLeave(failure) => {
-                self.orders.give_back_later(deliveries);
-                let error =
-                    WorkerError::HandlerFailed { job_type: ended.job_type, message: failure.to_string() };
-                self.leave(Err(error));
-            }
+        }
+        if let Some(failure) = ended.leave {
+            let message = failure.to_string();
+            self.leave(Err(WorkerError::HandlerFailed { job_type: ended.job_type, message }));
+        }
+    }
+
+    /// The backend knows that an attempt is held here.
+    pub(super) fn handed_over(&mut self, key: &OrderKey) {
+        if self.orders.hand_over(key) {
+            tracing::info!(
+                job.id = %key.job_id(),
+                attempt = key.attempt().get(),
+                "The attempt was handed over: heartbeats keep it from now on"
+            );
         }
     }
 

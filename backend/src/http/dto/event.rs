@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{JobError, JobState, Progress, job::worker_id, rfc3339};
+use super::{
+    JobError, JobState, Progress,
+    job::{cancel_requested, worker_id},
+    rfc3339,
+};
 use crate::domain;
 
 /// A job that changed: the job without its parameters, its result and its attempts.
@@ -45,7 +49,7 @@ pub struct JobEvent {
     /// When the job ended.
     #[schema(format = DateTime)]
     pub finished_at: Option<String>,
-    /// Whether somebody asked to cancel it.
+    /// Whether somebody asked to cancel it, and it is not over.
     pub cancel_requested: bool,
     /// Counts the changes, from 1.
     pub version: u64,
@@ -69,7 +73,7 @@ impl From<&domain::Job> for JobEvent {
             due_at: rfc3339(life.due_at),
             started_at: life.started_at.map(rfc3339),
             finished_at: life.finished_at.map(rfc3339),
-            cancel_requested: life.cancel_requested,
+            cancel_requested: cancel_requested(life),
             version: life.version,
         }
     }

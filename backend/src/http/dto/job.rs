@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crewcall_proto::JsonObject;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use utoipa::ToSchema;
 
-use super::rfc3339;
+use super::{rfc3339, seconds};
 use crate::{
     dispatch::JobView,
     domain::{self, AttemptOutcome, AttemptRecord, Failure, Life, State, Waiting},
@@ -34,6 +34,38 @@ pub struct NewJob {
     /// Words of your own to find the job by: at most 32, names of 1 to 64 characters of `a-z A-Z 0-9 . _ -`,
     /// values of at most 256 characters.
     labels: Option<BTreeMap<String, String>>,
+    /// When to begin; at most 366 days ahead. Not together with `delay_seconds`.
+    #[schema(format = DateTime)]
+    run_at: Option<String>,
+    /// How long to wait before beginning.
+    #[schema(minimum = 0, maximum = 31_622_400)]
+    delay_seconds: Option<f64>,
+    /// When the job is not worth starting any more: if no attempt began by then, it fails with the kind `expired`.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// How long one attempt may run; for ever if not given.
+    #[schema(minimum = 0.1, maximum = 604_800)]
+    timeout_seconds: Option<f64>,
+    /// The waits between attempts.
+    backoff: Option<NewBackoff>,
+}
+
+/// The waits between attempts: `initial_seconds × factor^(attempt − 1)`, at most `max_seconds`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of the request; never made as a value")]
+pub struct NewBackoff {
+    /// The wait after the first attempt.
+    #[schema(minimum = 0, maximum = 86_400, default = 2)]
+    initial_seconds: Option<f64>,
+    /// How much longer each further wait is.
+    #[schema(minimum = 1, maximum = 10, default = 2)]
+    factor: Option<f64>,
+    /// The longest wait; 600, or `initial_seconds` if that is longer.
+    #[schema(minimum = 0, maximum = 86_400)]
+    max_seconds: Option<f64>,
+    /// How far a wait is spread around its value: 0 for not at all, 0.1 for a tenth.
+    #[schema(minimum = 0, maximum = 1, default = 0.1)]
+    jitter: Option<f64>,
 }
 
 /// A job.
@@ -78,8 +110,18 @@ pub struct Job {
     /// When the job ended.
     #[schema(format = DateTime)]
     pub finished_at: Option<String>,
-    /// Whether somebody asked to cancel it.
+    /// How long one attempt may run; `null` for ever.
+    #[schema(value_type = Option<f64>)]
+    pub timeout_seconds: Option<Number>,
+    /// When it is not worth starting any more; `null` for never.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// The waits between attempts.
+    pub backoff: Backoff,
+    /// Whether somebody asked to cancel it, and it is not over.
     pub cancel_requested: bool,
+    /// Who asked to cancel it, if somebody did.
+    pub cancellation: Option<Cancellation>,
     /// What it waits for; `null` when it is over.
     pub waiting_for: Option<WaitingFor>,
     /// Counts the changes, from 1.
@@ -116,12 +158,21 @@ impl Job {
             due_at: rfc3339(life.due_at),
             started_at: life.started_at.map(rfc3339),
             finished_at: life.finished_at.map(rfc3339),
-            cancel_requested: life.cancel_requested,
+            timeout_seconds: job.policy.timeout.map(seconds),
+            expires_at: job.policy.expires_at.map(rfc3339),
+            backoff: (&job.policy.backoff).into(),
+            cancel_requested: cancel_requested(life),
+            cancellation: life.cancellation.as_ref().map(Cancellation::from),
             waiting_for: waiting.map(WaitingFor::from),
             version: life.version,
             attempts: None,
         }
     }
+}
+
+/// Whether a cancellation is under way.
+pub(super) fn cancel_requested(life: &Life) -> bool {
+    life.cancellation.is_some() && !life.state.is_terminal()
 }
 
 pub(super) fn worker_id(life: &Life) -> Option<String> {
@@ -131,6 +182,55 @@ pub(super) fn worker_id(life: &Life) -> Option<String> {
 /// The recorder stores nothing but JSON; a damaged text is shown as it is rather than hidden.
 fn read_result(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// The waits between attempts: `initial_seconds × factor^(attempt − 1)`, at most `max_seconds`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Backoff {
+    /// The wait after the first attempt.
+    #[schema(value_type = f64)]
+    pub initial_seconds: Number,
+    /// How much longer each further wait is.
+    pub factor: f64,
+    /// The longest wait.
+    #[schema(value_type = f64)]
+    pub max_seconds: Number,
+    /// How far a wait is spread around its value, 0 to 1.
+    pub jitter: f64,
+}
+
+impl From<&domain::Backoff> for Backoff {
+    fn from(backoff: &domain::Backoff) -> Self {
+        Self {
+            initial_seconds: seconds(backoff.initial),
+            factor: backoff.factor,
+            max_seconds: seconds(backoff.cap),
+            jitter: backoff.jitter,
+        }
+    }
+}
+
+/// Who asked to cancel a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Cancellation {
+    /// As they call themselves.
+    #[schema(example = "anonymous")]
+    pub by: String,
+    /// Why, if they said so.
+    pub reason: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+impl From<&domain::Cancellation> for Cancellation {
+    fn from(cancellation: &domain::Cancellation) -> Self {
+        Self {
+            by: cancellation.by.clone(),
+            reason: cancellation.reason.clone(),
+            at: rfc3339(cancellation.at),
+        }
+    }
 }
 
 /// Jobs, newest first.
@@ -146,7 +246,7 @@ pub struct JobList {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
-    /// Due later: the back-off before the next attempt.
+    /// Due later: its time has not come, or the back-off before the next attempt.
     Scheduled,
     /// Due, and waiting for its turn.
     Ready,
@@ -227,7 +327,7 @@ impl From<&Failure> for JobError {
 /// What a job that is not over waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingFor {
-    /// One of `due`, `window`, `broker`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
+    /// One of `due`, `window`, `pause`, `limit`, `rate`, `broker`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
     #[schema(example = "slot")]
     pub reason: &'static str,
     /// The same in a sentence.
@@ -239,6 +339,9 @@ impl From<&Waiting> for WaitingFor {
         let reason = match waiting {
             Waiting::Due { .. } => "due",
             Waiting::Window(_) => "window",
+            Waiting::Pause { .. } => "pause",
+            Waiting::Limit { .. } => "limit",
+            Waiting::Rate { .. } => "rate",
             Waiting::Broker(_) => "broker",
             Waiting::FirstWorker(_) => "first_worker",
             Waiting::Worker(_) => "worker",

@@ -10,10 +10,10 @@ use crate::{
         ports::{Count, StoredType},
         registry::Capacity,
     },
-    domain::State,
+    domain::{self, Flow, State},
 };
 
-/// Every type that was ever announced or has jobs.
+/// Every type that was ever announced, has jobs, or had something set for it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TypeList {
     /// By name.
@@ -26,7 +26,7 @@ pub struct Type {
     /// Its name.
     #[schema(example = "image.thumbnail")]
     pub r#type: String,
-    /// Whether a worker ever announced it. If not, it is known by its jobs alone.
+    /// Whether a worker ever announced it. If not, it is known by its jobs or by what was set for it.
     pub announced: bool,
     /// One sentence.
     pub description: String,
@@ -44,6 +44,12 @@ pub struct Type {
     pub slots: usize,
     /// How many jobs are in each state.
     pub jobs: JobCounts,
+    /// Who paused it, if it is paused.
+    pub paused: Option<Pause>,
+    /// How many of its attempts run at once at most; `null` for no limit.
+    pub running_max: Option<u32>,
+    /// How many of its attempts begin in a second at most; `null` for no limit.
+    pub rate_per_second: Option<f64>,
     /// When the oldest job was accepted that is due and has not started.
     #[schema(format = DateTime)]
     pub oldest_waiting_at: Option<String>,
@@ -56,12 +62,13 @@ pub struct Type {
 }
 
 impl Type {
-    /// A type that was announced, or has jobs, or both.
+    /// A type that was announced, has jobs, or has something set for it.
     pub(in crate::http) fn new(
         job_type: &JobType,
         stored: Option<StoredType>,
         capacity: Capacity,
         counts: &[&Count],
+        flow: &Flow,
         oldest_waiting: Option<Timestamp>,
     ) -> Self {
         let mut jobs = JobCounts::default();
@@ -86,11 +93,46 @@ impl Type {
             workers: capacity.workers,
             slots: capacity.slots,
             jobs,
+            paused: flow.pause.as_ref().map(Pause::from),
+            running_max: flow.running_max,
+            rate_per_second: flow.rate_per_second,
             oldest_waiting_at: oldest_waiting.map(rfc3339),
             first_announced_at,
             last_announced_at,
         }
     }
+}
+
+/// Somebody paused a type.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pause {
+    /// As they call themselves.
+    #[schema(example = "anonymous")]
+    pub by: String,
+    /// Why, if they said so.
+    pub reason: Option<String>,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+impl From<&domain::Pause> for Pause {
+    fn from(pause: &domain::Pause) -> Self {
+        Self { by: pause.by.clone(), reason: pause.reason.clone(), at: rfc3339(pause.at) }
+    }
+}
+
+/// The limits of a type. What is left out or null is no limit.
+// Only describes the request: `flow` reads it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of a request; never made as a value")]
+pub struct Limits {
+    /// How many of its attempts run at once at most.
+    #[schema(minimum = 1, maximum = 100_000)]
+    running_max: Option<u32>,
+    /// How many of its attempts begin in a second at most; at least one a day.
+    #[schema(maximum = 100_000)]
+    rate_per_second: Option<f64>,
 }
 
 /// How many jobs are in each state.

@@ -3,24 +3,40 @@
 //!
 //! Additive: a field may appear, none changes its meaning or goes away.
 
+mod batch;
 mod event;
 mod health;
 mod job;
 mod job_type;
+mod quarantine;
 mod worker;
 
-use crewcall_proto::Timestamp;
+use std::time::Duration;
 
+use crewcall_proto::Timestamp;
+use serde_json::Number;
+
+pub use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkFilter, BulkRequest, BulkResult};
 pub use event::JobEvent;
 pub use health::{Alive, Check, Checks, Readiness};
-pub use job::{AttemptEntry, Job, JobError, JobList, JobState, NewJob, Progress, WaitingFor};
-pub use job_type::{JobCounts, Type, TypeList};
+pub use job::{
+    AttemptEntry, Backoff, Cancellation, Job, JobError, JobList, JobState, NewBackoff, NewJob, Progress,
+    WaitingFor,
+};
+pub use job_type::{JobCounts, Limits, Pause, Type, TypeList};
+pub use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub use worker::{RunningOrder, Sdk, Worker, WorkerList};
 
 /// A time as the API writes it: RFC 3339, UTC, three digits of milliseconds.
 pub(super) fn rfc3339(time: Timestamp) -> String {
     let nearest = if time.as_millis() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     format!("{:.3}", jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(nearest))
+}
+
+/// A time span as the API writes it: seconds, whole where they are.
+pub(super) fn seconds(duration: Duration) -> Number {
+    let fraction = || Number::from_f64(duration.as_secs_f64()).filter(|_| duration.subsec_nanos() != 0);
+    fraction().unwrap_or_else(|| duration.as_secs().into())
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crewcall_proto::Timestamp;
+use crewcall_proto::{JobId, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
+    drift::Drift,
     fault::Fault,
     rows::{Columns, to_integer, unreadable},
     tally::Tally,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     clock::Clock,
     dispatch::ports::DispatchNumber,
-    domain::{Backoff, Change, Event, Life, Moment, Stale, transition},
+    domain::{Change, Event, Life, Moment, Policy, Stale, transition},
 };
 
 /// What commands work with, inside the transaction that the writer opened.
@@ -23,12 +24,15 @@ pub(super) struct Desk {
     clock: Arc<dyn Clock>,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
+    drift: Drift,
+    /// What stands in the database of it.
+    drift_kept: Drift,
 }
 
 impl Desk {
     /// A desk on an open database: counts what is in it.
     pub(super) fn new(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        let number = mark(&connection, DISPATCHES_NUMBERED)?;
+        let number = DispatchNumber(mark(&connection, DISPATCHES_NUMBERED)?);
         let mut tally = Tally::new(number);
         {
             // The index alone answers for all states but those in flight, of which there are few.
@@ -45,7 +49,8 @@ impl Desk {
                 tally.load(&job_type, state, jobs.cast_unsigned(), occupying.cast_unsigned());
             }
         }
-        Ok(Self { connection, tally, clock, number_kept: number })
+        let drift = Drift::read(&connection)?;
+        Ok(Self { connection, tally, clock, number_kept: number, drift, drift_kept: drift })
     }
 
     /// The time, by the backend's clock.
@@ -54,14 +59,25 @@ impl Desk {
     }
 
     /// Runs the state machine, now.
-    pub(super) fn transition(&self, life: &Life, event: Event) -> Result<Change, Stale> {
-        self.transition_at(life, event, self.now())
+    pub(super) fn transition(&self, life: &Life, policy: &Policy, event: Event) -> Result<Change, Stale> {
+        self.transition_at(life, policy, event, self.now())
     }
 
     /// Runs the state machine as of `now`.
-    #[expect(clippy::unused_self, reason = "back-offs will be kept per type at the desk")]
-    pub(super) fn transition_at(&self, life: &Life, event: Event, now: Timestamp) -> Result<Change, Stale> {
-        transition(life, &Backoff::default(), event, Moment { now, spread: rand::random() })
+    pub(super) fn transition_at(
+        &self,
+        life: &Life,
+        policy: &Policy,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<Change, Stale> {
+        transition(life, policy, event, Moment { now, spread: rand::random() })
+    }
+
+    /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the
+    /// order of ids. Never taken back, which does no harm.
+    pub(super) fn note_drift(&mut self, id: &JobId, created_at: Timestamp) {
+        self.drift = self.drift.with(id, created_at);
     }
 
     /// Runs a statement that is prepared once.
@@ -73,7 +89,10 @@ impl Desk {
     pub(super) fn finish(&mut self) -> Result<(), Fault> {
         let number = self.tally.number();
         if number != self.number_kept {
-            raise_mark(self, DISPATCHES_NUMBERED, number)?;
+            raise_mark(self, DISPATCHES_NUMBERED, number.0)?;
+        }
+        if self.drift != self.drift_kept {
+            self.drift.keep(self)?;
         }
         Ok(())
     }
@@ -81,6 +100,7 @@ impl Desk {
     /// The transaction was committed.
     pub(super) fn committed(&mut self) {
         self.number_kept = self.tally.number();
+        self.drift_kept = self.drift;
         self.tally.commit();
     }
 }
@@ -92,14 +112,14 @@ pub(super) const DISPATCHES_NUMBERED: &str = "dispatches_numbered";
 pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
 
 /// A number that only grows.
-pub(super) fn mark(connection: &Connection, name: &'static str) -> Result<DispatchNumber, Fault> {
+pub(super) fn mark(connection: &Connection, name: &'static str) -> Result<u64, Fault> {
     let mut statement = connection.prepare_cached("SELECT value FROM marks WHERE name = ?")?;
     let value: i64 = statement.query_row([name], |row| row.get(0))?;
-    u64::try_from(value).map(DispatchNumber).map_err(|_| unreadable("value", &value))
+    u64::try_from(value).map_err(|_| unreadable("value", &value))
 }
 
 /// Keeps a number that only grows.
-pub(super) fn raise_mark(desk: &Desk, name: &'static str, to: DispatchNumber) -> Result<(), Fault> {
-    desk.execute("UPDATE marks SET value = max(value, ?) WHERE name = ?", params![to_integer(to.0), name])?;
+pub(super) fn raise_mark(desk: &Desk, name: &'static str, to: u64) -> Result<(), Fault> {
+    desk.execute("UPDATE marks SET value = max(value, ?) WHERE name = ?", params![to_integer(to), name])?;
     Ok(())
 }

@@ -1,18 +1,19 @@
 //! Lists of jobs, newest first, with filters.
 //!
 //! Ids are of UUID version 7, so their order is that of age. Each filter is read from an index in that order:
-//! a label from its own, states and types from one range per type and state that has jobs. What no
-//! index knows is checked row by row.
+//! a label from its own, states and types from one range per state of each type that has jobs, times from where
+//! their ids must be ([`Drift`]). The narrowest index leads, the others are asked row by row.
 
 use std::collections::BTreeSet;
 
-use crewcall_proto::{JobType, Timestamp};
-use rusqlite::{CachedStatement, Connection, params};
+use crewcall_proto::{JobId, JobType, Timestamp};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use uuid::Uuid;
 
 use super::{
+    drift::Drift,
     fault::Fault,
-    queries::to_limit,
-    rows::{Columns, id_bytes, job_columns},
+    rows::{Columns, job_columns},
     tally::StateCounts,
 };
 use crate::{
@@ -23,123 +24,198 @@ use crate::{
 /// 16 bytes that order as the ids do.
 type IdBytes = [u8; 16];
 
-/// Above every id.
-const ABOVE_ALL: [u8; 17] = [0xff; 17];
+/// How many jobs and types there are.
+type Counts = [(JobType, StateCounts)];
 
-/// Lists jobs. `tally` says which ranges have jobs at all.
-pub(super) fn list(
-    connection: &Connection,
-    query: &JobQuery,
-    tally: &[(JobType, StateCounts)],
-) -> Result<Vec<Job>, Fault> {
-    if query.limit == 0 {
-        Ok(Vec::new())
-    } else if let Some((name, value)) = query.labels.first_key_value() {
-        by_label(connection, query, name, value)
-    } else if query.states.is_empty() && query.job_type.is_none() {
-        newest(connection, query)
-    } else {
-        by_ranges(connection, query, tally)
-    }
-}
+/// How many jobs of a label are counted to find the rarest: counting more would take longer than it saves.
+const LABEL_COUNT_MAX: u64 = 10_000;
 
-fn by_label(connection: &Connection, query: &JobQuery, name: &str, value: &str) -> Result<Vec<Job>, Fault> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        job_columns!(),
-        " FROM job_labels CROSS JOIN jobs ON id = job_id JOIN job_payloads ON job_seq = seq \
-         WHERE name = ? AND value = ? AND job_id < ? ORDER BY job_id DESC"
-    ))?;
-    let mut rows = statement.query(params![name, value, before(query)])?;
-    let mut jobs = Vec::new();
-    while jobs.len() < query.limit
-        && let Some(row) = rows.next()?
-    {
-        let job = Columns::of(row).job()?;
-        if matches(query, &job) {
-            jobs.push(job);
-        }
-    }
-    Ok(jobs)
-}
-
-fn newest(connection: &Connection, query: &JobQuery) -> Result<Vec<Job>, Fault> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        job_columns!(),
-        " FROM jobs JOIN job_payloads ON job_seq = seq \
-         WHERE id < ? AND created_at >= ? AND created_at < ? ORDER BY id DESC LIMIT ?"
-    ))?;
-    let (after, until) = created(query);
-    let mut rows = statement.query(params![before(query), after, until, to_limit(query.limit)])?;
-    let mut jobs = Vec::new();
-    while let Some(row) = rows.next()? {
-        jobs.push(Columns::of(row).job()?);
-    }
-    Ok(jobs)
-}
-
-/// The newest of several ranges: the ids of each, as long as they can still be among the first.
-fn by_ranges(
-    connection: &Connection,
-    query: &JobQuery,
-    tally: &[(JobType, StateCounts)],
-) -> Result<Vec<Job>, Fault> {
-    let mut range = connection.prepare_cached(
-        "SELECT id FROM jobs INDEXED BY jobs_by_state \
-         WHERE state = ? AND type = ? AND id < ? AND id > ? AND created_at >= ? AND created_at < ? \
-         ORDER BY id DESC LIMIT ?",
-    )?;
-    let (after, until) = created(query);
-    let mut ids: BTreeSet<IdBytes> = BTreeSet::new();
-    for (state, job_type) in ranges(query, tally) {
-        let full = ids.len() >= query.limit;
-        let floor: &[u8] = ids.first().filter(|_| full).map_or(&[], |id| &id[..]);
-        let limit = to_limit(query.limit);
-        let mut rows = range.query(params![
-            state.as_str(),
-            job_type.as_str(),
-            before(query),
-            floor,
-            after,
-            until,
-            limit
-        ])?;
-        while let Some(row) = rows.next()? {
-            ids.insert(row.get(0)?);
-        }
-        while ids.len() > query.limit {
-            ids.pop_first();
-        }
-    }
+/// Lists jobs. `tally` says which types have jobs at all.
+pub(super) fn list(connection: &Connection, query: &JobQuery, tally: &Counts) -> Result<Vec<Job>, Fault> {
     let mut one = connection.prepare_cached(concat!(
         "SELECT ",
         job_columns!(),
         " FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?"
     ))?;
-    ids.iter().rev().map(|id| read_one(&mut one, id)).collect()
+    let read = |id: &IdBytes| one.query_row([&id[..]], |row| Ok(Columns::of(row).job()))?;
+    matching(connection, query, tally)?.iter().map(read).collect()
 }
 
-fn read_one(statement: &mut CachedStatement<'_>, id: &IdBytes) -> Result<Job, Fault> {
-    statement.query_row([&id[..]], |row| Ok(Columns::of(row).job()))?
+/// Lists the ids of jobs.
+pub(super) fn list_ids(
+    connection: &Connection,
+    query: &JobQuery,
+    tally: &Counts,
+) -> Result<Vec<JobId>, Fault> {
+    let ids = matching(connection, query, tally)?;
+    Ok(ids.into_iter().map(|id| JobId::from_uuid(Uuid::from_bytes(id))).collect())
 }
 
-/// The states and types that the query is about and that have jobs.
-fn ranges<'a>(
+fn matching(connection: &Connection, query: &JobQuery, tally: &Counts) -> Result<Vec<IdBytes>, Fault> {
+    if query.limit == 0 {
+        return Ok(Vec::new());
+    }
+    let scan = Scan { connection, query, bounds: Drift::read(connection)?.bounds(query) };
+    let by_ranges = !query.states.is_empty() || query.job_type.is_some();
+    let in_ranges: u64 = ranges(query, tally).map(|(_, _, jobs)| jobs).sum();
+    match scan.rarest_label()? {
+        Some((jobs, name)) if !by_ranges || jobs <= in_ranges => scan.by_label(name),
+        _ if by_ranges => scan.by_ranges(tally),
+        _ => scan.newest(),
+    }
+}
+
+/// One reading of the lists.
+struct Scan<'a> {
+    connection: &'a Connection,
     query: &'a JobQuery,
-    tally: &'a [(JobType, StateCounts)],
-) -> impl Iterator<Item = (State, &'a JobType)> {
+    /// The first id that can match, and the first above it that cannot.
+    bounds: (Vec<u8>, Vec<u8>),
+}
+
+impl Scan<'_> {
+    /// The name of the label with the fewest jobs, and how many those are, as far as they were counted.
+    fn rarest_label(&self) -> Result<Option<(u64, &str)>, Fault> {
+        let mut count = self.connection.prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM job_labels \
+             WHERE name = ? AND value = ? AND job_id >= ? AND job_id < ? LIMIT ?)",
+        )?;
+        let mut rarest = None;
+        for (name, value) in &self.query.labels {
+            let (from, until) = &self.bounds;
+            let limit = rarest.map_or(LABEL_COUNT_MAX, |(jobs, _)| jobs).cast_signed();
+            let jobs: i64 = count.query_row(params![name, value, from, until, limit], |row| row.get(0))?;
+            let jobs = jobs.cast_unsigned();
+            if rarest.is_none_or(|(fewest, _)| jobs < fewest) {
+                rarest = Some((jobs, name.as_str()));
+            }
+        }
+        Ok(rarest)
+    }
+
+    fn by_label(&self, leading: &str) -> Result<Vec<IdBytes>, Fault> {
+        let query = self.query;
+        let value = query.labels.get(leading);
+        let others = query.labels.iter().filter(|(name, _)| *name != leading).collect();
+        let asks_job = !query.states.is_empty() || query.job_type.is_some() || asks_time(query);
+        let mut check = Check::new(self, others, asks_job)?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT job_id FROM job_labels \
+             WHERE name = ? AND value = ? AND job_id >= ? AND job_id < ? ORDER BY job_id DESC",
+        )?;
+        let (from, until) = &self.bounds;
+        let mut rows = statement.query(params![leading, value, from, until])?;
+        let mut ids = Vec::new();
+        while ids.len() < query.limit
+            && let Some(row) = rows.next()?
+        {
+            let id = row.get(0)?;
+            if check.passes(&id)? {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn newest(&self) -> Result<Vec<IdBytes>, Fault> {
+        let mut check = Check::new(self, Vec::new(), asks_time(self.query))?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id DESC")?;
+        let (from, until) = &self.bounds;
+        let mut rows = statement.query(params![from, until])?;
+        let mut ids = Vec::new();
+        while ids.len() < self.query.limit
+            && let Some(row) = rows.next()?
+        {
+            let id = row.get(0)?;
+            if check.passes(&id)? {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The newest of several ranges: the ids of each, as long as they can still be among the first.
+    fn by_ranges(&self, tally: &Counts) -> Result<Vec<IdBytes>, Fault> {
+        let limit = self.query.limit;
+        let mut check = Check::new(self, self.query.labels.iter().collect(), asks_time(self.query))?;
+        let mut range = self.connection.prepare_cached(
+            "SELECT id FROM jobs INDEXED BY jobs_by_state \
+             WHERE state = ? AND type = ? AND id >= ? AND id < ? ORDER BY id DESC",
+        )?;
+        let (from, until) = &self.bounds;
+        let mut ids: BTreeSet<IdBytes> = BTreeSet::new();
+        for (state, job_type, _) in ranges(self.query, tally) {
+            let full = ids.len() >= limit;
+            let floor: &[u8] = ids.first().filter(|_| full).map_or(&from[..], |id| &id[..]);
+            let mut rows = range.query(params![state.as_str(), job_type.as_str(), floor, until])?;
+            let mut found = 0;
+            while found < limit
+                && let Some(row) = rows.next()?
+            {
+                let id = row.get(0)?;
+                if check.passes(&id)? {
+                    ids.insert(id);
+                    found += 1;
+                }
+            }
+            while ids.len() > limit {
+                ids.pop_first();
+            }
+        }
+        Ok(ids.into_iter().rev().collect())
+    }
+}
+
+/// The conditions that the leading index does not know, asked for one job after the other.
+struct Check<'a> {
+    query: &'a JobQuery,
+    labels: Vec<(&'a String, &'a String)>,
+    label: CachedStatement<'a>,
+    job: Option<CachedStatement<'a>>,
+}
+
+impl<'a> Check<'a> {
+    fn new(scan: &Scan<'a>, labels: Vec<(&'a String, &'a String)>, asks_job: bool) -> Result<Self, Fault> {
+        let label = scan
+            .connection
+            .prepare_cached("SELECT 1 FROM job_labels WHERE name = ? AND value = ? AND job_id = ?")?;
+        let job = "SELECT state, type, created_at FROM jobs WHERE id = ?";
+        let job = if asks_job { Some(scan.connection.prepare_cached(job)?) } else { None };
+        Ok(Self { query: scan.query, labels, label, job })
+    }
+
+    fn passes(&mut self, id: &IdBytes) -> Result<bool, Fault> {
+        for (name, value) in &self.labels {
+            if !self.label.exists(params![name, value, &id[..]])? {
+                return Ok(false);
+            }
+        }
+        let Some(job) = &mut self.job else { return Ok(true) };
+        let (query, (after, until)) = (self.query, created(self.query));
+        let passes = job.query_row([&id[..]], |row| {
+            let mut columns = Columns::of(row);
+            Ok(columns.state().and_then(|state| {
+                let (job_type, created_at) = (columns.job_type()?, columns.time()?);
+                Ok(state_matches(query, state)
+                    && type_matches(query, &job_type)
+                    && (after..until).contains(&created_at.as_millis()))
+            }))
+        });
+        passes.optional()?.unwrap_or(Ok(false))
+    }
+}
+
+/// The states that the query is about, of each type that has jobs and that it is about; and how many jobs. A state
+/// without jobs may have one by now: the counts are a moment older than what is read.
+fn ranges<'a>(query: &'a JobQuery, tally: &'a Counts) -> impl Iterator<Item = (State, &'a JobType, u64)> {
     tally.iter().filter(|(job_type, _)| type_matches(query, job_type)).flat_map(|(job_type, counts)| {
         State::ALL
             .into_iter()
-            .filter(|state| state_matches(query, *state) && counts.get(*state) > 0)
-            .map(move |state| (state, job_type))
+            .filter(|state| state_matches(query, *state))
+            .map(move |state| (state, job_type, counts.get(state)))
     })
-}
-
-/// Where the last page ended; ids below it are listed.
-fn before(query: &JobQuery) -> &[u8] {
-    query.before.as_ref().map_or(&ABOVE_ALL, id_bytes)
 }
 
 /// The first time of acceptance that is listed, and the first that no longer is.
@@ -150,12 +226,8 @@ fn created(query: &JobQuery) -> (i64, i64) {
     )
 }
 
-fn matches(query: &JobQuery, job: &Job) -> bool {
-    let (after, until) = created(query);
-    state_matches(query, job.life.state)
-        && type_matches(query, &job.job_type)
-        && (after..until).contains(&job.created_at.as_millis())
-        && query.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
+fn asks_time(query: &JobQuery) -> bool {
+    query.created_after.is_some() || query.created_before.is_some()
 }
 
 fn state_matches(query: &JobQuery, state: State) -> bool {

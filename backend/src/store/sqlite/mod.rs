@@ -17,6 +17,8 @@ mod checkpoint;
 
 mod desk;
 
+mod drift;
+
 mod tally;
 
 mod commands;
@@ -49,10 +51,11 @@ use self::{
 use crate::{
     clock::Clock,
     dispatch::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, Inserted, JobEvent, JobQuery,
-        JobStore, QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, ExpiredJobs,
+        Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
+        StoredClaim, StoredType,
     },
-    domain::{AttemptRecord, Job, State},
+    domain::{AttemptRecord, Flow, Job, State},
     metrics::Metrics,
 };
 
@@ -154,6 +157,10 @@ impl JobStore for SqliteStore {
         self.writer.write(limit, move |desk| commands::release_unroutable(desk, &job_type, limit)).await
     }
 
+    async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
+        self.writer.write(limit, move |desk| commands::expire_due(desk, now, limit)).await
+    }
+
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
         let counts = self.counts.all().into_iter();
         Ok(counts.filter(|(_, jobs)| jobs.get(State::Ready) > 0).map(|(job_type, _)| job_type).collect())
@@ -163,6 +170,11 @@ impl JobStore for SqliteStore {
         self.readers.read(move |connection| queries::claims(connection, after, limit)).await
     }
 
+    async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
+        let job_type = job_type.clone();
+        self.readers.read(move |connection| queries::dispatched(connection, &job_type, limit)).await
+    }
+
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         self.readers.read(move |connection| queries::get(connection, id)).await
     }
@@ -170,6 +182,20 @@ impl JobStore for SqliteStore {
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
         let (query, counts) = (query.clone(), self.counts.all());
         self.readers.read(move |connection| list::list(connection, &query, &counts)).await
+    }
+
+    async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError> {
+        let (query, counts) = (query.clone(), self.counts.all());
+        self.readers.read(move |connection| list::list_ids(connection, &query, &counts)).await
+    }
+
+    async fn delete_finished(
+        &self,
+        state: State,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.writer.write(limit, move |desk| commands::delete_finished(desk, state, before, limit)).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
@@ -183,6 +209,27 @@ impl JobStore for SqliteStore {
 
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
         self.writer.write(1, move |desk| commands::put_type(desk, &stored)).await
+    }
+
+    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
+        self.readers.read(queries::flows).await
+    }
+
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError> {
+        let (job_type, flow) = (job_type.clone(), flow.clone());
+        self.writer.write(1, move |desk| commands::put_flow(desk, &job_type, &flow)).await
+    }
+
+    async fn quarantined(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>, StoreError> {
+        self.readers.read(move |connection| queries::quarantined(connection, before, limit)).await
+    }
+
+    async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError> {
+        self.writer.write(1, move |desk| commands::delete_quarantined(desk, number)).await
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {

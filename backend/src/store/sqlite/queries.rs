@@ -6,12 +6,15 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     desk::{DISPATCHES_CONFIRMED, DISPATCHES_NUMBERED, mark},
     fault::Fault,
-    rows::{Columns, id_bytes, job_columns, to_integer},
+    rows::{Columns, id_bytes, job_columns, to_integer, unreadable},
     tally::StateCounts,
 };
 use crate::{
-    dispatch::ports::{Count, Dispatch, DispatchMarks, DispatchNumber, StoredClaim, StoredType},
-    domain::{AttemptRecord, Job, State},
+    dispatch::ports::{
+        Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
+        StoredClaim, StoredType,
+    },
+    domain::{AttemptRecord, Flow, Job, State},
 };
 
 /// One job with its ended attempts, oldest first.
@@ -42,22 +45,31 @@ pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<(Job, Vec
     Ok(Some((job?, attempts)))
 }
 
-/// The in-flight dispatches above the mark and above `after`, but for those whose worker has acknowledged
-/// the order: the broker had those.
+/// The job of a row that is there.
+pub(super) fn job_of_row(connection: &Connection, seq: i64) -> Result<Job, Fault> {
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        job_columns!(),
+        " FROM jobs JOIN job_payloads ON job_seq = seq WHERE seq = ?"
+    ))?;
+    statement.query_row([seq], |row| Ok(Columns::of(row).job()))?
+}
+
+/// The dispatches above the mark and above `after` that nobody reported to have started: the broker had those.
 pub(super) fn unconfirmed_dispatches(
     connection: &Connection,
     after: DispatchNumber,
     limit: usize,
 ) -> Result<Vec<Dispatch>, Fault> {
-    let above = after.max(mark(connection, DISPATCHES_CONFIRMED)?);
+    let above = after.0.max(mark(connection, DISPATCHES_CONFIRMED)?);
     let mut statement = connection.prepare_cached(concat!(
         "SELECT dispatch_number, ",
         job_columns!(),
         " FROM jobs INDEXED BY jobs_by_state JOIN job_payloads ON job_seq = seq \
-         WHERE state IN ('dispatched', 'running') AND dispatch_number > ? AND claim_held IS NOT 1 \
+         WHERE state = 'dispatched' AND dispatch_number > ? \
          ORDER BY dispatch_number LIMIT ?"
     ))?;
-    let mut rows = statement.query(params![to_integer(above.0), to_limit(limit)])?;
+    let mut rows = statement.query(params![to_integer(above), to_limit(limit)])?;
     let mut dispatches = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
@@ -70,8 +82,8 @@ pub(super) fn unconfirmed_dispatches(
 /// The mark as it was last kept, and the newest number.
 pub(super) fn dispatch_marks(connection: &Connection) -> Result<DispatchMarks, Fault> {
     Ok(DispatchMarks {
-        confirmed: mark(connection, DISPATCHES_CONFIRMED)?,
-        issued: mark(connection, DISPATCHES_NUMBERED)?,
+        confirmed: DispatchNumber(mark(connection, DISPATCHES_CONFIRMED)?),
+        issued: DispatchNumber(mark(connection, DISPATCHES_NUMBERED)?),
     })
 }
 
@@ -82,7 +94,8 @@ pub(super) fn claims(
     limit: usize,
 ) -> Result<Vec<StoredClaim>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, type, attempt, token, claim_execution_id, claim_worker_id, claim_seq, claim_held \
+        "SELECT id, type, attempt, token, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
+           timeout_ns, cancel_at IS NOT NULL \
          FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND id > ? ORDER BY id LIMIT ?",
     )?;
     // Nothing is below the empty id.
@@ -92,11 +105,36 @@ pub(super) fn claims(
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
         let (job_id, job_type, attempt) = (columns.job_id()?, columns.job_type()?, columns.attempt()?);
-        if let (Some(token), Some(claim)) = (columns.token()?, columns.claim()?) {
-            claims.push(StoredClaim { job_id, job_type, attempt, token, claim });
+        let (token, claim) = (columns.token()?, columns.claim()?);
+        let (timeout, cancelled) = (columns.optional_duration()?, columns.take()?);
+        if let (Some(token), Some(claim)) = (token, claim) {
+            claims.push(StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled });
         }
     }
     Ok(claims)
+}
+
+/// The orders of the type that are with the broker, in the order of their dispatch. There are as many as the
+/// dispatch window lets be, so they can be sorted.
+pub(super) fn dispatched(
+    connection: &Connection,
+    job_type: &JobType,
+    limit: usize,
+) -> Result<Vec<DispatchedOrder>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, attempt, token, dispatch_number FROM jobs INDEXED BY jobs_by_state \
+         WHERE state = 'dispatched' AND type = ? ORDER BY dispatch_number LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![job_type.as_str(), to_limit(limit)])?;
+    let mut orders = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let (job_id, attempt) = (columns.job_id()?, columns.attempt()?);
+        let token = columns.token()?.ok_or_else(|| unreadable("token", "nothing"))?;
+        let number = DispatchNumber(columns.take::<i64>()?.cast_unsigned());
+        orders.push(DispatchedOrder { job_id, attempt, token, number });
+    }
+    Ok(orders)
 }
 
 /// The counts of the tally, with the age of the oldest job where somebody waits. Ids grow with time, so the oldest is
@@ -152,6 +190,49 @@ pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, Fault> {
         });
     }
     Ok(types)
+}
+
+/// What is set for types.
+pub(super) fn flows(connection: &Connection) -> Result<Vec<(JobType, Flow)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM flows ORDER BY type",
+    )?;
+    let mut rows = statement.query(())?;
+    let mut flows = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        flows.push((columns.job_type()?, columns.flow()?));
+    }
+    Ok(flows)
+}
+
+/// The messages that were set aside, newest first; only those with numbers below `before`, if given.
+pub(super) fn quarantined(
+    connection: &Connection,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<QuarantineEntry>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, queue, routing_key, reason, detail, body, body_bytes, at FROM quarantine \
+         WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![to_integer(before.unwrap_or(u64::MAX)), to_limit(limit)])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let number = columns.take::<i64>()?.cast_unsigned();
+        let message = QuarantinedMessage {
+            queue: columns.take()?,
+            routing_key: columns.take()?,
+            reason: columns.take()?,
+            detail: columns.take()?,
+            body: columns.take()?,
+            body_bytes: usize::try_from(columns.take::<i64>()?).unwrap_or(usize::MAX),
+            at: columns.time()?,
+        };
+        entries.push(QuarantineEntry { number, message });
+    }
+    Ok(entries)
 }
 
 /// A limit as SQLite takes it.

@@ -1,6 +1,6 @@
 //! Jobs as rows and back. A value that means nothing is a [`Fault`], never a panic.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
@@ -10,7 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::fault::Fault;
-use crate::domain::{AttemptOutcome, AttemptRecord, Claim, Failure, Job, Life, Priority, Progress, State};
+use crate::domain::{
+    AttemptOutcome, AttemptRecord, Backoff, Cancellation, Claim, Failure, Flow, Job, Life, Pause, Policy,
+    Priority, Progress, State,
+};
 
 /// The columns of a life that no index is made of, in the order in which [`bind_steady`] writes and
 /// [`Columns::life`] reads them. SQLite maintains an index for every statement that names one of its
@@ -18,22 +21,29 @@ use crate::domain::{AttemptOutcome, AttemptRecord, Claim, Failure, Job, Life, Pr
 macro_rules! steady_columns {
     () => {
         "attempt, attempts_max, token, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
-         cancel_requested, progress_percent, progress_message, progress_at, failure_kind, failure_code, \
-         failure_message, failure_detail, started_at, finished_at, version, result"
+         cancel_by, cancel_reason, cancel_at, progress_percent, progress_message, progress_at, failure_kind, \
+         failure_code, failure_message, failure_detail, started_at, version, result"
     };
 }
 
 /// A placeholder for each of the steady columns.
 macro_rules! steady_values {
     () => {
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
     };
 }
 
 /// The columns of a life, in the order in which [`Columns::life`] reads them.
 macro_rules! life_columns {
     () => {
-        concat!("state, due_at, ", $crate::store::sqlite::rows::steady_columns!())
+        concat!("state, due_at, finished_at, ", $crate::store::sqlite::rows::steady_columns!())
+    };
+}
+
+/// The columns of a policy, in the order in which [`Binder::put_policy`] writes and [`Columns::policy`] reads them.
+macro_rules! policy_columns {
+    () => {
+        "backoff_initial_ns, backoff_factor, backoff_cap_ns, backoff_jitter, timeout_ns, expires_at"
     };
 }
 
@@ -42,12 +52,14 @@ macro_rules! job_columns {
     () => {
         concat!(
             "id, type, priority, created_at, parameters, labels, ",
+            $crate::store::sqlite::rows::policy_columns!(),
+            ", ",
             $crate::store::sqlite::rows::life_columns!()
         )
     };
 }
 
-pub(super) use {job_columns, life_columns, steady_columns, steady_values};
+pub(super) use {job_columns, life_columns, policy_columns, steady_columns, steady_values};
 
 /// The columns of one row, read from left to right.
 pub(super) struct Columns<'row> {
@@ -103,27 +115,45 @@ impl<'row> Columns<'row> {
         let priority = Priority::new(priority).ok_or_else(|| unreadable("priority", &priority))?;
         let created_at = self.time()?;
         let parameters: JsonObject = self.json("parameters")?;
-        let labels = match self.take::<Option<String>>()? {
-            Some(text) => from_json("labels", &text)?,
-            None => BTreeMap::new(),
+        let labels = self.labels()?;
+        let (policy, life) = (self.policy()?, self.life()?);
+        Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, life })
+    }
+
+    pub(super) fn labels(&mut self) -> Result<BTreeMap<String, String>, Fault> {
+        match self.take::<Option<String>>()? {
+            Some(text) => from_json("labels", &text),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// A policy: [`policy_columns`].
+    pub(super) fn policy(&mut self) -> Result<Policy, Fault> {
+        let (initial, factor) = (self.optional_duration()?, self.take::<Option<f64>>()?);
+        let (cap, jitter) = (self.optional_duration()?, self.take::<Option<f64>>()?);
+        let backoff = match (initial, factor, cap, jitter) {
+            (Some(initial), Some(factor), Some(cap), Some(jitter)) => {
+                Backoff { initial, factor, cap, jitter }
+            }
+            (None, None, None, None) => Backoff::default(),
+            _ => return Err(unreadable("backoff_initial_ns", "half a back-off")),
         };
-        let life = self.life()?;
-        Ok(Job { id, job_type, parameters, labels, priority, created_at, life })
+        Ok(Policy { backoff, timeout: self.optional_duration()?, expires_at: self.optional_time()? })
     }
 
     /// A life: [`life_columns`].
     pub(super) fn life(&mut self) -> Result<Life, Fault> {
         let state = self.state()?;
         let due_at = self.time()?;
+        let finished_at = self.optional_time()?;
         let attempt = self.attempt()?;
         let attempts_max = self.take()?;
         let token = self.token()?;
         let claim = self.claim()?;
-        let cancel_requested = self.take()?;
+        let cancellation = self.cancellation()?;
         let progress = self.progress()?;
         let failure = self.failure()?;
         let started_at = self.optional_time()?;
-        let finished_at = self.optional_time()?;
         let version: i64 = self.take()?;
         let version = u64::try_from(version).map_err(|_| unreadable("version", &version))?;
         Ok(Life {
@@ -133,7 +163,7 @@ impl<'row> Columns<'row> {
             token,
             claim,
             due_at,
-            cancel_requested,
+            cancellation,
             progress,
             result: self.take()?,
             failure,
@@ -187,7 +217,32 @@ impl<'row> Columns<'row> {
         Ok(Uuid::from_bytes(self.take()?))
     }
 
-    fn optional_time(&mut self) -> Result<Option<Timestamp>, Fault> {
+    pub(super) fn optional_duration(&mut self) -> Result<Option<Duration>, Fault> {
+        let Some(nanoseconds) = self.take::<Option<i64>>()? else { return Ok(None) };
+        let nanoseconds = u64::try_from(nanoseconds).map_err(|_| unreadable("a duration", &nanoseconds))?;
+        Ok(Some(Duration::from_nanos(nanoseconds)))
+    }
+
+    /// The three columns of a cancellation.
+    fn cancellation(&mut self) -> Result<Option<Cancellation>, Fault> {
+        match (self.take()?, self.take()?, self.optional_time()?) {
+            (Some(by), reason, Some(at)) => Ok(Some(Cancellation { by, reason, at })),
+            (None, None, None) => Ok(None),
+            _ => Err(unreadable("cancel_by", "half a cancellation")),
+        }
+    }
+
+    /// What is set for a type: `paused_by`, `pause_reason`, `paused_at`, `running_max`, `rate_per_second`.
+    pub(super) fn flow(&mut self) -> Result<Flow, Fault> {
+        let pause = match (self.take()?, self.take()?, self.optional_time()?) {
+            (Some(by), reason, Some(at)) => Some(Pause { by, reason, at }),
+            (None, None, None) => None,
+            _ => return Err(unreadable("paused_by", "half a pause")),
+        };
+        Ok(Flow { pause, running_max: self.take()?, rate_per_second: self.take()? })
+    }
+
+    pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>, Fault> {
         Ok(self.take::<Option<i64>>()?.map(Timestamp::from_millis))
     }
 
@@ -235,6 +290,25 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         Ok(())
     }
 
+    /// The columns of [`life_columns`].
+    pub(super) fn put_life(&mut self, life: &Life) -> Result<(), Fault> {
+        self.put(life.state.as_str())?;
+        self.put(life.due_at.as_millis())?;
+        self.put(life.finished_at.map(Timestamp::as_millis))?;
+        self.put_steady(life)
+    }
+
+    /// The columns of [`policy_columns`].
+    pub(super) fn put_policy(&mut self, policy: &Policy) -> Result<(), Fault> {
+        let backoff = Some(policy.backoff).filter(|backoff| *backoff != Backoff::default());
+        self.put(backoff.map(|backoff| to_nanoseconds(backoff.initial)))?;
+        self.put(backoff.map(|backoff| backoff.factor))?;
+        self.put(backoff.map(|backoff| to_nanoseconds(backoff.cap)))?;
+        self.put(backoff.map(|backoff| backoff.jitter))?;
+        self.put(policy.timeout.map(to_nanoseconds))?;
+        self.put(policy.expires_at.map(Timestamp::as_millis))
+    }
+
     /// The columns of [`steady_columns`].
     pub(super) fn put_steady(&mut self, life: &Life) -> Result<(), Fault> {
         self.put(life.attempt.get())?;
@@ -245,14 +319,16 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         self.put(claim.map(|claim| claim.worker_id.as_str()))?;
         self.put(claim.map(|claim| claim.seq.cast_signed()))?;
         self.put(claim.map(|claim| claim.held))?;
-        self.put(life.cancel_requested)?;
+        let cancellation = life.cancellation.as_ref();
+        self.put(cancellation.map(|cancellation| cancellation.by.as_str()))?;
+        self.put(cancellation.and_then(|cancellation| cancellation.reason.as_deref()))?;
+        self.put(cancellation.map(|cancellation| cancellation.at.as_millis()))?;
         let progress = life.progress.as_ref();
         self.put(progress.map(|progress| progress.percent))?;
         self.put(progress.and_then(|progress| progress.message.as_deref()))?;
         self.put(progress.map(|progress| progress.at.as_millis()))?;
         self.put_failure(life.failure.as_ref())?;
         self.put(life.started_at.map(Timestamp::as_millis))?;
-        self.put(life.finished_at.map(Timestamp::as_millis))?;
         self.put(to_integer(life.version))?;
         self.put(life.result.as_deref())
     }
@@ -296,6 +372,11 @@ pub(super) fn id_bytes(id: &JobId) -> &[u8] {
 /// SQLite's integers are signed. No counter of ours gets beyond them.
 pub(super) fn to_integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A duration as it stands in the database. None of ours comes near the end of the range, 292 years.
+fn to_nanoseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// JSON text of a value that always has one: objects with text keys.

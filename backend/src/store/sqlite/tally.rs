@@ -65,12 +65,12 @@ impl Place {
     }
 }
 
-/// One job that came or moved; `from` is `None` for a new one.
+/// One job that came (`from` is `None`), moved, or went (`to` is `None`).
 #[derive(Debug)]
 struct Step {
     job_type: JobType,
     from: Option<Place>,
-    to: Place,
+    to: Option<Place>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,12 +137,12 @@ impl Tally {
         self.number
     }
 
-    /// A job came (`from` is `None`), or moved.
-    pub(super) fn step(&mut self, job_type: &JobType, from: Option<Place>, to: Place) {
-        if from == Some(to) {
+    /// A job came (`from` is `None`), moved, or went (`to` is `None`).
+    pub(super) fn step(&mut self, job_type: &JobType, from: Option<Place>, to: Option<Place>) {
+        if from == to {
             return;
         }
-        self.place(job_type, from, Some(to));
+        self.place(job_type, from, to);
         self.steps.push(Step { job_type: job_type.clone(), from, to });
     }
 
@@ -155,7 +155,7 @@ impl Tally {
         while self.steps.len() > point.steps
             && let Some(step) = self.steps.pop()
         {
-            self.place(&step.job_type, Some(step.to), step.from);
+            self.place(&step.job_type, step.to, step.from);
         }
         self.number = point.number;
     }
@@ -168,7 +168,11 @@ impl Tally {
             if let Some(from) = step.from {
                 counts.subtract(from.state, 1);
             }
-            counts.add(step.to.state, 1);
+            match step.to {
+                Some(to) => counts.add(to.state, 1),
+                None if counts.is_empty() => drop(shared.remove(&step.job_type)),
+                None => {}
+            }
         }
     }
 
@@ -207,11 +211,11 @@ mod tests {
     fn steps_are_taken_back_and_readers_see_only_committed_ones() {
         let mut tally = Tally::new(DispatchNumber(7));
         let shared = tally.shared();
-        tally.step(&job_type(), None, DISPATCHED);
+        tally.step(&job_type(), None, Some(DISPATCHED));
         tally.commit();
 
         let point = tally.point();
-        tally.step(&job_type(), Some(DISPATCHED), READY);
+        tally.step(&job_type(), Some(DISPATCHED), Some(READY));
         assert_eq!(tally.next_number(), DispatchNumber(8));
         assert!(!tally.has_room(&job_type(), 5), "somebody waits");
         assert_eq!(shared.all()[0].1.get(State::Ready), 0);
@@ -220,9 +224,14 @@ mod tests {
         assert_eq!((tally.occupying(&job_type()), tally.number()), (1, DispatchNumber(7)));
         assert!(tally.has_room(&job_type(), 2) && !tally.has_room(&job_type(), 1));
 
-        tally.step(&job_type(), Some(DISPATCHED), READY);
+        tally.step(&job_type(), Some(DISPATCHED), Some(READY));
         tally.commit();
         assert_eq!((shared.all()[0].1.get(State::Ready), tally.occupying(&job_type())), (1, 0));
+
+        tally.step(&job_type(), Some(READY), None);
+        assert_eq!(shared.all().len(), 1, "it is not committed");
+        tally.commit();
+        assert!(shared.all().is_empty() && tally.types.is_empty(), "a type without jobs costs nothing");
     }
 
     #[test]

@@ -8,21 +8,23 @@ use rusqlite::ffi;
 use super::*;
 use crate::{
     clock::{Clock, SystemClock},
-    dispatch::ports::{Accepted, JobStore},
+    dispatch::ports::{Accepted, Inserted, JobStore},
     domain::Submission,
     store::sqlite::SqliteStore,
 };
 
 fn open(directory: &Path, metrics: &Arc<Metrics>) -> Arc<SqliteStore> {
     let path = directory.join("crewcall.db");
-    Arc::new(SqliteStore::open(&path, Arc::new(SystemClock), Arc::clone(metrics)).unwrap())
+    Arc::new(SqliteStore::open(&path, Arc::new(SystemClock::start()), Arc::clone(metrics)).unwrap())
 }
 
 fn accepted(parameter: &str) -> (JobId, Vec<Accepted>) {
     let mut submission = Submission { job_type: "a".to_owned(), ..Submission::default() };
     submission.parameters.insert("text".to_owned(), parameter.into());
     let id = JobId::generate();
-    (id, vec![Accepted { job: submission.validate().unwrap().accept(id, SystemClock.now()), window: 1 }])
+    let now = SystemClock::start().now();
+    let job = submission.validate(now).unwrap().accept(id, now);
+    (id, vec![Accepted { job, window: 1, idempotency: None }])
 }
 
 fn sqlite_fault(code: i32) -> Fault {
@@ -115,7 +117,8 @@ async fn a_transaction_that_is_taken_back_as_a_whole_fails_for_everybody() {
     }
     assert_eq!((jobs(&store).await, store.dispatch_marks().await.unwrap().issued.0), (0, 0));
     let inserted = store.insert(accepted("again").1).await.unwrap().remove(0);
-    assert_eq!(inserted.dispatched.map(|number| number.0), Some(1), "its place in the window is free again");
+    let Inserted::Stored { dispatched, .. } = inserted else { panic!("{inserted:?}") };
+    assert_eq!(dispatched.map(|number| number.0), Some(1), "its place in the window is free again");
     store.close().await;
 }
 

@@ -2,7 +2,17 @@
 
 mod server;
 
+mod stores;
+
 mod submit;
+
+mod batch;
+
+mod intervene;
+
+mod flow;
+
+mod quarantine;
 
 mod problems;
 

@@ -6,7 +6,10 @@ use crewcall_backend::dispatch::ports::{BrokerStatus, StoreError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::server::{FailingStore, Options, Server, answer, sorted};
+use super::{
+    server::{Options, Server, answer, sorted},
+    stores::FailingStore,
+};
 
 #[tokio::test]
 async fn metrics_tell_what_happened() {

@@ -11,12 +11,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::server::{FailingStore, Options, PATIENCE, Server, answer, problem};
+use super::{
+    server::{Options, PATIENCE, Server, answer, problem},
+    stores::FailingStore,
+};
 
 const NOBODY: &str = "0190b6f0-0000-7000-8000-000000000000";
 
 fn post_text(server: &Server, text: impl Into<Body>) -> RequestBuilder {
-    server.post_text("application/json", text)
+    server.post_text("/v1/jobs", "application/json", text)
 }
 
 #[tokio::test]
@@ -32,9 +35,23 @@ async fn bad_submissions() {
         ("not_json", post_text(&server, "{\"type\": \"a\",\n oops}")),
         ("empty_body", post_text(&server, "")),
         ("no_object", submit(json!(["a"]))),
-        ("not_declared", server.post_text("text/plain", "{}")),
+        ("not_declared", server.post_text("/v1/jobs", "text/plain", "{}")),
         ("unknown_fields", submit(json!({"type": "a", "colour": "red", "maxattempts": 2}))),
-        ("later_field", submit(json!({"type": "a", "run_at": "2026-11-20T16:07:00Z"}))),
+        (
+            "wrong_times",
+            submit(json!({
+                "type": "a", "run_at": "2001-01-01T00:00:00Z", "expires_at": "2001-01-01T00:00:00Z",
+                "timeout_seconds": 1e9, "backoff": {"factor": 0.5, "jitter": -1, "initial_seconds": -1},
+            })),
+        ),
+        (
+            "shapeless_times",
+            submit(json!({
+                "type": "a", "run_at": "tomorrow", "delay_seconds": "1", "timeout_seconds": true,
+                "backoff": {"colour": 1, "factr": 2, "max_seconds": "1"},
+            })),
+        ),
+        ("backoff_of_a_wrong_shape", submit(json!({"type": "a", "backoff": 7}))),
         ("no_type", submit(json!({"parameters": {}}))),
         ("wrong_type_name", submit(json!({"type": "Image Thumbnail"}))),
         (

@@ -1,22 +1,22 @@
 //! A served API, and what tests do to it from the other side: play the workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use crewcall_backend::{
     clock::{Clock, SystemClock},
     dispatch::{
-        Catalogue, Discovery, Jobs, Ledger, Registry, Relay, WatchHub,
+        Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Registry, Relay, WatchHub,
         discovery::Discovered,
-        ports::{
-            Accepted, Applied, Broker, BrokerError, BrokerStatus, Count, Dispatch, DispatchMarks,
-            DispatchNumber, Inserted, JobEvent, JobQuery, JobStore, QuarantinedMessage, Released, StoreError,
-            StoredClaim, StoredType,
-        },
+        ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
         relay::RelayParts,
+        timers::DueTimes,
     },
-    domain::{AttemptRecord, Event, Failure, Job},
-    http::{self, HttpState},
+    domain::{Event, Failure},
+    http::{self, HttpState, watchers::WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
 };
@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::stores::FillingStore;
 
 /// No test waits longer than this for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +51,7 @@ pub(super) struct Server {
     state: HttpState,
     stop: CancellationToken,
     ledger: Ledger,
-    discovery: Discovery,
+    discovery: Arc<Discovery>,
     serving: TaskTracker,
     _directory: TempDir,
 }
@@ -60,6 +62,32 @@ pub(super) struct Options {
     pub(super) watchers_max: Option<usize>,
     /// Takes the place of the store, for all but the start.
     pub(super) store: Option<Arc<dyn JobStore>>,
+    /// Stores this many jobs and then fails.
+    pub(super) stores_max: Option<usize>,
+}
+
+/// What a [`Server`] starts from.
+struct Kept {
+    directory: TempDir,
+    store: Arc<dyn JobStore>,
+    catalogue: Arc<Catalogue>,
+    flow: Arc<FlowControl>,
+}
+
+impl Kept {
+    async fn open(options: Options, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("crewcall.db");
+        let store = SqliteStore::open(&path, Arc::clone(clock), Arc::clone(metrics)).unwrap();
+        let store: Arc<dyn JobStore> = Arc::new(store);
+        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(clock)).await.unwrap());
+        let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await.unwrap());
+        let store = match options.stores_max {
+            Some(room) => Arc::new(FillingStore { store, room: Mutex::new(room) }),
+            None => options.store.unwrap_or(store),
+        };
+        Self { directory, store, catalogue, flow }
+    }
 }
 
 impl Server {
@@ -68,21 +96,20 @@ impl Server {
     }
 
     pub(super) async fn start_with(options: Options) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::default());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let path = directory.path().join("crewcall.db");
-        let real_store = SqliteStore::open(&path, Arc::clone(&clock), Arc::clone(&metrics)).unwrap();
-        let real_store: Arc<dyn JobStore> = Arc::new(real_store);
-        let catalogue = Arc::new(Catalogue::load(Arc::clone(&real_store), Arc::clone(&clock)).await.unwrap());
-        let store = options.store.unwrap_or(real_store);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let watchers_max = options.watchers_max.unwrap_or(WATCHERS_MAX);
+        let Kept { directory, store, catalogue, flow } = Kept::open(options, &clock, &metrics).await;
         let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
         let (registry, broker) = (Arc::new(Registry::default()), Arc::new(PlayedBroker::default()));
-        let watch = WatchHub::default();
+        let (watch, leases) = (WatchHub::default(), Arc::new(Leases::default()));
+        let due_times: Arc<DueTimes> = Arc::default();
         let relay = Relay::new(RelayParts {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             registry: Arc::clone(&registry),
+            flow: Arc::clone(&flow),
+            leases: Arc::clone(&leases),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
             tracker: serving.clone(),
@@ -91,21 +118,24 @@ impl Server {
         let ledger = Ledger {
             store: Arc::clone(&store),
             relay: relay.clone(),
-            leases: Arc::default(),
-            due_time: Arc::default(),
+            leases,
+            due_times: Arc::clone(&due_times),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let discovery = Discovery {
+        let discovery = Arc::new(Discovery {
             ledger: ledger.clone(),
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),
-        };
+        });
+        let interventions = Interventions { discovery: Arc::clone(&discovery), clock: Arc::clone(&clock) };
         let jobs = Arc::new(Jobs {
             store,
             relay,
+            flow,
+            due_times,
             catalogue,
             registry,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
@@ -114,11 +144,8 @@ impl Server {
             metrics,
             tracker: serving.clone(),
         });
-        let state = HttpState::new(Arc::clone(&jobs), stop.clone());
-        let state = match options.watchers_max {
-            Some(watchers_max) => state.watchers_max(watchers_max),
-            None => state,
-        };
+        let state = HttpState::new(Arc::clone(&jobs), Arc::new(interventions), stop.clone())
+            .watchers_max(watchers_max);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         serving.spawn(http::serve(listener, http::router(state.clone()), stop.clone()));
@@ -144,9 +171,22 @@ impl Server {
         self.client.post(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID).json(body)
     }
 
-    /// A submission whose body is what it is.
-    pub(super) fn post_text(&self, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
-        let request = self.client.post(format!("{}/v1/jobs", self.base)).header("x-request-id", REQUEST_ID);
+    pub(super) fn put(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.put(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID).json(body)
+    }
+
+    pub(super) fn delete(&self, path: &str) -> RequestBuilder {
+        self.client.delete(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID)
+    }
+
+    /// A POST without a body.
+    pub(super) fn post_empty(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID)
+    }
+
+    /// A POST whose body is what it is.
+    pub(super) fn post_text(&self, path: &str, content_type: &str, body: impl Into<Body>) -> RequestBuilder {
+        let request = self.client.post(format!("{}{path}", self.base)).header("x-request-id", REQUEST_ID);
         request.header("content-type", content_type).body(body)
     }
 
@@ -261,6 +301,12 @@ impl Server {
         paths.filter(|path| *path != "/" && !path.contains("fallback")).map(str::to_owned).collect()
     }
 
+    /// Lets the relay run until the end.
+    pub(super) fn relay(&self) {
+        let relay = self.jobs.relay.clone();
+        self.serving.spawn(async move { relay.run().await.unwrap() });
+    }
+
     /// Returns when this many streams and long polls are open.
     pub(super) async fn until_watching(&self, watchers: usize) {
         let reached = async {
@@ -309,17 +355,38 @@ pub(super) fn sorted(mut value: Value) -> Value {
 }
 
 /// A broker that confirms every order and delivers none.
-pub(super) struct PlayedBroker(watch::Sender<BrokerStatus>);
+pub(super) struct PlayedBroker {
+    status: watch::Sender<BrokerStatus>,
+    told: Mutex<Vec<(String, Control)>>,
+    /// Whether instructions are not confirmed for the time being.
+    silent: watch::Sender<bool>,
+}
 
 impl Default for PlayedBroker {
     fn default() -> Self {
-        Self(watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() }).0)
+        let (status, _) = watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() });
+        Self { status, told: Mutex::default(), silent: watch::channel(false).0 }
     }
 }
 
 impl PlayedBroker {
     pub(super) fn set(&self, status: BrokerStatus) {
-        self.0.send_replace(status);
+        self.status.send_replace(status);
+    }
+
+    /// Whether to leave instructions without a confirm.
+    pub(super) fn silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
+    async fn hear(&self, to: String, control: &Control) {
+        self.told.lock().unwrap().push((to, control.clone()));
+        self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
+    }
+
+    /// What workers and types were told since this was asked last.
+    pub(super) fn told(&self) -> Vec<(String, Control)> {
+        std::mem::take(&mut self.told.lock().unwrap())
     }
 }
 
@@ -333,7 +400,18 @@ impl Broker for PlayedBroker {
         Ok(())
     }
 
-    async fn tell_worker(&self, _: &WorkerId, _: ContentType, _: &Control) -> Result<(), BrokerError> {
+    async fn tell_worker(
+        &self,
+        worker_id: &WorkerId,
+        _: ContentType,
+        control: &Control,
+    ) -> Result<(), BrokerError> {
+        self.hear(worker_id.to_string(), control).await;
+        Ok(())
+    }
+
+    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
+        self.hear(job_type.to_string(), control).await;
         Ok(())
     }
 
@@ -341,81 +419,11 @@ impl Broker for PlayedBroker {
         Ok(())
     }
 
-    async fn queue_depth(&self, _: &JobType) -> Result<Option<u32>, BrokerError> {
-        Ok(None)
+    async fn orders_waiting(&self, _: &JobType) -> Result<OrdersWaiting, BrokerError> {
+        Ok(OrdersWaiting::default())
     }
 
     fn status(&self) -> watch::Receiver<BrokerStatus> {
-        self.0.subscribe()
-    }
-}
-
-/// A store that does nothing but fail, in whichever way its function does.
-pub(super) struct FailingStore(pub(super) fn() -> StoreError);
-
-#[async_trait]
-impl JobStore for FailingStore {
-    async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn apply(&self, _: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Vec<Dispatch>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn confirm_dispatches(&self, _: DispatchNumber) -> Result<(), StoreError> {
-        Err((self.0)())
-    }
-
-    async fn unconfirmed_dispatches(&self, _: DispatchNumber, _: usize) -> Result<Vec<Dispatch>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn release_due(&self, _: Timestamp, _: usize) -> Result<Released, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn release_unroutable(&self, _: &JobType, _: usize) -> Result<Released, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn claims(&self, _: Option<JobId>, _: usize) -> Result<Vec<StoredClaim>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn get(&self, _: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn list(&self, _: &JobQuery) -> Result<Vec<Job>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
-        Err((self.0)())
-    }
-
-    async fn put_type(&self, _: StoredType) -> Result<(), StoreError> {
-        Err((self.0)())
-    }
-
-    async fn quarantine(&self, _: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
-        Err((self.0)())
+        self.status.subscribe()
     }
 }

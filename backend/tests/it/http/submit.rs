@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::server::{Server, answer, sorted};
+use super::server::{Server, answer, problem, sorted};
 
 #[tokio::test]
 async fn an_accepted_job_is_read_back_as_it_was_submitted() {
@@ -47,5 +47,67 @@ async fn parameters_are_held_against_the_newest_announced_schema() {
     assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
     server.announce("image.resize", json!({"properties": {"width": {"type": "string"}}})).await;
     server.submit(job).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn times_and_policy_are_kept() {
+    let server = Server::start().await;
+    let id = server
+        .submit(json!({
+            "type": "a", "delay_seconds": 3600, "expires_at": "2027-01-01T01:00:00+01:00", "timeout_seconds": 1.5,
+            "backoff": {"initial_seconds": 5, "factor": 3, "max_seconds": 7.5, "jitter": 0},
+        }))
+        .await;
+    let job = server.read(&format!("/v1/jobs/{id}")).await;
+    assert_eq!((&job["state"], &job["waiting_for"]["reason"]), (&json!("scheduled"), &json!("due")));
+    assert_eq!(
+        (&job["timeout_seconds"], &job["expires_at"]),
+        (&json!(1.5), &json!("2027-01-01T00:00:00.000Z"))
+    );
+    assert_eq!(
+        job["backoff"],
+        json!({"initial_seconds": 5, "factor": 3.0, "max_seconds": 7.5, "jitter": 0.0})
+    );
+    let created: jiff::Timestamp = job["created_at"].as_str().unwrap().parse().unwrap();
+    let run_at = (created + jiff::SignedDuration::from_hours(1)).to_string();
+    assert_eq!(job["due_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().to_string(), run_at);
+    let timed = server.submit(json!({"type": "a", "run_at": run_at})).await;
+    assert_eq!(server.read(&format!("/v1/jobs/{timed}")).await["due_at"], job["due_at"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_submission_with_a_key_makes_one_job() {
+    let server = Server::start().await;
+    let submit = |key: &str, body: &'static str| {
+        server.post_text("/v1/jobs", "application/json", body).header("idempotency-key", key)
+    };
+    let first = answer(submit("order-7!", "{\"type\":\"a\"}")).await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert_eq!(first.headers().get("idempotency-replayed"), None);
+    let location = first.headers()["location"].clone();
+    let first: serde_json::Value = first.json().await.unwrap();
+    answer(server.post_empty(&format!("{}/cancel", location.to_str().unwrap()))).await;
+    let again = answer(submit("order-7!", "{\"type\":\"a\"}")).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(
+        (&again.headers()["idempotency-replayed"], &again.headers()["location"]),
+        (&"true".parse().unwrap(), &location)
+    );
+    let again: serde_json::Value = again.json().await.unwrap();
+    assert_eq!((&again["id"], &again["state"]), (&first["id"], &json!("cancelled")), "as it is now");
+    let other = answer(submit("order-8", "{\"type\":\"a\"}")).await;
+    assert_eq!(other.status(), StatusCode::CREATED);
+    // One space more is another body.
+    insta::assert_json_snapshot!("key_reused", problem(submit("order-7!", "{\"type\": \"a\"}")).await);
+    for bad in ["", "a b", &"x".repeat(256), "ü"] {
+        let refused = problem(submit(bad, "{\"type\":\"a\"}")).await;
+        assert_eq!(refused["code"], "invalid-idempotency-key", "{bad}");
+    }
+    insta::assert_json_snapshot!("key_refused", problem(submit("a b", "{\"type\":\"a\"}")).await);
+    let twice = submit("a", "{\"type\":\"a\"}").header("idempotency-key", "b");
+    assert_eq!(problem(twice).await["code"], "invalid-idempotency-key");
+    assert_eq!(answer(submit(&"x".repeat(255), "{\"type\":\"a\"}")).await.status(), StatusCode::CREATED);
     server.stop().await;
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crewcall_backend::{
     dispatch::ports::{Applied, JobEvent, Released},
-    domain::{AttemptOutcome, AttemptRecord, Event, Progress, Stale, State},
+    domain::{AttemptOutcome, AttemptRecord, Backoff, Event, Policy, Progress, Stale, State},
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 
-use super::subject::{START, Subject, completed, failed, failure, held, job_type, origin, started};
+use super::subject::{START, Subject, cancel, completed, failed, failure, held, job_type, origin, started};
 
 pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
     let job = subject.dispatched("a").await;
@@ -135,15 +135,67 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subjec
 
 pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(subject: Subject) {
     let job = subject.dispatched("a").await;
-    subject.change(&job, Event::CancelRequested).await;
+    subject.change(&job, started(&job)).await;
+    let asked = subject.change(&job, cancel()).await.life;
+    assert_eq!(
+        (asked.state, cancel()),
+        (State::Running, Event::CancelRequested(asked.cancellation.unwrap()))
+    );
     subject.change(&job, failed(&job, true)).await;
     let (read, attempts) = subject.read(job.id).await;
     assert_eq!((read.life.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
+    assert_eq!(Event::CancelRequested(read.life.cancellation.unwrap()), cancel());
     subject.change(&job, Event::RetryRequested).await;
     let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    assert_eq!(again.life.cancellation, None);
     subject.change(&again, completed(&again)).await;
     let (read, attempts) = subject.read(job.id).await;
     assert_eq!((read.life.state, attempts.len()), (State::Completed, 2));
+    subject.finish().await;
+}
+
+pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
+    let parked = subject.dispatched("a").await;
+    let returned = Event::Returned { attempt: parked.life.attempt, token: parked.life.token.unwrap() };
+    subject.change(&parked, returned).await;
+    let waiting = [
+        subject.insert(subject.job("a"), 0).await.job,
+        subject.insert(subject.job_at("a", START.plus_millis(9)), 0).await.job,
+        parked,
+    ];
+    for job in &waiting {
+        let (from, life) =
+            (subject.read(job.id).await.0.life.state, subject.change(job, cancel()).await.life);
+        assert_eq!((life.state, life.finished_at), (State::Cancelled, Some(START)), "from {from}");
+        assert_eq!(subject.read(job.id).await.0.life, life);
+        assert!(matches!(subject.apply(job, cancel()).await, Applied::Stale(Stale::Terminal)));
+    }
+    let dispatched = subject.dispatched("a").await;
+    assert!(subject.change(&dispatched, cancel()).await.freed_window);
+    let released = subject.store.release_due(START.plus_millis(10), 10).await.unwrap();
+    assert_eq!(released, Released::default(), "nothing is due any more");
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 0);
+    subject.finish().await;
+}
+
+pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subject) {
+    let backoff =
+        Backoff { initial: Duration::from_secs(7), factor: 3.0, cap: Duration::from_secs(20), jitter: 0.0 };
+    let mut job = subject.job("a");
+    job.policy = Policy { backoff, timeout: Some(Duration::from_millis(1_500)), expires_at: None };
+    let mut job = subject.insert(job, 1).await.job;
+    for wait in [7, 20] {
+        subject.reopen().await;
+        let life = subject.change(&job, failed(&job, true)).await.life;
+        assert_eq!(life.due_at, START.plus_millis(wait * 1_000));
+        subject.store.release_due(life.due_at, 1).await.unwrap();
+        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    }
+    let change = subject.change(&job, started(&job)).await;
+    assert_eq!(change.timeout, job.policy.timeout);
+    let timed_out = Event::TimedOut { attempt: job.life.attempt, execution_id: origin(&job, 1).execution_id };
+    let life = subject.change(&job, timed_out).await.life;
+    assert!(life.failure.unwrap().message.contains("longer than its 1.5 s"));
     subject.finish().await;
 }
 

@@ -1,7 +1,7 @@
 //! Jobs on their way to the broker.
 
 use crewcall_backend::{
-    dispatch::ports::{DispatchMarks, DispatchNumber},
+    dispatch::ports::{DispatchMarks, DispatchNumber, DispatchedOrder},
     domain::{Event, State},
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -90,14 +90,41 @@ pub(crate) async fn what_was_not_confirmed_is_found_after_a_restart(mut subject:
     subject.reopen().await;
     let marks = DispatchMarks { confirmed: DispatchNumber(1), issued: DispatchNumber(6) };
     assert_eq!(subject.store.dispatch_marks().await.unwrap(), marks, "a mark never falls");
-    let expected = [(2, ids[1].id), (4, ids[3].id), (6, ids[5].id)];
+    let expected = [(2, ids[1].id), (6, ids[5].id)];
     assert_eq!(
         unconfirmed(&subject, 0, 10).await,
         expected,
-        "the second is over, the fourth was acknowledged"
+        "the third is over, the fourth and the fifth have started"
     );
     assert_eq!(unconfirmed(&subject, 2, 1).await, expected[1..2]);
     let next = subject.insert(subject.job("b"), 1).await;
     assert_eq!(next.dispatched, Some(DispatchNumber(7)), "numbers go on");
+    subject.finish().await;
+}
+
+pub(crate) async fn orders_with_the_broker_are_listed_longest_dispatched_first(subject: Subject) {
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        jobs.push(subject.dispatched("a").await);
+    }
+    subject.dispatched("b").await;
+    subject.insert(subject.job("a"), 0).await;
+    subject.change(&jobs[1], started(&jobs[1])).await;
+    subject.change(&jobs[2], completed(&jobs[2])).await;
+    // Sent again: it is the last now.
+    let token = jobs[0].life.token.unwrap();
+    subject.change(&jobs[0], Event::OrderLost { attempt: jobs[0].life.attempt, token }).await;
+    take(&subject, 4, 1).await;
+    let expected: Vec<_> = [(3, 4), (4, 5), (0, 7)]
+        .map(|(index, number): (usize, u64)| DispatchedOrder {
+            job_id: jobs[index].id,
+            attempt: jobs[index].life.attempt,
+            token: jobs[index].life.token.unwrap(),
+            number: DispatchNumber(number),
+        })
+        .to_vec();
+    assert_eq!(subject.store.dispatched(&job_type("a"), 10).await.unwrap(), expected);
+    assert_eq!(subject.store.dispatched(&job_type("a"), 2).await.unwrap(), expected[..2]);
+    assert_eq!(subject.store.dispatched(&job_type("c"), 10).await.unwrap(), []);
     subject.finish().await;
 }

@@ -1,15 +1,15 @@
 //! Accepted jobs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, DispatchNumber, StoreError},
-    domain::State,
+    dispatch::ports::{DispatchNumber, Inserted, StoreError},
+    domain::{Backoff, Policy, State},
 };
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::subject::{Subject, job_type};
+use super::subject::{START, Subject, accepted, job_type};
 
 pub(crate) async fn a_job_comes_back_as_it_was_accepted(subject: Subject) {
     let mut job = subject.job_of_priority("media.transcode", 9);
@@ -22,6 +22,16 @@ pub(crate) async fn a_job_comes_back_as_it_was_accepted(subject: Subject) {
     .as_object()
     .unwrap()
     .clone();
+    job.policy = Policy {
+        backoff: Backoff {
+            initial: Duration::from_nanos(1_234_567_891),
+            factor: 1.1,
+            cap: Duration::from_secs(86_400),
+            jitter: 0.3,
+        },
+        timeout: Some(Duration::from_nanos(604_800_000_000_001)),
+        expires_at: Some(START.plus_millis(77)),
+    };
     let inserted = subject.insert(job.clone(), 0).await;
     assert_eq!((inserted.job.as_ref(), inserted.dispatched), (&job, None));
     assert_eq!(subject.read(job.id).await, (job, vec![]));
@@ -58,7 +68,7 @@ pub(crate) async fn several_jobs_are_stored_together_or_not_at_all(subject: Subj
     let known = subject.dispatched("a").await;
     let (one, two) = (subject.job("a"), subject.job("a"));
     let ids = (one.id, two.id);
-    let batch = [one, known.as_ref().clone(), two].map(|job| Accepted { job, window: usize::MAX });
+    let batch = [one, known.as_ref().clone(), two].map(|job| accepted(job, usize::MAX));
     let error = subject.store.insert(batch.to_vec()).await.unwrap_err();
     assert!(matches!(error, StoreError::Broken { .. }) && !error.is_retryable(), "{error}");
     assert_eq!(subject.store.get(ids.0).await.unwrap(), None);
@@ -75,8 +85,7 @@ pub(crate) async fn a_failing_call_does_not_harm_those_that_come_with_it(subject
         .map(|number| if number % 6 == 3 { known.as_ref().clone() } else { subject.job("a") })
         .collect();
     let store = &subject.store;
-    let answers =
-        join_all(jobs.iter().map(|job| store.insert(vec![Accepted { job: job.clone(), window: 0 }]))).await;
+    let answers = join_all(jobs.iter().map(|job| store.insert(vec![accepted(job.clone(), 0)]))).await;
     for (job, answer) in jobs.iter().zip(answers) {
         assert_eq!(answer.is_err(), job.id == known.id);
         assert_eq!(subject.read(job.id).await.0, *job);
@@ -88,11 +97,36 @@ pub(crate) async fn a_failing_call_does_not_harm_those_that_come_with_it(subject
 pub(crate) async fn a_window_is_never_exceeded_by_many_callers(subject: Subject) {
     let inserts = (0..200).map(|_| {
         let (store, job) = (Arc::clone(&subject.store), subject.job("a"));
-        async move { store.insert(vec![Accepted { job, window: 37 }]).await.unwrap().remove(0) }
+        async move { store.insert(vec![accepted(job, 37)]).await.unwrap().remove(0) }
     });
-    let inserted = join_all(inserts).await;
-    let mut numbers: Vec<_> = inserted.iter().filter_map(|inserted| inserted.dispatched).collect();
+    let mut numbers: Vec<_> = join_all(inserts)
+        .await
+        .into_iter()
+        .filter_map(|inserted| match inserted {
+            Inserted::Stored { dispatched, .. } => dispatched,
+            other => panic!("{other:?}"),
+        })
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=37).map(DispatchNumber).collect::<Vec<_>>());
+    subject.finish().await;
+}
+
+pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut subject: Subject) {
+    let later = subject.job_at("a", START.plus_millis(500));
+    let inserted = subject.insert(later.clone(), usize::MAX).await;
+    assert_eq!((inserted.job.as_ref(), inserted.dispatched), (&later, None));
+    assert_eq!(later.life.state, State::Scheduled);
+    assert!(
+        subject.insert(subject.job("a"), 1).await.dispatched.is_some(),
+        "who is due does not wait for it"
+    );
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 0);
+    subject.reopen().await;
+    let early = subject.store.release_due(START.plus_millis(499), 10).await.unwrap();
+    assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.life.due_at)));
+    subject.store.release_due(later.life.due_at, 10).await.unwrap();
+    let dispatched = subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap();
+    assert_eq!(dispatched[0].job.id, later.id);
     subject.finish().await;
 }

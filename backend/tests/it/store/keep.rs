@@ -1,7 +1,10 @@
 //! What is kept beside jobs.
 
-use crewcall_backend::dispatch::ports::{
-    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType,
+use crewcall_backend::{
+    dispatch::ports::{
+        QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, StoredType,
+    },
+    domain::{Flow, Pause},
 };
 use serde_json::json;
 
@@ -29,37 +32,94 @@ pub(crate) async fn types_are_kept_as_they_were_last_announced(mut subject: Subj
     subject.finish().await;
 }
 
-pub(crate) async fn the_newest_unreadable_messages_are_kept(subject: Subject) {
-    let message = |number: usize| QuarantinedMessage {
+pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
+    let paused = Flow {
+        pause: Some(Pause { by: "ops ☃".to_owned(), reason: None, at: START }),
+        running_max: Some(100_000),
+        rate_per_second: Some(1.0 / 86_400.0),
+    };
+    let pause = Pause { by: "ops".to_owned(), reason: Some("a full disk".to_owned()), at: START };
+    let other = Flow { pause: Some(pause), ..Flow::default() };
+    assert_eq!(subject.store.flows().await.unwrap(), []);
+    for (name, flow) in [("b", &other), ("a", &other), ("b", &paused), ("c", &Flow::default())] {
+        subject.store.put_flow(&job_type(name), flow).await.unwrap();
+    }
+    subject.reopen().await;
+    assert_eq!(
+        subject.store.flows().await.unwrap(),
+        [(job_type("a"), other), (job_type("b"), paused.clone())]
+    );
+    subject.store.put_flow(&job_type("a"), &Flow::default()).await.unwrap();
+    subject.reopen().await;
+    assert_eq!(subject.store.flows().await.unwrap(), [(job_type("b"), paused)], "the default is no setting");
+    subject.finish().await;
+}
+
+fn message(number: usize) -> QuarantinedMessage {
+    QuarantinedMessage {
         queue: "crewcall.completed".to_owned(),
         routing_key: "completed.a".to_owned(),
         reason: "trailing_bytes".to_owned(),
         detail: number.to_string(),
-        body: vec![0xc1; QUARANTINE_BODY_BYTES_MAX + 1],
-        body_bytes: QUARANTINE_BODY_BYTES_MAX + 1,
+        body: vec![0xc1; QUARANTINE_BODY_BYTES_MAX],
+        body_bytes: QUARANTINE_BODY_BYTES_MAX + number,
         at: START,
-    };
+    }
+}
+
+/// The numbers of all messages that are kept, newest first, read in pages.
+async fn numbers(subject: &Subject) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    loop {
+        let page = subject.store.quarantined(numbers.last().copied(), 3_000).await.unwrap();
+        if page.is_empty() {
+            return numbers;
+        }
+        numbers.extend(page.iter().map(|entry| entry.number));
+    }
+}
+
+pub(crate) async fn messages_that_were_set_aside_are_read_and_deleted(mut subject: Subject) {
+    let store = &subject.store;
+    assert_eq!(store.quarantined(None, 10).await.unwrap(), []);
+    store.quarantine((1..=5).map(message).collect()).await.unwrap();
+    let entry =
+        |number: usize| QuarantineEntry { number: number.try_into().unwrap(), message: message(number) };
+    assert_eq!(store.quarantined(None, 2).await.unwrap(), [entry(5), entry(4)]);
+    assert_eq!(store.quarantined(Some(4), 2).await.unwrap(), [entry(3), entry(2)]);
+    assert_eq!(store.delete_quarantined(Some(5)).await.unwrap(), 1);
+    assert_eq!(store.delete_quarantined(Some(5)).await.unwrap(), 0);
+    assert_eq!(store.delete_quarantined(Some(u64::MAX)).await.unwrap(), 0);
+    subject.reopen().await;
+    subject.store.quarantine(vec![message(6)]).await.unwrap();
+    assert_eq!(numbers(&subject).await, [6, 4, 3, 2, 1], "no number is used twice");
+    assert_eq!(subject.store.delete_quarantined(None).await.unwrap(), 5);
+    subject.store.quarantine(vec![message(7)]).await.unwrap();
+    assert_eq!(numbers(&subject).await, [7]);
+    subject.finish().await;
+}
+
+pub(crate) async fn the_newest_unreadable_messages_are_kept(subject: Subject) {
+    let mut long = message(0);
+    long.body.push(0);
+    subject.store.quarantine(vec![long]).await.unwrap();
+    let kept = subject.store.quarantined(None, 1).await.unwrap().remove(0).message;
+    assert_eq!(kept.body.len(), QUARANTINE_BODY_BYTES_MAX);
     let limit = usize::try_from(QUARANTINE_MESSAGES_MAX).unwrap();
-    let messages: Vec<_> = (0..limit + 50).map(message).collect();
+    let messages: Vec<_> = (1..limit).map(message).collect();
     for part in messages.chunks(1_000) {
         subject.store.quarantine(part.to_vec()).await.unwrap();
     }
+    // Gaps do not count: after three were deleted there is room for three.
+    for number in [1, 500, u64::from(QUARANTINE_MESSAGES_MAX)] {
+        assert_eq!(subject.store.delete_quarantined(Some(number)).await.unwrap(), 1);
+    }
+    subject.store.quarantine((0..3).map(message).collect()).await.unwrap();
+    let (full, numbered) = (numbers(&subject).await, u64::from(QUARANTINE_MESSAGES_MAX));
+    assert_eq!((full.len(), full.first(), full.last()), (limit, Some(&(numbered + 3)), Some(&2)));
+    subject.store.quarantine((0..50).map(message).collect()).await.unwrap();
     subject.store.quarantine(vec![]).await.unwrap();
-    let kept = rusqlite::Connection::open(subject.path()).unwrap();
-    let (number, oldest, body): (usize, String, usize) = kept
-        .query_row(
-            "SELECT count(*), min(CAST(detail AS INTEGER)) || '', max(length(body)) FROM quarantine",
-            (),
-            |row| {
-                Ok((
-                    row.get::<_, i64>(0)?.try_into().unwrap(),
-                    row.get(1)?,
-                    row.get::<_, i64>(2)?.try_into().unwrap(),
-                ))
-            },
-        )
-        .unwrap();
-    assert_eq!((number, oldest.as_str(), body), (limit, "50", QUARANTINE_BODY_BYTES_MAX));
-    drop(kept);
+    let full = numbers(&subject).await;
+    assert_eq!((full.len(), full.first(), full.last()), (limit, Some(&(numbered + 53)), Some(&52)));
     subject.finish().await;
 }

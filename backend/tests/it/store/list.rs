@@ -1,6 +1,6 @@
 //! Lists and counts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crewcall_backend::{
     dispatch::ports::{Count, JobQuery},
@@ -8,7 +8,7 @@ use crewcall_backend::{
 };
 use crewcall_proto::{JobId, Timestamp};
 
-use super::subject::{START, Subject, completed, held, job_type, started};
+use super::subject::{START, Subject, cancel, completed, held, job_type, started};
 
 /// Twelve jobs, one second apart: of type `a.one` and `a.two` in turn, every third completed, every fourth
 /// ready, the even ones of team `x`.
@@ -59,7 +59,15 @@ pub(crate) async fn every_filter_finds_what_it_names_newest_first(subject: Subje
         JobQuery { job_type: Some("a.?ne' OR 1".into()), ..any() },
         JobQuery { labels: label("team", "x"), ..any() },
         JobQuery { labels: label("team", "X"), ..any() },
-        JobQuery { labels: both, ..any() },
+        JobQuery { labels: both.clone(), ..any() },
+        JobQuery { labels: both, states: vec![State::Completed], ..any() },
+        JobQuery {
+            labels: label("team", "x"),
+            states: vec![State::Dispatched],
+            created_before: at(9),
+            ..any()
+        },
+        JobQuery { labels: label("team", "x"), created_after: at(4), created_before: at(9), ..any() },
         JobQuery {
             labels: label("team", "y"),
             states: vec![State::Completed],
@@ -68,6 +76,8 @@ pub(crate) async fn every_filter_finds_what_it_names_newest_first(subject: Subje
         },
         JobQuery { created_after: at(3), created_before: at(7), ..any() },
         JobQuery { created_after: at(3), labels: label("team", "y"), ..any() },
+        JobQuery { created_before: at(0), ..any() },
+        JobQuery { created_after: at(100), ..any() },
         JobQuery { created_before: at(7), job_type: Some("a.two".into()), ..any() },
         JobQuery { before: Some(jobs[5].id), ..any() },
         JobQuery { before: Some(jobs[5].id), labels: label("team", "x"), limit: 2, ..any() },
@@ -79,6 +89,8 @@ pub(crate) async fn every_filter_finds_what_it_names_newest_first(subject: Subje
         let expected: Vec<Job> =
             jobs.iter().rev().filter(|job| fits(&query, job)).take(query.limit).cloned().collect();
         assert_eq!(subject.store.list(&query).await.unwrap(), expected, "{query:?}");
+        let expected: Vec<JobId> = expected.iter().map(|job| job.id).collect();
+        assert_eq!(subject.store.list_ids(&query).await.unwrap(), expected, "{query:?}");
     }
     subject.finish().await;
 }
@@ -153,11 +165,14 @@ pub(crate) async fn counts_are_exact_also_after_a_restart(mut subject: Subject) 
 pub(crate) async fn claims_of_running_jobs_are_read_in_pages(mut subject: Subject) {
     let mut running = Vec::new();
     for _ in 0..5 {
-        let job = subject.dispatched("a").await;
+        let mut job = subject.job("a");
+        job.policy.timeout = Some(Duration::from_millis(1_250));
+        let job = subject.insert(job, usize::MAX).await.job;
         subject.change(&job, started(&job)).await;
         running.push(job);
     }
     subject.change(&running[1], held(&running[1])).await;
+    subject.change(&running[3], cancel()).await;
     subject.change(&running[2], completed(&running[2])).await;
     subject.dispatched("a").await;
     subject.reopen().await;
@@ -167,7 +182,70 @@ pub(crate) async fn claims_of_running_jobs_are_read_in_pages(mut subject: Subjec
     let expected: Vec<_> = [0, 1, 3, 4].map(|index: usize| running[index].id).to_vec();
     assert_eq!(found, expected);
     assert_eq!(first.iter().map(|claim| claim.claim.held).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(first[1].timeout, Some(Duration::from_millis(1_250)));
+    assert_eq!(second.iter().map(|claim| claim.cancelled).collect::<Vec<_>>(), [true, false]);
     assert_eq!(Some(first[0].token), running[0].life.token);
     assert_eq!(Arc::as_ref(&running[0]).life.attempt, first[0].attempt);
+    subject.finish().await;
+}
+
+pub(crate) async fn lists_by_time_are_right_also_when_the_clocks_differ(mut subject: Subject) {
+    let mut jobs = Vec::new();
+    // The ids are of the machine's clock, which is years ahead; then of 1970.
+    for number in 0..6_u128 {
+        let now = subject.clock.advance(1_000);
+        let mut job = subject.job("a");
+        if number >= 3 {
+            job.id = JobId::from_uuid(uuid::Uuid::from_u128(number << 80));
+        }
+        jobs.push(subject.insert(Job { created_at: now, ..job }, 0).await.job);
+    }
+    jobs.sort_by_key(|job| job.id);
+    subject.reopen().await;
+    for (after, before) in [(None, at(2)), (at(2), None), (at(3), at(5)), (at(5), at(6)), (at(7), None)] {
+        let queries = [
+            JobQuery { created_after: after, created_before: before, ..any() },
+            JobQuery { created_after: after, created_before: before, job_type: Some("a".into()), ..any() },
+        ];
+        for query in queries {
+            let of = jobs.iter().rev().filter(|job| fits(&query, job));
+            let expected: Vec<_> = of.map(|job| job.id).collect();
+            assert_eq!(ids(&subject, query.clone()).await, expected, "{query:?}");
+        }
+    }
+    subject.finish().await;
+}
+
+pub(crate) async fn filters_agree_whichever_leads(subject: Subject) {
+    let mut found = Vec::new();
+    for number in 0..300_usize {
+        let mut job = subject.job("a");
+        job.labels = BTreeMap::from([
+            ("all".to_owned(), "x".to_owned()),
+            ("third".to_owned(), (number % 3).to_string()),
+            ("each".to_owned(), number.to_string()),
+        ]);
+        let job = subject.insert(job, 0).await.job;
+        if number % 50 == 0 {
+            subject.change(&job, cancel()).await;
+            found.push((number, job.id));
+        }
+    }
+    let with = |labels: &[(&str, &str)], states: Vec<State>| {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        JobQuery { labels, states, limit: 4, ..JobQuery::default() }
+    };
+    let newest = |fits: fn(usize) -> bool| -> Vec<JobId> {
+        found.iter().rev().filter(|(number, _)| fits(*number)).map(|(_, id)| *id).take(4).collect()
+    };
+    let cancelled = vec![State::Cancelled];
+    let all = with(&[("all", "x")], cancelled.clone());
+    assert_eq!(ids(&subject, all).await, newest(|_| true), "few are cancelled");
+    let third = with(&[("all", "x"), ("third", "2")], cancelled.clone());
+    assert_eq!(ids(&subject, third).await, newest(|number| number % 3 == 2));
+    let one = with(&[("all", "x"), ("each", "150")], cancelled);
+    assert_eq!(ids(&subject, one).await, newest(|number| number == 150), "one has this label");
+    let ready = with(&[("each", "150")], vec![State::Ready]);
+    assert_eq!(ids(&subject, ready).await, []);
     subject.finish().await;
 }

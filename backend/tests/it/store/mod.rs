@@ -7,9 +7,13 @@
 
 mod insert;
 
+mod idempotency;
+
 mod apply;
 
 mod dispatch;
+
+mod time;
 
 mod list;
 

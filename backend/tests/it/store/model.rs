@@ -1,10 +1,10 @@
 //! Any events, in any order: the store says what the state machine says, and its counts are those of the jobs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, Applied, JobEvent},
-    domain::{AttemptRecord, Backoff, Event, Job, Moment, State, transition},
+    dispatch::ports::{Applied, JobEvent, JobQuery},
+    domain::{AttemptRecord, Backoff, Event, Job, Moment, Policy, State, transition},
 };
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, Timestamp,
@@ -12,7 +12,7 @@ use crewcall_proto::{
 };
 use proptest::{prelude::*, sample::Index};
 
-use super::subject::{START, Subject, failure, job_type};
+use super::subject::{START, Subject, cancel, failure, job_type};
 
 /// How many random lives are tried. Each step of one is a commit to disk.
 const LIVES: u32 = 24;
@@ -23,6 +23,9 @@ enum Step {
     Insert {
         second_type: bool,
         window: usize,
+        policy: Policy,
+        /// When it is due, in milliseconds from now.
+        delay: i64,
     },
     /// Several events in one transaction.
     Apply(Vec<(Index, Said)>),
@@ -34,6 +37,13 @@ enum Step {
         after: i64,
     },
     ReleaseUnroutable,
+    Expire {
+        limit: usize,
+    },
+    Delete {
+        state: State,
+        limit: usize,
+    },
     Reopen,
 }
 
@@ -50,7 +60,7 @@ struct Said {
 
 fn said() -> impl Strategy<Value = Said> {
     let right = || prop::bool::weighted(0.9);
-    (0_u8..12, right(), right(), 0_u128..2, 0_u64..4, any::<bool>()).prop_map(
+    (0_u8..13, right(), right(), 0_u128..2, 0_u64..4, any::<bool>()).prop_map(
         |(what, right_attempt, right_token, execution, seq, flag)| Said {
             what,
             right_attempt,
@@ -64,13 +74,28 @@ fn said() -> impl Strategy<Value = Said> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (any::<bool>(), 0_usize..4).prop_map(|(second_type, window)| Step::Insert { second_type, window }),
+        3 => (any::<bool>(), 0_usize..4, policy(), prop_oneof![2 => Just(0), 1 => 1_i64..40])
+            .prop_map(|(second_type, window, policy, delay)| Step::Insert { second_type, window, policy, delay }),
         6 => prop::collection::vec((any::<Index>(), said()), 1..8).prop_map(Step::Apply),
         3 => (0_usize..5, 0_usize..4).prop_map(|(window, limit)| Step::Dispatch { window, limit }),
         1 => (0_i64..8_000).prop_map(|after| Step::ReleaseDue { after }),
         1 => Just(Step::ReleaseUnroutable),
+        2 => (0_usize..4).prop_map(|limit| Step::Expire { limit }),
+        3 => (prop::sample::select(vec![State::Completed, State::Failed, State::Cancelled, State::Ready]), 0_usize..4)
+            .prop_map(|(state, limit)| Step::Delete { state, limit }),
         1 => Just(Step::Reopen),
     ]
+}
+
+/// Waits, timeouts and expiries of some milliseconds: each step takes one. No jitter: due times can be foretold.
+fn policy() -> impl Strategy<Value = Policy> {
+    let milliseconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_millis);
+    let backoff = (milliseconds(0..8), 1.0..3.0_f64, milliseconds(8..20))
+        .prop_map(|(initial, factor, cap)| Backoff { initial, factor, cap, jitter: 0.0 });
+    let backoff = prop_oneof![Just(Backoff { jitter: 0.0, ..Backoff::default() }), backoff];
+    let expires_at = prop::option::of((0_i64..20).prop_map(|after| START.plus_millis(after)));
+    (backoff, prop::option::of(milliseconds(100..200)), expires_at)
+        .prop_map(|(backoff, timeout, expires_at)| Policy { backoff, timeout, expires_at })
 }
 
 fn event(job: &Job, said: &Said) -> Event {
@@ -106,7 +131,8 @@ fn event(job: &Job, said: &Said) -> Event {
         8 => Event::DeadLettered { attempt, token, failure: failure(ErrorKind::CrashLoop) },
         9 => Event::LeaseExpired { attempt, execution_id },
         10 => Event::OrderLost { attempt, token },
-        11 if said.flag => Event::CancelRequested,
+        11 => Event::TimedOut { attempt, execution_id },
+        12 if said.flag => cancel(),
         _ => Event::RetryRequested,
     }
 }
@@ -130,20 +156,16 @@ impl Model {
         self.of_type(name).filter(|job| job.life.state == State::Ready).count()
     }
 
-    /// The back-off is spread by chance, so the due time is taken from the store.
     fn expect(&mut self, id: JobId, event: Event, now: Timestamp, applied: &Applied) {
         let Some((job, attempts)) = self.jobs.get_mut(&id) else {
             assert!(matches!(applied, Applied::UnknownJob));
             return;
         };
-        match (transition(&job.life, &Backoff::default(), event, Moment { now, spread: 0.5 }), applied) {
-            (Ok(mut change), Applied::Changed(said)) => {
-                if change.life.state == State::Scheduled {
-                    change.life.due_at = said.life.due_at;
-                }
+        match (transition(&job.life, &job.policy, event, Moment { now, spread: 0.5 }), applied) {
+            (Ok(change), Applied::Changed(said)) => {
                 assert_eq!(
-                    (said.from, &said.life, &said.ended),
-                    (job.life.state, &change.life, &change.ended)
+                    (said.from, &said.life, &said.ended, said.timeout),
+                    (job.life.state, &change.life, &change.ended, job.policy.timeout)
                 );
                 assert_eq!(said.freed_window, job.life.occupies_window() && !change.life.occupies_window());
                 attempts.extend(change.ended);
@@ -158,11 +180,11 @@ impl Model {
 async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
     let now = subject.clock.advance(1);
     match step {
-        Step::Insert { second_type, window } => {
+        Step::Insert { second_type, window, policy, delay } => {
             let name = if second_type { "b" } else { "a" };
-            let at_once = model.ready(name) == 0 && model.occupying(name) < window;
-            let job = Accepted { job: subject.job(name), window };
-            let inserted = subject.store.insert(vec![job]).await.unwrap().remove(0);
+            let at_once = delay == 0 && model.ready(name) == 0 && model.occupying(name) < window;
+            let job = Job { policy, ..subject.job_at(name, now.plus_millis(delay)) };
+            let inserted = subject.insert(job, window).await;
             model.numbers += u64::from(at_once);
             assert_eq!(inserted.dispatched.map(|number| number.0), at_once.then_some(model.numbers));
             model.jobs.insert(inserted.job.id, (inserted.job.as_ref().clone(), Vec::new()));
@@ -206,8 +228,40 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
             let released = subject.store.release_unroutable(&job_type("a"), 100).await.unwrap();
             release(model, parked, &released.jobs);
         }
+        Step::Expire { limit } => expire(subject, model, now, limit).await,
+        Step::Delete { state, limit } => {
+            let old = |(job, _): &(Job, _)| {
+                job.life.state == state && job.life.finished_at.is_some_and(|finished_at| finished_at < now)
+            };
+            let expected = model.jobs.values().filter(|entry| old(entry)).count().min(limit);
+            assert_eq!(subject.store.delete_finished(state, now, limit).await.unwrap(), expected);
+            let ids =
+                subject.store.list_ids(&JobQuery { limit: 1_000, ..JobQuery::default() }).await.unwrap();
+            model.jobs.retain(|id, entry| ids.contains(id) || !old(entry));
+            assert_eq!(model.jobs.len(), ids.len());
+        }
         Step::Reopen => subject.reopen().await,
     }
+}
+
+async fn expire(subject: &Subject, model: &mut Model, now: Timestamp, limit: usize) {
+    let moment = Moment { now, spread: 0.5 };
+    let expires = |job: &Job| transition(&job.life, &job.policy, Event::Expired, moment).ok();
+    let expected = model.jobs.values().filter(|(job, _)| expires(job).is_some()).count().min(limit);
+    let expired = subject.store.expire_due(now, limit).await.unwrap();
+    assert_eq!(expired.changes.len(), expected);
+    for change in expired.changes {
+        let id = change.job_id;
+        model.expect(id, Event::Expired, now, &Applied::Changed(Box::new(change)));
+    }
+    // Far in the future all expire that can.
+    let moment = Moment { now: now.plus_millis(1_000_000), ..moment };
+    let next = model
+        .jobs
+        .values()
+        .filter(|(job, _)| transition(&job.life, &job.policy, Event::Expired, moment).is_ok())
+        .filter_map(|(job, _)| job.policy.expires_at);
+    assert_eq!(expired.next_expiry_at, next.min());
 }
 
 fn release(

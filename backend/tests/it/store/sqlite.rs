@@ -3,12 +3,12 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, JobStore, StoreError},
+    dispatch::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, JobStore, StoreError},
     store::{OpenError, SqliteStore},
 };
 use rusqlite::Connection;
 
-use super::subject::{HandClock, Subject, file, job_type, open};
+use super::subject::{HandClock, Subject, accepted, file, job_type, open};
 
 macro_rules! conforms {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {
@@ -29,6 +29,15 @@ conforms! {
         several_jobs_are_stored_together_or_not_at_all,
         a_failing_call_does_not_harm_those_that_come_with_it,
         a_window_is_never_exceeded_by_many_callers,
+        a_job_that_is_due_later_waits_for_its_time,
+    }
+    idempotency {
+        a_job_that_is_submitted_again_is_the_same_as_it_is_now,
+        of_a_hundred_at_once_one_is_stored,
+        a_key_is_unique_also_within_one_call,
+        a_key_of_a_call_that_failed_is_free,
+        a_key_is_forgotten_after_its_time,
+        a_job_that_is_deleted_frees_its_key,
     }
     apply {
         a_job_runs_and_is_completed,
@@ -37,6 +46,8 @@ conforms! {
         a_returned_order_waits_for_the_first_worker,
         several_events_of_one_job_are_taken_in_order,
         a_cancelled_attempt_and_a_retry_are_kept,
+        what_waits_is_cancelled_at_once,
+        each_job_is_tried_again_by_its_own_policy,
         every_kind_of_error_is_kept,
     }
     dispatch {
@@ -45,15 +56,27 @@ conforms! {
         room_is_known_after_a_restart,
         a_lost_order_is_sent_again_with_its_token_and_a_new_number,
         what_was_not_confirmed_is_found_after_a_restart,
+        orders_with_the_broker_are_listed_longest_dispatched_first,
+    }
+    time {
+        what_was_not_started_in_time_expires,
+        what_was_started_or_is_over_does_not_expire,
+        old_jobs_go_with_everything_about_them,
+        only_what_is_over_is_deleted,
+        deleting_and_writing_go_on_together,
     }
     list {
         every_filter_finds_what_it_names_newest_first,
         pages_neither_skip_nor_repeat_while_jobs_come,
         counts_are_exact_also_after_a_restart,
         claims_of_running_jobs_are_read_in_pages,
+        lists_by_time_are_right_also_when_the_clocks_differ,
+        filters_agree_whichever_leads,
     }
     keep {
         types_are_kept_as_they_were_last_announced,
+        what_is_set_for_types_is_kept,
+        messages_that_were_set_aside_are_read_and_deleted,
         the_newest_unreadable_messages_are_kept,
     }
 }
@@ -119,7 +142,7 @@ async fn a_file_has_one_owner() {
 #[tokio::test]
 async fn a_closed_store_says_so() {
     let subject = Subject::sqlite();
-    let pending = subject.store.insert(vec![Accepted { job: subject.job("a"), window: 0 }]);
+    let pending = subject.store.insert(vec![accepted(subject.job("a"), 0)]);
     let (inserted, ()) = tokio::join!(pending, subject.sqlite.close());
     assert!(inserted.is_ok(), "what was asked for before is done");
     assert!(matches!(subject.store.dispatch_due(&job_type("a"), 1, 1).await, Err(StoreError::Closed)));
@@ -133,7 +156,7 @@ async fn a_lock_of_another_program_only_delays() {
     let other = Connection::open(subject.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (store, job) = (Arc::clone(&subject.store), subject.job("a"));
-    let mut insert = Box::pin(store.insert(vec![Accepted { job: job.clone(), window: 0 }]));
+    let mut insert = Box::pin(store.insert(vec![accepted(job.clone(), 0)]));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut insert).await;
     assert!(early.is_err(), "it waits for the lock");
     assert_eq!(subject.store.get(job.id).await.unwrap(), None, "reads do not");
@@ -149,7 +172,7 @@ async fn the_log_stays_short() {
         let jobs = (0..25).map(|_| {
             let mut job = subject.job("a");
             job.parameters.insert("text".into(), "x".repeat(200_000).into());
-            Accepted { job, window: 0 }
+            accepted(job, 0)
         });
         subject.store.insert(jobs.collect()).await.unwrap();
     }
@@ -217,6 +240,26 @@ fn a_path_that_is_no_database_of_ours_is_refused_with_advice() {
     let (error, text) = refusal(&directory.path().join("missing/crewcall.db"));
     assert!(matches!(error, OpenError::NoDirectory { .. }), "{error:?}");
     assert!(text.contains("create it, or choose another path"), "{text}");
+}
+
+#[tokio::test]
+async fn keys_that_are_too_old_are_deleted_by_those_that_come() {
+    let subject = Subject::sqlite();
+    let keyed = |number: usize| {
+        let idempotency = Some(IdempotencyKey { key: number.to_string(), body_hash: [0; 32] });
+        Accepted { job: subject.job("a"), window: 0, idempotency }
+    };
+    let kept = || -> i64 {
+        let connection = Connection::open(subject.path()).unwrap();
+        connection.query_row("SELECT count(*) FROM idempotency_keys", (), |row| row.get(0)).unwrap()
+    };
+    subject.store.insert((0..10).map(keyed).collect()).await.unwrap();
+    subject.clock.advance(IDEMPOTENCY_KEPT_FOR.as_millis().try_into().unwrap());
+    subject.store.insert(vec![keyed(10)]).await.unwrap();
+    assert!((2..11).contains(&kept()), "in steps: {}", kept());
+    subject.store.insert((11..14).map(keyed).collect()).await.unwrap();
+    assert_eq!(kept(), 4);
+    subject.finish().await;
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::{
 
 use crewcall_backend::{
     clock::Clock,
-    dispatch::ports::{Accepted, Applied, Inserted, JobChange, JobEvent, JobStore},
-    domain::{AttemptRecord, Event, Failure, Job, Priority, Submission},
+    dispatch::ports::{Accepted, Applied, DispatchNumber, Inserted, JobChange, JobEvent, JobStore},
+    domain::{AttemptRecord, Cancellation, Event, Failure, Job, Life, Priority, Submission},
     metrics::Metrics,
     store::{OpenError, SqliteStore},
 };
@@ -42,6 +42,17 @@ impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
     }
+}
+
+/// A job that was stored.
+pub(crate) struct Stored {
+    pub(crate) job: Arc<Job>,
+    pub(crate) dispatched: Option<DispatchNumber>,
+}
+
+/// A job without an idempotency key.
+pub(crate) fn accepted(job: Job, window: usize) -> Accepted {
+    Accepted { job, window, idempotency: None }
 }
 
 /// A store in a directory of its own. The suite uses `store` and `clock` only.
@@ -84,8 +95,11 @@ impl Subject {
     }
 
     /// Stores one job.
-    pub(crate) async fn insert(&self, job: Job, window: usize) -> Inserted {
-        self.store.insert(vec![Accepted { job, window }]).await.unwrap().remove(0)
+    pub(crate) async fn insert(&self, job: Job, window: usize) -> Stored {
+        match self.store.insert(vec![accepted(job, window)]).await.unwrap().remove(0) {
+            Inserted::Stored { job, dispatched } => Stored { job, dispatched },
+            other => panic!("the job should be stored, not {other:?}"),
+        }
     }
 
     /// Stores one job of the type that there is room for.
@@ -96,11 +110,23 @@ impl Subject {
     /// A new job of the type.
     pub(crate) fn job(&self, job_type: &str) -> Job {
         let submission = Submission { job_type: job_type.to_owned(), ..Submission::default() };
-        submission.validate().unwrap().accept(JobId::generate(), self.clock.now())
+        submission.validate(self.clock.now()).unwrap().accept(JobId::generate(), self.clock.now())
     }
 
     pub(crate) fn job_of_priority(&self, job_type: &str, priority: u8) -> Job {
         Job { priority: Priority::new(priority).unwrap(), ..self.job(job_type) }
+    }
+
+    /// A new job of the type that expires at this time.
+    pub(crate) fn job_until(&self, job_type: &str, expires_at: Timestamp) -> Job {
+        let mut job = self.job(job_type);
+        job.policy.expires_at = Some(expires_at);
+        job
+    }
+
+    /// A new job of the type that is due at this time.
+    pub(crate) fn job_at(&self, job_type: &str, due_at: Timestamp) -> Job {
+        Job { life: Life::new(3, self.clock.now(), due_at), ..self.job(job_type) }
     }
 
     pub(crate) async fn apply(&self, job: &Job, event: Event) -> Applied {
@@ -176,4 +202,12 @@ pub(crate) fn failure(kind: ErrorKind) -> Failure {
         message: "it broke".into(),
         detail: Some("caused by: a test".into()),
     }
+}
+
+pub(crate) fn cancel() -> Event {
+    Event::CancelRequested(Cancellation {
+        by: "ops@example".to_owned(),
+        reason: Some("a typing error ☃".to_owned()),
+        at: START,
+    })
 }

@@ -14,7 +14,7 @@ use super::super::{
 };
 use crate::{
     dispatch::ports::{Applied, DispatchNumber, JobChange, JobEvent},
-    domain::{AttemptRecord, Change, Life},
+    domain::{AttemptRecord, Change, Life, Policy},
 };
 
 /// Runs the state machine over events, in order.
@@ -24,21 +24,32 @@ pub(in super::super) fn apply(desk: &mut Desk, events: Vec<JobEvent>) -> Result<
 
 fn apply_one(desk: &mut Desk, JobEvent { job_id, event }: JobEvent) -> Result<Applied, Fault> {
     let Some(found) = find(desk, &job_id)? else { return Ok(Applied::UnknownJob) };
-    let change = match desk.transition(&found.life, event) {
+    let change = match desk.transition(&found.life, &found.policy, event) {
         Ok(change) => change,
         Err(stale) => return Ok(Applied::Stale(stale)),
     };
+    Ok(Applied::Changed(Box::new(change_job(desk, job_id, found, change)?)))
+}
+
+/// Writes what the state machine said of a job, and tells.
+pub(super) fn change_job(
+    desk: &mut Desk,
+    job_id: JobId,
+    found: Found,
+    change: Change,
+) -> Result<JobChange, Fault> {
     write(desk, &found, &change, None)?;
     let Change { life, ended } = change;
-    Ok(Applied::Changed(Box::new(JobChange {
+    Ok(JobChange {
         job_id,
         job_type: found.job_type,
         created_at: found.created_at,
+        timeout: found.policy.timeout,
         from: found.life.state,
         freed_window: found.life.occupies_window() && !life.occupies_window(),
         life,
         ended,
-    })))
+    })
 }
 
 /// A job as the transaction finds it, without what never changes and nobody asked for.
@@ -46,15 +57,27 @@ pub(super) struct Found {
     pub(super) seq: i64,
     pub(super) job_type: JobType,
     pub(super) created_at: Timestamp,
+    pub(super) policy: Policy,
     pub(super) life: Life,
 }
 
+/// The columns of a [`Found`], in the order in which [`found`] reads them.
+macro_rules! found_columns {
+    () => {
+        concat!(
+            "seq, type, created_at, ",
+            $crate::store::sqlite::rows::policy_columns!(),
+            ", ",
+            $crate::store::sqlite::rows::life_columns!()
+        )
+    };
+}
+
+pub(super) use found_columns;
+
 fn find(desk: &Desk, id: &JobId) -> Result<Option<Found>, Fault> {
-    let mut statement = desk.connection.prepare_cached(concat!(
-        "SELECT seq, type, created_at, ",
-        life_columns!(),
-        " FROM jobs WHERE id = ?"
-    ))?;
+    let mut statement =
+        desk.connection.prepare_cached(concat!("SELECT ", found_columns!(), " FROM jobs WHERE id = ?"))?;
     let found = statement
         .query_row([id_bytes(id)], |row| {
             let mut columns = Columns::of(row);
@@ -64,12 +87,13 @@ fn find(desk: &Desk, id: &JobId) -> Result<Option<Found>, Fault> {
     found.transpose()
 }
 
-/// Reads a [`Found`]: seq, type, `created_at` and a life.
+/// Reads a [`Found`]: [`found_columns`].
 pub(super) fn found(columns: &mut Columns<'_>) -> Result<Found, Fault> {
     Ok(Found {
         seq: columns.take()?,
         job_type: columns.job_type()?,
         created_at: columns.time()?,
+        policy: columns.policy()?,
         life: columns.life()?,
     })
 }
@@ -82,22 +106,21 @@ pub(super) fn write(
     number: Option<DispatchNumber>,
 ) -> Result<(), Fault> {
     let (before, after) = (&found.life, &change.life);
-    let changed = if before.state == after.state && before.due_at == after.due_at {
-        update_steady(desk, found, after)?
-    } else {
-        update_moved(desk, found, after, number)?
-    };
+    let steady =
+        (before.state, before.due_at, before.finished_at) == (after.state, after.due_at, after.finished_at);
+    let changed =
+        if steady { update_steady(desk, found, after)? } else { update_moved(desk, found, after, number)? };
     if changed != 1 {
         return Err(Fault::Inconsistent("a job changed while its transaction had the only right to write"));
     }
     if let Some(ended) = &change.ended {
         insert_attempt(desk, found.seq, ended)?;
     }
-    desk.tally.step(&found.job_type, Some(Place::of(before)), Place::of(after));
+    desk.tally.step(&found.job_type, Some(Place::of(before)), Some(Place::of(after)));
     Ok(())
 }
 
-/// Writes a life whose state and due time are as they were.
+/// Writes a life whose state, due time and end are as they were.
 fn update_steady(desk: &Desk, found: &Found, life: &Life) -> Result<usize, Fault> {
     let mut statement = desk.connection.prepare_cached(concat!(
         "UPDATE jobs SET (",
@@ -123,15 +146,13 @@ fn update_moved(
     let mut statement = desk.connection.prepare_cached(concat!(
         "UPDATE jobs SET dispatch_number = coalesce(?, dispatch_number), (",
         life_columns!(),
-        ") = (?, ?, ",
+        ") = (?, ?, ?, ",
         steady_values!(),
         ") WHERE seq = ? AND version = ?"
     ))?;
     let mut binder = Binder::of(&mut statement);
     binder.put(number.map(|number| to_integer(number.0)))?;
-    binder.put(life.state.as_str())?;
-    binder.put(life.due_at.as_millis())?;
-    binder.put_steady(life)?;
+    binder.put_life(life)?;
     binder.put(found.seq)?;
     binder.put(to_integer(found.life.version))?;
     binder.execute()

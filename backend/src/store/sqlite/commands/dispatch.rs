@@ -28,12 +28,13 @@ pub(in super::super) fn dispatch_due(
     let room = window.saturating_sub(desk.tally.occupying(job_type)).min(limit);
     let mut dispatches = Vec::new();
     for (seq, mut job) in next_ready(desk, job_type, room)? {
-        let Ok(change) = desk.transition(&job.life, Event::Dispatched { token: AttemptToken::generate() })
-        else {
+        let event = Event::Dispatched { token: AttemptToken::generate() };
+        let Ok(change) = desk.transition(&job.life, &job.policy, event) else {
             return Err(Fault::Inconsistent("a ready job could not be dispatched"));
         };
         let number = desk.tally.next_number();
-        let found = Found { seq, job_type: job.job_type, created_at: job.created_at, life: job.life };
+        let Job { job_type, created_at, policy, life, .. } = job;
+        let found = Found { seq, job_type, created_at, policy, life };
         write(desk, &found, &change, Some(number))?;
         job = Job { job_type: found.job_type, life: change.life, ..job };
         dispatches.push(Dispatch { number, job: Arc::new(job) });
@@ -63,5 +64,5 @@ fn next_ready(desk: &Desk, job_type: &JobType, limit: usize) -> Result<Vec<(i64,
 
 /// Keeps the high-water mark of confirmed dispatches.
 pub(in super::super) fn confirm_dispatches(desk: &Desk, up_to: DispatchNumber) -> Result<(), Fault> {
-    raise_mark(desk, DISPATCHES_CONFIRMED, up_to)
+    raise_mark(desk, DISPATCHES_CONFIRMED, up_to.0)
 }

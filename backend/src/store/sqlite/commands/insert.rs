@@ -5,14 +5,17 @@ use std::sync::Arc;
 use crewcall_proto::AttemptToken;
 use rusqlite::params;
 
-use super::super::{
-    desk::Desk,
-    fault::Fault,
-    rows::{Binder, id_bytes, life_columns, steady_values, to_integer, to_json},
-    tally::Place,
+use super::{
+    super::{
+        desk::Desk,
+        fault::Fault,
+        rows::{Binder, id_bytes, life_columns, policy_columns, steady_values, to_integer, to_json},
+        tally::Place,
+    },
+    idempotency,
 };
 use crate::{
-    dispatch::ports::{Accepted, DispatchNumber, Inserted},
+    dispatch::ports::{Accepted, DispatchNumber, IdempotencyKey, Inserted},
     domain::{Event, Job},
 };
 
@@ -24,13 +27,14 @@ pub(in super::super) struct NewRow {
     token: AttemptToken,
     parameters: String,
     labels: Option<String>,
+    idempotency: Option<IdempotencyKey>,
 }
 
 impl NewRow {
-    pub(in super::super) fn new(Accepted { job, window }: Accepted) -> Self {
+    pub(in super::super) fn new(Accepted { job, window, idempotency }: Accepted) -> Self {
         let parameters = to_json(&job.parameters);
         let labels = (!job.labels.is_empty()).then(|| to_json(&job.labels));
-        Self { job, window, token: AttemptToken::generate(), parameters, labels }
+        Self { job, window, token: AttemptToken::generate(), parameters, labels, idempotency }
     }
 }
 
@@ -40,10 +44,16 @@ pub(in super::super) fn insert(desk: &mut Desk, rows: Vec<NewRow>) -> Result<Vec
 }
 
 fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
-    let NewRow { mut job, window, token, parameters, labels } = row;
+    let NewRow { mut job, window, token, parameters, labels, idempotency } = row;
+    if let Some(key) = &idempotency
+        && let Some(inserted) = idempotency::earlier(desk, key)?
+    {
+        return Ok(inserted);
+    }
     let mut dispatched = None;
+    // A job that is due later cannot be dispatched: the state machine says so.
     if desk.tally.has_room(&job.job_type, window)
-        && let Ok(change) = desk.transition(&job.life, Event::Dispatched { token })
+        && let Ok(change) = desk.transition(&job.life, &job.policy, Event::Dispatched { token })
     {
         job.life = change.life;
         dispatched = Some(desk.tally.next_number());
@@ -53,16 +63,22 @@ fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
     for (name, value) in &job.labels {
         desk.execute("INSERT INTO job_labels VALUES (?, ?, ?)", params![name, value, id_bytes(&job.id)])?;
     }
-    desk.tally.step(&job.job_type, None, Place::of(&job.life));
-    Ok(Inserted { job: Arc::new(job), dispatched })
+    if let Some(key) = &idempotency {
+        idempotency::remember(desk, key, seq)?;
+    }
+    desk.note_drift(&job.id, job.created_at);
+    desk.tally.step(&job.job_type, None, Some(Place::of(&job.life)));
+    Ok(Inserted::Stored { job: Arc::new(job), dispatched })
 }
 
 /// Answers the row's number.
 fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Result<i64, Fault> {
     let mut statement = desk.connection.prepare_cached(concat!(
         "INSERT INTO jobs (id, type, priority, created_at, dispatch_number, ",
+        policy_columns!(),
+        ", ",
         life_columns!(),
-        ") VALUES (?, ?, ?, ?, ?, ?, ?, ",
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
         steady_values!(),
         ")"
     ))?;
@@ -72,9 +88,8 @@ fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Res
     binder.put(job.priority.get())?;
     binder.put(job.created_at.as_millis())?;
     binder.put(dispatched.map(|number| to_integer(number.0)))?;
-    binder.put(job.life.state.as_str())?;
-    binder.put(job.life.due_at.as_millis())?;
-    binder.put_steady(&job.life)?;
+    binder.put_policy(&job.policy)?;
+    binder.put_life(&job.life)?;
     binder.execute()?;
     Ok(desk.connection.last_insert_rowid())
 }

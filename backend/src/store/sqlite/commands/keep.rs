@@ -1,10 +1,16 @@
-//! What is kept beside jobs: announced types, and messages that were set aside.
+//! What is kept beside jobs: announced types, what was set for types, and messages that were set aside.
 
+use crewcall_proto::JobType;
 use rusqlite::params;
 
-use super::super::{desk::Desk, fault::Fault, rows::to_json};
-use crate::dispatch::ports::{
-    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType,
+use super::super::{
+    desk::Desk,
+    fault::Fault,
+    rows::{to_integer, to_json},
+};
+use crate::{
+    dispatch::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
+    domain::Flow,
 };
 
 /// Keeps a type as it was last announced.
@@ -45,10 +51,41 @@ pub(in super::super) fn quarantine(desk: &Desk, messages: &[QuarantinedMessage])
             ],
         )?;
     }
-    // The numbers have no gaps: rows are only ever added at the top and removed at the bottom.
+    // The numbers have gaps where somebody deleted messages, so they are counted: along an index of their own, because
+    // each message is as large as a page.
     desk.execute(
-        "DELETE FROM quarantine WHERE seq <= (SELECT max(seq) FROM quarantine) - ?",
+        "DELETE FROM quarantine WHERE seq <= \
+           (SELECT seq FROM quarantine INDEXED BY quarantine_numbers ORDER BY seq DESC LIMIT 1 OFFSET ?)",
         params![QUARANTINE_MESSAGES_MAX],
+    )?;
+    Ok(())
+}
+
+/// Deletes one message, or all.
+pub(in super::super) fn delete_quarantined(desk: &Desk, number: Option<u64>) -> Result<usize, Fault> {
+    match number {
+        Some(number) => desk.execute("DELETE FROM quarantine WHERE seq = ?", [to_integer(number)]),
+        None => desk.execute("DELETE FROM quarantine", ()),
+    }
+}
+
+/// Keeps what was set for a type.
+pub(in super::super) fn put_flow(desk: &Desk, job_type: &JobType, flow: &Flow) -> Result<(), Fault> {
+    if *flow == Flow::default() {
+        desk.execute("DELETE FROM flows WHERE type = ?", [job_type.as_str()])?;
+        return Ok(());
+    }
+    let pause = flow.pause.as_ref();
+    desk.execute(
+        "INSERT OR REPLACE INTO flows VALUES (?, ?, ?, ?, ?, ?)",
+        params![
+            job_type.as_str(),
+            pause.map(|pause| pause.by.as_str()),
+            pause.and_then(|pause| pause.reason.as_deref()),
+            pause.map(|pause| pause.at.as_millis()),
+            flow.running_max,
+            flow.rate_per_second,
+        ],
     )?;
     Ok(())
 }

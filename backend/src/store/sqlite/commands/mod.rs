@@ -2,16 +2,21 @@
 
 mod insert;
 
+mod idempotency;
+
 mod apply;
 
 mod dispatch;
 
 mod release;
 
+mod delete;
+
 mod keep;
 
 pub(super) use apply::apply;
+pub(super) use delete::delete_finished;
 pub(super) use dispatch::{confirm_dispatches, dispatch_due};
 pub(super) use insert::{NewRow, insert};
-pub(super) use keep::{put_type, quarantine};
-pub(super) use release::{release_due, release_unroutable};
+pub(super) use keep::{delete_quarantined, put_flow, put_type, quarantine};
+pub(super) use release::{expire_due, release_due, release_unroutable};

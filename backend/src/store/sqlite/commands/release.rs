@@ -1,4 +1,4 @@
-//! Waiting jobs become ready.
+//! Waiting jobs become ready, or expire.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,13 @@ use crewcall_proto::{JobId, JobType, Timestamp};
 use rusqlite::{Params, params};
 
 use super::{
-    super::{
-        desk::Desk,
-        fault::Fault,
-        rows::{Columns, life_columns},
-    },
-    apply::{Found, found, write},
+    super::{desk::Desk, fault::Fault, rows::Columns},
+    apply::{Found, change_job, found, found_columns, write},
 };
-use crate::{dispatch::ports::Released, domain::Event};
+use crate::{
+    dispatch::ports::{ExpiredJobs, Released},
+    domain::Event,
+};
 
 /// Releases scheduled jobs whose time has come, those first that have been due for longest.
 pub(in super::super) fn release_due(
@@ -24,8 +23,8 @@ pub(in super::super) fn release_due(
     let waiting = waiting(
         desk,
         concat!(
-            "SELECT id, seq, type, created_at, ",
-            life_columns!(),
+            "SELECT id, ",
+            found_columns!(),
             " FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? ORDER BY due_at LIMIT ?"
         ),
         params![now.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)],
@@ -44,14 +43,53 @@ pub(in super::super) fn release_unroutable(
     let waiting = waiting(
         desk,
         concat!(
-            "SELECT id, seq, type, created_at, ",
-            life_columns!(),
+            "SELECT id, ",
+            found_columns!(),
             " FROM jobs INDEXED BY jobs_by_state WHERE state = 'unroutable' AND type = ? ORDER BY id LIMIT ?"
         ),
         params![job_type.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)],
     )?;
     let now = desk.now();
     release(desk, waiting, &Event::TypeServed, now)
+}
+
+/// Which jobs can expire: the condition of the index, word for word.
+macro_rules! may_expire {
+    () => {
+        "jobs INDEXED BY jobs_expiring WHERE expires_at IS NOT NULL AND attempt = 1 AND started_at IS NULL \
+           AND state IN ('scheduled', 'ready', 'unroutable', 'dispatched')"
+    };
+}
+
+/// Ends jobs that were not started in time, those first that expired first.
+pub(in super::super) fn expire_due(
+    desk: &mut Desk,
+    now: Timestamp,
+    limit: usize,
+) -> Result<ExpiredJobs, Fault> {
+    let expired = waiting(
+        desk,
+        concat!(
+            "SELECT id, ",
+            found_columns!(),
+            " FROM ",
+            may_expire!(),
+            " AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+        ),
+        params![now.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)],
+    )?;
+    let mut answer = ExpiredJobs::default();
+    for (id, found) in expired {
+        let Ok(change) = desk.transition_at(&found.life, &found.policy, Event::Expired, now) else {
+            return Err(Fault::Inconsistent("a job that was not started in time could not expire"));
+        };
+        answer.changes.push(change_job(desk, id, found, change)?);
+    }
+    let mut statement =
+        desk.connection.prepare_cached(concat!("SELECT min(expires_at) FROM ", may_expire!()))?;
+    let next: Option<i64> = statement.query_row((), |row| row.get(0))?;
+    answer.next_expiry_at = next.map(Timestamp::from_millis);
+    Ok(answer)
 }
 
 fn next_due_at(desk: &Desk) -> Result<Option<Timestamp>, Fault> {
@@ -81,7 +119,7 @@ fn release(
 ) -> Result<Released, Fault> {
     let mut released = Released::default();
     for (id, found) in waiting {
-        let Ok(change) = desk.transition_at(&found.life, event.clone(), now) else {
+        let Ok(change) = desk.transition_at(&found.life, &found.policy, event.clone(), now) else {
             return Err(Fault::Inconsistent("a waiting job could not be released"));
         };
         write(desk, &found, &change, None)?;

@@ -7,10 +7,18 @@ CREATE TABLE jobs (
     type               TEXT    NOT NULL,
     priority           INTEGER NOT NULL,
     created_at         INTEGER NOT NULL,
+    -- The waits between attempts, in nanoseconds: all four, or none for the defaults.
+    backoff_initial_ns INTEGER,
+    backoff_factor     REAL,
+    backoff_cap_ns     INTEGER,
+    backoff_jitter     REAL,
+    timeout_ns         INTEGER,
+    expires_at         INTEGER,
     -- Which dispatch the current attempt was last sent with.
     dispatch_number    INTEGER,
     state              TEXT    NOT NULL,
     due_at             INTEGER NOT NULL,
+    finished_at        INTEGER,
     attempt            INTEGER NOT NULL,
     attempts_max       INTEGER NOT NULL,
     token              BLOB,
@@ -19,7 +27,10 @@ CREATE TABLE jobs (
     claim_worker_id    TEXT,
     claim_seq          INTEGER,
     claim_held         INTEGER,
-    cancel_requested   INTEGER NOT NULL,
+    -- Who asked to cancel it, and when: both, or none.
+    cancel_by          TEXT,
+    cancel_reason      TEXT,
+    cancel_at          INTEGER,
     progress_percent   INTEGER,
     progress_message   TEXT,
     progress_at        INTEGER,
@@ -28,14 +39,13 @@ CREATE TABLE jobs (
     failure_message    TEXT,
     failure_detail     TEXT,
     started_at         INTEGER,
-    finished_at        INTEGER,
     version            INTEGER NOT NULL,
     -- Last, because it may be large: a row is read from the front.
     result             TEXT
 ) STRICT;
 
--- Lists, counts, and the oldest job of a state. The only index that every job pays for when its state
--- changes: a short job is inserted here once and moved once.
+-- Lists, counts, and the oldest job of a state. Every job pays for it when its state changes: a short job
+-- is inserted here once and moved once.
 CREATE INDEX jobs_by_state ON jobs (state, type, id);
 
 -- The order in which the relay takes jobs. A job that is dispatched when it is inserted is never in it.
@@ -45,6 +55,14 @@ CREATE INDEX jobs_scheduled ON jobs (due_at) WHERE state = 'scheduled';
 
 -- Claims by job id. A short job never reports its start, so it is never in it.
 CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+
+-- Jobs that were not started yet and must be by a time. Few jobs have one.
+CREATE INDEX jobs_expiring ON jobs (expires_at)
+WHERE expires_at IS NOT NULL AND attempt = 1 AND started_at IS NULL
+    AND state IN ('scheduled', 'ready', 'unroutable', 'dispatched');
+
+-- What is over, and for how long. Every job pays for it once, at its end, and nearly always on the last page.
+CREATE INDEX jobs_finished ON jobs (state, finished_at) WHERE finished_at IS NOT NULL;
 
 -- What never changes, apart from what does: SQLite writes the whole row at every change of it, and
 -- parameters may be 256 KiB.
@@ -78,6 +96,19 @@ CREATE TABLE attempts (
     PRIMARY KEY (job_seq, attempt)
 ) STRICT, WITHOUT ROWID;
 
+-- Under which names jobs were submitted.
+CREATE TABLE idempotency_keys (
+    key        TEXT    PRIMARY KEY,
+    -- SHA-256.
+    body_hash  BLOB    NOT NULL,
+    job_seq    INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_keys_by_job ON idempotency_keys (job_seq);
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
 -- The types ever announced, as they were last.
 CREATE TABLE types (
     type               TEXT    PRIMARY KEY,
@@ -87,6 +118,17 @@ CREATE TABLE types (
     result_schema      TEXT    NOT NULL,
     first_announced_at INTEGER NOT NULL,
     last_announced_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What operators set for types. A type that has no row has the default.
+CREATE TABLE flows (
+    type            TEXT PRIMARY KEY,
+    -- Who paused it, and when: both, or none.
+    paused_by       TEXT,
+    pause_reason    TEXT,
+    paused_at       INTEGER,
+    running_max     INTEGER,
+    rate_per_second REAL
 ) STRICT, WITHOUT ROWID;
 
 -- Messages that could not be read. AUTOINCREMENT: the numbers are never used again, so age is order.
@@ -101,6 +143,9 @@ CREATE TABLE quarantine (
     at          INTEGER NOT NULL
 ) STRICT;
 
+-- Counts the messages without reading them.
+CREATE INDEX quarantine_numbers ON quarantine (seq);
+
 -- Numbers that only grow.
 CREATE TABLE marks (
     name  TEXT    PRIMARY KEY,
@@ -109,4 +154,7 @@ CREATE TABLE marks (
 
 INSERT INTO marks (name, value) VALUES
     ('dispatches_numbered', 0),  -- the last dispatch number that was given out
-    ('dispatches_confirmed', 0); -- every dispatch up to this one is confirmed or over
+    ('dispatches_confirmed', 0), -- every dispatch up to this one is confirmed or over
+    -- How far the time in a job's id was ever ahead of its created_at, or behind it, in milliseconds.
+    ('ids_ahead', 0),
+    ('ids_behind', 0);

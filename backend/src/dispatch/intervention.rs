@@ -1,0 +1,230 @@
+//! What people do to jobs that are under way: cancel them, and try them again.
+
+use std::sync::Arc;
+
+use crewcall_proto::{JobId, control::Control};
+
+use super::{
+    discovery::Discovery,
+    ports::{Applied, JobChange, JobEvent, JobQuery, JobStore, StoreError},
+};
+use crate::{
+    clock::Clock,
+    domain::{Cancellation, Event, Problem, State},
+};
+
+/// How many jobs one bulk request changes at most; it says when there are more.
+pub const BULK_JOBS_MAX: usize = 10_000;
+
+/// How many jobs of a bulk request are changed in one transaction.
+const BULK_BATCH_MAX: usize = 500;
+
+/// The longest name of who cancels, in characters.
+pub const ACTOR_LENGTH_MAX: usize = 200;
+
+/// The longest reason, in characters.
+pub const REASON_LENGTH_MAX: usize = 1_000;
+
+/// Who cancels or pauses when he does not say who he is.
+pub const ACTOR_DEFAULT: &str = "anonymous";
+
+/// Somebody does something to a job or a type, and may say who he is and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// As they call themselves.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Actor {
+    /// Who it is, and why.
+    ///
+    /// # Errors
+    ///
+    /// Every text that is too long, with a pointer.
+    pub fn validate(self) -> Result<(String, Option<String>), Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (pointer, text, characters_max) in
+            [("/by", &self.by, ACTOR_LENGTH_MAX), ("/reason", &self.reason, REASON_LENGTH_MAX)]
+        {
+            if text.as_ref().is_some_and(|text| text.chars().count() > characters_max) {
+                let message = format!("the text has at most {characters_max} characters");
+                problems.push(Problem { pointer: pointer.to_owned(), message });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let by = self.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| ACTOR_DEFAULT.to_owned());
+        Ok((by, self.reason))
+    }
+}
+
+/// What became of an intervention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intervened {
+    /// It changed the job.
+    Changed,
+    /// The job was like that already.
+    Already,
+    /// The job cannot be changed like that in its state.
+    Impossible(State),
+    /// There is no such job.
+    UnknownJob,
+}
+
+/// What a bulk intervention did, or would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BulkOutcome {
+    /// How many jobs matched.
+    pub matched: usize,
+    /// How many were changed; 0 for a rehearsal.
+    pub changed: usize,
+    /// Whether there are more than [`BULK_JOBS_MAX`]: ask again.
+    pub more: bool,
+}
+
+/// What is done to jobs.
+#[derive(Debug, Clone)]
+pub enum Intervention {
+    /// Cancel them.
+    Cancel {
+        /// Who does it.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Try them again.
+    Retry,
+}
+
+impl Intervention {
+    /// The states of the jobs that it can change.
+    #[must_use]
+    pub const fn states(&self) -> &'static [State] {
+        match self {
+            Self::Cancel { .. } => {
+                &[State::Scheduled, State::Ready, State::Unroutable, State::Dispatched, State::Running]
+            }
+            Self::Retry => &[State::Failed, State::Cancelled],
+        }
+    }
+}
+
+/// Does things to jobs.
+pub struct Interventions {
+    /// The way to the store and to the workers.
+    pub discovery: Arc<Discovery>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Interventions {
+    /// Does something to one job. Repeating it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded.
+    pub async fn intervene(&self, id: JobId, intervention: &Intervention) -> Result<Intervened, StoreError> {
+        let applied = self.record(vec![id], intervention).await?;
+        match applied.into_iter().next() {
+            Some(Applied::Changed(_)) => Ok(Intervened::Changed),
+            Some(Applied::UnknownJob) | None => Ok(Intervened::UnknownJob),
+            Some(Applied::Stale(_)) => {
+                let Some((job, _)) = self.store().get(id).await? else { return Ok(Intervened::UnknownJob) };
+                let life = job.life;
+                Ok(match (intervention, life.state) {
+                    (Intervention::Cancel { .. }, State::Cancelled) => Intervened::Already,
+                    (Intervention::Cancel { .. }, _) if life.cancellation.is_some() => Intervened::Already,
+                    (_, state) => Intervened::Impossible(state),
+                })
+            }
+        }
+    }
+
+    /// Does something to every job that `query` selects and that can be changed so; or only counts them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when not everything was recorded; what was, stays.
+    pub async fn intervene_all(
+        &self,
+        mut query: JobQuery,
+        intervention: &Intervention,
+        dry_run: bool,
+    ) -> Result<BulkOutcome, StoreError> {
+        let possible = intervention.states();
+        query.states = match query.states.as_slice() {
+            [] => possible.to_vec(),
+            asked => asked.iter().copied().filter(|state| possible.contains(state)).collect(),
+        };
+        let mut outcome = BulkOutcome::default();
+        if query.states.is_empty() {
+            return Ok(outcome);
+        }
+        while outcome.matched < BULK_JOBS_MAX {
+            query.limit = BULK_BATCH_MAX;
+            let ids = self.store().list_ids(&query).await?;
+            let Some(last) = ids.last().copied() else { return Ok(outcome) };
+            outcome.matched += ids.len();
+            let ended = ids.len() < BULK_BATCH_MAX;
+            if !dry_run {
+                let applied = self.record(ids, intervention).await?;
+                outcome.changed +=
+                    applied.iter().filter(|answer| matches!(answer, Applied::Changed(_))).count();
+            }
+            if ended {
+                return Ok(outcome);
+            }
+            query.before = Some(last);
+        }
+        outcome.more = true;
+        Ok(outcome)
+    }
+
+    async fn record(&self, ids: Vec<JobId>, intervention: &Intervention) -> Result<Vec<Applied>, StoreError> {
+        let event = match intervention {
+            Intervention::Cancel { by, reason } => Event::CancelRequested(Cancellation {
+                by: by.clone(),
+                reason: reason.clone(),
+                at: self.clock.now(),
+            }),
+            Intervention::Retry => Event::RetryRequested,
+        };
+        let events = ids.into_iter().map(|job_id| JobEvent { job_id, event: event.clone() }).collect();
+        let applied = self.discovery.ledger.record(events).await?;
+        for answer in &applied {
+            match answer {
+                Applied::Changed(change) => self.tell(change).await,
+                Applied::Stale(_) | Applied::UnknownJob => {}
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Tells the workers concerned that an attempt is not wanted any more.
+    async fn tell(&self, change: &JobChange) {
+        let JobChange { job_id, job_type, from, life, .. } = change;
+        if life.cancellation.is_none() {
+            return;
+        }
+        let (job_id, attempt) = (*job_id, life.attempt);
+        match (from, &life.claim) {
+            (State::Running, Some(claim)) => {
+                self.discovery.tell_to_cancel(&claim.worker_id, job_id, attempt).await;
+            }
+            (State::Dispatched, _) => {
+                let revoke = Control::Revoke { job_id, attempt };
+                if let Err(error) = self.discovery.broker.tell_type(job_type, &revoke).await {
+                    tracing::warn!(job.id = %job_id, %error, "An order could not be revoked; if it is run, its result is refused.");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn store(&self) -> &dyn JobStore {
+        self.discovery.ledger.store.as_ref()
+    }
+}

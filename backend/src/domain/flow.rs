@@ -1,0 +1,116 @@
+//! What an operator sets for a type: a pause, and limits.
+
+use crewcall_proto::Timestamp;
+
+use super::Problem;
+
+/// The most attempts of a type that a limit may allow to run at once; more is no limit.
+pub const RUNNING_MAX_MAX: u32 = 100_000;
+
+/// The highest rate limit, in attempts per second; more is no limit.
+pub const RATE_PER_SECOND_MAX: f64 = 100_000.0;
+
+/// The lowest rate limit: one attempt in a day.
+pub const RATE_PER_SECOND_MIN: f64 = 1.0 / 86_400.0;
+
+/// What is set for a type. Nothing, by default.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Flow {
+    /// Whether its jobs wait, and since when.
+    pub pause: Option<Pause>,
+    /// How many of its attempts run at once at most.
+    pub running_max: Option<u32>,
+    /// How many of its attempts begin in a second at most.
+    pub rate_per_second: Option<f64>,
+}
+
+/// Somebody paused a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// As they call themselves.
+    pub by: String,
+    /// Why, if they said so.
+    pub reason: Option<String>,
+    /// When, by our clock.
+    pub at: Timestamp,
+}
+
+/// What somebody asks to set for a type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FlowChange {
+    /// Let its jobs wait. A type that is paused already stays as it is.
+    Pause(Pause),
+    /// Let them go on.
+    Resume,
+    /// Set both limits; `None` removes one.
+    Limits {
+        /// See [`Flow::running_max`].
+        running_max: Option<u32>,
+        /// See [`Flow::rate_per_second`].
+        rate_per_second: Option<f64>,
+    },
+}
+
+impl Flow {
+    /// What is set after `change`.
+    #[must_use]
+    pub fn changed(mut self, change: FlowChange) -> Self {
+        match change {
+            FlowChange::Pause(pause) => self.pause = self.pause.or(Some(pause)),
+            FlowChange::Resume => self.pause = None,
+            FlowChange::Limits { running_max, rate_per_second } => {
+                (self.running_max, self.rate_per_second) = (running_max, rate_per_second);
+            }
+        }
+        self
+    }
+
+    /// Reads limits as they came in.
+    ///
+    /// # Errors
+    ///
+    /// Every problem, each with a pointer.
+    pub fn limits(
+        running_max: Option<i64>,
+        rate_per_second: Option<f64>,
+    ) -> Result<FlowChange, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let running = running_max
+            .map(|number| u32::try_from(number).ok().filter(|n| (1..=RUNNING_MAX_MAX).contains(n)));
+        if running == Some(None) {
+            problems.push(Problem {
+                pointer: "/running_max".to_owned(),
+                message: format!(
+                    "a limit is a whole number from 1 to {RUNNING_MAX_MAX}, or null for none; to stop a type, pause it"
+                ),
+            });
+        }
+        if rate_per_second.is_some_and(|rate| !(RATE_PER_SECOND_MIN..=RATE_PER_SECOND_MAX).contains(&rate)) {
+            problems.push(Problem {
+                pointer: "/rate_per_second".to_owned(),
+                message: format!(
+                    "a rate is a number from 1/86400 (one a day) to {RATE_PER_SECOND_MAX}, or null for none"
+                ),
+            });
+        }
+        if problems.is_empty() {
+            Ok(FlowChange::Limits { running_max: running.flatten(), rate_per_second })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_positive_or_none() {
+        assert!(Flow::limits(Some(1), Some(0.5)).is_ok());
+        assert!(Flow::limits(None, None).is_ok());
+        assert_eq!(Flow::limits(Some(0), Some(0.0)).unwrap_err().len(), 2);
+        assert!(Flow::limits(Some(-1), None).is_err());
+        assert!(Flow::limits(None, Some(f64::NAN)).is_err());
+    }
+}

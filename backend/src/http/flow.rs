@@ -1,0 +1,141 @@
+//! What operators set for types: pauses and limits.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use crewcall_proto::JobType;
+
+use super::{
+    HttpState, body, detached, dto,
+    fields::{Fields, Shape},
+    intervene::read_actor,
+    problem::{Code, Problem, ProblemBody},
+    types,
+};
+use crate::domain::{Flow, FlowChange, Pause};
+
+/// The tag of these routes in the document.
+const TAG: &str = "types";
+
+/// The fields of limits.
+static LIMITS: Shape = Shape { what: "the body", at: "", names: &["running_max", "rate_per_second"] };
+
+/// Pause a type
+///
+/// Its jobs are accepted and wait; attempts that are with the broker or run go on. Pausing a paused type
+/// changes nothing. A type that nobody knows yet can be paused too.
+#[utoipa::path(
+    post, path = "/v1/types/{type}/pause", tag = TAG, operation_id = "pauseType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    request_body = Option<dto::Actor>,
+    responses(
+        (status = 200, description = "The type is paused", body = dto::Type),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`type-not-found`: that is no type's name", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn pause(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<dto::Type>, Problem> {
+    let job_type = types::named(&name)?;
+    let (by, reason) = read_actor(request).await?;
+    tracing::info!(job.r#type = %job_type, by, reason, "A type is paused.");
+    let pause = Pause { by, reason, at: state.jobs.clock.now() };
+    change(&state, job_type, FlowChange::Pause(pause)).await
+}
+
+/// Resume a type
+///
+/// Ends its pause, if there is one.
+#[utoipa::path(
+    post, path = "/v1/types/{type}/resume", tag = TAG, operation_id = "resumeType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    request_body = Option<dto::Actor>,
+    responses(
+        (status = 200, description = "The type is not paused", body = dto::Type),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<dto::Type>, Problem> {
+    let job_type = types::named(&name)?;
+    let (by, reason) = read_actor(request).await?;
+    // A name that was mistyped must not look like a success.
+    types::read(&state, &job_type).await?;
+    tracing::info!(job.r#type = %job_type, by, reason, "A type is resumed.");
+    change(&state, job_type, FlowChange::Resume).await
+}
+
+/// Limit a type
+///
+/// Sets both limits; one that is left out or null is none.
+#[utoipa::path(
+    put, path = "/v1/types/{type}/limits", tag = TAG, operation_id = "limitType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    request_body = dto::Limits,
+    responses(
+        (status = 200, description = "The limits are set", body = dto::Type),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`type-not-found`: that is no type's name", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn limit(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Json<dto::Type>, Problem> {
+    let job_type = types::named(&name)?;
+    let text = body::read_json(request).await?;
+    let mut fields = Fields::parse(&LIMITS, &text, Code::InvalidRequest)?;
+    let limits = Flow::limits(fields.integer("running_max"), fields.number("rate_per_second"));
+    let mut problems = fields.finish();
+    match limits {
+        Ok(limits) if problems.is_empty() => change(&state, job_type, limits).await,
+        answer => {
+            problems.extend(answer.err().unwrap_or_default());
+            Err(Problem::with_errors(Code::InvalidRequest, problems))
+        }
+    }
+}
+
+async fn change(
+    state: &HttpState,
+    job_type: JobType,
+    change: FlowChange,
+) -> Result<Json<dto::Type>, Problem> {
+    let (jobs, changed) = (Arc::clone(&state.jobs), job_type.clone());
+    detached(state, async move {
+        jobs.flow.change(&changed, change).await?;
+        jobs.relay.wake(&changed);
+        Ok::<_, crate::dispatch::ports::StoreError>(())
+    })
+    .await??;
+    types::read(state, &job_type).await.map(Json)
+}

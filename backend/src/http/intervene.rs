@@ -1,0 +1,318 @@
+//! Cancelling jobs, and trying them again: one, or all that a filter selects.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use crewcall_proto::JobId;
+
+use super::{
+    HttpState, body, detached, dto,
+    fields::{Fields, Shape},
+    jobs::{JobPath, not_found},
+    problem::{Code, Problem, ProblemBody},
+    query::type_pattern,
+    workers::TELL_TIME_MAX,
+};
+use crate::{
+    dispatch::{
+        intervention::{Actor, Intervened, Intervention},
+        ports::JobQuery,
+    },
+    domain::State as JobState,
+};
+
+/// The tag of these routes in the document.
+const TAG: &str = "jobs";
+
+/// The fields that say who does something.
+static ACTOR: Shape = Shape { what: "the body", at: "", names: &["by", "reason"] };
+
+/// The fields of a bulk request.
+static BULK: Shape = Shape { what: "the body", at: "", names: &["filter", "all", "dry_run", "by", "reason"] };
+
+/// The fields of its filter.
+static FILTER: Shape = Shape {
+    what: "a filter",
+    at: "/filter",
+    names: &["state", "type", "labels", "created_after", "created_before"],
+};
+
+/// Cancel a job
+///
+/// A job that waits is cancelled at once (200). A running one is told to stop (202): it shows
+/// `cancel_requested` until its worker answers or falls silent. Repeating it changes nothing.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/cancel", tag = TAG, operation_id = "cancelJob",
+    params(("id" = uuid::Uuid, Path, description = "The job's id")),
+    request_body = Option<dto::Actor>,
+    responses(
+        (status = 200, description = "The job is cancelled", body = dto::Job),
+        (status = 202, description = "The worker is being told", body = dto::Job),
+        (status = 400, description = "`invalid-id`, `invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`job-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`job-is-over`: it completed or failed; `state` says which", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel(
+    State(state): State<HttpState>,
+    JobPath(id): JobPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (by, reason) = read_actor(request).await?;
+    one(&state, id, Intervention::Cancel { by, reason }).await
+}
+
+/// Try a job again
+///
+/// A job that failed or was cancelled becomes ready again; its attempts go on counting, and it has at least one
+/// more.
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/retry", tag = TAG, operation_id = "retryJob",
+    params(("id" = uuid::Uuid, Path, description = "The job's id")),
+    request_body = Option<dto::Actor>,
+    responses(
+        (status = 200, description = "The job waits again", body = dto::Job),
+        (status = 400, description = "`invalid-id`, `invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`job-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`job-not-retryable`: it did not fail and was not cancelled; `state` says where it stands", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn retry(
+    State(state): State<HttpState>,
+    JobPath(id): JobPath,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (by, reason) = read_actor(request).await?;
+    tracing::info!(job.id = %id, by, reason, "Somebody asks to try a job again.");
+    one(&state, id, Intervention::Retry).await
+}
+
+/// Cancel many jobs
+///
+/// Every job that the filter selects and that is not over, at most 10 000 with one request. With `dry_run`,
+/// they are only counted.
+#[utoipa::path(
+    post, path = "/v1/jobs/cancel", tag = TAG, operation_id = "cancelJobs",
+    request_body = dto::BulkRequest,
+    responses(
+        (status = 200, description = "What was done", body = dto::BulkResult),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn cancel_many(
+    State(state): State<HttpState>,
+    request: Request,
+) -> Result<Json<dto::BulkResult>, Problem> {
+    let bulk = Bulk::read(&body::read_json(request).await?)?;
+    many(&state, bulk, |by, reason| Intervention::Cancel { by, reason }).await
+}
+
+/// Try many jobs again
+///
+/// Every failed or cancelled job that the filter selects, at most 10 000 with one request. With `dry_run`, they
+/// are only counted.
+#[utoipa::path(
+    post, path = "/v1/jobs/retry", tag = TAG, operation_id = "retryJobs",
+    request_body = dto::BulkRequest,
+    responses(
+        (status = 200, description = "What was done", body = dto::BulkResult),
+        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn retry_many(
+    State(state): State<HttpState>,
+    request: Request,
+) -> Result<Json<dto::BulkResult>, Problem> {
+    let bulk = Bulk::read(&body::read_json(request).await?)?;
+    many(&state, bulk, |_, _| Intervention::Retry).await
+}
+
+async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result<Response, Problem> {
+    let is_cancel = matches!(intervention, Intervention::Cancel { .. });
+    let interventions = Arc::clone(&state.interventions);
+    let done = detached(state, async move { interventions.intervene(id, &intervention).await });
+    // The change is on disk before workers are told, and without the broker that takes until it is back: whoever
+    // was not reached is told again after its next heartbeat. So the job itself says how far this got.
+    let done = tokio::time::timeout(TELL_TIME_MAX, done).await.ok().transpose()?.transpose()?;
+    let refused = |found: JobState| {
+        let (code, detail) = if is_cancel {
+            (Code::JobIsOver, format!("the job is {found}, so it cannot be cancelled"))
+        } else {
+            (
+                Code::JobNotRetryable,
+                format!("the job is {found}; only a failed or cancelled one can be tried again"),
+            )
+        };
+        Problem::new(code, detail).with_state(found)
+    };
+    match done {
+        Some(Intervened::UnknownJob) => return Err(not_found(id)),
+        Some(Intervened::Impossible(found)) => return Err(refused(found)),
+        Some(Intervened::Changed | Intervened::Already) | None => {}
+    }
+    let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
+    let life = &view.job.life;
+    let status = match life.state {
+        _ if !is_cancel => StatusCode::OK,
+        JobState::Cancelled => StatusCode::OK,
+        // It ended before its worker heard of the cancellation.
+        ended @ (JobState::Completed | JobState::Failed) => return Err(refused(ended)),
+        _ if life.cancellation.is_some() => StatusCode::ACCEPTED,
+        _ if done.is_none() => {
+            return Err(Problem::new(Code::StoreUnavailable, "the store did not answer in time"));
+        }
+        // Somebody tried it again at the same time.
+        _ => StatusCode::OK,
+    };
+    Ok((status, Json(dto::Job::with_attempts(&view))).into_response())
+}
+
+async fn many(
+    state: &HttpState,
+    bulk: Bulk,
+    intervention: impl FnOnce(String, Option<String>) -> Intervention,
+) -> Result<Json<dto::BulkResult>, Problem> {
+    let Bulk { query, dry_run, by, reason } = bulk;
+    tracing::info!(by, reason, dry_run, ?query, "Somebody changes many jobs.");
+    let interventions = Arc::clone(&state.interventions);
+    let intervention = intervention(by, reason);
+    let done = async move { interventions.intervene_all(query, &intervention, dry_run).await };
+    let outcome = detached(state, done).await??;
+    Ok(Json(dto::BulkResult { matched: outcome.matched, changed: outcome.changed, more: outcome.more }))
+}
+
+/// Who does something, and why. The body may be empty.
+///
+/// # Errors
+///
+/// The [`Problem`] to answer.
+pub(super) async fn read_actor(request: Request) -> Result<(String, Option<String>), Problem> {
+    let text = body::read_optional_json(request).await?;
+    let mut fields = match text.as_ref() {
+        [] => Fields::new(&ACTOR, serde_json::Map::new()),
+        text => Fields::parse(&ACTOR, text, Code::InvalidRequest)?,
+    };
+    let actor = Actor { by: fields.text("by"), reason: fields.text("reason") };
+    actor_or_problems(actor, fields)
+}
+
+fn actor_or_problems(actor: Actor, fields: Fields) -> Result<(String, Option<String>), Problem> {
+    let mut problems = fields.finish();
+    match actor.validate() {
+        Ok(actor) if problems.is_empty() => Ok(actor),
+        answer => {
+            problems.extend(answer.err().unwrap_or_default());
+            Err(Problem::with_errors(Code::InvalidRequest, problems))
+        }
+    }
+}
+
+/// What is asked for many jobs.
+#[derive(Debug)]
+struct Bulk {
+    query: JobQuery,
+    dry_run: bool,
+    by: String,
+    reason: Option<String>,
+}
+
+impl Bulk {
+    fn read(text: &[u8]) -> Result<Self, Problem> {
+        let mut fields = Fields::parse(&BULK, text, Code::InvalidRequest)?;
+        let mut filter = Fields::new(&FILTER, fields.object("filter").unwrap_or_default());
+        let query = read_filter(&mut filter);
+        fields.within(filter);
+        let all = fields.boolean("all").unwrap_or_default();
+        let dry_run = fields.boolean("dry_run").unwrap_or_default();
+        if query == JobQuery::default() && !all {
+            fields.wrong("filter", "give at least one condition, or \"all\": true if every job is meant");
+        }
+        let actor = Actor { by: fields.text("by"), reason: fields.text("reason") };
+        let (by, reason) = actor_or_problems(actor, fields)?;
+        Ok(Self { query, dry_run, by, reason })
+    }
+}
+
+fn read_filter(filter: &mut Fields) -> JobQuery {
+    let mut query = JobQuery::default();
+    for (index, word) in filter.array("state").unwrap_or_default().iter().enumerate() {
+        match word.as_str().unwrap_or_default().parse::<JobState>() {
+            Ok(state) => query.states.push(state),
+            Err(error) => filter.wrong(&format!("state/{index}"), error.to_string()),
+        }
+    }
+    query.job_type = filter
+        .text("type")
+        .and_then(|pattern| type_pattern(&pattern).map_err(|message| filter.wrong("type", message)).ok());
+    query.labels = filter.labels("labels");
+    query.created_after = filter.time("created_after");
+    query.created_before = filter.time("created_before");
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_without_a_condition_needs_all() {
+        for text in ["{}", "{\"filter\":{}}", "{\"filter\":{\"state\":[],\"labels\":{}},\"all\":false}"] {
+            let body = Bulk::read(text.as_bytes()).unwrap_err().body("r");
+            assert_eq!(body.errors[0].pointer, "/filter", "{text}");
+        }
+        let all = Bulk::read(b"{\"filter\":{},\"all\":true,\"dry_run\":true}").unwrap();
+        assert!(all.dry_run && all.query == JobQuery::default());
+    }
+
+    #[test]
+    fn every_wrong_field_is_told() {
+        let text = serde_json::json!({
+            "filter": {"state": ["failed", "odd", 1], "type": "A", "labels": {"a": 1}, "created_after": "now", "colour": 1},
+            "dry-run": true, "by": "x".repeat(201),
+        });
+        let errors = Bulk::read(text.to_string().as_bytes()).unwrap_err().body("r").errors;
+        let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(
+            pointers,
+            [
+                "/by",
+                "/dry-run",
+                "/filter/colour",
+                "/filter/created_after",
+                "/filter/labels/a",
+                "/filter/state/1",
+                "/filter/state/2",
+                "/filter/type"
+            ]
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! The messages that could not be read and were set aside.
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+    http::StatusCode,
+};
+
+use super::{
+    HttpState, cursor, dto,
+    problem::{Code, Problem, ProblemBody},
+    query::QuarantineQuery,
+};
+
+/// The tag of these routes in the document.
+const TAG: &str = "operation";
+
+/// List the quarantine
+///
+/// Messages that no part of Crewcall could read, newest first; the newest 10 000 are kept. Of each body, the
+/// first 4 KiB are.
+#[utoipa::path(
+    get, path = "/v1/quarantine", tag = TAG, operation_id = "listQuarantine",
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 50 if not given"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = dto::QuarantineList),
+        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<dto::QuarantineList>, Problem> {
+    let QuarantineQuery { limit, before } = QuarantineQuery::read(raw.as_deref())?;
+    // One more than is wanted tells whether there are more.
+    let found = state.jobs.store.quarantined(before, limit + 1).await?;
+    let page = found.get(..limit).unwrap_or(&found);
+    let last = page.last().filter(|_| page.len() < found.len());
+    let next_cursor = last.map(|last| cursor::encode_number(last.number));
+    Ok(Json(dto::QuarantineList {
+        messages: page.iter().map(dto::QuarantinedMessage::from).collect(),
+        next_cursor,
+    }))
+}
+
+/// Delete a message in quarantine
+#[utoipa::path(
+    delete, path = "/v1/quarantine/{number}", tag = TAG, operation_id = "deleteQuarantined",
+    params(("number" = u64, Path, description = "The message's number")),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 400, description = "`invalid-id`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`message-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<HttpState>,
+    Path(number): Path<String>,
+) -> Result<StatusCode, Problem> {
+    // What does not fit a signed number was never given by a store.
+    let number = number.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok());
+    let number = number.ok_or_else(|| {
+        Problem::new(
+            Code::InvalidId,
+            "a message in quarantine has a whole number, as /v1/quarantine lists it",
+        )
+    })?;
+    match state.jobs.store.delete_quarantined(Some(number)).await? {
+        0 => Err(Problem::new(Code::MessageNotFound, format!("there is no message {number} in quarantine"))),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
+
+/// Empty the quarantine
+#[utoipa::path(
+    delete, path = "/v1/quarantine", tag = TAG, operation_id = "emptyQuarantine",
+    responses(
+        (status = 200, description = "It is empty", body = dto::Deleted),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn delete_all(State(state): State<HttpState>) -> Result<Json<dto::Deleted>, Problem> {
+    let deleted = state.jobs.store.delete_quarantined(None).await?;
+    Ok(Json(dto::Deleted { deleted }))
+}

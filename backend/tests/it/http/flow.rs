@@ -1,0 +1,106 @@
+//! Pauses and limits of types, draining of workers.
+
+use crewcall_backend::dispatch::ports::BrokerStatus;
+use crewcall_proto::control::Control;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use super::server::{Server, WORKER, answer, problem};
+
+async fn done(request: RequestBuilder) -> Value {
+    let response = answer(request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_paused_type_keeps_its_jobs_until_it_is_resumed() {
+    let server = Server::start().await;
+    server.broker.set(BrokerStatus::Up);
+    let paused = done(server.post("/v1/types/a/pause", &json!({"by": "ada", "reason": "the disk"}))).await;
+    assert_eq!((&paused["announced"], &paused["paused"]["by"]), (&json!(false), &json!("ada")));
+    assert_eq!(server.read("/v1/types").await["types"][0]["paused"]["reason"], "the disk");
+    let again = done(server.post("/v1/types/a/pause", &json!({"by": "bob"}))).await;
+    assert_eq!(again["paused"], paused["paused"], "the first pause stays");
+    let id = server.submit(json!({"type": "a"})).await;
+    let job = server.read(&format!("/v1/jobs/{id}")).await;
+    assert_eq!((&job["state"], &job["waiting_for"]["reason"]), (&json!("ready"), &json!("pause")));
+    assert_eq!(server.read("/v1/jobs").await["jobs"][0]["waiting_for"], job["waiting_for"]);
+    let resumed = done(server.post_empty("/v1/types/a/resume")).await;
+    assert_eq!(resumed["paused"], Value::Null);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_type_that_was_resumed_gets_its_jobs_dispatched() {
+    let server = Server::start().await;
+    server.broker.set(BrokerStatus::Up);
+    server.relay();
+    done(server.post_empty("/v1/types/a/pause")).await;
+    let id = server.submit(json!({"type": "a"})).await;
+    let mut watch = server.jobs.watch.watch_job(id);
+    done(server.post_empty("/v1/types/a/resume")).await;
+    tokio::time::timeout(super::server::PATIENCE, watch.changed()).await.expect("nobody woke the relay");
+    assert_eq!(server.read(&format!("/v1/jobs/{id}")).await["state"], "dispatched");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn limits_are_set_together_and_shown() {
+    let server = Server::start().await;
+    let limits = json!({"running_max": 3, "rate_per_second": 0.5});
+    let limited = done(server.put("/v1/types/a/limits", &limits)).await;
+    assert_eq!((&limited["running_max"], &limited["rate_per_second"]), (&json!(3), &json!(0.5)));
+    server.broker.set(BrokerStatus::Up);
+    server.announce("a", json!({})).await;
+    let id = server.submit(json!({"type": "a"})).await;
+    let reason = async || server.read(&format!("/v1/jobs/{id}")).await["waiting_for"]["reason"].clone();
+    assert_eq!(reason().await, "limit");
+    done(server.put("/v1/types/a/limits", &json!({"rate_per_second": 1}))).await;
+    assert_eq!(reason().await, "rate");
+    let free = done(server.put("/v1/types/a/limits", &json!({"running_max": null}))).await;
+    assert_eq!((&free["running_max"], &free["rate_per_second"]), (&Value::Null, &Value::Null));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bad_settings() {
+    let server = Server::start().await;
+    let limits = |limits: Value| server.put("/v1/types/a/limits", &limits);
+    for (name, request) in [
+        ("limits_out_of_range", limits(json!({"running_max": 0, "rate_per_second": -1}))),
+        ("limits_of_wrong_shapes", limits(json!({"running_max": 1.5, "rate_per_second": "1", "rate": 1}))),
+        ("limits_without_body", limits(json!(null))),
+        ("pause_of_no_type", server.post_empty("/v1/types/No%20Such/pause")),
+        ("resume_of_an_unknown_type", server.post_empty("/v1/types/mistyped/resume")),
+        ("drain_of_no_worker", server.post_empty("/v1/workers/nobody/drain")),
+    ] {
+        insta::assert_json_snapshot!(name, problem(request).await);
+    }
+    assert_eq!(server.read("/v1/types").await, json!({"types": []}), "nothing was set");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_is_told_to_drain_and_to_resume() {
+    let server = Server::start().await;
+    server.announce("a", json!({})).await;
+    server.broker.told();
+    let path = |what| format!("/v1/workers/{WORKER}/{what}");
+    insta::assert_json_snapshot!("drain_without_broker", problem(server.post_empty(&path("drain"))).await);
+    assert_eq!(server.broker.told(), []);
+    server.broker.set(BrokerStatus::Up);
+    for (what, control) in [("drain", Control::Drain), ("resume", Control::Resume)] {
+        let response = answer(server.post_empty(&path(what))).await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        assert_eq!(response.json::<Value>().await.unwrap()["id"], WORKER);
+        assert_eq!(server.broker.told(), [(WORKER.to_owned(), control)]);
+    }
+    tokio::time::pause();
+    tokio::time::advance(crewcall_proto::discovery::WORKER_LOST_AFTER).await;
+    tokio::time::resume();
+    assert_eq!(server.jobs.registry.give_up_silent().len(), 1);
+    insta::assert_json_snapshot!("drain_of_a_lost_worker", problem(server.post_empty(&path("drain"))).await);
+    assert_eq!(server.broker.told(), []);
+    server.stop().await;
+}

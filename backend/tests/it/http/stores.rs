@@ -1,0 +1,250 @@
+//! Stores that fail.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use crewcall_backend::{
+    dispatch::ports::{
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, ExpiredJobs,
+        Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
+        StoredClaim, StoredType,
+    },
+    domain::{AttemptRecord, Flow, Job, State},
+};
+use crewcall_proto::{JobId, JobType, Timestamp};
+
+/// A store that does nothing but fail, in whichever way its function does.
+pub(super) struct FailingStore(pub(super) fn() -> StoreError);
+
+#[async_trait]
+impl JobStore for FailingStore {
+    async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn apply(&self, _: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Vec<Dispatch>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn confirm_dispatches(&self, _: DispatchNumber) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn unconfirmed_dispatches(&self, _: DispatchNumber, _: usize) -> Result<Vec<Dispatch>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn release_due(&self, _: Timestamp, _: usize) -> Result<Released, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn expire_due(&self, _: Timestamp, _: usize) -> Result<ExpiredJobs, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn release_unroutable(&self, _: &JobType, _: usize) -> Result<Released, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn claims(&self, _: Option<JobId>, _: usize) -> Result<Vec<StoredClaim>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn dispatched(&self, _: &JobType, _: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn get(&self, _: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn list(&self, _: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn list_ids(&self, _: &JobQuery) -> Result<Vec<JobId>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn delete_finished(&self, _: State, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn put_type(&self, _: StoredType) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn put_flow(&self, _: &JobType, _: &Flow) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn quarantined(&self, _: Option<u64>, _: usize) -> Result<Vec<QuarantineEntry>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn delete_quarantined(&self, _: Option<u64>) -> Result<usize, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn quarantine(&self, _: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+}
+
+/// A store whose disk has room for only so many jobs.
+pub(super) struct FillingStore {
+    pub(super) store: Arc<dyn JobStore>,
+    pub(super) room: Mutex<usize>,
+}
+
+impl FillingStore {
+    fn take(&self, jobs: usize) -> Result<(), StoreError> {
+        let mut room = self.room.lock().unwrap();
+        *room = room
+            .checked_sub(jobs)
+            .ok_or_else(|| StoreError::Unavailable { reason: "the disk is full".to_owned() })?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JobStore for FillingStore {
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        self.take(jobs.len())?;
+        self.store.insert(jobs).await
+    }
+
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+        self.store.apply(events).await
+    }
+
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError> {
+        self.store.dispatch_due(job_type, window, limit).await
+    }
+
+    async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError> {
+        self.store.confirm_dispatches(up_to).await
+    }
+
+    async fn unconfirmed_dispatches(
+        &self,
+        after: DispatchNumber,
+        limit: usize,
+    ) -> Result<Vec<Dispatch>, StoreError> {
+        self.store.unconfirmed_dispatches(after, limit).await
+    }
+
+    async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError> {
+        self.store.dispatch_marks().await
+    }
+
+    async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError> {
+        self.store.release_due(now, limit).await
+    }
+
+    async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
+        self.store.expire_due(now, limit).await
+    }
+
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
+        self.store.release_unroutable(job_type, limit).await
+    }
+
+    async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
+        self.store.ready_types().await
+    }
+
+    async fn claims(&self, after: Option<JobId>, limit: usize) -> Result<Vec<StoredClaim>, StoreError> {
+        self.store.claims(after, limit).await
+    }
+
+    async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
+        self.store.dispatched(job_type, limit).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
+        self.store.get(id).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
+        self.store.list(query).await
+    }
+
+    async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError> {
+        self.store.list_ids(query).await
+    }
+
+    async fn delete_finished(
+        &self,
+        state: State,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.store.delete_finished(state, before, limit).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.store.counts().await
+    }
+
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        self.store.types().await
+    }
+
+    async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
+        self.store.put_type(stored).await
+    }
+
+    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
+        self.store.flows().await
+    }
+
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError> {
+        self.store.put_flow(job_type, flow).await
+    }
+
+    async fn quarantined(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>, StoreError> {
+        self.store.quarantined(before, limit).await
+    }
+
+    async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError> {
+        self.store.delete_quarantined(number).await
+    }
+
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
+        self.store.quarantine(messages).await
+    }
+}

@@ -1,0 +1,453 @@
+//! What can happen next: the steps of the backend, the broker, the workers and people, and the faults.
+
+use std::fmt;
+
+use crewcall_backend::domain::State;
+
+use super::{
+    invariants::{self, Violation},
+    lives::{Input, Lives, View},
+    world::{ATTEMPTS_MAX, Execution, News, Order, Place, Response, WORKERS, World},
+};
+
+/// How the parts behave, apart from the state machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Protocol {
+    /// Whether a response is acknowledged before it is recorded: wrong.
+    pub(super) acknowledges_first: bool,
+    /// Whether lost orders are looked for.
+    pub(super) reconciles: bool,
+    /// What workers report before they answer, in this order; each may be left out.
+    pub(super) reports: &'static [News],
+    /// Whether what is over is forgotten, once the state machine was seen to ignore any news of it. That makes
+    /// the world much smaller; without it, a trace shows where each late message comes from.
+    pub(super) forgets: bool,
+    /// Whether nothing goes wrong but that the backend is killed.
+    pub(super) crashes_only: bool,
+    /// Whether somebody may cancel the job.
+    pub(super) cancels: bool,
+}
+
+/// One thing that happens. It is done at once; everything that a crash can come between is two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The job is due.
+    BecomeDue,
+    /// The backend takes the job to be dispatched, and commits that.
+    Dispatch,
+    /// The broker confirms an order.
+    Publish(Order),
+    /// The backend keeps the high-water mark.
+    Mark,
+    /// A worker takes an order.
+    Take(Order),
+    /// A worker reports that an execution started, got further, or is held.
+    Report(Execution, News),
+    /// A worker publishes the answer of an execution.
+    Answer(Execution, News),
+    /// A worker acknowledges an order.
+    AcknowledgeOrder(Execution),
+    /// The backend records a response, and commits that.
+    Record(Response),
+    /// The backend acknowledges a response.
+    Acknowledge(Response),
+    /// The reconciler finds that the order is nowhere.
+    SendAgain,
+    /// The lease of a held attempt ends.
+    EndLease,
+    /// Somebody asks to cancel the job.
+    Cancel,
+    /// Something goes wrong.
+    Fault(Fault),
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The backend is killed and starts again.
+    BackendCrash,
+    /// A worker is killed, and another comes in its place.
+    WorkerKilled(Execution),
+    /// A worker falls silent, but goes on: a zombie.
+    WorkerSilent(Execution),
+    /// The broker loses an order.
+    OrderLost(Order),
+    /// The broker loses a response.
+    ResponseLost(Response),
+    /// An order arrives twice.
+    OrderDoubled(Order),
+    /// A response arrives twice.
+    ResponseDoubled(Response),
+    /// The reconciler decides while a response waits to be recorded.
+    SentAgainTooSoon,
+    /// A lease ends while a response waits to be recorded.
+    LeaseEndedTooSoon,
+}
+
+impl Step {
+    /// Whether it is sure to happen if nothing else does: liveness may rely on it.
+    pub(super) fn is_owed(self) -> bool {
+        match self {
+            Self::BecomeDue
+            | Self::Dispatch
+            | Self::Publish(_)
+            | Self::Mark
+            | Self::Take(_)
+            | Self::AcknowledgeOrder(_)
+            | Self::Record(_)
+            | Self::Acknowledge(_)
+            | Self::SendAgain
+            | Self::EndLease => true,
+            Self::Answer(execution, _) => !execution.is_zombie,
+            Self::Report(..) | Self::Cancel | Self::Fault(_) => false,
+        }
+    }
+}
+
+/// Every step that can come next, into `steps`.
+pub(super) fn possible(world: &World, view: &View, protocol: Protocol, steps: &mut Vec<Step>) {
+    steps.clear();
+    match view.state {
+        State::Scheduled => steps.push(Step::BecomeDue),
+        State::Ready => steps.push(Step::Dispatch),
+        State::Unroutable
+        | State::Dispatched
+        | State::Running
+        | State::Completed
+        | State::Failed
+        | State::Cancelled => {}
+    }
+    if protocol.forgets && view.state.is_terminal() {
+        return;
+    }
+    steps.extend(world.sending.choices().map(Step::Publish));
+    // The mark never passes a number that is not confirmed.
+    if !world.is_marked && world.sending.is_empty() {
+        steps.push(Step::Mark);
+    }
+    if world.heard().count() < WORKERS {
+        steps.extend(world.orders.choices().map(Step::Take));
+    }
+    for execution in world.executions.choices() {
+        execute(execution, view, protocol, steps);
+    }
+    // What was recorded is acknowledged before anything else is recorded. Reports of start and progress
+    // share a queue; all else may overtake each other.
+    let is_recorded = world.responses.iter().any(|response| response.place == Place::Recorded);
+    for response in world.responses.choices() {
+        let is_behind = response.news == News::Progressed
+            && world.responses.contains(Response { news: News::Started, ..response });
+        if is_behind || (is_recorded && response.place != Place::Recorded) {
+            continue;
+        }
+        let acknowledges_now = match response.place {
+            Place::Queued => protocol.acknowledges_first,
+            Place::Recorded => true,
+            Place::InMemory => false,
+        };
+        steps.push(if acknowledges_now { Step::Acknowledge(response) } else { Step::Record(response) });
+    }
+    rescue(world, view, protocol, steps);
+    if protocol.cancels && !world.cancel_asked {
+        steps.push(Step::Cancel);
+    }
+    if world.faults_left > 0 {
+        faults(world, protocol, steps);
+    }
+}
+
+fn execute(execution: Execution, view: &View, protocol: Protocol, steps: &mut Vec<Step>) {
+    let is_held = execution.said == Some(News::Held);
+    if execution.has_order && (is_held || execution.has_answered) {
+        steps.push(Step::AcknowledgeOrder(execution));
+    }
+    if execution.has_answered {
+        return;
+    }
+    let next = protocol.reports.iter().copied().filter(|news| execution.said.is_none_or(|said| said < *news));
+    steps.extend(next.map(|news| Step::Report(execution, news)));
+    steps.push(Step::Answer(execution, News::Completed));
+    // A worker is told of a cancellation through its control queue, and again after each heartbeat.
+    let otherwise = if view.is_cancel_requested { News::Cancelled } else { News::Failed };
+    steps.push(Step::Answer(execution, otherwise));
+}
+
+/// The sweeps that look for what was lost. They decide on evidence; where the evidence is out of date because
+/// a response still waits to be recorded, deciding is a fault.
+fn rescue(world: &World, view: &View, protocol: Protocol, steps: &mut Vec<Step>) {
+    let Some(order) = view.order() else { return };
+    let too_soon = world.awaits_news_of(order);
+    if too_soon && (world.faults_left == 0 || protocol.crashes_only) {
+        return;
+    }
+    let is_run = world.heard().any(|execution| execution.order.attempt == order.attempt);
+    let is_looked_after = match (view.state, view.claim) {
+        (State::Dispatched, _) => !world.sending.contains(order),
+        (State::Running, Some((_, is_held))) => !is_held,
+        _ => false,
+    };
+    if protocol.reconciles && is_looked_after && world.orders.is_empty() && !is_run {
+        steps.push(if too_soon { Step::Fault(Fault::SentAgainTooSoon) } else { Step::SendAgain });
+    }
+    if let (State::Running, Some((holder, true))) = (view.state, view.claim)
+        && !world.heard().any(|execution| execution.number == holder)
+    {
+        steps.push(if too_soon { Step::Fault(Fault::LeaseEndedTooSoon) } else { Step::EndLease });
+    }
+}
+
+fn faults(world: &World, protocol: Protocol, steps: &mut Vec<Step>) {
+    let mut fault = |fault| steps.push(Step::Fault(fault));
+    fault(Fault::BackendCrash);
+    if protocol.crashes_only {
+        return;
+    }
+    for order in world.orders.choices() {
+        fault(Fault::OrderLost(order));
+        fault(Fault::OrderDoubled(order));
+    }
+    for response in world.responses.choices().filter(|response| response.place == Place::Queued) {
+        // Any other report may be left out: losing it is the same.
+        if response.news.is_answer() || response.news == News::Held {
+            fault(Fault::ResponseLost(response));
+        }
+        fault(Fault::ResponseDoubled(response));
+    }
+    for execution in world.executions.choices().filter(|execution| !execution.is_zombie) {
+        fault(Fault::WorkerKilled(execution));
+        fault(Fault::WorkerSilent(execution));
+    }
+}
+
+/// The world after a step.
+pub(super) fn take(
+    world: &World,
+    step: Step,
+    protocol: Protocol,
+    lives: &mut Lives,
+) -> Result<World, Violation> {
+    let mut next = world.clone();
+    let view = *lives.view(world.life);
+    match step {
+        Step::BecomeDue => happen(&mut next, Input::Due, lives)?,
+        Step::Dispatch => {
+            // A fresh token for an attempt that has none; for one that is sent again, a wrong one to be ignored.
+            let fresh_token = if view.token.is_none() { view.attempt } else { view.attempt + 10 };
+            happen(&mut next, Input::Dispatched { fresh_token }, lives)?;
+            let order = lives.view(next.life).order().ok_or(Violation::NoToken)?;
+            next.sending.insert(order);
+            next.is_marked = false;
+        }
+        Step::Publish(order) => {
+            next.sending.remove(order);
+            next.orders.insert(order);
+        }
+        Step::Mark => next.is_marked = true,
+        Step::Take(order) => {
+            next.orders.remove(order);
+            let number = free_number(world, &view);
+            let (has_order, has_answered, is_zombie) = (true, false, false);
+            next.executions.insert(Execution {
+                number,
+                order,
+                said: None,
+                has_order,
+                has_answered,
+                is_zombie,
+            });
+        }
+        Step::Report(execution, news) => {
+            publish(&mut next, execution, news);
+            next.executions.replace(execution, Execution { said: Some(news), ..execution });
+        }
+        Step::Answer(execution, news) => answer(&mut next, execution, news),
+        Step::AcknowledgeOrder(execution) => {
+            next.executions.remove(execution);
+            if !execution.has_answered {
+                next.executions.insert(Execution { has_order: false, ..execution });
+            }
+        }
+        Step::Record(response) => {
+            happen(&mut next, response.input(), lives)?;
+            let is_refused = next.life == world.life && view.order() == Some(response.order);
+            next.truth_mut(response.order.attempt).unheard |= is_refused && response.news.is_answer();
+            next.responses.remove(response);
+            if response.place == Place::Queued {
+                next.responses.insert(Response { place: Place::Recorded, ..response });
+            }
+        }
+        Step::Acknowledge(response) => {
+            next.responses.remove(response);
+            if response.place == Place::Queued {
+                next.responses.insert(Response { place: Place::InMemory, ..response });
+            }
+        }
+        Step::SendAgain => send_again(&mut next, &view, lives)?,
+        Step::EndLease => end_lease(&mut next, &view, lives)?,
+        Step::Cancel => {
+            next.cancel_asked = true;
+            happen(&mut next, Input::CancelRequested, lives)?;
+        }
+        Step::Fault(fault) => {
+            next.faults_left -= 1;
+            fail(&mut next, fault, &view, lives)?;
+        }
+    }
+    forget(&mut next, protocol, lives)?;
+    Ok(next)
+}
+
+/// Forgets what makes no difference any more.
+fn forget(next: &mut World, protocol: Protocol, lives: &mut Lives) -> Result<(), Violation> {
+    let View { state, attempt, .. } = *lives.view(next.life);
+    next.forget_unobservable(state);
+    if protocol.forgets && state.is_terminal() {
+        if !lives.ignores_everything(next.life) {
+            return Err(Violation::ChangedAfterTheEnd);
+        }
+        next.forget_before(ATTEMPTS_MAX + 1);
+    } else if protocol.forgets {
+        if !lives.ignores_before(next.life, attempt) {
+            return Err(Violation::PastCounts);
+        }
+        next.forget_before(attempt);
+    }
+    Ok(())
+}
+
+fn fail(next: &mut World, fault: Fault, view: &View, lives: &mut Lives) -> Result<(), Violation> {
+    match fault {
+        Fault::BackendCrash => restart(next, view),
+        Fault::WorkerKilled(execution) => {
+            next.truth_mut(execution.order.attempt).unheard = true;
+            next.executions.remove(execution);
+            if execution.has_order {
+                next.orders.insert(execution.order);
+            }
+        }
+        Fault::WorkerSilent(execution) => {
+            next.truth_mut(execution.order.attempt).unheard = true;
+            next.executions.remove(execution);
+            if execution.has_order {
+                next.orders.insert(execution.order);
+            }
+            if !execution.has_answered {
+                next.executions.insert(Execution { has_order: false, is_zombie: true, ..execution });
+            }
+        }
+        Fault::OrderLost(order) => next.orders.remove(order),
+        Fault::ResponseLost(response) => {
+            next.responses.remove(response);
+            next.truth_mut(response.order.attempt).unheard |= response.news.is_answer();
+        }
+        Fault::OrderDoubled(order) => next.orders.insert(order),
+        Fault::ResponseDoubled(response) => next.responses.insert(response),
+        Fault::SentAgainTooSoon => send_again(next, view, lives)?,
+        Fault::LeaseEndedTooSoon => {
+            next.truth_mut(view.attempt).unheard = true;
+            end_lease(next, view, lives)?;
+        }
+    }
+    Ok(())
+}
+
+/// A new process: it sends again what was not marked, and gets again what was not acknowledged.
+fn restart(next: &mut World, view: &View) {
+    next.responses.retain(|response| response.place != Place::InMemory);
+    next.responses.map(|response| Response { place: Place::Queued, ..response });
+    next.sending.clear();
+    let is_held = view.claim.is_some_and(|(_, is_held)| is_held);
+    if let (true, false, false, Some(order)) =
+        (view.state.is_in_flight(), is_held, next.is_marked, view.order())
+    {
+        next.sending.insert(order);
+    }
+}
+
+fn send_again(next: &mut World, view: &View, lives: &mut Lives) -> Result<(), Violation> {
+    match view.order() {
+        Some(order) => happen(next, Input::OrderLost(order), lives),
+        None => Ok(()),
+    }
+}
+
+fn end_lease(next: &mut World, view: &View, lives: &mut Lives) -> Result<(), Violation> {
+    match view.claim {
+        Some((execution, _)) => happen(next, Input::LeaseExpired { attempt: view.attempt, execution }, lives),
+        None => Ok(()),
+    }
+}
+
+fn answer(next: &mut World, execution: Execution, news: News) {
+    publish(next, execution, news);
+    next.executions.remove(execution);
+    if execution.has_order {
+        next.executions.insert(Execution { has_answered: true, ..execution });
+    }
+}
+
+fn publish(next: &mut World, execution: Execution, news: News) {
+    let (order, execution, place) = (execution.order, execution.number, Place::Queued);
+    next.responses.insert(Response { news, order, execution, place });
+}
+
+/// The lowest number that nothing mentions: execution ids are only ever compared.
+fn free_number(world: &World, view: &View) -> u8 {
+    (0..)
+        .find(|number| {
+            view.claim.is_none_or(|(claimant, _)| claimant != *number)
+                && world.executions.iter().all(|execution| execution.number != *number)
+                && world.responses.iter().all(|response| response.execution != *number)
+        })
+        .expect("numbers go on")
+}
+
+/// The store runs the state machine, and keeps what comes out.
+fn happen(world: &mut World, input: Input, lives: &mut Lives) -> Result<(), Violation> {
+    let Some(changed) = lives.after(world.life, input) else { return Ok(()) };
+    let (before, after) = (*lives.view(world.life), *lives.view(changed.life));
+    invariants::check_change(world, input, &before, &after, changed.ended)?;
+    if let Some((attempt, outcome)) = changed.ended {
+        world.truth_mut(attempt).charged = Some(outcome);
+    }
+    world.conclusions += u8::from(after.state.is_terminal());
+    world.life = changed.life;
+    Ok(())
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BecomeDue => f.write_str("the job is due"),
+            Self::Dispatch => f.write_str("the backend commits a dispatch"),
+            Self::Publish(order) => write!(f, "the backend publishes the {order}"),
+            Self::Mark => f.write_str("the backend keeps the high-water mark"),
+            Self::Take(order) => write!(f, "a worker takes the {order}"),
+            Self::Report(execution, news) => write!(f, "{execution} reports \"{news:?}\""),
+            Self::Answer(execution, news) => write!(f, "{execution} answers \"{news:?}\""),
+            Self::AcknowledgeOrder(execution) => write!(f, "{execution} acknowledges its order"),
+            Self::Record(response) => write!(f, "the backend commits {response}"),
+            Self::Acknowledge(response) => write!(f, "the backend acknowledges {response}"),
+            Self::SendAgain => f.write_str("the reconciler finds the order nowhere"),
+            Self::EndLease => f.write_str("the lease of the held attempt ends"),
+            Self::Cancel => f.write_str("somebody cancels the job"),
+            Self::Fault(fault) => write!(f, "FAULT: {fault}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BackendCrash => f.write_str("the backend is killed and starts again"),
+            Self::WorkerKilled(execution) => write!(f, "the worker of {execution} is killed"),
+            Self::WorkerSilent(execution) => write!(f, "the worker of {execution} falls silent"),
+            Self::OrderLost(order) => write!(f, "the {order} is lost"),
+            Self::ResponseLost(response) => write!(f, "{response} is lost"),
+            Self::OrderDoubled(order) => write!(f, "the {order} arrives twice"),
+            Self::ResponseDoubled(response) => write!(f, "{response} arrives twice"),
+            Self::SentAgainTooSoon => f.write_str("the reconciler decides before a response is recorded"),
+            Self::LeaseEndedTooSoon => f.write_str("the lease ends before a response is recorded"),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Jobs that expire, and jobs that were over for long enough.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crewcall_backend::{
+    dispatch::ports::JobQuery,
+    domain::{Event, Job, State},
+};
+use crewcall_proto::{JobId, Timestamp, response::ErrorKind};
+
+use super::subject::{START, Subject, accepted, cancel, completed, failed, job_type, started};
+
+fn at(milliseconds: i64) -> Timestamp {
+    START.plus_millis(milliseconds)
+}
+
+pub(crate) async fn what_was_not_started_in_time_expires(mut subject: Subject) {
+    let ready = subject.insert(subject.job_until("a", at(10)), 0).await.job;
+    let dispatched = subject.insert(subject.job_until("b", at(30)), 1).await.job;
+    let mut scheduled = subject.job_at("c", at(40));
+    scheduled.policy.expires_at = Some(at(20));
+    let scheduled = subject.insert(scheduled, 1).await.job;
+    subject.dispatched("d").await;
+    subject.reopen().await;
+
+    let none = subject.store.expire_due(at(9), 10).await.unwrap();
+    assert_eq!((none.changes.len(), none.next_expiry_at), (0, Some(at(10))));
+    let first = subject.store.expire_due(at(25), 1).await.unwrap();
+    assert_eq!((first.changes.len(), first.next_expiry_at), (1, Some(at(20))), "in steps");
+    let second = subject.store.expire_due(at(30), 10).await.unwrap();
+    assert_eq!(second.next_expiry_at, None);
+    let changes: Vec<_> = first.changes.into_iter().chain(second.changes).collect();
+    let seen: Vec<_> =
+        changes.iter().map(|change| (change.job_id, change.from, change.freed_window)).collect();
+    let expected = [
+        (ready.id, State::Ready, false),
+        (scheduled.id, State::Scheduled, false),
+        (dispatched.id, State::Dispatched, true),
+    ];
+    assert_eq!(seen, expected);
+    for change in changes {
+        assert_eq!(subject.read(change.job_id).await.0.life, change.life);
+        assert_eq!(change.life.failure.unwrap().kind, ErrorKind::Expired);
+    }
+    assert_eq!(subject.store.ready_types().await.unwrap(), []);
+    subject.finish().await;
+}
+
+pub(crate) async fn what_was_started_or_is_over_does_not_expire(subject: Subject) {
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        jobs.push(subject.insert(subject.job_until("a", at(10)), usize::MAX).await.job);
+    }
+    subject.change(&jobs[0], started(&jobs[0])).await;
+    subject.change(&jobs[1], completed(&jobs[1])).await;
+    subject.change(&jobs[2], failed(&jobs[2], true)).await;
+    subject.change(&jobs[3], started(&jobs[3])).await;
+    let token = jobs[3].life.token.unwrap();
+    subject.change(&jobs[3], Event::OrderLost { attempt: jobs[3].life.attempt, token }).await;
+    let expired = subject.store.expire_due(at(1_000), 10).await.unwrap();
+    assert_eq!((expired.changes.len(), expired.next_expiry_at), (0, None));
+    subject.finish().await;
+}
+
+/// Twenty jobs with a label, an attempt and a key each; the even ones completed, one millisecond apart.
+async fn twenty(subject: &Subject) -> Vec<Arc<Job>> {
+    let mut jobs = Vec::new();
+    for number in 0..20 {
+        subject.clock.advance(1);
+        let mut job = subject.job(["a", "b"][number / 10]);
+        job.labels = [("team".to_owned(), "x".to_owned())].into();
+        let job = subject.insert(job, usize::MAX).await.job;
+        let event = if number % 2 == 0 { completed(&job) } else { failed(&job, false) };
+        subject.change(&job, event).await;
+        jobs.push(job);
+    }
+    jobs
+}
+
+async fn found(subject: &Subject, query: JobQuery) -> BTreeSet<JobId> {
+    subject.store.list_ids(&JobQuery { limit: 1_000, ..query }).await.unwrap().into_iter().collect()
+}
+
+pub(crate) async fn old_jobs_go_with_everything_about_them(mut subject: Subject) {
+    let jobs = twenty(&subject).await;
+    // The fifth even one finished at 9 ms: those before it go.
+    let before = at(9);
+    let mut steps = Vec::new();
+    loop {
+        let deleted = subject.store.delete_finished(State::Completed, before, 3).await.unwrap();
+        steps.push(deleted);
+        if deleted < 3 {
+            break;
+        }
+    }
+    assert_eq!(steps, [3, 1], "in steps, and not what finished at the very time");
+    let gone: BTreeSet<_> = [0, 2, 4, 6].map(|index: usize| jobs[index].id).into();
+    let kept: BTreeSet<_> = jobs.iter().map(|job| job.id).filter(|id| !gone.contains(id)).collect();
+    for round in 0..2 {
+        for id in &gone {
+            assert_eq!(subject.store.get(*id).await.unwrap(), None);
+        }
+        assert_eq!(found(&subject, JobQuery::default()).await, kept);
+        let labels = [("team".to_owned(), "x".to_owned())].into();
+        assert_eq!(found(&subject, JobQuery { labels, ..JobQuery::default() }).await, kept);
+        let counts = subject.store.counts().await.unwrap();
+        let counts: Vec<_> =
+            counts.iter().map(|count| (count.job_type.as_str(), count.state, count.jobs)).collect();
+        let expected = [
+            ("a", State::Completed, 1),
+            ("a", State::Failed, 5),
+            ("b", State::Completed, 5),
+            ("b", State::Failed, 5),
+        ];
+        assert_eq!(counts, expected, "round {round}");
+        subject.reopen().await;
+    }
+    assert_eq!(subject.read(jobs[1].id).await.1.len(), 1);
+    let until = subject.clock.advance(1);
+    for state in [State::Completed, State::Failed] {
+        subject.store.delete_finished(state, until, 100).await.unwrap();
+    }
+    assert_eq!(subject.store.counts().await.unwrap(), []);
+    subject.sqlite.close().await;
+    let connection = rusqlite::Connection::open(subject.path()).unwrap();
+    for table in ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"] {
+        let rows: i64 =
+            connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
+    drop(connection);
+    subject.finish().await;
+}
+
+pub(crate) async fn only_what_is_over_is_deleted(subject: Subject) {
+    let (waiting, again) = (subject.insert(subject.job("a"), 0).await.job, subject.dispatched("b").await);
+    let cancelled = subject.insert(subject.job("a"), 0).await.job;
+    subject.change(&cancelled, cancel()).await;
+    subject.change(&again, failed(&again, false)).await;
+    subject.change(&again, Event::RetryRequested).await;
+    for state in State::ALL {
+        let deleted = subject.store.delete_finished(state, at(1), 10).await.unwrap();
+        assert_eq!(deleted, usize::from(state == State::Cancelled), "{state}");
+    }
+    assert_eq!(found(&subject, JobQuery::default()).await, [waiting.id, again.id].into());
+    subject.finish().await;
+}
+
+pub(crate) async fn deleting_and_writing_go_on_together(subject: Subject) {
+    const JOBS: usize = 400;
+    for _ in 0..JOBS / 50 {
+        let jobs = (0..50).map(|_| accepted(subject.job("old"), 0)).collect();
+        subject.store.insert(jobs).await.unwrap();
+    }
+    for id in found(&subject, JobQuery::default()).await {
+        let (job, _) = subject.read(id).await;
+        subject.change(&job, cancel()).await;
+    }
+    let until = subject.clock.advance(1);
+    let delete = async {
+        let (mut deleted, mut steps) = (0, 0);
+        while deleted < JOBS {
+            deleted += subject.store.delete_finished(State::Cancelled, until, 10).await.unwrap();
+            steps += 1;
+        }
+        (deleted, steps)
+    };
+    let write = async {
+        let mut written = Vec::new();
+        for _ in 0..JOBS / 20 {
+            let job = subject.dispatched("new").await;
+            subject.change(&job, completed(&job)).await;
+            written.push(job.id);
+        }
+        written
+    };
+    let ((deleted, steps), written) = tokio::join!(delete, write);
+    assert_eq!((deleted, steps), (JOBS, JOBS / 10));
+    assert_eq!(found(&subject, JobQuery::default()).await, written.into_iter().collect());
+    assert_eq!(subject.store.counts().await.unwrap().len(), 1);
+    assert_eq!(subject.store.dispatch_due(&job_type("old"), 10, 10).await.unwrap().len(), 0);
+    subject.finish().await;
+}

@@ -1,0 +1,110 @@
+//! What `crewcall jobs …` takes.
+
+use clap::{Args, Subcommand};
+use crewcall_proto::JobId;
+
+use super::{ActorArguments, OutputArguments, parse_label};
+use crate::api::JobState;
+
+/// `jobs …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// List jobs, newest first
+    Ls(JobsListArguments),
+    /// Show one job: its attempts, and what it waits for
+    Get {
+        /// The job
+        id: JobId,
+        /// The form of the output.
+        #[command(flatten)]
+        output: OutputArguments,
+    },
+    /// Cancel jobs: those that wait at once, those that run as soon as their worker stops
+    Cancel(InterveneArguments),
+    /// Try failed or cancelled jobs again
+    Retry(InterveneArguments),
+}
+
+/// What `jobs ls` takes.
+#[derive(Debug, Args)]
+pub(crate) struct JobsListArguments {
+    /// Which jobs.
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// How many to list at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Where an earlier list ended
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    /// The form of the output.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Which jobs: those to which everything applies that is said.
+#[derive(Debug, Default, Args)]
+pub(crate) struct FilterArguments {
+    /// Only jobs in these states
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    pub(crate) state: Vec<JobState>,
+    /// Only jobs of this type; '*' stands for anything
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) job_type: Option<String>,
+    /// Only jobs with this label; can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Only jobs accepted after this time, such as 2026-11-20T16:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) created_after: Option<String>,
+    /// Only jobs accepted before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) created_before: Option<String>,
+}
+
+impl FilterArguments {
+    /// Whether it lets every job through.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { state, job_type, labels, created_after, created_before } = self;
+        state.is_empty()
+            && job_type.is_none()
+            && labels.is_empty()
+            && created_after.is_none()
+            && created_before.is_none()
+    }
+}
+
+/// What `jobs cancel` and `jobs retry` take.
+#[derive(Debug, Args)]
+#[command(after_help = BY_FILTER)]
+pub(crate) struct InterveneArguments {
+    /// Which jobs.
+    #[command(flatten)]
+    pub(crate) target: TargetArguments,
+    /// Who does it, and why.
+    #[command(flatten)]
+    pub(crate) actor: ActorArguments,
+    /// The form of the output.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+const BY_FILTER: &str = "Name jobs by their ids, or choose them by --state, --type, --label and times; try it with \
+                         --dry-run first.";
+
+/// Some jobs by id, or all that a filter lets through.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TargetArguments {
+    /// The jobs
+    #[arg(value_name = "ID", conflicts_with_all = ["FilterArguments", "all", "dry_run"])]
+    pub(crate) ids: Vec<JobId>,
+    /// Which jobs, if they are not named.
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// All jobs for which it is possible
+    #[arg(long, conflicts_with = "FilterArguments")]
+    pub(crate) all: bool,
+    /// Only say how many jobs it would be
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

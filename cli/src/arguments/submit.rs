@@ -1,0 +1,95 @@
+//! What `crewcall submit` takes.
+
+use std::time::Duration;
+
+use clap::Args;
+use crewcall_proto::JobType;
+
+use super::{Finite, parse_label};
+use crate::{duration, output::Format};
+
+/// What `submit` takes.
+#[derive(Debug, Args)]
+#[command(after_help = "Parameters:
+  key=value     text                     key=@file    the text in a file
+  key:=json     a number, a list, ...    key:=@file   the JSON in a file
+  -             all of them, a JSON object, from standard input
+
+For example: crewcall submit image.thumbnail source=a.jpg width:=640 --wait
+
+A DURATION is written like 90s, 5m, 2h or 1d; a TIME like 2026-11-20T16:00:00Z.")]
+pub(crate) struct SubmitArguments {
+    /// The job type, such as image.thumbnail (see: crewcall types ls)
+    #[arg(value_name = "TYPE", required_unless_present = "batch")]
+    pub(crate) job_type: Option<JobType>,
+    /// The parameters: key=value or key:=json ...
+    #[arg(value_name = "PARAMETER")]
+    pub(crate) words: Vec<String>,
+    /// All parameters as one JSON object, or from a file or standard input; PARAMETERs are added to it
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    pub(crate) parameters: Option<String>,
+    /// Wait until the job ends, at most SECONDS, show its progress and print its result
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    pub(crate) wait: Option<Option<u64>>,
+    /// Label the job, to find it again; can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// 0 to 9, 9 goes first [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
+    pub(crate) priority: Option<u8>,
+    /// What to print: the job in this form instead of its id, or of its result with --wait
+    #[arg(short, long, value_name = "FORM")]
+    pub(crate) output: Option<Format>,
+    /// A name for this submission: within 24 h, the same submission under the same name makes no second job
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Submit many jobs instead: one JSON object a line, such as {"type": "test.echo", "parameters": {}}
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = [
+        "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "wait", "labels", "priority", "output",
+        "idempotency_key",
+    ])]
+    pub(crate) batch: Option<String>,
+    /// When it may run.
+    #[command(flatten, next_help_heading = "When")]
+    pub(crate) times: SubmitTimes,
+    /// How often it is tried.
+    #[command(flatten, next_help_heading = "If an attempt fails")]
+    pub(crate) retries: SubmitRetries,
+}
+
+/// When a job may run, and for how long.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SubmitTimes {
+    /// Do not begin before this time
+    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
+    pub(crate) run_at: Option<String>,
+    /// Do not begin before so long from now
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    pub(crate) delay: Option<Duration>,
+    /// Let the job fail if it has not begun by this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires_at: Option<String>,
+    /// How long one attempt may take
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How often a job is tried, and how long it waits in between.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SubmitRetries {
+    /// How often the job may be tried, 1 to 100 [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) max_attempts: Option<u8>,
+    /// How long to wait before the second attempt [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    pub(crate) backoff_initial: Option<Duration>,
+    /// How many times longer each further wait is, 1 to 10 [default: 2]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) backoff_factor: Option<Finite>,
+    /// The longest wait [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    pub(crate) backoff_max: Option<Duration>,
+    /// How far waits are spread, so that many jobs do not come back at once, 0 to 1 [default: 0.1]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) backoff_jitter: Option<Finite>,
+}

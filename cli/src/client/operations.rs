@@ -1,0 +1,148 @@
+//! What people who look after jobs and workers ask for.
+
+use crewcall_proto::JobId;
+use serde_json::{Value, json};
+
+use super::{Client, ClientError};
+use crate::api::{BulkOutcome, Deleted, Document, Job, QuarantinePage};
+
+/// Who does something, and why.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Actor<'a> {
+    /// Who; the backend has a word for nobody.
+    pub(crate) by: Option<&'a str>,
+    /// Why.
+    pub(crate) reason: Option<&'a str>,
+}
+
+/// What can be done to jobs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Intervention<'a> {
+    /// Cancel them.
+    Cancel(Actor<'a>),
+    /// Try them again.
+    Retry(Actor<'a>),
+}
+
+impl Actor<'_> {
+    /// Only what was said.
+    fn body(self) -> Value {
+        let mut body = json!({});
+        for (name, text) in [("by", self.by), ("reason", self.reason)] {
+            if let Some(text) = text {
+                body[name] = json!(text);
+            }
+        }
+        body
+    }
+}
+
+impl Intervention<'_> {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Cancel(_) => "cancel",
+            Self::Retry(_) => "retry",
+        }
+    }
+
+    fn body(self) -> Value {
+        match self {
+            Self::Cancel(actor) | Self::Retry(actor) => actor.body(),
+        }
+    }
+}
+
+impl Client {
+    /// Does something to one job.
+    pub(crate) async fn intervene(
+        &self,
+        id: JobId,
+        intervention: Intervention<'_>,
+    ) -> Result<Document<Job>, ClientError> {
+        let url = self.endpoint(&["v1", "jobs", &id.to_string(), intervention.path()]);
+        self.json(self.http.post(url.clone()).json(&intervention.body()), &url).await
+    }
+
+    /// Does something to all jobs that a filter lets through: those for which it is possible, and up to some
+    /// thousands at once.
+    pub(crate) async fn intervene_all(
+        &self,
+        intervention: Intervention<'_>,
+        filter: &Value,
+        dry_run: bool,
+    ) -> Result<BulkOutcome, ClientError> {
+        let url = self.endpoint(&["v1", "jobs", intervention.path()]);
+        let mut body = intervention.body();
+        body["filter"] = filter.clone();
+        body["dry_run"] = json!(dry_run);
+        // A filter that lets everything through may be a slip of a script; whoever comes here has been asked.
+        if filter.as_object().is_some_and(serde_json::Map::is_empty) {
+            body["all"] = json!(true);
+        }
+        self.json(self.http.post(url.clone()).json(&body), &url).await
+    }
+
+    /// Lets the jobs of a type wait.
+    pub(crate) async fn pause_type(&self, name: &str, actor: Actor<'_>) -> Result<(), ClientError> {
+        let url = self.endpoint(&["v1", "types", name, "pause"]);
+        self.done(self.http.post(url).json(&actor.body())).await
+    }
+
+    /// Lets them go on.
+    pub(crate) async fn resume_type(&self, name: &str) -> Result<(), ClientError> {
+        let url = self.endpoint(&["v1", "types", name, "resume"]);
+        self.done(self.http.post(url)).await
+    }
+
+    /// Sets both limits of a type; `None` is no limit.
+    pub(crate) async fn limit_type(
+        &self,
+        name: &str,
+        running_max: Option<u32>,
+        rate_per_second: Option<f64>,
+    ) -> Result<(), ClientError> {
+        let url = self.endpoint(&["v1", "types", name, "limits"]);
+        let body = json!({"running_max": running_max, "rate_per_second": rate_per_second});
+        self.done(self.http.put(url).json(&body)).await
+    }
+
+    /// Lets a worker finish what it runs and take nothing new.
+    pub(crate) async fn drain_worker(&self, id: &str) -> Result<(), ClientError> {
+        self.done(self.http.post(self.endpoint(&["v1", "workers", id, "drain"]))).await
+    }
+
+    /// Lets it take jobs again.
+    pub(crate) async fn resume_worker(&self, id: &str) -> Result<(), ClientError> {
+        self.done(self.http.post(self.endpoint(&["v1", "workers", id, "resume"]))).await
+    }
+
+    /// One page of the messages that could not be read.
+    pub(crate) async fn quarantine(
+        &self,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<QuarantinePage, ClientError> {
+        let mut url = self.endpoint(&["v1", "quarantine"]);
+        url.query_pairs_mut().append_pair("limit", &limit.to_string());
+        if let Some(cursor) = cursor {
+            url.query_pairs_mut().append_pair("cursor", cursor);
+        }
+        self.get(url).await
+    }
+
+    /// Deletes one of them.
+    pub(crate) async fn delete_quarantined(&self, number: u64) -> Result<(), ClientError> {
+        self.done(self.http.delete(self.endpoint(&["v1", "quarantine", &number.to_string()]))).await
+    }
+
+    /// Deletes all of them.
+    pub(crate) async fn clear_quarantine(&self) -> Result<Deleted, ClientError> {
+        let url = self.endpoint(&["v1", "quarantine"]);
+        self.json(self.http.delete(url.clone()), &url).await
+    }
+
+    /// For requests whose answer says no more than that it is done.
+    async fn done(&self, request: reqwest::RequestBuilder) -> Result<(), ClientError> {
+        self.send(request).await.map(drop)
+    }
+}

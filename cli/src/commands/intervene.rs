@@ -1,0 +1,193 @@
+//! `crewcall jobs cancel|retry`: what people do to jobs, by id or by filter.
+
+use crewcall_proto::JobId;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{BulkOutcome, Job, JobState},
+    arguments::{FilterArguments, InterveneArguments},
+    client::{Client, ClientError, operations::Intervention},
+    exit::{Exit, Failure},
+    output::{Format, note, print, print_json, print_one, printable},
+};
+
+/// Does something to the jobs that were named, or to all that a filter lets through.
+///
+/// # Errors
+///
+/// When no jobs were chosen, or the backend or standard output fails us.
+pub(crate) async fn intervene(
+    client: &Client,
+    intervention: Intervention<'_>,
+    arguments: &InterveneArguments,
+) -> Result<Exit, Failure> {
+    let (target, format) = (&arguments.target, arguments.output.format);
+    if !target.ids.is_empty() {
+        return each(client, intervention, &target.ids, format).await;
+    }
+    if target.filter.is_empty() && !target.all {
+        return Err(Failure::Usage(
+            "which jobs? Name them by their ids, choose them by --state, --type, --label, --created-after or \
+             --created-before, or say --all"
+                .to_owned(),
+        ));
+    }
+    let filter = filter(&target.filter);
+    let outcome = all(client, intervention, &filter, target.dry_run).await?;
+    match format {
+        Format::Table | Format::Name => print(&sentence(intervention, outcome, target.dry_run))?,
+        Format::Json | Format::Jsonl => {
+            print_json(
+                &json!({"matched": outcome.matched, "changed": outcome.changed, "more": outcome.more}),
+            )?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// One after the other. A job for which it cannot be does not keep the others from it.
+async fn each(
+    client: &Client,
+    intervention: Intervention<'_>,
+    ids: &[JobId],
+    format: Format,
+) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    for id in ids {
+        match client.intervene(*id, intervention).await {
+            Ok(job) => match format {
+                Format::Table => print(&line(intervention, &job))?,
+                Format::Json | Format::Jsonl | Format::Name => print_one(&job, format)?,
+            },
+            Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409) => {
+                note(&printable(&format!("error: {id}: {problem}")));
+                exit = Exit::Usage;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(exit)
+}
+
+/// Asks until nothing is left: the backend changes some thousands at once.
+async fn all(
+    client: &Client,
+    intervention: Intervention<'_>,
+    filter: &Value,
+    dry_run: bool,
+) -> Result<BulkOutcome, ClientError> {
+    let mut sum = BulkOutcome::default();
+    loop {
+        let step = client.intervene_all(intervention, filter, dry_run).await?;
+        sum.matched += step.matched;
+        sum.changed += step.changed;
+        sum.more = step.more;
+        // A step without a change would be followed by the same step: its jobs wait for their workers.
+        if !step.more || step.changed == 0 {
+            return Ok(sum);
+        }
+        note(&format!("{} so far …", jobs(sum.changed)));
+    }
+}
+
+fn filter(arguments: &FilterArguments) -> Value {
+    let FilterArguments { state, job_type, labels, created_after, created_before } = arguments;
+    let mut filter = Map::new();
+    if !state.is_empty() {
+        filter.insert("state".to_owned(), state.iter().map(|state| state.word()).collect());
+    }
+    if !labels.is_empty() {
+        let labels = labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        filter.insert("labels".to_owned(), Value::Object(labels));
+    }
+    let texts = [("type", job_type), ("created_after", created_after), ("created_before", created_before)];
+    for (name, text) in texts {
+        filter.extend(text.as_ref().map(|text| (name.to_owned(), json!(text))));
+    }
+    Value::Object(filter)
+}
+
+/// `0192e4a0-… cancelled`
+fn line(intervention: Intervention<'_>, job: &Job) -> String {
+    match (intervention, job.state) {
+        (Intervention::Cancel(_), JobState::Cancelled) => format!("{} is cancelled", job.id),
+        (Intervention::Cancel(_), state) => {
+            format!("{} is {} and will be cancelled as soon as its worker stops", job.id, state.word())
+        }
+        (Intervention::Retry(_), state) => format!("{} is {} again", job.id, state.word()),
+    }
+}
+
+fn sentence(intervention: Intervention<'_>, outcome: BulkOutcome, dry_run: bool) -> String {
+    let BulkOutcome { matched, changed, more } = outcome;
+    let (deed, done, others) = match (intervention, changed) {
+        (Intervention::Cancel(_), 1) => {
+            ("be cancelled", "is cancelled, or will be as soon as its worker stops", CANCEL_OTHERS)
+        }
+        (Intervention::Cancel(_), _) => {
+            ("be cancelled", "are cancelled, or will be as soon as their workers stop", CANCEL_OTHERS)
+        }
+        (Intervention::Retry(_), 1) => ("be tried again", "is tried again", RETRY_OTHERS),
+        (Intervention::Retry(_), _) => ("be tried again", "are tried again", RETRY_OTHERS),
+    };
+    match (matched, changed, dry_run) {
+        (0, ..) => format!("no job that can {deed} matches"),
+        (_, _, true) => {
+            let at_least = if more { "at least " } else { "" };
+            format!("{at_least}{} would {deed}", jobs(matched))
+        }
+        (_, _, false) => {
+            let left = matched.saturating_sub(changed);
+            let others = if left == 0 { String::new() } else { format!("; {left} {others}") };
+            let rest = if more { "; there are more: ask again later" } else { "" };
+            format!("{} {done}{others}{rest}", jobs(changed))
+        }
+    }
+}
+
+/// Why jobs matched and were not cancelled.
+const CANCEL_OTHERS: &str = "more were being cancelled already, or ended meanwhile";
+/// Why jobs matched and are not tried again.
+const RETRY_OTHERS: &str = "more changed meanwhile";
+
+fn jobs(count: u64) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::operations::Actor;
+
+    #[test]
+    fn what_was_done_is_a_sentence() {
+        let cancel = Intervention::Cancel(Actor::default());
+        let retry = Intervention::Retry(Actor::default());
+        let outcome = |matched, changed, more| BulkOutcome { matched, changed, more };
+        let sentences = [
+            sentence(cancel, outcome(0, 0, false), false),
+            sentence(cancel, outcome(12, 0, false), true),
+            sentence(cancel, outcome(10_000, 0, true), true),
+            sentence(cancel, outcome(12, 12, false), false),
+            sentence(cancel, outcome(12, 1, false), false),
+            sentence(cancel, outcome(10_000, 0, true), false),
+            sentence(retry, outcome(0, 0, false), true),
+            sentence(retry, outcome(1, 0, false), true),
+            sentence(retry, outcome(12, 12, false), false),
+        ];
+        insta::assert_snapshot!(sentences.join("\n"));
+    }
+
+    #[test]
+    fn a_filter_has_only_what_was_said() {
+        assert_eq!(filter(&FilterArguments::default()), json!({}));
+        let arguments = FilterArguments {
+            state: vec![JobState::Ready, JobState::Running],
+            job_type: Some("image.*".to_owned()),
+            labels: vec![("project".to_owned(), "x".to_owned())],
+            created_after: Some("2026-11-20T16:00:00Z".to_owned()),
+            created_before: None,
+        };
+        insta::assert_json_snapshot!(filter(&arguments));
+    }
+}

@@ -1,0 +1,35 @@
+//! `crewcall quarantine ls|rm`: the messages that could not be read.
+
+use crate::{
+    arguments::QuarantineCommand,
+    client::Client,
+    exit::{Exit, Failure},
+    output::{note, print, print_list},
+};
+
+/// Lists messages, or deletes one or all.
+///
+/// # Errors
+///
+/// When the backend or standard output fails us, or there is no such message.
+pub(crate) async fn run(client: &Client, command: &QuarantineCommand) -> Result<Exit, Failure> {
+    match command {
+        QuarantineCommand::Ls { limit, cursor, output } => {
+            let page = client.quarantine(*limit, cursor.as_deref()).await?;
+            print_list(&page.messages, output.format)?;
+            if let Some(cursor) = page.next_cursor {
+                note(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
+            }
+        }
+        QuarantineCommand::Rm { number: Some(number), .. } => {
+            client.delete_quarantined(*number).await?;
+            print(&format!("message {number} is deleted"))?;
+        }
+        QuarantineCommand::Rm { number: None, .. } => match client.clear_quarantine().await?.deleted {
+            0 => print("there was nothing to delete")?,
+            1 => print("1 message is deleted")?,
+            deleted => print(&format!("{deleted} messages are deleted"))?,
+        },
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,309 @@
+//! How things look in tables and alone: jobs here, the rest in [`fleet`].
+
+mod fleet;
+
+pub(crate) use self::fleet::limits;
+use crate::{
+    api::{Act, Backoff, Job, JobError, JobState},
+    duration,
+    output::{Show, inline, shorten, table, time},
+};
+
+/// How long a remark in a list may be, in characters.
+const REMARK_CHARACTERS_MAX: usize = 60;
+/// How much of a job's parameters or result its details show, in characters; `-o json` shows all.
+const DATA_CHARACTERS_MAX: usize = 2_000;
+
+impl Show for Job {
+    const PLURAL: &'static str = "jobs";
+    const HEADER: &'static [&'static str] = &["ID", "TYPE", "STATE", "ATTEMPT", "CREATED (UTC)", "REMARK"];
+
+    fn identity(&self) -> String {
+        self.id.clone()
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            self.job_type.clone(),
+            self.state.word().to_owned(),
+            format!("{}/{}", self.attempt, self.max_attempts),
+            time(self.created_at.as_deref()),
+            shorten(&remark(self), REMARK_CHARACTERS_MAX),
+        ]
+    }
+
+    fn details(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut text = fields([
+            ("id", self.id.clone()),
+            ("type", self.job_type.clone()),
+            ("state", self.state.word().to_owned()),
+            ("waits for", waits_for(self)),
+            ("cancellation", cancellation(self)),
+            ("progress", progress(self)),
+            ("attempt", format!("{} of {}", self.attempt, self.max_attempts)),
+            ("priority", self.priority.map(|priority| priority.to_string()).unwrap_or_default()),
+            ("labels", labels.join(" ")),
+            ("worker", self.worker_id.clone().unwrap_or_default()),
+            ("created", time(self.created_at.as_deref())),
+            ("due", time(self.due_at.as_deref())),
+            ("expires", time(self.expires_at.as_deref())),
+            ("timeout", self.timeout_seconds.map(duration::show).unwrap_or_default()),
+            ("back-off", self.backoff.as_ref().map(backoff).unwrap_or_default()),
+            ("started", time(self.started_at.as_deref())),
+            ("finished", time(self.finished_at.as_deref())),
+            ("error", last_error(self)),
+            ("parameters", inline(&self.parameters, DATA_CHARACTERS_MAX)),
+            ("result", inline(&self.result, DATA_CHARACTERS_MAX)),
+        ]);
+        if !self.attempts.is_empty() {
+            let header = ["ATTEMPT", "OUTCOME", "WORKER", "STARTED (UTC)", "FINISHED (UTC)", "ERROR"];
+            let rows = self.attempts.iter().map(|attempt| {
+                vec![
+                    attempt.attempt.to_string(),
+                    attempt.outcome.clone(),
+                    attempt.worker_id.clone().unwrap_or_default(),
+                    time(attempt.started_at.as_deref()),
+                    time(attempt.finished_at.as_deref()),
+                    attempt.error.as_ref().map(|error| error.line()).unwrap_or_default(),
+                ]
+            });
+            text.push_str("\n\n");
+            text.push_str(&table(Some(&header), rows));
+        }
+        text
+    }
+}
+
+/// The one thing about a job that is most worth knowing now.
+pub(crate) fn remark(job: &Job) -> String {
+    match job.state {
+        JobState::Completed => String::new(),
+        JobState::Running if job.cancel_requested => {
+            let parts = ["is being cancelled".to_owned(), progress(job)];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+        }
+        // That it waits for its worker is said by the state.
+        JobState::Running => progress(job),
+        JobState::Failed => last_error(job),
+        JobState::Cancelled => match &job.cancellation {
+            Some(act) => format!("by {}", by_whom(act)),
+            None => last_error(job),
+        },
+        JobState::Scheduled
+        | JobState::Ready
+        | JobState::Unroutable
+        | JobState::Dispatched
+        | JobState::Unknown => {
+            let waiting = waiting(job).unwrap_or_default();
+            // Why it is tried again is worth as much as what for.
+            let error = job.error.as_ref().filter(|error| !waiting.contains(&error.message));
+            let parts = [waiting.clone(), error.map(JobError::line).unwrap_or_default()];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; last error: ")
+        }
+    }
+}
+
+/// What a job waits for, in a sentence without its subject; and until when, if that is known.
+pub(crate) fn waiting(job: &Job) -> Option<String> {
+    let message = &job.waiting_for.as_ref()?.message;
+    Some(match (job.state, job.due_at.as_deref()) {
+        (JobState::Scheduled, Some(due)) => {
+            let message = message.strip_prefix("waits for the time of ").unwrap_or(message);
+            format!("is due at {} UTC: {message}", time(Some(due)))
+        }
+        _ => message.clone(),
+    })
+}
+
+/// The same beside the words "waits for", and beside the time when it is due.
+fn waits_for(job: &Job) -> String {
+    let message = job.waiting_for.as_ref().map(|waiting| waiting.message.as_str()).unwrap_or_default();
+    message.strip_prefix("waits for ").unwrap_or(message).to_owned()
+}
+
+/// `asked for by alice at 2026-11-20 16:07:00: wrong pictures`
+fn cancellation(job: &Job) -> String {
+    let Some(act) = &job.cancellation else {
+        return if job.cancel_requested { "asked for".to_owned() } else { String::new() };
+    };
+    let done = if job.state == JobState::Cancelled { "" } else { "asked for " };
+    format!("{done}by {}", when_and_why(act))
+}
+
+/// `alice: wrong pictures`
+pub(crate) fn by_whom(act: &Act) -> String {
+    match act.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("{}: {reason}", act.by),
+        None => act.by.clone(),
+    }
+}
+
+/// `alice at 2026-11-20 16:07:00: wrong pictures`
+fn when_and_why(act: &Act) -> String {
+    let by = match act.at.as_deref() {
+        Some(at) => format!("{} at {}", act.by, time(Some(at))),
+        None => act.by.clone(),
+    };
+    by_whom(&Act { by, ..act.clone() })
+}
+
+/// `2s, 2 times longer after each attempt up to 10m, ±10 %`
+fn backoff(backoff: &Backoff) -> String {
+    let Backoff { initial_seconds, factor, max_seconds, jitter } = backoff;
+    let growth = format!("{factor} times longer after each attempt up to {}", duration::show(*max_seconds));
+    format!("{}, {growth}, ±{:.0} %", duration::show(*initial_seconds), jitter * 100.0)
+}
+
+fn last_error(job: &Job) -> String {
+    job.error.as_ref().map(JobError::line).unwrap_or_default()
+}
+
+/// `40% resizing`
+pub(crate) fn progress(job: &Job) -> String {
+    let Some(progress) = &job.progress else { return String::new() };
+    let percent = progress.percent().map(|percent| format!("{percent}%"));
+    let parts = [percent.as_deref(), progress.message.as_deref()];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Names and values below each other, without what is empty.
+fn fields<const COUNT: usize>(fields: [(&str, String); COUNT]) -> String {
+    let rows = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    table(None, rows.map(|(name, value)| vec![name.to_owned(), value]))
+}
+
+fn yes_or_no(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Document, JobType, QuarantinedMessage, Worker};
+
+    fn jobs() -> Vec<Document<Job>> {
+        serde_json::from_value(json!([
+            {
+                "id": "0192e4a0-0000-7000-8000-000000000001", "type": "image.thumbnail", "state": "running", "priority": 4,
+                "parameters": {"source": "a.jpg", "width": 640}, "labels": {"project": "x"}, "attempt": 2, "max_attempts": 5,
+                "progress": {"percent": 40.4, "message": "resizing", "at": "2026-11-20T16:07:02.000Z"}, "result": null,
+                "timeout_seconds": 90.0, "expires_at": "2026-11-20T17:00:00.000Z",
+                "backoff": {"initial_seconds": 2.0, "factor": 2.0, "max_seconds": 600.0, "jitter": 0.1},
+                "cancel_requested": true,
+                "cancellation": {"by": "alice", "reason": "wrong pictures", "at": "2026-11-20T16:07:03.000Z"},
+                "error": null, "worker_id": "w1", "created_at": "2026-11-20T16:07:00.123Z",
+                "due_at": "2026-11-20T16:07:00.123Z", "started_at": "2026-11-20T16:07:01.000Z", "finished_at": null,
+                "waiting_for": null, "version": 7,
+                "attempts": [{
+                    "attempt": 1, "outcome": "handler", "worker_id": "w0", "started_at": "2026-11-20T16:07:00.200Z",
+                    "finished_at": "2026-11-20T16:07:00.300Z",
+                    "error": {"kind": "handler", "code": "busy", "message": "the disk was\u{1b}[31m busy", "detail": null}
+                }]
+            },
+            {
+                "id": "0192e4a0-0000-7000-8000-000000000002", "type": "media.transcode", "state": "unroutable",
+                "attempt": 0, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
+                "waiting_for": {"reason": "first_worker", "message": "no worker has ever served media.transcode"}
+            },
+            {
+                "id": "0192e4a0-0000-7000-8000-000000000003", "type": "file.checksum", "state": "failed",
+                "attempt": 1, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
+                "error": {"kind": "handler", "code": "source_not_found", "message": "'poem.txt' does not exist"}
+            },
+            {
+                "id": "0192e4a0-0000-7000-8000-000000000004", "type": "file.checksum", "state": "cancelled",
+                "attempt": 1, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
+                "error": {"kind": "cancelled", "message": "cancelled"},
+                "cancellation": {"by": "alice", "reason": null, "at": "2026-11-20T16:07:03.000Z"}
+            },
+            {
+                "id": "0192e4a0-0000-7000-8000-000000000005", "type": "http.request", "state": "scheduled",
+                "attempt": 2, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
+                "due_at": "2026-11-20T16:08:00.123Z", "error": {"kind": "handler", "message": "no route"},
+                "waiting_for": {"reason": "due", "message": "waits for the time of attempt 2, after: no route"}
+            }
+        ]))
+        .unwrap()
+    }
+
+    fn listed<T: Show>(items: &[Document<T>]) -> String {
+        table(Some(T::HEADER), items.iter().map(|item| item.row()))
+    }
+
+    #[test]
+    fn jobs_in_a_table_and_alone() {
+        insta::assert_snapshot!("jobs", listed(&jobs()));
+        insta::assert_snapshot!("job", jobs()[0].details());
+        insta::assert_snapshot!("job_that_waits", jobs()[1].details());
+    }
+
+    #[test]
+    fn what_went_wrong_is_said_once() {
+        let waiting = |message: &str| {
+            let mut job = Job::clone(&jobs()[4]);
+            job.waiting_for = serde_json::from_value(json!({"message": message})).unwrap();
+            remark(&job)
+        };
+        let due = "is due at 2026-11-20 16:08:00 UTC: waits";
+        assert_eq!(waiting("waits, after: no route"), format!("{due}, after: no route"));
+        assert_eq!(waiting("waits"), format!("{due}; last error: handler: no route"));
+    }
+
+    #[test]
+    fn workers_in_a_table_and_alone() {
+        let workers: Vec<Document<Worker>> = serde_json::from_value(json!([{
+            "id": "0192e4a0-0000-7000-8000-00000000000a", "name": "crewcall-workers", "version": "0.1.0",
+            "sdk": {"language": "rust", "version": "0.1.0"}, "host": "forge", "pid": 4711, "status": "busy",
+            "slots": 4, "slots_busy": 1, "types": ["file.checksum", "image.thumbnail"],
+            "orders": [{"job_id": "0192e4a0-0000-7000-8000-000000000001", "attempt": 2, "held": false}],
+            "started_at": "2026-11-20T16:00:00.000Z", "announced_at": "2026-11-20T16:00:01.000Z",
+            "last_seen_at": "2026-11-20T16:07:02.000Z"
+        }]))
+        .unwrap();
+        insta::assert_snapshot!("workers", listed(&workers));
+        insta::assert_snapshot!("worker", workers[0].details());
+    }
+
+    #[test]
+    fn types_in_a_table_and_alone() {
+        let types: Vec<Document<JobType>> = serde_json::from_value(json!([
+            {
+                "type": "image.thumbnail", "description": "Make a smaller copy of one picture.\n\nReads JPEG.",
+                "version": "0.1.0", "workers": 1, "slots": 4,
+                "parameters_schema": {
+                    "type": "object", "required": ["source", "width"],
+                    "properties": {
+                        "source": {"type": "string", "description": "Path of the picture."},
+                        "width": {"type": "integer", "description": "The largest width\nin pixels."},
+                        "quality": {"type": ["integer", "null"], "description": "Quality of a JPEG."},
+                        "crop": {"anyOf": [{"type": "object"}, {"type": "null"}]}
+                    }
+                },
+                "result_schema": {"type": "object", "properties": {"bytes": {"type": "integer"}}},
+                "jobs": {"scheduled": 1, "ready": 2, "dispatched": 1, "running": 3, "completed": 10, "failed": 1},
+                "oldest_waiting_at": "2026-11-20T16:07:02.000Z", "running_max": 4, "rate_per_second": 2.5,
+                "paused": {"by": "bob", "reason": "the disk is full", "at": "2026-11-20T16:07:03.000Z"}
+            },
+            {"type": "media.transcode", "announced": false, "parameters_schema": {}, "jobs": {"unroutable": 1}}
+        ]))
+        .unwrap();
+        insta::assert_snapshot!("types", listed(&types));
+        insta::assert_snapshot!("type", types[0].details());
+    }
+
+    #[test]
+    fn quarantine_in_a_table_and_alone() {
+        let messages: Vec<Document<QuarantinedMessage>> = serde_json::from_value(json!([{
+            "number": 7, "queue": "crewcall.completed", "routing_key": "completed.image.thumbnail",
+            "reason": "undecodable", "detail": "invalid type: integer `7`, expected a map", "body_base64": "Bw==",
+            "body_bytes": 1, "at": "2026-11-20T16:07:03.000Z"
+        }]))
+        .unwrap();
+        insta::assert_snapshot!("quarantine", listed(&messages));
+        insta::assert_snapshot!("message", messages[0].details());
+    }
+}

@@ -1,0 +1,216 @@
+use crewcall_proto::{JobType, JsonObject, PROTOCOL_VERSION, Timestamp};
+
+use super::*;
+use crate::progress::ProgressBoard;
+
+/// A book in which a delivery is a number.
+type Book = OrderBook<u32>;
+
+fn order() -> Order {
+    Order {
+        protocol: PROTOCOL_VERSION,
+        job_id: JobId::generate(),
+        job_type: JobType::new("test").unwrap(),
+        attempt: Attempt::FIRST,
+        attempt_token: AttemptToken::generate(),
+        attempts_max: 5,
+        parameters: JsonObject::new(),
+        timeout_ms: None,
+        expires_at: None,
+        created_at: Timestamp::from_millis(0),
+    }
+}
+
+fn arrive(book: &mut Book, order: &Order, delivery: u32) -> Admission<u32> {
+    arrive_again(book, order, 0, delivery)
+}
+
+fn arrive_again(book: &mut Book, order: &Order, returns: i64, delivery: u32) -> Admission<u32> {
+    let (order, deliveries) = (order.clone(), Deliveries::one(delivery));
+    book.admit(WaitingOrder { order, redelivered: false, returns, traceparent: None, deliveries })
+}
+
+/// Begins the next order, as the crew does.
+fn begin(book: &mut Book) -> Option<JobContext> {
+    let waiting = book.next_to_begin()?;
+    let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
+    book.began(OrderKey::of(&waiting.order), job.clone(), waiting.deliveries);
+    Some(job)
+}
+
+#[test]
+fn orders_wait_for_a_slot_and_begin_in_their_order() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    arrive(&mut book, &orders[1], 2);
+    assert_eq!(begin(&mut book).unwrap().id(), orders[0].job_id);
+    assert!(begin(&mut book).is_none());
+    assert_eq!(book.ended(&OrderKey::of(&orders[0])).deliveries, [1]);
+    assert_eq!(begin(&mut book).unwrap().id(), orders[1].job_id);
+}
+
+#[test]
+fn an_order_that_comes_twice_runs_once_and_is_acknowledged_twice() {
+    let (mut book, order) = (Book::new(2), order());
+    arrive(&mut book, &order, 1);
+    assert!(matches!(arrive(&mut book, &order, 2), Admission::Taken));
+    begin(&mut book).unwrap();
+    assert!(matches!(arrive(&mut book, &order, 3), Admission::Taken));
+    assert!(begin(&mut book).is_none(), "it must not run beside itself");
+    assert_eq!(book.ended(&OrderKey::of(&order)).deliveries, [1, 2, 3]);
+}
+
+#[test]
+fn a_running_attempt_outlives_its_session_and_takes_up_its_order_again() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    begin(&mut book).unwrap();
+    arrive(&mut book, &orders[1], 2);
+    book.session_lost();
+    assert_eq!(book.unfinished(), 1, "what had not begun comes back with the next session");
+    assert!(matches!(arrive(&mut book, &orders[0], 3), Admission::Taken));
+    let left = book.ended(&OrderKey::of(&orders[0])).deliveries;
+    assert_eq!(left, [3], "the old delivery is gone with its session");
+}
+
+#[test]
+fn an_answered_order_is_answered_again_but_not_for_another_token() {
+    let (mut book, mut order) = (Book::new(1), order());
+    book.answered(OrderKey::of(&order), OutboundMessage::default());
+    assert!(
+        matches!(arrive(&mut book, &order, 1), Admission::AnswerAgain(_, deliveries) if deliveries == [1])
+    );
+    order.attempt_token = AttemptToken::generate();
+    assert!(matches!(arrive(&mut book, &order, 2), Admission::Taken));
+}
+
+#[test]
+fn a_revoked_order_is_forgotten_wherever_it_is() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    assert_eq!(book.revoke(orders[0].job_id, Attempt::FIRST), [0; 0]);
+    assert!(matches!(arrive(&mut book, &orders[0], 1), Admission::Forget(deliveries) if deliveries == [1]));
+    arrive(&mut book, &orders[1], 2);
+    assert_eq!(book.revoke(orders[1].job_id, Attempt::FIRST), [2]);
+    assert!(book.is_empty());
+}
+
+#[test]
+fn a_cancellation_reaches_what_runs_and_what_waits() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    arrive(&mut book, &orders[1], 2);
+    let job = begin(&mut book).unwrap();
+    assert!(matches!(book.cancel(orders[0].job_id, Attempt::FIRST.next()), Cancellation::Unknown));
+    assert!(!job.is_cancelled());
+    assert!(matches!(book.cancel(orders[0].job_id, Attempt::FIRST), Cancellation::Told));
+    assert!(job.is_cancelled());
+    let Cancellation::NotBegun(waiting) = book.cancel(orders[1].job_id, Attempt::FIRST) else {
+        unreachable!("it waits for a slot")
+    };
+    assert_eq!(waiting.deliveries.into_vec(), [2]);
+}
+
+#[test]
+fn a_revoked_attempt_that_runs_is_stopped() {
+    let (mut book, order) = (Book::new(1), order());
+    arrive(&mut book, &order, 1);
+    let job = begin(&mut book).unwrap();
+    assert_eq!(book.revoke(order.job_id, Attempt::FIRST), [0; 0]);
+    assert_eq!(job.stop_cause(), Some(StopCause::Cancelled));
+    assert_eq!(book.listed().len(), 1, "it is here until it has answered");
+}
+
+#[test]
+fn a_held_attempt_releases_its_order_and_takes_its_slot_from_the_broker() {
+    let (mut book, orders) = (Book::new(2), [order(), order()]);
+    let job_type = orders[0].job_type.clone();
+    arrive(&mut book, &orders[0], 1);
+    arrive(&mut book, &orders[1], 2);
+    begin(&mut book).unwrap();
+    begin(&mut book).unwrap();
+    assert_eq!(book.tally(&job_type), Tally { capacity: 2, here: 2, earlier: 0 });
+    assert!(book.hand_over(&OrderKey::of(&orders[0])));
+    assert_eq!(book.tally(&job_type), Tally { capacity: 1, here: 1, earlier: 0 });
+    assert_eq!(book.take_released(|_| false), [0; 0], "another order could come in its place");
+    assert!(matches!(arrive(&mut book, &orders[0], 3), Admission::Forget(deliveries) if deliveries == [3]));
+    assert_eq!(book.take_released(|released| *released == job_type), [1]);
+    let listed: Vec<_> = book.listed().iter().map(|order| (order.job_id, order.held)).collect();
+    assert!(listed.contains(&(orders[0].job_id, true)) && listed.contains(&(orders[1].job_id, false)));
+    assert_eq!(book.ended(&OrderKey::of(&orders[0])).deliveries, [0; 0], "nothing is left to acknowledge");
+    assert_eq!(book.capacity(), 2);
+    assert!(!book.hand_over(&OrderKey::of(&orders[0])), "it has ended meanwhile");
+}
+
+#[test]
+fn a_held_attempt_survives_its_session() {
+    let (mut book, order) = (Book::new(1), order());
+    arrive(&mut book, &order, 1);
+    begin(&mut book).unwrap();
+    book.hand_over(&OrderKey::of(&order));
+    book.session_lost();
+    assert_eq!(book.take_released(|_| true), [0; 0], "its acknowledgement is of no use any more");
+    assert!(book.listed()[0].held);
+    assert!(matches!(arrive(&mut book, &order, 2), Admission::Forget(_)), "and so the order came back");
+}
+
+#[test]
+fn a_new_subscription_counts_what_an_earlier_one_brought() {
+    let (mut book, orders) = (Book::new(3), [order(), order(), order()]);
+    let job_type = orders[0].job_type.clone();
+    arrive(&mut book, &orders[0], 1);
+    begin(&mut book).unwrap();
+    arrive(&mut book, &orders[1], 2);
+    book.mark_earlier(&job_type);
+    arrive(&mut book, &orders[2], 3);
+    assert_eq!(book.tally(&job_type), Tally { capacity: 3, here: 3, earlier: 2 });
+    book.ended(&OrderKey::of(&orders[0]));
+    assert_eq!(book.tally(&job_type), Tally { capacity: 3, here: 2, earlier: 1 });
+    book.session_lost();
+    assert_eq!(book.tally(&job_type), Tally { capacity: 3, here: 0, earlier: 0 });
+}
+
+#[test]
+fn what_waits_for_a_slot_that_is_held_goes_back_but_not_for_ever() {
+    let (mut book, orders) = (Book::new(1), [order(), order(), order()]);
+    let job_type = orders[0].job_type.clone();
+    arrive(&mut book, &orders[0], 1);
+    begin(&mut book).unwrap();
+    arrive_again(&mut book, &orders[1], RETURNS_MAX, 2);
+    arrive(&mut book, &orders[2], 3);
+    assert_eq!(book.listed().len(), 3, "what waits is listed");
+    assert_eq!(book.slots_busy(), 1);
+    book.hand_over(&OrderKey::of(&orders[0]));
+    assert_eq!(book.take_surplus(&job_type), [3], "the other one was returned often enough");
+    assert_eq!(book.take_surplus(&job_type), [0; 0]);
+    assert_eq!(book.unfinished(), 2);
+}
+
+#[test]
+fn a_stopped_handler_that_does_not_end_keeps_its_slot() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    let thread = begin(&mut book).unwrap();
+    arrive(&mut book, &orders[1], 2);
+    thread.stop(StopCause::TimedOut);
+    let left = book.ended(&OrderKey::of(&orders[0]));
+    let gone = left.lingers.unwrap();
+    assert_eq!((left.deliveries, book.capacity(), book.slots_busy()), (vec![1], 0, 1));
+    assert!(begin(&mut book).is_none() && !gone.is_cancelled());
+    drop(thread);
+    assert!(gone.is_cancelled());
+    book.handler_gone();
+    assert!(begin(&mut book).is_some());
+}
+
+#[test]
+fn a_drain_gives_back_what_has_not_begun() {
+    let (mut book, orders) = (Book::new(1), [order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    begin(&mut book).unwrap();
+    arrive(&mut book, &orders[1], 2);
+    book.give_back_later(vec![3]);
+    assert_eq!(book.take_unbegun(), [2, 3]);
+    assert!(!book.is_empty());
+    book.ended(&OrderKey::of(&orders[0]));
+    assert!(book.is_empty());
+}
