@@ -1,13 +1,9 @@
-//! What the use-cases need from the world: a store and a broker.
+//! The store as the use-cases see it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use crewcall_proto::{
-    Attempt, AttemptToken, ContentType, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp,
-    WorkerId, control::Control,
-};
-use tokio::sync::watch;
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp};
 
 use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
 
@@ -410,93 +406,4 @@ impl StoreError {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
-}
-
-/// The way to the workers.
-#[async_trait]
-pub trait Broker: Send + Sync {
-    /// Publishes an order in this encoding and waits until the broker has it, however long that takes: through
-    /// reconnects, and while the broker takes nothing. Safe to repeat: the message id is that of the attempt.
-    async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError>;
-
-    /// Makes sure that the type has a queue and is routed to it.
-    async fn declare_type(&self, job_type: &JobType) -> Result<(), BrokerError>;
-
-    /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
-    async fn tell_worker(
-        &self,
-        worker_id: &WorkerId,
-        content_type: ContentType,
-        control: &Control,
-    ) -> Result<(), BrokerError>;
-
-    /// Tells every worker of a type something.
-    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError>;
-
-    /// Tells every worker something.
-    async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
-
-    /// Where orders of the type may wait, not counting those with workers.
-    async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;
-
-    /// How the link is, and every change of it.
-    fn status(&self) -> watch::Receiver<BrokerStatus>;
-}
-
-/// How many orders wait at the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OrdersWaiting {
-    /// In the type's queue; `None` when there is no such queue.
-    pub jobs: Option<u32>,
-    /// In the queues of the unroutable and of the dead, of whichever type.
-    pub astray: u32,
-}
-
-/// How the link to the broker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BrokerStatus {
-    /// Not there: connecting, or trying again.
-    Down {
-        /// Why, in one sentence.
-        reason: String,
-    },
-    /// There, and taking messages.
-    Up,
-    /// There, but taking no messages: an alarm of its own.
-    Blocked {
-        /// What it says.
-        reason: String,
-    },
-}
-
-impl BrokerStatus {
-    /// What is wrong, in words for people; `None` when nothing is.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        match self {
-            Self::Up => None,
-            Self::Down { reason } => Some(format!("not connected: {reason}")),
-            Self::Blocked { reason } => Some(format!("it takes no messages: {reason}")),
-        }
-    }
-}
-
-/// Why the broker did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum BrokerError {
-    /// The link ended; may work later.
-    #[error("the broker cannot be reached: {reason}")]
-    Unavailable {
-        /// What happened.
-        reason: String,
-    },
-    /// The broker refuses: what exists there differs, or a right is missing.
-    #[error("the broker refuses: {reason}")]
-    Refused {
-        /// What it says, and what to do.
-        reason: String,
-    },
-    /// The backend is shutting down.
-    #[error("the link to the broker is closed")]
-    Closed,
 }

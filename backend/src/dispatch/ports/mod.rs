@@ -1,0 +1,13 @@
+//! What the use-cases need from the world: a store and a broker.
+
+mod store;
+
+mod broker;
+
+pub use broker::{Broker, BrokerError, BrokerStatus, OrdersWaiting};
+pub use store::{
+    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, ExpiredJobs,
+    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted, JobChange, JobEvent, JobQuery, JobStore,
+    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, Released,
+    StoreError, StoredClaim, StoredType,
+};
