@@ -16,11 +16,11 @@ use crate::{
     dispatch::{
         Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Recorder, Registry, Relay,
         WatchHub,
+        due_times::DueTimes,
         ports::{Broker, JobStore, StoreError},
         reconcile,
         relay::RelayParts,
-        rescue, retention,
-        timers::{self, DueTimes},
+        rescue, retention, timers,
     },
     http::{self, HttpState},
     metrics::Metrics,

@@ -326,7 +326,10 @@ fn files() -> Vec<String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            if SKIPPED.contains(&name.as_str()) {
+                continue; // `.git` is a file in a second work tree
+            }
+            if path.is_dir() {
                 collect(&path, root, found);
             } else if path.is_file() {
                 found.push(path.strip_prefix(root).unwrap().to_string_lossy().into_owned());

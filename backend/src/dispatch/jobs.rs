@@ -8,12 +8,12 @@ use tokio_util::task::TaskTracker;
 use super::{
     Relay,
     catalogue::Catalogue,
+    due_times::DueTimes,
     flow::FlowControl,
     ports::{
         Accepted, Broker, Dispatch, DispatchNumber, IdempotencyKey, Inserted, JobQuery, JobStore, StoreError,
     },
     registry::Registry,
-    timers::DueTimes,
     watch::WatchHub,
 };
 use crate::{

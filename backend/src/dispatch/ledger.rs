@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use crewcall_proto::Timestamp;
 
 use super::{
+    due_times::DueTimes,
     leases::Leases,
     ports::{Applied, JobChange, JobEvent, JobStore, Released, StoreError},
     relay::Relay,
-    timers::DueTimes,
     watch::WatchHub,
 };
 use crate::{

@@ -31,6 +31,8 @@ pub mod rescue;
 
 pub mod reconcile;
 
+pub mod due_times;
+
 pub mod timers;
 
 pub mod retention;

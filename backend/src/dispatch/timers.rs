@@ -1,12 +1,6 @@
 //! What the clock does: scheduled jobs become ready, and jobs that were not started in time expire.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -19,42 +13,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How many jobs are moved in one step, so that a crowd does not hold up the store.
 const BATCH_MAX: usize = 500;
-
-/// The earliest time at which something is due, or earlier: so that an idle backend does not ask its store.
-#[derive(Debug)]
-pub struct DueTime(AtomicI64);
-
-impl Default for DueTime {
-    /// Unknown yet: to be asked for.
-    fn default() -> Self {
-        Self(AtomicI64::new(i64::MIN))
-    }
-}
-
-impl DueTime {
-    /// A job became due at this time.
-    pub fn note(&self, at: Timestamp) {
-        self.0.fetch_min(at.as_millis(), Ordering::SeqCst);
-    }
-
-    /// Whether the time has come; if so, it has to be noted again from the store.
-    fn take(&self, now: Timestamp) -> bool {
-        let due = self.0.load(Ordering::SeqCst) <= now.as_millis();
-        if due {
-            self.0.store(i64::MAX, Ordering::SeqCst);
-        }
-        due
-    }
-}
-
-/// When the clock has something to do next.
-#[derive(Debug, Default)]
-pub struct DueTimes {
-    /// The next scheduled job becomes ready.
-    pub release: DueTime,
-    /// The next job expires.
-    pub expiry: DueTime,
-}
 
 /// Runs until `stop`.
 ///

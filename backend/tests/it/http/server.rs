@@ -11,9 +11,9 @@ use crewcall_backend::{
     dispatch::{
         Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Registry, Relay, WatchHub,
         discovery::Discovered,
+        due_times::DueTimes,
         ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
         relay::RelayParts,
-        timers::DueTimes,
     },
     domain::{Event, Failure},
     http::{self, HttpState, watchers::WATCHERS_MAX},
