@@ -89,6 +89,7 @@ impl Crew {
             self.paused = paused;
             let takes = if paused { "no more orders until it is told to resume" } else { "orders again" };
             tracing::info!(worker.id = %self.outbox.worker_id, "The worker was told to take {takes}");
+            self.heartbeat_due(); // whoever told it sees that it heard
         }
     }
 
