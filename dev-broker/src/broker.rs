@@ -254,7 +254,8 @@ impl DevBroker {
             // One that does not stop in order is killed below.
             let _ = timeout(self.options.stop_timeout, node.wait()).await;
         }
-        self.end().await
+        self.end().await?;
+        leftovers::none_left(&self.layout).await
     }
 
     /// Kills whatever still runs and waits until it is gone.

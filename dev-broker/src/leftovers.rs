@@ -39,6 +39,16 @@ fn belongs_to(pid: i32, layout: &Layout) -> bool {
     environment.split(|byte| *byte == 0).any(|entry| entry == ours.as_bytes())
 }
 
+/// Waits until no process of this folder is left: what a node starts beside itself ends a moment after it.
+pub(crate) async fn none_left(layout: &Layout) -> Result<(), DevBrokerError> {
+    let processes = fs::read_dir("/proc").map_err(DevBrokerError::io("list the processes"))?;
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        gone(pid, layout).await?;
+    }
+    Ok(())
+}
+
 async fn gone(pid: i32, layout: &Layout) -> Result<(), DevBrokerError> {
     let deadline = Instant::now() + GONE_WITHIN;
     while belongs_to(pid, layout) {

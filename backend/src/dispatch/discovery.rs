@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crewcall_proto::{
     Attempt, JobId, JobType, WorkerId,
     control::Control,
-    discovery::{Announcement, Goodbye, Heartbeat},
+    discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
 };
 
 use super::{
@@ -115,6 +115,8 @@ impl Discovery {
         let content_type = announcement.content_type;
         let known = self.registry.worker(&worker_id).is_some();
         let types = announcement.types.clone();
+        // First the queues, then the word that somebody serves them: an order that came in between would be parked.
+        let ready = self.serve_all(&worker_id, &types).await?;
         if !self.registry.announced(announcement.clone(), self.clock.now()) {
             tracing::warn!(worker.id = %worker_id, "A worker is not taken: there are too many.");
             return Ok(());
@@ -125,8 +127,25 @@ impl Discovery {
                 slots = announcement.slots, types = types.len(), "A worker announced itself."
             );
         }
+        for job_type in &ready {
+            self.ledger.relay.wake(job_type);
+        }
+        let welcome = Control::Welcome { types: ready };
+        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &welcome).await {
+            // It announces itself again until it is welcomed.
+            tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
+        }
+        Ok(())
+    }
+
+    /// Takes the types of a worker. Answers those that have their queues.
+    async fn serve_all(
+        &self,
+        worker_id: &WorkerId,
+        types: &[AnnouncedType],
+    ) -> Result<Vec<JobType>, StoreError> {
         let mut ready = Vec::new();
-        for announced in &types {
+        for announced in types {
             match self.catalogue.announced(announced).await {
                 Ok(learnt) => {
                     if self.serve(&announced.job_type, learnt).await? {
@@ -139,12 +158,7 @@ impl Discovery {
                 }
             }
         }
-        let welcome = Control::Welcome { types: ready };
-        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &welcome).await {
-            // It announces itself again until it is welcomed.
-            tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
-        }
-        Ok(())
+        Ok(ready)
     }
 
     /// Gives a served type its queue, and its parked jobs back their way.
@@ -157,7 +171,6 @@ impl Discovery {
             tracing::info!(job.r#type = %job_type, "A type was announced for the first time.");
         }
         self.release(job_type).await?;
-        self.ledger.relay.wake(job_type);
         Ok(true)
     }
 

@@ -181,6 +181,16 @@ impl Relay {
         self.inner.tracker.spawn(async move { relay.publish_until_confirmed(dispatch).await });
     }
 
+    /// Publishes like [`Relay::publish`], but has the order on its way before it returns: those that are taken
+    /// together leave in the order of their priority.
+    async fn publish_in_turn(&self, dispatch: Dispatch) {
+        let relay = self.clone();
+        let mut publication = Box::pin(async move { relay.publish_until_confirmed(dispatch).await });
+        if futures_util::poll!(publication.as_mut()).is_pending() {
+            self.inner.tracker.spawn(publication);
+        }
+    }
+
     async fn publish_until_confirmed(&self, dispatch: Dispatch) {
         let inner = &self.inner;
         let Some(order) = dispatch.order() else {
@@ -288,7 +298,7 @@ impl Relay {
         for dispatch in dispatches {
             let job = &dispatch.job;
             self.inner.watch.changed(job.id, &job.job_type, job.life.state, job.life.version);
-            self.publish(dispatch);
+            self.publish_in_turn(dispatch).await;
         }
         Ok(())
     }
