@@ -244,12 +244,6 @@ impl App {
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let recorder = Arc::new(Recorder {
-            ledger: ledger.clone(),
-            catalogue: Arc::clone(&catalogue),
-            registry: Arc::clone(&registry),
-            broker: Arc::clone(&broker),
-        });
         let discovery = Arc::new(Discovery {
             ledger: ledger.clone(),
             registry: Arc::clone(&registry),
@@ -257,6 +251,7 @@ impl App {
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
         });
+        let recorder = Arc::new(Recorder { discovery: Arc::clone(&discovery) });
         let jobs = Arc::new(Jobs {
             relay: relay.clone(),
             store,

@@ -93,16 +93,17 @@ impl FlowControl {
         self.types.get(job_type).is_none_or(|valve| valve.flow == Flow::default())
     }
 
-    /// What may be dispatched now, of a type with this window and `held` attempts running outside it.
+    /// What may be dispatched now, of a type with this window. `held` counts its attempts that run outside the
+    /// window, and is asked only under a limit on attempts running at once.
     #[must_use]
-    pub fn admission(&self, job_type: &JobType, window: usize, held: usize) -> Admission {
+    pub fn admission(&self, job_type: &JobType, window: usize, held: impl FnOnce() -> usize) -> Admission {
         let Some(mut valve) = self.types.get_mut(job_type) else { return Admission::Window(window) };
         if valve.flow.pause.is_some() {
             return Admission::Closed;
         }
-        let running_max =
-            valve.flow.running_max.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let window = window.min(running_max.saturating_sub(held));
+        let window = valve.flow.running_max.map_or(window, |limit| {
+            window.min(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(held()))
+        });
         if window == 0 {
             return Admission::Closed; // an attempt that ends opens it
         }

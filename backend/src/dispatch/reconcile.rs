@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     discovery::Discovery,
-    ports::{BrokerStatus, DispatchedOrder, JobEvent, OrdersWaiting, StoreError},
+    ports::{BrokerStatus, DispatchedOrder, JobEvent, StoreError},
 };
 use crate::domain::{Event, State};
 
@@ -87,16 +87,13 @@ async fn look(discovery: &Discovery, missing: &mut Missing) -> Result<(), StoreE
 
 /// Whether no order of the type waits at the broker. A served type whose queue is gone gets a new one.
 async fn empty(discovery: &Discovery, job_type: &JobType) -> bool {
-    match discovery.broker.orders_waiting(job_type).await {
-        Ok(OrdersWaiting { jobs: Some(0), astray: 0 }) => true,
-        Ok(OrdersWaiting { jobs: None, astray: 0 }) => {
-            if discovery.catalogue.knows(job_type)
-                && let Err(error) = discovery.broker.declare_type(job_type).await
-            {
-                tracing::error!(job.r#type = %job_type, %error, "The queue of a served type is gone and cannot be declared again.");
-            }
-            true
-        }
-        Ok(OrdersWaiting { .. }) | Err(_) => false,
+    let Ok(waiting) = discovery.broker.orders_waiting(job_type).await else { return false };
+    if waiting.is_empty()
+        && waiting.jobs.is_none()
+        && discovery.catalogue.knows(job_type)
+        && let Err(error) = discovery.broker.declare_type(job_type).await
+    {
+        tracing::error!(job.r#type = %job_type, %error, "The queue of a served type is gone and cannot be declared again.");
     }
+    waiting.is_empty()
 }

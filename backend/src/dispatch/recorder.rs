@@ -5,15 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crewcall_proto::{
     Attempt, ContentType, JobId, Order, WorkerId,
     codec::PAYLOAD_BYTES_MAX,
-    control::Control,
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 
 use super::{
-    catalogue::Catalogue,
-    ledger::Ledger,
-    ports::{Applied, Broker, JobEvent, StoreError},
-    registry::Registry,
+    discovery::Discovery,
+    ports::{Applied, JobEvent, StoreError},
 };
 use crate::domain::{Event, Failure, Stale};
 
@@ -57,14 +54,8 @@ pub enum DeathReason {
 
 /// Records responses.
 pub struct Recorder {
-    /// The way to the store.
-    pub ledger: Ledger,
-    /// Which types are served.
-    pub catalogue: Arc<Catalogue>,
-    /// Who is there.
-    pub registry: Arc<Registry>,
-    /// What routes orders.
-    pub broker: Arc<dyn Broker>,
+    /// The way to the store and to the workers.
+    pub discovery: Arc<Discovery>,
 }
 
 impl Recorder {
@@ -88,24 +79,15 @@ impl Recorder {
         let events: Vec<JobEvent> =
             coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
-        let applied = self.ledger.record(events).await?;
+        let applied = self.discovery.ledger.record(events).await?;
         for (speaker, answer) in speakers.into_iter().zip(&applied) {
             if let (Some(speaker), Applied::Stale(Stale::Terminal | Stale::Attempt)) = (speaker, answer) {
-                self.stop(speaker).await;
+                // Its job is over, or has moved on. This also ends what was started although it was revoked.
+                let Speaker { worker_id, job_id, attempt } = speaker;
+                self.discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
             }
         }
         self.release_served(returned).await
-    }
-
-    /// Tells a worker to stop an attempt that is not wanted any more: its job is over, or has moved on. This
-    /// also ends what was started although it had been revoked.
-    async fn stop(&self, speaker: Speaker) {
-        let Speaker { worker_id, job_id, attempt } = speaker;
-        let content_type = self.registry.content_type(&worker_id);
-        let cancel = Control::Cancel { job_id, attempt };
-        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &cancel).await {
-            tracing::debug!(worker.id = %worker_id, job.id = %job_id, %error, "A worker was not told that its attempt is not wanted any more.");
-        }
     }
 
     /// A type may have found its first worker while its order was on the way back: such a job must not be
@@ -113,21 +95,21 @@ impl Recorder {
     async fn release_served(&self, returned: Vec<Order>) -> Result<(), StoreError> {
         let mut events = Vec::new();
         for order in returned {
-            if !self.catalogue.knows(&order.job_type) {
+            if !self.discovery.catalogue.knows(&order.job_type) {
                 tracing::info!(
                     job.id = %order.job_id, job.r#type = %order.job_type,
                     "A job is parked: no worker ever announced its type."
                 );
                 continue;
             }
-            match self.broker.declare_type(&order.job_type).await {
+            match self.discovery.broker.declare_type(&order.job_type).await {
                 Ok(()) => events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed }),
                 Err(error) => {
                     tracing::warn!(job.r#type = %order.job_type, %error, "A served type has no route; its jobs are parked.");
                 }
             }
         }
-        self.ledger.record(events).await.map(|_| ())
+        self.discovery.ledger.record(events).await.map(|_| ())
     }
 
     /// What a response means for its job; nothing, for news of an unknown kind.
@@ -142,7 +124,7 @@ impl Recorder {
             }
             Response::DeadLettered { order, reason, content_type } => {
                 let unreadable = reason == DeathReason::Rejected
-                    && content_type != self.registry.order_encoding(&order.job_type);
+                    && content_type != self.discovery.registry.order_encoding(&order.job_type);
                 let reason = if unreadable {
                     DeathReason::Other("it was written before a worker came that reads only JSON".to_owned())
                 } else {

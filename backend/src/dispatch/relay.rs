@@ -279,7 +279,7 @@ impl Relay {
             return Ok(()); // the broker's return wakes every type
         }
         let (window, limit) =
-            match self.inner.flow.admission(job_type, window, self.inner.leases.held(job_type)) {
+            match self.inner.flow.admission(job_type, window, || self.inner.leases.held(job_type)) {
                 Admission::Closed => return Ok(()),
                 Admission::Later(wait) => {
                     self.wake_later(job_type, wait);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     discovery::Discovery,
     leases::Lease,
-    ports::{BrokerStatus, JobEvent, OrdersWaiting, StoreError},
+    ports::{BrokerStatus, JobEvent, StoreError},
 };
 use crate::domain::{Event, State};
 
@@ -86,13 +86,12 @@ async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
     if discovery.registry.runs(job_id, attempt) {
         return None;
     }
-    match discovery.broker.orders_waiting(&job_type).await {
-        Ok(OrdersWaiting { jobs: Some(1..), .. } | OrdersWaiting { astray: 1.., .. }) | Err(_) => None,
-        Ok(OrdersWaiting { jobs: Some(0) | None, astray: 0 }) => {
-            tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An order is in no queue and with no worker; it is sent again.");
-            Some(Event::OrderLost { attempt, token })
-        }
+    let lost = discovery.broker.orders_waiting(&job_type).await.is_ok_and(|waiting| waiting.is_empty());
+    if !lost {
+        return None;
     }
+    tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An order is in no queue and with no worker; it is sent again.");
+    Some(Event::OrderLost { attempt, token })
 }
 
 /// Parked jobs whose type is served after all: their release was missed.

@@ -44,6 +44,14 @@ pub struct OrdersWaiting {
     pub astray: u32,
 }
 
+impl OrdersWaiting {
+    /// Whether there are none, so that an order that no worker has is lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.unwrap_or(0) == 0 && self.astray == 0
+    }
+}
+
 /// How the link to the broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerStatus {
