@@ -45,6 +45,8 @@ use crate::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse_from(attach_wait_time(std::env::args()));
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     install_tls();
     let outcome = run(&arguments).await;
     let exit = conclude(outcome);

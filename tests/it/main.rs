@@ -52,6 +52,9 @@ mod forged_responses;
 
 mod python_worker;
 
+// What breaks, by number.
+mod faults;
+
 // The parts below.
 mod link;
 

@@ -144,7 +144,21 @@ impl Api {
     ///
     /// When it takes longer than two minutes; the last answer.
     pub async fn json_when(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + PATIENCE * 2;
+        self.json_when_within(PATIENCE * 2, path, wanted).await
+    }
+
+    /// As [`Api::json_when`], with a patience of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it takes longer; the last answer.
+    pub async fn json_when_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + patience;
         loop {
             let answer = self.json(path).await;
             match answer {

@@ -1,9 +1,12 @@
 //! What the end-to-end tests are made of: real brokers, real processes and real faults.
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
-//! [`rogue`] is who misbehaves on the broker; [`broker`] is the RabbitMQ node behind it, and [`proxy`] breaks the line to it.
+//! [`rogue`] is who misbehaves on the broker; [`broker`] is the RabbitMQ node behind it, [`proxy`] breaks the line to it, and [`lies`]
+//! lets the system give wrong answers. [`invariants`] is what must hold whatever breaks.
 
 pub mod stack;
+
+pub mod invariants;
 
 pub mod api;
 
@@ -14,3 +17,5 @@ pub mod rogue;
 pub mod broker;
 
 pub mod proxy;
+
+pub mod lies;

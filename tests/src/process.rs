@@ -56,7 +56,23 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 ///
 /// When the program was not built.
 pub fn command(name: &str, folder: &Path) -> anyhow::Result<Command> {
-    let mut command = Command::new(program(name)?);
+    wrapped(&[], name, folder)
+}
+
+/// A command of ours that is started by another, such as `prlimit --nofile=64`, which becomes it.
+///
+/// # Errors
+///
+/// When the program was not built.
+pub fn wrapped(wrapper: &[String], name: &str, folder: &Path) -> anyhow::Result<Command> {
+    let mut command = match wrapper {
+        [] => Command::new(program(name)?),
+        [starter, arguments @ ..] => {
+            let mut command = Command::new(starter);
+            command.args(arguments).arg(program(name)?);
+            command
+        }
+    };
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("CREWCALL_") {
             command.env_remove(variable);
@@ -121,6 +137,15 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    ///
+    /// When it is gone.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().with_context(|| format!("{} is gone", self.name))
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.

@@ -2,20 +2,24 @@
 //! process of its own.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::{
     api::Api,
     broker,
-    process::{Process, command},
+    invariants::{self, Invariants, Submissions},
+    process::{PATIENCE, Process, command, wrapped},
 };
+
+/// Within which time work resumes after a fault is over (invariant 14).
+pub const RESUMES_WITHIN: Duration = Duration::from_secs(15);
 
 /// What a backend may log as an error in a test that breaks nothing: nothing.
 const ERROR_MARKS: [&str; 2] = [" ERROR ", "panicked at"];
@@ -30,9 +34,29 @@ pub struct Stack {
     pub amqp_url: String,
     folder: TempDir,
     http_listen: String,
-    accepted: BTreeSet<String>,
+    surroundings: Surroundings,
+    submissions: Submissions,
+    expected_errors: Vec<String>,
     workers: usize,
     worker_settings: Vec<(String, String)>,
+}
+
+/// What a backend is started in.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Variables that are set for it.
+    pub variables: Vec<(String, String)>,
+    /// The command that starts it and becomes it, such as `prlimit --nofile=64`; none when empty.
+    pub wrapper: Vec<String>,
+}
+
+impl Surroundings {
+    /// Nothing but variables.
+    #[must_use]
+    pub fn variables(variables: &[(&str, &str)]) -> Self {
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { variables: owned.collect(), wrapper: Vec::new() }
+    }
 }
 
 impl Stack {
@@ -54,8 +78,20 @@ impl Stack {
     ///
     /// When the backend does not come up.
     pub async fn start_on(amqp_url: String) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let (backend, base) = start_backend(folder.path(), &amqp_url, "127.0.0.1:0").await?;
+        Self::start_in(tempfile::tempdir()?, amqp_url, Surroundings::default()).await
+    }
+
+    /// A backend in `folder` and in special surroundings, for the broker at `amqp_url`, which need not be there.
+    ///
+    /// # Errors
+    ///
+    /// When the backend does not come up.
+    pub async fn start_in(
+        folder: TempDir,
+        amqp_url: String,
+        surroundings: Surroundings,
+    ) -> anyhow::Result<Self> {
+        let (backend, base) = start_backend(folder.path(), &amqp_url, "127.0.0.1:0", &surroundings).await?;
         let http_listen = base.strip_prefix("http://").context("an address begins with http://")?.to_owned();
         let api = Api::new(base)?;
         Ok(Self {
@@ -64,7 +100,9 @@ impl Stack {
             amqp_url,
             folder,
             http_listen,
-            accepted: BTreeSet::new(),
+            surroundings,
+            submissions: Submissions::default(),
+            expected_errors: Vec::new(),
             workers: 0,
             worker_settings: Vec::new(),
         })
@@ -94,8 +132,14 @@ impl Stack {
     ///
     /// When it does not come up.
     pub async fn restart_backend(&mut self) -> anyhow::Result<()> {
-        self.backend = start_backend(self.folder.path(), &self.amqp_url, &self.http_listen).await?.0;
+        let Self { folder, amqp_url, http_listen, surroundings, .. } = self;
+        self.backend = start_backend(folder.path(), amqp_url, http_listen, surroundings).await?.0;
         Ok(())
+    }
+
+    /// In what the backend is started from now on.
+    pub fn surround(&mut self, surroundings: Surroundings) {
+        self.surroundings = surroundings;
     }
 
     /// Starts a test worker that serves `types`, and waits until it does.
@@ -200,13 +244,37 @@ impl Stack {
     /// When it is not accepted.
     pub async fn submit_job(&mut self, job: Value) -> anyhow::Result<String> {
         let id = self.api.submit(job).await?;
-        self.accepted.insert(id.clone());
+        self.submissions.accepted.insert(id.clone());
         Ok(id)
     }
 
     /// Remembers a job that was accepted some other way.
     pub fn accepted(&mut self, id: String) {
-        self.accepted.insert(id);
+        self.submissions.accepted.insert(id);
+    }
+
+    /// Remembers a submission whose answer never came: its job may be there or not.
+    pub fn unanswered(&mut self) {
+        self.submissions.unanswered += 1;
+    }
+
+    /// Lets the backend log errors that contain `words`: the fault at hand is one that an operator must hear of.
+    pub fn expect_error(&mut self, words: &str) {
+        self.expected_errors.push(words.to_owned());
+    }
+
+    /// Submits a job right after a fault is over, and sees it done in time (invariant 14). Answers how long it took.
+    ///
+    /// # Errors
+    ///
+    /// When it took too long.
+    pub async fn resumed(&mut self, job_type: &str, parameters: Value) -> anyhow::Result<Duration> {
+        let healed = Instant::now();
+        let id = self.submit(job_type, parameters).await?;
+        self.api.finished(&id).await?;
+        let took = healed.elapsed();
+        ensure!(took <= RESUMES_WITHIN, "I14: work resumed after {took:?} only");
+        Ok(took)
     }
 
     /// The end of every test: each accepted job is read back through the API and by SQL, and is over; each
@@ -215,40 +283,45 @@ impl Stack {
     /// # Errors
     ///
     /// What does not hold.
-    pub async fn settled(&mut self) -> anyhow::Result<()> {
-        for id in &self.accepted {
-            let job = self.api.finished(id).await?;
-            let charged = job["attempts"].as_array().context("a job has attempts")?.len() as u64;
-            ensure!(job["max_attempts"].as_u64() >= Some(charged), "{id} was charged too often: {job}");
-        }
-        let sql = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-        ensure!(sound == "ok", "the database is damaged: {sound}");
-        let stored: i64 = sql.query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))?;
-        let accepted = i64::try_from(self.accepted.len())?;
-        ensure!(stored == accepted, "{stored} jobs are stored, {accepted} were accepted");
-        let overcharged: i64 = sql.query_row(
-            "SELECT count(*) FROM jobs WHERE attempts_max < (SELECT count(*) FROM attempts WHERE job_seq = seq)",
-            [],
-            |row| row.get(0),
-        )?;
-        ensure!(overcharged == 0, "{overcharged} jobs were charged more attempts than they have");
+    pub async fn settled(&mut self) -> anyhow::Result<Invariants> {
+        self.settled_within(PATIENCE * 2).await
+    }
+
+    /// As [`Stack::settled`], for many jobs.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold.
+    pub async fn settled_within(&mut self, patience: Duration) -> anyhow::Result<Invariants> {
+        let path = "/v1/jobs?state=scheduled,ready,unroutable,dispatched,running&limit=1";
+        let over = |page: &Value| page["jobs"].as_array().is_some_and(Vec::is_empty);
+        self.api.json_when_within(patience, path, over).await.context("I1: a job is not over")?;
+        let mut found = invariants::check(&self.api, &self.database(), &self.submissions).await?;
         let log = self.backend.log();
-        for mark in ERROR_MARKS {
-            let found: Vec<&str> = log.lines().filter(|line| line.contains(mark)).collect();
-            ensure!(found.is_empty(), "the backend logged:\n{}", found.join("\n"));
-        }
-        Ok(())
+        let unexpected = |line: &&str| {
+            ERROR_MARKS.iter().any(|mark| line.contains(mark))
+                && !self.expected_errors.iter().any(|words| line.contains(words))
+        };
+        let errors: Vec<&str> = log.lines().filter(unexpected).collect();
+        ensure!(errors.is_empty(), "I15: the backend logged:\n{}", errors.join("\n"));
+        found.hold("I15", "the backend logged no panic and no unexpected error");
+        Ok(found)
     }
 }
 
-async fn start_backend(folder: &Path, amqp_url: &str, listen: &str) -> anyhow::Result<(Process, String)> {
-    let mut command = command("crewcall", folder)?;
+async fn start_backend(
+    folder: &Path,
+    amqp_url: &str,
+    listen: &str,
+    surroundings: &Surroundings,
+) -> anyhow::Result<(Process, String)> {
+    let mut command = wrapped(&surroundings.wrapper, "crewcall", folder)?;
     command
         .arg("serve")
         .env("CREWCALL_AMQP_URL", amqp_url)
         .env("CREWCALL_HTTP_LISTEN", listen)
-        .env("CREWCALL_DATABASE_URL", "sqlite://crewcall.db");
+        .env("CREWCALL_DATABASE_URL", "sqlite://crewcall.db")
+        .envs(surroundings.variables.iter().map(|(name, value)| (name, value)));
     let mut backend = Process::start("backend", folder, command)?;
     let base = backend.line_after("listening on ").await?;
     Ok((backend, base))

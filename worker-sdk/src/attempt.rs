@@ -203,6 +203,8 @@ impl AttemptRun {
     /// Sends the response until it is confirmed.
     async fn reported(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let subject = subject(&self.order, self.traceparent.as_deref());
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("attempt_ended", |_| std::process::abort());
         let reported = match response(&self.outbox, &self.order, &subject, execution, ending) {
             Ok(message) => match self.outbox.deliver(&message).await {
                 Ok(()) => return Conclusion::Reported(Box::new(message)),

@@ -253,7 +253,10 @@ impl Session {
             immediate: false, // RabbitMQ does not know it and closes the channel
         };
         let publish = async move {
-            channel.basic_publish(exchange, routing_key, options, &body, properties).await?.await
+            let confirmed = channel.basic_publish(exchange, routing_key, options, &body, properties).await?;
+            #[cfg(feature = "failpoints")]
+            fail::fail_point!("message_unconfirmed", |_| std::process::abort());
+            confirmed.await
         };
         self.publishes.push(publish.map(move |result| Outcome { sequence, result }).boxed());
         self.in_flight.insert(sequence, in_flight);

@@ -239,6 +239,8 @@ impl Intake {
             Accepted { job, window, idempotency }
         });
         let stored = self.store.insert(accepted.collect()).await?;
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("job_stored", |_| std::process::abort());
         for inserted in &stored {
             if let Inserted::Stored { job, dispatched } = inserted {
                 self.send_on(job, *dispatched);

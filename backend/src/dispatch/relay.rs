@@ -199,8 +199,12 @@ impl Relay {
         };
         inner.metrics.dispatch_unconfirmed(inner.unconfirmed.fetch_add(1, Ordering::Relaxed) + 1);
         loop {
+            #[cfg(feature = "failpoints")]
+            fail::fail_point!("order_unsent", |_| std::process::abort());
             match inner.broker.publish_order(&order, inner.registry.order_encoding(&order.job_type)).await {
                 Ok(()) => {
+                    #[cfg(feature = "failpoints")]
+                    fail::fail_point!("order_confirmed", |_| std::process::abort());
                     self.lock_mark().confirm(dispatch.number);
                     break;
                 }

@@ -66,6 +66,8 @@ async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
         }
     }
     discovery.ledger.leases.postpone(&undecided);
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!("leases_ended", !events.is_empty(), |_| std::process::abort());
     discovery.ledger.record(events).await.map(|_| ())
 }
 

@@ -105,6 +105,8 @@ async fn abort(_job: JobContext, _parameters: Nothing) -> Result<Done, JobError>
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let wanted = std::env::var("TEST_WORKER_TYPES").unwrap_or_default();
     let serves = |job_type: &str| {
         if wanted.is_empty() || wanted.split(',').any(|word| word == job_type) {

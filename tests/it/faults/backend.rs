@@ -1,0 +1,1 @@
+//! The backend dies at the worst moments (F19–F24).

@@ -1,0 +1,1 @@
+//! Races and crowds (F57–F59).

@@ -1,0 +1,1 @@
+//! The store: disk full, locked, failing (F40–F42).

@@ -1,0 +1,1 @@
+//! Workers: killed, frozen, cut off, repeating themselves (F25–F35).

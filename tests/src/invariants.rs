@@ -1,0 +1,119 @@
+//! What must hold whatever breaks, and how it was seen to hold.
+//!
+//! The numbers are those of `docs/faults.md`, which says what each invariant promises.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display},
+    path::Path,
+};
+
+use anyhow::{Context, ensure};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+use crate::api::Api;
+
+/// How many jobs are read at once.
+const PAGE_JOBS: usize = 500;
+
+/// What was seen to hold, one line for each invariant.
+#[derive(Debug, Default)]
+pub struct Invariants {
+    lines: Vec<(&'static str, String)>,
+}
+
+impl Invariants {
+    /// Adds one that the test itself checked, with what it saw.
+    pub fn hold(&mut self, invariant: &'static str, evidence: impl Display) -> &mut Self {
+        self.lines.push((invariant, evidence.to_string()));
+        self
+    }
+
+    /// Prints them under the name of a fault, such as "F1 the broker restarts while publishing".
+    #[expect(clippy::print_stdout, reason = "the report of a test, shown with --show-output")]
+    pub fn print(&self, fault: &str) {
+        println!("{fault}\n{self}");
+    }
+}
+
+impl Display for Invariants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|(invariant, evidence)| writeln!(f, "    {invariant:<4} {evidence}"))
+    }
+}
+
+/// The jobs that a test knows of.
+#[derive(Debug, Default)]
+pub struct Submissions {
+    /// Those that were accepted.
+    pub accepted: BTreeSet<String>,
+    /// How many requests got no answer, so that nobody knows whether their job was accepted.
+    pub unanswered: usize,
+}
+
+/// Reads back every job through the API and by SQL, after all are over.
+///
+/// # Errors
+///
+/// Which invariant does not hold, and for which job.
+pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> anyhow::Result<Invariants> {
+    let Submissions { accepted, unanswered } = submissions;
+    let mut found = Invariants::default();
+    let before = read_all(api).await?;
+    let after = read_all(api).await?;
+    for id in accepted {
+        let job = before.get(id).with_context(|| format!("I2: {id} was accepted and is not there"))?;
+        let state = job["state"].as_str().unwrap_or_default();
+        ensure!(matches!(state, "completed" | "failed" | "cancelled"), "I1: {id} is not over: {job}");
+        ensure!(Some(job) == after.get(id), "I7: {id} changed after its end: {job}, {:?}", after.get(id));
+    }
+    found.hold("I1", format_args!("{0} of {0} accepted jobs are over", accepted.len()));
+    let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
+    let stored = usize::try_from(count("SELECT count(*) FROM jobs")?)?;
+    let possible = accepted.len()..=accepted.len() + unanswered;
+    ensure!(possible.contains(&stored), "I2: {stored} jobs are stored, {possible:?} were accepted");
+    found.hold("I2", format_args!("{stored} jobs are stored; {unanswered} submissions had no answer"));
+    let twice = count(
+        "SELECT count(*) FROM jobs WHERE (SELECT count(*) FROM attempts WHERE job_seq = seq AND outcome = 'completed')
+            <> (state = 'completed')",
+    )?;
+    ensure!(twice == 0, "I3: {twice} jobs have not exactly one conclusion");
+    found.hold("I3", "every completed job has one completed attempt, no other job has any");
+    let overcharged = count(
+        "SELECT count(*) FROM jobs WHERE attempts_max < (SELECT count(*) FROM attempts WHERE job_seq = seq)
+            OR attempt < (SELECT max(attempt) FROM attempts WHERE job_seq = seq)",
+    )?;
+    ensure!(overcharged == 0, "I4: {overcharged} jobs were charged more attempts than they have");
+    let charged = count("SELECT count(*) FROM attempts")?;
+    found.hold("I4", format_args!("{charged} attempts were charged, each once, none too many"));
+    let other = count(
+        "SELECT count(*) FROM jobs JOIN attempts ON job_seq = seq AND outcome = 'completed'
+            WHERE attempts.attempt <> jobs.attempt",
+    )?;
+    ensure!(other == 0, "I5: {other} jobs have the result of an attempt that was not their last");
+    found.hold("I5", "every result is that of the job's last attempt");
+    found.hold("I7", "no job changed after its end");
+    let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    ensure!(sound == "ok", "I12: the database is damaged: {sound}");
+    found.hold("I12", "the database's integrity check is clean");
+    Ok(found)
+}
+
+/// Every job in the API's list, by id.
+async fn read_all(api: &Api) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut jobs = BTreeMap::new();
+    let mut cursor = String::new();
+    loop {
+        let page = api.json(&format!("/v1/jobs?limit={PAGE_JOBS}{cursor}")).await?;
+        for job in page["jobs"].as_array().context("a list has jobs")? {
+            let id = job["id"].as_str().context("a job has an id")?;
+            jobs.insert(id.to_owned(), job.clone());
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(jobs),
+        }
+    }
+}

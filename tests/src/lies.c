@@ -1,0 +1,48 @@
+// Preloaded into a program under test: the system then lies to it as the shared file says.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct lies {
+  int64_t clock_ahead_seconds;
+  int64_t fsync_fails;
+};
+
+static const volatile struct lies *lies;
+static int (*real_fsync)(int);
+static int (*real_fdatasync)(int);
+
+__attribute__((constructor)) static void open_lies(void) {
+  const char *path = getenv("TEST_LIES");
+  int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (file < 0) abort();
+  const void *shared = mmap(NULL, sizeof(struct lies), PROT_READ, MAP_SHARED, file, 0);
+  close(file);
+  if (shared == MAP_FAILED) abort();
+  real_fsync = dlsym(RTLD_NEXT, "fsync");
+  real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+  lies = shared;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int result = (int)syscall(SYS_clock_gettime, clock, now);
+  if (result == 0 && clock == CLOCK_REALTIME && lies) now->tv_sec += lies->clock_ahead_seconds;
+  return result;
+}
+
+int fsync(int file) {
+  if (lies->fsync_fails) return errno = EIO, -1;
+  return real_fsync(file);
+}
+
+int fdatasync(int file) {
+  if (lies->fsync_fails) return errno = EIO, -1;
+  return real_fdatasync(file);
+}
