@@ -14,8 +14,8 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     dispatch::{
-        Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Recorder, Registry, Relay,
-        WatchHub,
+        Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Recorder, Registry,
+        Relay, WatchHub,
         due_times::DueTimes,
         ports::{Broker, JobStore, StoreError},
         reconcile,
@@ -220,8 +220,9 @@ impl App {
             tracker: tracker.clone(),
         }));
         let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
-        let (registry, leases, watch) =
-            (Arc::new(Registry::default()), Arc::new(Leases::default()), WatchHub::default());
+        let (hearing, watch) = (Arc::<Hearing>::default(), WatchHub::default());
+        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
+        let leases = Arc::new(Leases::new(Arc::clone(&hearing)));
         let due_times: Arc<DueTimes> = Arc::default();
         let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await?);
         restore_leases(store.as_ref(), &leases).await?;
@@ -246,6 +247,7 @@ impl App {
         };
         let discovery = Arc::new(Discovery {
             ledger: ledger.clone(),
+            hearing,
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker),

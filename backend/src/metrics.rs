@@ -8,8 +8,8 @@ use std::time::Duration;
 use crewcall_proto::JobType;
 use dashmap::DashSet;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// How many job types get labels of their own; the rest share [`OTHER_TYPES`]. Submitters choose type
@@ -47,6 +47,7 @@ pub struct Metrics {
     amqp_connected: IntGaugeVec,
     amqp_blocked: IntGauge,
     amqp_reconnects: IntCounterVec,
+    hearing: Counter,
     dispatch_unconfirmed: IntGauge,
     responses_stale: IntCounterVec,
     messages_malformed: IntCounterVec,
@@ -121,6 +122,10 @@ impl Default for Metrics {
             amqp_connected: make.gauges("amqp_connected", "Whether a link to the broker is up.", &["link"]),
             amqp_blocked: make.gauge("amqp_blocked", "Whether the broker takes no messages."),
             amqp_reconnects: make.counters("amqp_reconnects_total", "Links that were made again.", &["link"]),
+            hearing: make.register(Counter::new(
+                "hearing_seconds_total",
+                "For how long workers could be heard: less than one a second means trouble.",
+            )),
             dispatch_unconfirmed: make.gauge("dispatch_unconfirmed", "Orders whose confirm is awaited."),
             responses_stale: make.counters(
                 "responses_stale_total",
@@ -224,6 +229,11 @@ impl Metrics {
     /// A link to the broker was made again.
     pub fn amqp_reconnected(&self, link: &str) {
         self.amqp_reconnects.with_label_values(&[link]).inc();
+    }
+
+    /// Workers could be heard for another while.
+    pub fn heard(&self, another: Duration) {
+        self.hearing.inc_by(another.as_secs_f64());
     }
 
     /// The broker began or ceased to refuse messages.

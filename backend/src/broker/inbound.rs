@@ -19,6 +19,7 @@ use crate::{
     dispatch::{
         Discovery, Recorder,
         discovery::Discovered,
+        hearing::Pulse,
         ports::{BrokerStatus, JobStore, StoreError},
         recorder::{DeathReason, Response},
     },
@@ -184,6 +185,9 @@ impl Inbox for DiscoveryInbox {
     type Message = Discovered;
 
     fn read(&self, delivery: &Delivery) -> Result<Discovered, DecodeError> {
+        if delivery.routing_key == topology::PULSE_KEY {
+            return pulse(delivery).map(Discovered::Pulse);
+        }
         match MessageKind::from_word(&delivery.routing_key) {
             Some(MessageKind::Announce) => read_body(delivery).map(Discovered::Announced),
             Some(MessageKind::Heartbeat) => read_body(delivery).map(Discovered::Heartbeat),
@@ -210,4 +214,17 @@ impl Inbox for DiscoveryInbox {
     async fn restored(&self) {
         self.discovery.link_restored().await;
     }
+}
+
+/// A pulse is all in its message id.
+pub(super) fn pulse_id(Pulse { process, number }: Pulse) -> String {
+    format!("{process}.{number}")
+}
+
+fn pulse(delivery: &Delivery) -> Result<Pulse, DecodeError> {
+    let id = delivery.properties.message_id.as_deref().unwrap_or_default();
+    let read = id.split_once('.').and_then(|(process, number)| {
+        Some(Pulse { process: process.parse().ok()?, number: number.parse().ok()? })
+    });
+    read.ok_or_else(|| DecodeError::Malformed(format!("{id:?} is no id of a pulse")))
 }

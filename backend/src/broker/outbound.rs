@@ -6,12 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use crewcall_amqp::{
     LinkConfig, LinkError, LinkState, MessageProperties, OutboundMessage, PublishError, Published, Publisher,
     PublisherOptions,
 };
 use crewcall_proto::{
-    ContentType, JobType, MessageKind, Order, Topology, WorkerId, control::Control, encode,
+    ContentType, JobType, MessageKind, Order, Topology, WorkerId, control::Control,
+    discovery::WORKER_LOST_AFTER, encode,
 };
 use dashmap::DashMap;
 use tokio::{
@@ -20,10 +22,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::topology;
+use super::{inbound, topology};
 use crate::{
     clock::Clock,
-    dispatch::ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
+    dispatch::{
+        hearing::Pulse,
+        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
+    },
     metrics::Metrics,
 };
 
@@ -34,8 +39,8 @@ const APP_ID: &str = "crewcall-backend";
 /// each declaration costs a round trip.
 const DECLARED_FOR: Duration = Duration::from_secs(5);
 
-/// How long an instruction to a worker may take.
-const TELL_MAX: Duration = Duration::from_secs(2);
+/// How long an instruction to a worker, or a pulse, may take.
+const LOSSY_MAX: Duration = Duration::from_secs(2);
 
 /// The publishing side of the link.
 pub struct Outbound {
@@ -87,7 +92,6 @@ impl Outbound {
         self.publisher.close().await;
     }
 
-    /// Instructions are lossy, and whoever gives one has other work: while the broker takes nothing, it is dropped.
     async fn tell(
         &self,
         routing_key: String,
@@ -117,14 +121,20 @@ impl Outbound {
             },
             mandatory: false, // a worker that is gone hears nothing, and needs nothing
         };
+        self.publish_lossy(message).await
+    }
+
+    /// Publishes what may get lost: while the broker takes nothing, it is dropped, for whoever sends it has other
+    /// work.
+    async fn publish_lossy(&self, message: OutboundMessage) -> Result<(), BrokerError> {
         if let Some(reason) = self.status.borrow().trouble() {
             return Err(BrokerError::Unavailable { reason });
         }
-        match timeout(TELL_MAX, self.publisher.publish(message)).await {
+        match timeout(LOSSY_MAX, self.publisher.publish(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(publish_error(&error)),
             Err(_) => {
-                Err(BrokerError::Unavailable { reason: format!("it did not confirm within {TELL_MAX:?}") })
+                Err(BrokerError::Unavailable { reason: format!("it did not confirm within {LOSSY_MAX:?}") })
             }
         }
     }
@@ -203,6 +213,24 @@ impl Broker for Outbound {
         let key = self.topology.control_key_all().to_owned();
         // JSON: everybody who reads it has to find it readable.
         self.tell(key, ContentType::Json, control).await
+    }
+
+    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError> {
+        let message = OutboundMessage {
+            exchange: self.topology.discovery_exchange(),
+            routing_key: topology::PULSE_KEY.to_owned(),
+            body: Bytes::new(),
+            properties: MessageProperties {
+                message_id: Some(inbound::pulse_id(pulse)),
+                // None is left over for the next process to read.
+                expiration: Some(WORKER_LOST_AFTER.as_millis().to_string()),
+                persistent: false,
+                app_id: Some(APP_ID.to_owned()),
+                ..MessageProperties::default()
+            },
+            mandatory: false,
+        };
+        self.publish_lossy(message).await
     }
 
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError> {

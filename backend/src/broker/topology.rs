@@ -14,6 +14,9 @@ pub const PROGRESSION_LENGTH_MAX: u32 = 50_000;
 /// How many announcements and heartbeats wait at most; they are repeated every few seconds anyway.
 pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
 
+/// The routing key of what the backend says to itself through discovery. Workers do not use it.
+pub const PULSE_KEY: &str = "backend.pulse";
+
 /// What every installation has.
 #[must_use]
 pub fn declarations(topology: &Topology) -> Vec<Declaration> {

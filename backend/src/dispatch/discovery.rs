@@ -10,6 +10,7 @@ use crewcall_proto::{
 
 use super::{
     catalogue::{Catalogue, CatalogueError, Learnt},
+    hearing::{Hearing, Pulse},
     ledger::Ledger,
     ports::{Broker, StoreError},
     registry::Registry,
@@ -28,14 +29,17 @@ pub enum Discovered {
     Heartbeat(Heartbeat),
     /// That it leaves.
     Goodbye(Goodbye),
+    /// A backend said something to itself.
+    Pulse(Pulse),
 }
 
 impl Discovered {
-    fn worker_id(&self) -> &WorkerId {
+    fn worker_id(&self) -> Option<&WorkerId> {
         match self {
-            Self::Announced(announcement) => &announcement.worker_id,
-            Self::Heartbeat(heartbeat) => &heartbeat.worker_id,
-            Self::Goodbye(goodbye) => &goodbye.worker_id,
+            Self::Announced(announcement) => Some(&announcement.worker_id),
+            Self::Heartbeat(heartbeat) => Some(&heartbeat.worker_id),
+            Self::Goodbye(goodbye) => Some(&goodbye.worker_id),
+            Self::Pulse(_) => None,
         }
     }
 }
@@ -44,6 +48,8 @@ impl Discovered {
 pub struct Discovery {
     /// The way to the store.
     pub ledger: Ledger,
+    /// For how long anybody could be heard.
+    pub hearing: Arc<Hearing>,
     /// Who is there.
     pub registry: Arc<Registry>,
     /// What they can do.
@@ -64,28 +70,34 @@ impl Discovery {
     pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
         let mut last = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
-            last.insert((message.worker_id().clone(), std::mem::discriminant(message)), index);
+            last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
         }
         for (index, message) in messages.into_iter().enumerate() {
-            if last.get(&(message.worker_id().clone(), std::mem::discriminant(&message))) != Some(&index) {
+            if last.get(&(message.worker_id().cloned(), std::mem::discriminant(&message))) != Some(&index) {
                 continue;
             }
             match message {
                 Discovered::Announced(announcement) => self.announced(announcement).await?,
                 Discovered::Heartbeat(heartbeat) => self.heartbeat(&heartbeat).await,
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye),
+                Discovered::Pulse(pulse) => self.ledger.metrics.heard(self.hearing.heard(pulse)),
             }
         }
         Ok(())
     }
 
-    /// The link to discovery is up again: what was said meanwhile is lost, so nobody is given up for it,
-    /// and everybody is asked to announce himself.
+    /// The link to discovery is up again: what was said meanwhile may be lost, so everybody is asked to announce
+    /// himself.
     pub async fn link_restored(&self) {
-        self.registry.forgive();
-        self.ledger.leases.forgive();
         if let Err(error) = self.broker.tell_all(&Control::Announce).await {
             tracing::warn!(%error, "The workers could not be asked to announce themselves.");
+        }
+    }
+
+    /// Sends a pulse, to learn whether anybody can be heard.
+    pub async fn listen(&self) {
+        if let Err(error) = self.broker.pulse(self.hearing.pulse()).await {
+            tracing::debug!(%error, "A pulse was not sent.");
         }
     }
 

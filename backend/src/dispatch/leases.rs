@@ -1,18 +1,20 @@
 //! The belief that a worker still runs an attempt, renewed by its heartbeats.
 //!
-//! Leases live in memory and are measured by this process's monotonic clock, never by a worker's. After a
-//! restart they are rebuilt from the claims in the store, with their full time ahead of them.
+//! Leases live in memory and are measured by the time in which workers could be heard ([`Hearing`]), never by a
+//! worker's clock. After a restart they are rebuilt from the claims in the store, with their full time ahead of them.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, WorkerId,
     discovery::{RunningOrder, WORKER_LOST_AFTER},
 };
 use dashmap::DashMap;
-use tokio::time::Instant;
 
-use super::ports::{JobChange, StoredClaim};
+use super::{
+    hearing::Hearing,
+    ports::{JobChange, StoredClaim},
+};
 use crate::domain::{Claim, State};
 
 /// A held attempt is lost with its worker: nobody else can have it.
@@ -46,22 +48,31 @@ pub struct Lease {
     pub held: bool,
     /// Whether it was asked to stop.
     pub cancelled: bool,
-    renewed: Instant,
-    /// When the backend ends it, if its job has a timeout.
-    deadline: Option<Instant>,
+    /// When the worker was last heard of, by the clock of hearing.
+    renewed: Duration,
+    /// When the backend ends it, by the same clock, if its job has a timeout.
+    deadline: Option<Duration>,
+}
+
+/// Why a lease is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// The attempt ran for longer than it may.
+    Overdue,
+    /// The worker was not heard of for too long.
+    Silent,
 }
 
 impl Lease {
-    /// Whether the worker was not heard of for too long.
-    #[must_use]
-    pub fn is_silent(&self) -> bool {
-        self.renewed.elapsed() >= if self.held { HELD_LEASE } else { DELIVERED_LEASE }
-    }
-
-    /// Whether the attempt ran for longer than it may.
-    #[must_use]
-    pub fn is_overdue(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    fn end(&self, now: Duration) -> Option<LeaseEnd> {
+        let patience = if self.held { HELD_LEASE } else { DELIVERED_LEASE };
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            Some(LeaseEnd::Overdue)
+        } else if now.saturating_sub(self.renewed) >= patience {
+            Some(LeaseEnd::Silent)
+        } else {
+            None
+        }
     }
 }
 
@@ -69,9 +80,16 @@ impl Lease {
 #[derive(Debug, Default)]
 pub struct Leases {
     leases: DashMap<JobId, Lease>,
+    hearing: Arc<Hearing>,
 }
 
 impl Leases {
+    /// None yet.
+    #[must_use]
+    pub fn new(hearing: Arc<Hearing>) -> Self {
+        Self { leases: DashMap::new(), hearing }
+    }
+
     /// Takes over the claims that an earlier process recorded.
     pub fn restore(&self, stored: StoredClaim) {
         self.put(stored);
@@ -104,7 +122,7 @@ impl Leases {
                 && lease.attempt == order.attempt
                 && lease.worker_id == *worker_id
             {
-                lease.renewed = Instant::now();
+                lease.renewed = self.hearing.time();
                 if lease.cancelled {
                     cancelled.push((order.job_id, order.attempt));
                 }
@@ -119,25 +137,18 @@ impl Leases {
         self.leases.iter().filter(|lease| lease.held && lease.job_type == *job_type).count()
     }
 
-    /// Nobody could be heard until now: gives every lease its full time again.
-    pub fn forgive(&self) {
-        for mut lease in self.leases.iter_mut() {
-            lease.renewed = Instant::now();
-        }
-    }
-
-    /// The leases whose time is up, for either reason.
+    /// The leases whose time is up, and why.
     #[must_use]
-    pub fn ended(&self) -> Vec<Lease> {
-        let ended = |lease: &Lease| lease.is_silent() || lease.is_overdue();
-        self.leases.iter().filter(|lease| ended(lease)).map(|lease| lease.clone()).collect()
+    pub fn ended(&self) -> Vec<(Lease, LeaseEnd)> {
+        let now = self.hearing.time();
+        self.leases.iter().filter_map(|lease| Some((lease.clone(), lease.end(now)?))).collect()
     }
 
     /// Puts off a lease that cannot be decided yet.
     pub fn postpone(&self, job_ids: &HashSet<JobId>) {
         for job_id in job_ids {
             if let Some(mut lease) = self.leases.get_mut(job_id) {
-                lease.renewed = Instant::now();
+                lease.renewed = self.hearing.time();
             }
         }
     }
@@ -145,12 +156,12 @@ impl Leases {
     fn put(&self, running: StoredClaim) {
         let StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled } = running;
         let Claim { execution_id, worker_id, held, .. } = claim;
+        let now = self.hearing.time();
         // News of the same execution do not give it more time.
         let deadline = match self.leases.get(&job_id) {
             Some(known) if known.execution_id == execution_id => known.deadline,
-            _ => timeout.map(|timeout| Instant::now() + timeout + TIMEOUT_GRACE),
+            _ => timeout.map(|timeout| now + timeout + TIMEOUT_GRACE),
         };
-        let renewed = Instant::now();
         let lease = Lease {
             job_id,
             job_type,
@@ -160,7 +171,7 @@ impl Leases {
             worker_id,
             held,
             cancelled,
-            renewed,
+            renewed: now,
             deadline,
         };
         self.leases.insert(job_id, lease);

@@ -23,6 +23,8 @@ pub mod catalogue;
 
 pub mod flow;
 
+pub mod hearing;
+
 pub mod leases;
 
 pub mod intervention;
@@ -42,6 +44,7 @@ pub mod watch;
 pub use catalogue::Catalogue;
 pub use discovery::Discovery;
 pub use flow::FlowControl;
+pub use hearing::Hearing;
 pub use intervention::Interventions;
 pub use jobs::{JobView, Jobs, SubmitError};
 pub use leases::Leases;

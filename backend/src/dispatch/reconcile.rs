@@ -11,7 +11,6 @@ use std::{
 };
 
 use crewcall_proto::{Attempt, JobId, JobType};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,8 +29,8 @@ pub const MISSING_FOR: Duration = Duration::from_secs(45);
 /// How many orders of a type are looked after: no dispatch window is larger.
 const ORDERS_MAX: usize = 2_000;
 
-/// Since when orders are missing.
-type Missing = HashMap<(JobId, Attempt), Instant>;
+/// Since when orders are missing, by the clock of hearing.
+type Missing = HashMap<(JobId, Attempt), Duration>;
 
 /// Runs until `stop`.
 ///
@@ -63,17 +62,18 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
 async fn look(discovery: &Discovery, missing: &mut Missing) -> Result<(), StoreError> {
     let mut still_missing = HashSet::new();
     let mut lost = Vec::new();
+    let (now, running) = (discovery.hearing.time(), discovery.registry.running());
     for count in discovery.ledger.store.counts().await? {
         if count.state != State::Dispatched || !empty(discovery, &count.job_type).await {
             continue;
         }
         for order in discovery.ledger.store.dispatched(&count.job_type, ORDERS_MAX).await? {
             let DispatchedOrder { job_id, attempt, token, number } = order;
-            if discovery.registry.runs(job_id, attempt) || !discovery.ledger.relay.is_confirmed(number) {
+            let key = (job_id, attempt);
+            if running.contains(&key) || !discovery.ledger.relay.is_confirmed(number) {
                 continue;
             }
-            let key = (job_id, attempt);
-            if missing.entry(key).or_insert_with(Instant::now).elapsed() < MISSING_FOR {
+            if now.saturating_sub(*missing.entry(key).or_insert(now)) < MISSING_FOR {
                 still_missing.insert(key);
                 continue;
             }

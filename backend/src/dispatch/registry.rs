@@ -1,13 +1,14 @@
 //! Which workers are there, and what they are doing: a cache that their messages rebuild.
 
-use std::time::Duration;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crewcall_proto::{
     Attempt, ContentType, JobId, JobType, Timestamp, WorkerId,
     discovery::{Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER, WorkerStatus},
 };
-use dashmap::DashMap;
-use tokio::time::Instant;
+use dashmap::{DashMap, Entry};
+
+use super::hearing::Hearing;
 
 /// How long a lost worker is still shown, so that an operator sees that it was there.
 pub const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
@@ -30,7 +31,20 @@ pub struct Worker {
     pub announced_at: Timestamp,
     /// When it was last heard of, by our clock.
     pub last_seen_at: Timestamp,
-    heard: Instant,
+    /// When it was last heard of, by the clock of hearing.
+    heard: Duration,
+}
+
+impl Worker {
+    /// The types that it announced.
+    fn job_types(&self) -> impl Iterator<Item = &JobType> {
+        self.announcement.types.iter().map(|announced| &announced.job_type)
+    }
+
+    /// How many attempts it runs at once; [`Announcement::SLOTS_MAX`] bounds it.
+    fn slots(&self) -> usize {
+        usize::try_from(self.announcement.slots).unwrap_or(usize::MAX)
+    }
 }
 
 /// Whether a worker is there, and what it is about.
@@ -66,31 +80,60 @@ impl Presence {
 #[derive(Debug, Default)]
 pub struct Registry {
     workers: DashMap<WorkerId, Worker>,
+    /// Sums over the workers of each type: they are asked for with every job. Locked after the worker.
+    crews: DashMap<JobType, Crew>,
+    hearing: Arc<Hearing>,
+}
+
+/// The workers of a type.
+#[derive(Debug, Clone, Copy, Default)]
+struct Crew {
+    /// Those that are there.
+    capacity: Capacity,
+    /// Those that are known, lost ones among them.
+    known: usize,
+    /// How many of the known read nothing but JSON.
+    json_only: usize,
 }
 
 impl Registry {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(hearing: Arc<Hearing>) -> Self {
+        Self { workers: DashMap::new(), crews: DashMap::new(), hearing }
+    }
+
     /// Takes an announcement. `false` when the registry is full of others.
     pub fn announced(&self, announcement: Announcement, now: Timestamp) -> bool {
         let id = announcement.worker_id.clone();
         if self.workers.len() >= WORKERS_MAX && !self.workers.contains_key(&id) {
             return false;
         }
-        let before =
-            self.workers.get(&id).map(|known| (known.presence, known.slots_busy, known.orders.clone()));
-        let (presence, slots_busy, orders) = match before {
-            Some((Presence::Lost, ..)) | None => (Presence::Idle, 0, Vec::new()),
-            Some(known) => known,
-        };
-        let worker = Worker {
+        let mut worker = Worker {
             announcement,
-            presence,
-            slots_busy,
-            orders,
+            presence: Presence::Idle,
+            slots_busy: 0,
+            orders: Vec::new(),
             announced_at: now,
             last_seen_at: now,
-            heard: Instant::now(),
+            heard: self.hearing.time(),
         };
-        self.workers.insert(id, worker);
+        match self.workers.entry(id) {
+            Entry::Occupied(mut known) => {
+                let before = known.get();
+                if before.presence != Presence::Lost {
+                    (worker.presence, worker.slots_busy) = (before.presence, before.slots_busy);
+                    worker.orders.clone_from(&before.orders);
+                }
+                self.count(before, Crew::leave);
+                self.count(&worker, Crew::join);
+                known.insert(worker);
+            }
+            Entry::Vacant(place) => {
+                self.count(&worker, Crew::join);
+                place.insert(worker);
+            }
+        }
         true
     }
 
@@ -108,31 +151,36 @@ impl Registry {
         worker.slots_busy = heartbeat.slots_busy;
         worker.orders.clone_from(&heartbeat.orders);
         worker.last_seen_at = now;
-        worker.heard = Instant::now();
+        worker.heard = self.hearing.time();
         true
     }
 
     /// Forgets a worker that said goodbye.
     pub fn goodbye(&self, worker_id: &WorkerId) -> Option<Worker> {
-        self.workers.remove(worker_id).map(|(_, worker)| worker)
-    }
-
-    /// Nobody could be heard until now: gives every worker the full time again to be heard of.
-    pub fn forgive(&self) {
-        for mut worker in self.workers.iter_mut() {
-            worker.heard = Instant::now();
-        }
+        let (_, worker) = self.workers.remove_if(worker_id, |_, worker| {
+            self.count(worker, Crew::leave);
+            true
+        })?;
+        Some(worker)
     }
 
     /// Marks the workers lost that were silent for too long, and answers them; forgets those lost long ago.
     pub fn give_up_silent(&self) -> Vec<Worker> {
+        let now = self.hearing.time();
         self.workers.retain(|_, worker| {
-            worker.presence != Presence::Lost || worker.heard.elapsed() < LOST_WORKER_SHOWN_FOR
+            let kept =
+                worker.presence != Presence::Lost || now.saturating_sub(worker.heard) < LOST_WORKER_SHOWN_FOR;
+            if !kept {
+                self.count(worker, Crew::leave);
+            }
+            kept
         });
         let mut lost = Vec::new();
         for mut worker in self.workers.iter_mut() {
-            if worker.presence != Presence::Lost && worker.heard.elapsed() >= WORKER_LOST_AFTER {
+            if worker.presence != Presence::Lost && now.saturating_sub(worker.heard) >= WORKER_LOST_AFTER {
+                self.count(&worker, Crew::leave);
                 worker.presence = Presence::Lost;
+                self.count(&worker, Crew::join);
                 lost.push(worker.clone());
             }
         }
@@ -170,39 +218,63 @@ impl Registry {
     /// types whose workers all announced with it.
     #[must_use]
     pub fn order_encoding(&self, job_type: &JobType) -> ContentType {
-        let mut encoding = ContentType::Json;
-        for worker in &self.workers {
-            let serves = worker.announcement.types.iter().any(|announced| announced.job_type == *job_type);
-            match (serves, worker.announcement.content_type) {
-                (true, ContentType::Json) => return ContentType::Json,
-                (true, ContentType::MessagePack) => encoding = ContentType::MessagePack,
-                (false, _) => {}
-            }
+        match self.crew(job_type) {
+            Crew { known: 1.., json_only: 0, .. } => ContentType::MessagePack,
+            _ => ContentType::Json,
         }
-        encoding
     }
 
     /// How many workers serve the type now, and with how many slots.
     #[must_use]
     pub fn capacity(&self, job_type: &JobType) -> Capacity {
-        let mut capacity = Capacity::default();
-        for worker in &self.workers {
-            let serves = worker.announcement.types.iter().any(|announced| announced.job_type == *job_type);
-            if serves && worker.presence != Presence::Lost {
-                capacity.workers += 1;
-                capacity.slots += usize::try_from(worker.announcement.slots).unwrap_or(usize::MAX);
-            }
-        }
-        capacity
+        self.crew(job_type).capacity
     }
 
-    /// Whether a worker that is there says that it runs this attempt.
+    /// Every attempt that a worker who is there says that it runs.
     #[must_use]
-    pub fn runs(&self, job_id: JobId, attempt: Attempt) -> bool {
-        self.workers.iter().any(|worker| {
-            worker.presence != Presence::Lost
-                && worker.orders.iter().any(|order| order.job_id == job_id && order.attempt == attempt)
-        })
+    pub fn running(&self) -> HashSet<(JobId, Attempt)> {
+        let there = self.workers.iter().filter(|worker| worker.presence != Presence::Lost);
+        there
+            .flat_map(|worker| {
+                worker.orders.iter().map(|order| (order.job_id, order.attempt)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn crew(&self, job_type: &JobType) -> Crew {
+        self.crews.get(job_type).map_or_else(Crew::default, |crew| *crew)
+    }
+
+    fn count(&self, worker: &Worker, change: fn(&mut Crew, &Worker)) {
+        let distinct: HashSet<&JobType> = worker.job_types().collect();
+        for job_type in distinct {
+            let mut crew = self.crews.entry(job_type.clone()).or_default();
+            change(&mut crew, worker);
+            if crew.known == 0 {
+                drop(crew);
+                self.crews.remove_if(job_type, |_, crew| crew.known == 0);
+            }
+        }
+    }
+}
+
+impl Crew {
+    fn join(&mut self, worker: &Worker) {
+        self.known += 1;
+        self.json_only += usize::from(worker.announcement.content_type == ContentType::Json);
+        if worker.presence != Presence::Lost {
+            self.capacity.workers += 1;
+            self.capacity.slots += worker.slots();
+        }
+    }
+
+    fn leave(&mut self, worker: &Worker) {
+        self.known -= 1;
+        self.json_only -= usize::from(worker.announcement.content_type == ContentType::Json);
+        if worker.presence != Presence::Lost {
+            self.capacity.workers -= 1;
+            self.capacity.slots -= worker.slots();
+        }
     }
 }
 
@@ -213,4 +285,142 @@ pub struct Capacity {
     pub workers: usize,
     /// How many slots in all.
     pub slots: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use crewcall_proto::{
+        JsonObject,
+        discovery::{AnnouncedType, Sdk},
+    };
+    use proptest::prelude::*;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::dispatch::hearing::PULSE_EVERY;
+
+    const NOW: Timestamp = Timestamp::from_millis(0);
+
+    fn worker_id(number: u8) -> WorkerId {
+        format!("worker-{number}").parse().unwrap()
+    }
+
+    fn job_type(number: u8) -> JobType {
+        JobType::new(&format!("type.{number}")).unwrap()
+    }
+
+    fn announcement(worker: u8, types: &[u8], slots: u32, content_type: ContentType) -> Announcement {
+        let announced = |number: &u8| AnnouncedType {
+            job_type: job_type(*number),
+            description: String::new(),
+            version: String::new(),
+            parameters_schema: JsonObject::new(),
+            result_schema: JsonObject::new(),
+        };
+        Announcement {
+            worker_id: worker_id(worker),
+            name: "test".to_owned(),
+            version: "1".to_owned(),
+            sdk: Sdk { language: "none".to_owned(), version: "1".to_owned() },
+            host: "nowhere".to_owned(),
+            pid: 1,
+            slots,
+            content_type,
+            types: types.iter().map(announced).collect(),
+            started_at: NOW,
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Announce { worker: u8, types: Vec<u8>, slots: u32, json: bool },
+        Heartbeat { worker: u8 },
+        Goodbye { worker: u8 },
+        Silence { seconds: u64 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let announce = (0..4_u8, prop::collection::vec(0..3_u8, 0..4), 1..5_u32, any::<bool>())
+            .prop_map(|(worker, types, slots, json)| Step::Announce { worker, types, slots, json });
+        let step = prop_oneof![
+            3 => announce,
+            2 => (0..4_u8).prop_map(|worker| Step::Heartbeat { worker }),
+            1 => (0..4_u8).prop_map(|worker| Step::Goodbye { worker }),
+            2 => prop_oneof![Just(8), Just(700)].prop_map(|seconds| Step::Silence { seconds }),
+        ];
+        prop::collection::vec(step, 0..40)
+    }
+
+    async fn take(registry: &Registry, step: Step) {
+        match step {
+            Step::Announce { worker, types, slots, json } => {
+                let content_type = if json { ContentType::Json } else { ContentType::MessagePack };
+                registry.announced(announcement(worker, &types, slots, content_type), NOW);
+            }
+            Step::Heartbeat { worker } => {
+                let heartbeat = Heartbeat {
+                    worker_id: worker_id(worker),
+                    status: WorkerStatus::Idle,
+                    slots_busy: 0,
+                    orders: Vec::new(),
+                    at: NOW,
+                };
+                registry.heartbeat(&heartbeat, NOW);
+            }
+            Step::Goodbye { worker } => {
+                registry.goodbye(&worker_id(worker));
+            }
+            Step::Silence { seconds } => {
+                for _ in 0..seconds {
+                    advance(PULSE_EVERY).await;
+                    registry.hearing.heard(registry.hearing.pulse());
+                }
+                registry.give_up_silent();
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_sums_of_a_type_are_those_of_its_workers(steps in steps()) {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let registry = Registry::default();
+                for step in steps {
+                    take(&registry, step).await;
+                }
+                for number in 0..3 {
+                    let job_type = job_type(number);
+                    let crew: Vec<Worker> =
+                        registry.workers().into_iter().filter(|worker| worker.job_types().any(|served| *served == job_type)).collect();
+                    let there = crew.iter().filter(|worker| worker.presence != Presence::Lost);
+                    let capacity = Capacity {
+                        workers: there.clone().count(),
+                        slots: there.map(Worker::slots).sum(),
+                    };
+                    assert_eq!(registry.capacity(&job_type), capacity);
+                    let packed = !crew.is_empty()
+                        && crew.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
+                    let encoding = if packed { ContentType::MessagePack } else { ContentType::Json };
+                    assert_eq!(registry.order_encoding(&job_type), encoding);
+                }
+                for worker in registry.workers() {
+                    registry.goodbye(&worker.announcement.worker_id);
+                }
+                assert!(registry.crews.is_empty(), "nobody is left: {:?}", registry.crews);
+            });
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_given_up_while_nobody_can_be_heard() {
+        let registry = Registry::default();
+        registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+        advance(WORKER_LOST_AFTER * 10).await;
+        registry.hearing.heard(registry.hearing.pulse());
+        assert_eq!(registry.give_up_silent(), []);
+        take(&registry, Step::Silence { seconds: WORKER_LOST_AFTER.as_secs() }).await;
+        assert_eq!(registry.worker(&worker_id(0)).map(|worker| worker.presence), Some(Presence::Lost));
+    }
 }

@@ -1,20 +1,19 @@
 //! Attempts whose worker is gone, and jobs that lost their way: nothing is silently stuck.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     discovery::Discovery,
-    leases::Lease,
-    ports::{BrokerStatus, JobEvent, StoreError},
+    hearing::PULSE_EVERY,
+    leases::{Lease, LeaseEnd},
+    ports::{JobEvent, StoreError},
 };
 use crate::domain::{Event, State};
 
-/// How often leases and workers are looked at.
-const TICK: Duration = Duration::from_secs(1);
-
-/// Every how many ticks parked jobs of served types are looked for.
+/// Every how many looks parked jobs of served types are looked for.
 const PARKED_EVERY: u32 = 10;
 
 /// How many leases end in one step.
@@ -26,20 +25,15 @@ const BATCH_MAX: usize = 256;
 ///
 /// [`StoreError`] when the store fails for good.
 pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(), StoreError> {
-    let mut ticks = tokio::time::interval(TICK);
-    let mut status = discovery.broker.status();
+    let mut ticks = tokio::time::interval(PULSE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0_u32;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => count = count.wrapping_add(1),
         }
-        if matches!(*status.borrow_and_update(), BrokerStatus::Down { .. }) {
-            // Nobody can be heard, so silence means nothing.
-            discovery.registry.forgive();
-            discovery.ledger.leases.forgive();
-            continue;
-        }
+        discovery.listen().await;
         discovery.give_up_silent();
         let step = async {
             end_leases(&discovery).await?;
@@ -56,9 +50,9 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
 async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
     let mut events = Vec::new();
     let mut undecided = HashSet::new();
-    for lease in discovery.ledger.leases.ended().into_iter().take(BATCH_MAX) {
+    for (lease, end) in discovery.ledger.leases.ended().into_iter().take(BATCH_MAX) {
         let job_id = lease.job_id;
-        match verdict(discovery, lease).await {
+        match verdict(discovery, lease, end).await {
             Some(event) => events.push(JobEvent { job_id, event }),
             None => {
                 undecided.insert(job_id);
@@ -73,10 +67,9 @@ async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
 
 /// What the end of a lease means. An attempt that is not held has an order: it is sent again only on the
 /// evidence that no worker runs it and that its queue is empty.
-async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
-    let overdue = lease.is_overdue();
+async fn verdict(discovery: &Discovery, lease: Lease, end: LeaseEnd) -> Option<Event> {
     let Lease { job_id, job_type, attempt, token, execution_id, worker_id, held, .. } = lease;
-    if overdue {
+    if end == LeaseEnd::Overdue {
         tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");
         discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
         return Some(Event::TimedOut { attempt, execution_id });
@@ -85,7 +78,7 @@ async fn verdict(discovery: &Discovery, lease: Lease) -> Option<Event> {
         tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
         return Some(Event::LeaseExpired { attempt, execution_id });
     }
-    if discovery.registry.runs(job_id, attempt) {
+    if discovery.registry.running().contains(&(job_id, attempt)) {
         return None;
     }
     let lost = discovery.broker.orders_waiting(&job_type).await.is_ok_and(|waiting| waiting.is_empty());

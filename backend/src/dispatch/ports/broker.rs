@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
 use tokio::sync::watch;
 
+use crate::dispatch::hearing::Pulse;
+
 /// The way to the workers.
 #[async_trait]
 pub trait Broker: Send + Sync {
@@ -27,6 +29,11 @@ pub trait Broker: Send + Sync {
 
     /// Tells every worker something.
     async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
+
+    /// Sends a pulse the way that heartbeats take; it comes back as [`Discovered::Pulse`].
+    ///
+    /// [`Discovered::Pulse`]: crate::dispatch::discovery::Discovered::Pulse
+    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError>;
 
     /// Where orders of the type may wait, not counting those with workers.
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;

@@ -12,6 +12,7 @@ use crewcall_backend::{
         Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Registry, Relay, WatchHub,
         discovery::Discovered,
         due_times::DueTimes,
+        hearing::Pulse,
         ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
         relay::RelayParts,
     },
@@ -125,6 +126,7 @@ impl Server {
         };
         let discovery = Arc::new(Discovery {
             ledger: ledger.clone(),
+            hearing: Arc::default(),
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
@@ -416,6 +418,10 @@ impl Broker for PlayedBroker {
     }
 
     async fn tell_all(&self, _: &Control) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn pulse(&self, _: Pulse) -> Result<(), BrokerError> {
         Ok(())
     }
 
