@@ -77,7 +77,7 @@ impl Lease {
 }
 
 /// Every lease there is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Leases {
     leases: DashMap<JobId, Lease>,
     hearing: Arc<Hearing>,

@@ -77,7 +77,7 @@ impl Presence {
 }
 
 /// Every worker that was heard of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     workers: DashMap<WorkerId, Worker>,
     /// Sums over the workers of each type: they are asked for with every job. Locked after the worker.
@@ -386,7 +386,7 @@ mod tests {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
-                let registry = Registry::default();
+                let registry = Registry::new(Arc::default());
                 for step in steps {
                     take(&registry, step).await;
                 }
@@ -415,7 +415,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_given_up_while_nobody_can_be_heard() {
-        let registry = Registry::default();
+        let registry = Registry::new(Arc::default());
         registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
         advance(WORKER_LOST_AFTER * 10).await;
         registry.hearing.heard(registry.hearing.pulse());

@@ -1,7 +1,5 @@
 //! What a job waits for, in one sentence: nothing is ever silently stuck.
 
-use std::fmt;
-
 use crewcall_proto::{Attempt, JobType, Timestamp, WorkerId};
 
 use super::{Flow, Life, State};
@@ -107,44 +105,43 @@ impl Waiting {
         };
         Some(waiting)
     }
-}
 
-impl fmt::Display for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The sentence, without its subject. `time` writes a point in time for people.
+    #[must_use]
+    pub fn sentence(&self, time: impl Fn(Timestamp) -> String) -> String {
         match self {
-            Self::Due { attempt, after: Some(after), .. } => {
-                write!(f, "waits for the time of attempt {attempt}, after: {after}")
+            Self::Due { attempt, at, after: Some(after) } => {
+                format!("waits until {} for attempt {attempt}, after: {after}", time(*at))
             }
-            Self::Due { attempt, after: None, .. } => write!(f, "waits for the time of attempt {attempt}"),
+            Self::Due { attempt, at, after: None } => {
+                format!("waits until {} for attempt {attempt}", time(*at))
+            }
             Self::Window(job_type) => {
-                write!(f, "waits its turn: earlier {job_type} jobs are with the broker")
+                format!("waits its turn: earlier {job_type} jobs are with the broker")
             }
             Self::Pause { job_type, by } => {
-                write!(f, "waits for the type {job_type} to be resumed: paused by {by}")
+                format!("waits for the type {job_type} to be resumed: paused by {by}")
             }
             Self::Limit { job_type, running_max } => {
-                write!(f, "waits for an attempt to end: at most {running_max} of type {job_type} run at once")
+                format!("waits for an attempt to end: at most {running_max} of type {job_type} run at once")
             }
             Self::Rate { job_type, per_second } => {
-                write!(
-                    f,
-                    "waits its turn: at most {per_second} attempts of type {job_type} begin in a second"
-                )
+                format!("waits its turn: at most {per_second} attempts of type {job_type} begin in a second")
             }
-            Self::Broker(trouble) => write!(f, "waits for the broker: {trouble}"),
+            Self::Broker(trouble) => format!("waits for the broker: {trouble}"),
             Self::FirstWorker(job_type) => {
-                write!(f, "waits for a worker of type {job_type}: none has ever announced it")
+                format!("waits for a worker of type {job_type}: none has ever announced it")
             }
             Self::Worker(job_type) => {
-                write!(f, "waits for a worker of type {job_type}: those that served it are gone")
+                format!("waits for a worker of type {job_type}: those that served it are gone")
             }
-            Self::Slot(job_type) => write!(f, "waits for a free slot of a worker of type {job_type}"),
-            Self::Response(worker_id) => write!(f, "runs on worker {worker_id}"),
+            Self::Slot(job_type) => format!("waits for a free slot of a worker of type {job_type}"),
+            Self::Response(worker_id) => format!("runs on worker {worker_id}"),
             Self::Cancellation(Some(worker_id)) => {
-                write!(f, "waits for worker {worker_id} to stop: its cancellation was requested")
+                format!("waits for worker {worker_id} to stop: its cancellation was requested")
             }
             Self::Cancellation(None) => {
-                f.write_str("waits for its order to be revoked: its cancellation was requested")
+                "waits for its order to be revoked: its cancellation was requested".to_owned()
             }
         }
     }

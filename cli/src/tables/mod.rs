@@ -105,19 +105,12 @@ pub(crate) fn remark(job: &Job) -> String {
     }
 }
 
-/// What a job waits for, in a sentence without its subject; and until when, if that is known.
+/// What a job waits for, in a sentence without its subject.
 pub(crate) fn waiting(job: &Job) -> Option<String> {
-    let message = &job.waiting_for.as_ref()?.message;
-    Some(match (job.state, job.due_at.as_deref()) {
-        (JobState::Scheduled, Some(due)) => {
-            let message = message.strip_prefix("waits for the time of ").unwrap_or(message);
-            format!("is due at {} UTC: {message}", time(Some(due)))
-        }
-        _ => message.clone(),
-    })
+    Some(job.waiting_for.as_ref()?.message.clone())
 }
 
-/// The same beside the words "waits for", and beside the time when it is due.
+/// The same beside the words "waits for".
 fn waits_for(job: &Job) -> String {
     let message = job.waiting_for.as_ref().map(|waiting| waiting.message.as_str()).unwrap_or_default();
     message.strip_prefix("waits for ").unwrap_or(message).to_owned()
@@ -224,7 +217,7 @@ mod tests {
                 "id": "0192e4a0-0000-7000-8000-000000000005", "type": "http.request", "state": "scheduled",
                 "attempt": 2, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
                 "due_at": "2026-11-20T16:08:00.123Z", "error": {"kind": "handler", "message": "no route"},
-                "waiting_for": {"reason": "due", "message": "waits for the time of attempt 2, after: no route"}
+                "waiting_for": {"reason": "due", "message": "waits until 2026-11-20T16:08:00.123Z for attempt 2, after: no route"}
             }
         ]))
         .unwrap()
@@ -248,9 +241,8 @@ mod tests {
             job.waiting_for = serde_json::from_value(json!({"message": message})).unwrap();
             remark(&job)
         };
-        let due = "is due at 2026-11-20 16:08:00 UTC: waits";
-        assert_eq!(waiting("waits, after: no route"), format!("{due}, after: no route"));
-        assert_eq!(waiting("waits"), format!("{due}; last error: handler: no route"));
+        assert_eq!(waiting("waits, after: no route"), "waits, after: no route");
+        assert_eq!(waiting("waits"), "waits; last error: handler: no route");
     }
 
     #[test]

@@ -85,6 +85,21 @@ fn every_setting_is_documented() {
     assert_eq!(documented, read_somewhere);
 }
 
+#[test]
+fn every_fault_is_documented_and_tested() {
+    let documented: BTreeSet<String> = read("docs/faults.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| F")?.split_once(' ')?.0.parse::<u32>().ok())
+        .map(|number| format!("f{number:02}"))
+        .collect();
+    let tested: BTreeSet<String> = files()
+        .into_iter()
+        .filter(|file| file.starts_with("tests/it/faults/"))
+        .flat_map(|file| numbers_of_tests(&read(&file)))
+        .collect();
+    assert_eq!(documented, tested);
+}
+
 // --- the checks, on text -------------------------------------------------------------------------------------------
 
 fn words_to_the_end_of(heading: &str, text: &str) -> usize {
@@ -108,6 +123,12 @@ fn words_with(prefix: &str, text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The numbers with which the names of the tests begin, such as `f05`.
+fn numbers_of_tests(code: &str) -> Vec<String> {
+    let tests = code.split("#[tokio::test").skip(1);
+    tests.filter_map(|test| Some(test.split_once("fn ")?.1.split_once('_')?.0.to_owned())).collect()
+}
+
 /// The first of every two texts that are passed together: the name and the help of a metric.
 fn metrics_of(code: &str) -> BTreeSet<String> {
     let calls = code.split('(').skip(1);
@@ -126,6 +147,7 @@ fn words_are_counted_to_the_end_of_the_section() {
 
 #[test]
 fn links_and_names_are_found() {
+    assert_eq!(numbers_of_tests("#[tokio::test]\nasync fn f05_it_freezes() {}"), ["f05"]);
     assert_eq!(links("a [b](c.md#d) and [e](https://f), (g)"), ["c.md#d", "https://f"]);
     assert_eq!(words_with("X_", "`X_A`,X_B_1 MAX_C X_").into_iter().collect::<Vec<_>>(), ["X_A", "X_B_1"]);
     let code =

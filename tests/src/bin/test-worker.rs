@@ -4,6 +4,7 @@
 use std::{fs::OpenOptions, io::Write, time::Duration};
 
 use crewcall_worker::prelude::*;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Gives back what it got.
 #[derive(Deserialize, JsonSchema)]
@@ -38,6 +39,13 @@ struct Slept {
     steps: u64,
     worker: String,
     attempt: u32,
+}
+
+/// Waits until it is cancelled.
+#[derive(Deserialize, JsonSchema)]
+struct Wait {
+    /// A file that gets a line when it is: the job, and the machine's monotonic clock in microseconds.
+    journal: PathBuf,
 }
 
 /// Fails.
@@ -82,6 +90,15 @@ async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
     Ok(Slept { steps: parameters.steps, worker: worker_name(), attempt: job.attempt() })
 }
 
+async fn wait(job: JobContext, parameters: Wait) -> Result<Done, JobError> {
+    job.cancelled().await;
+    let now = clock_gettime(ClockId::Monotonic);
+    let mut file = OpenOptions::new().create(true).append(true).open(&parameters.journal)?;
+    writeln!(file, "{} {}", job.id(), now.tv_sec * 1_000_000 + now.tv_nsec / 1_000)?;
+    job.check_cancelled()?;
+    Ok(Done {})
+}
+
 async fn fail(job: JobContext, parameters: Fail) -> Result<Done, JobError> {
     if parameters.succeed_at.is_some_and(|attempt| job.attempt() >= attempt) {
         return Ok(Done {});
@@ -120,6 +137,7 @@ async fn main() -> anyhow::Result<()> {
         .job_if(serves("test.echo"), "test.echo", echo)
         .job_if(serves("test.other"), "test.other", echo)
         .job_if(serves("test.sleep"), "test.sleep", sleep)
+        .job_if(serves("test.wait"), "test.wait", wait)
         .job_if(serves("test.fail"), "test.fail", fail)
         .job_if(serves("test.panic"), "test.panic", panic)
         .job_if(serves("test.abort"), "test.abort", abort)

@@ -349,7 +349,7 @@ impl From<&Waiting> for WaitingFor {
             Waiting::Response(_) => "response",
             Waiting::Cancellation(_) => "cancellation",
         };
-        Self { reason, message: waiting.to_string() }
+        Self { reason, message: waiting.sentence(rfc3339) }
     }
 }
 

@@ -96,9 +96,7 @@ async fn a_worker_is_told_to_drain_and_to_resume() {
         assert_eq!(response.json::<Value>().await.unwrap()["id"], WORKER);
         assert_eq!(server.broker.told(), [(WORKER.to_owned(), control)]);
     }
-    tokio::time::pause();
-    tokio::time::advance(crewcall_proto::discovery::WORKER_LOST_AFTER).await;
-    tokio::time::resume();
+    server.hear_nobody_for(crewcall_proto::discovery::WORKER_LOST_AFTER).await;
     assert_eq!(server.jobs.registry.give_up_silent().len(), 1);
     insta::assert_json_snapshot!("drain_of_a_lost_worker", problem(server.post_empty(&path("drain"))).await);
     assert_eq!(server.broker.told(), []);

@@ -165,7 +165,9 @@ async fn an_attempt_that_failed_is_in_the_history_and_the_next_is_waited_for() {
     server.failed(id, true).await;
     let job = server.read(&format!("/v1/jobs/{id}")).await;
     assert_eq!((&job["state"], &job["attempt"]), (&json!("scheduled"), &json!(2)));
-    assert_eq!(job["waiting_for"]["reason"], "due");
+    let (waiting, due) = (&job["waiting_for"], job["due_at"].as_str().unwrap());
+    let message = format!("waits until {due} for attempt 2, after: it did not work");
+    assert_eq!(*waiting, json!({"reason": "due", "message": message}));
     let error = json!({"kind": "handler", "code": "no_luck", "message": "it did not work", "detail": null});
     assert_eq!(job["error"], error);
     let attempt = &job["attempts"][0];

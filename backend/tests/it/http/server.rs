@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use crewcall_backend::{
     clock::{Clock, SystemClock},
     dispatch::{
-        Catalogue, Discovery, FlowControl, Interventions, Jobs, Leases, Ledger, Registry, Relay, WatchHub,
+        Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Registry, Relay,
+        WatchHub,
         discovery::Discovered,
         due_times::DueTimes,
-        hearing::Pulse,
+        hearing::{PULSE_EVERY, Pulse},
         ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
         relay::RelayParts,
     },
@@ -102,8 +103,9 @@ impl Server {
         let watchers_max = options.watchers_max.unwrap_or(WATCHERS_MAX);
         let Kept { directory, store, catalogue, flow } = Kept::open(options, &clock, &metrics).await;
         let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
-        let (registry, broker) = (Arc::new(Registry::default()), Arc::new(PlayedBroker::default()));
-        let (watch, leases) = (WatchHub::default(), Arc::new(Leases::default()));
+        let (hearing, broker) = (Arc::<Hearing>::default(), Arc::new(PlayedBroker::default()));
+        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
+        let (watch, leases) = (WatchHub::default(), Arc::new(Leases::new(Arc::clone(&hearing))));
         let due_times: Arc<DueTimes> = Arc::default();
         let relay = Relay::new(RelayParts {
             store: Arc::clone(&store),
@@ -126,7 +128,7 @@ impl Server {
         };
         let discovery = Arc::new(Discovery {
             ledger: ledger.clone(),
-            hearing: Arc::default(),
+            hearing,
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
@@ -237,6 +239,16 @@ impl Server {
             started_at: Timestamp::from_millis(1_700_000_000_000),
         };
         self.discovery.heard(vec![Discovered::Announced(announcement)]).await.unwrap();
+    }
+
+    /// Lets time pass in which the link is well, and nobody says anything.
+    pub(super) async fn hear_nobody_for(&self, silence: Duration) {
+        tokio::time::pause();
+        for _ in 0..silence.as_secs() / PULSE_EVERY.as_secs() {
+            tokio::time::advance(PULSE_EVERY).await;
+            self.discovery.heard(vec![Discovered::Pulse(self.discovery.hearing.pulse())]).await.unwrap();
+        }
+        tokio::time::resume();
     }
 
     /// Who speaks for the current attempt, if it was dispatched.
