@@ -144,9 +144,12 @@ impl Outbound {
         Ok(depth.map(|depth| depth.messages))
     }
 
+    /// A type that nobody announced gets no queue by this: its orders are parked.
     async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
         let mut declarations = topology::declarations(&self.topology);
-        declarations.extend(topology::type_declarations(&self.topology, job_type));
+        if self.declared.contains_key(job_type) {
+            declarations.extend(topology::type_declarations(&self.topology, job_type));
+        }
         self.publisher.declare(declarations).await.map_err(|error| link_error(&error))
     }
 }
