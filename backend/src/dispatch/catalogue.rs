@@ -29,6 +29,8 @@ struct Entry {
     stored: StoredType,
     /// The compiled schema; `None` for one that takes anything.
     validator: Option<Arc<jsonschema::Validator>>,
+    /// Why the type has no queue, if it has none.
+    queue_trouble: Option<String>,
 }
 
 /// What an announcement of a type brought.
@@ -77,7 +79,7 @@ impl Catalogue {
                 tracing::warn!(job.r#type = %stored.job_type, reason, "The stored schema is not usable; any parameters are taken.");
                 None
             });
-            types.insert(stored.job_type.clone(), Entry { stored, validator });
+            types.insert(stored.job_type.clone(), Entry { stored, validator, queue_trouble: None });
         }
         Ok(Self { store, clock, types })
     }
@@ -118,7 +120,8 @@ impl Catalogue {
             last_announced_at: now,
         };
         self.store.put_type(stored.clone()).await?;
-        self.types.insert(job_type, Entry { stored, validator });
+        let queue_trouble = self.queue_trouble(&job_type);
+        self.types.insert(job_type, Entry { stored, validator, queue_trouble });
         Ok(if before.is_some() { Learnt::Changed } else { Learnt::New })
     }
 
@@ -147,6 +150,32 @@ impl Catalogue {
     #[must_use]
     pub fn get(&self, job_type: &JobType) -> Option<StoredType> {
         self.types.get(job_type).map(|entry| entry.stored.clone())
+    }
+
+    /// Why a type has no queue; `None` when nothing is wrong with it.
+    #[must_use]
+    pub fn queue_trouble(&self, job_type: &JobType) -> Option<String> {
+        self.types.get(job_type).and_then(|entry| entry.queue_trouble.clone())
+    }
+
+    /// The queue of a type could not be declared. Answers whether that is news.
+    pub fn set_queue_trouble(&self, job_type: &JobType, trouble: String) -> bool {
+        let Some(mut entry) = self.types.get_mut(job_type) else { return true };
+        entry.queue_trouble.replace(trouble.clone()) != Some(trouble)
+    }
+
+    /// The type has its queue.
+    pub fn clear_queue_trouble(&self, job_type: &JobType) {
+        if let Some(mut entry) = self.types.get_mut(job_type) {
+            entry.queue_trouble = None;
+        }
+    }
+
+    /// The types whose queue could not be declared.
+    #[must_use]
+    pub fn in_trouble(&self) -> Vec<JobType> {
+        let troubled = self.types.iter().filter(|entry| entry.queue_trouble.is_some());
+        troubled.map(|entry| entry.key().clone()).collect()
     }
 
     /// Every type, by name.

@@ -175,8 +175,7 @@ impl Discovery {
 
     /// Gives a served type its queue, and its parked jobs back their way.
     async fn serve(&self, job_type: &JobType, learnt: Learnt) -> Result<bool, StoreError> {
-        if let Err(error) = self.broker.declare_type(job_type).await {
-            tracing::error!(job.r#type = %job_type, %error, "A type has no queue; its workers get no jobs until this is mended.");
+        if !self.declare(job_type).await {
             return Ok(false);
         }
         if learnt == Learnt::New {

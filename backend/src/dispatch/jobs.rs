@@ -215,6 +215,7 @@ impl Jobs {
     pub fn waiting(&self, job: &Job) -> Option<Waiting> {
         let around = Surroundings {
             broker_trouble: self.broker.status().borrow().trouble(),
+            queue_trouble: self.catalogue.queue_trouble(&job.job_type),
             workers: self.registry.capacity(&job.job_type).workers,
             type_known: self.catalogue.knows(&job.job_type),
             flow: self.flow.get(&job.job_type),

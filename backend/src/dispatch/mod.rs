@@ -2,7 +2,7 @@
 //!
 //! A job's way: [`jobs`] accepts it, [`relay`] publishes its attempts, [`recorder`] takes what workers
 //! answer, [`ledger`] is the one way in which anything that happened reaches the store. [`discovery`] knows
-//! the workers, [`rescue`], [`reconcile`] and [`timers`] see to it that nothing is stuck, and
+//! the workers and [`queues`] gives their types queues, [`rescue`], [`reconcile`] and [`timers`] see to it that nothing is stuck, and
 //! [`intervention`] and [`flow`] are how people change its course.
 
 pub mod ports;
@@ -16,6 +16,8 @@ pub mod recorder;
 pub mod ledger;
 
 pub mod discovery;
+
+mod queues;
 
 pub mod registry;
 

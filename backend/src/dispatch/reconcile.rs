@@ -88,12 +88,8 @@ async fn look(discovery: &Discovery, missing: &mut Missing) -> Result<(), StoreE
 /// Whether no order of the type waits at the broker. A served type whose queue is gone gets a new one.
 async fn empty(discovery: &Discovery, job_type: &JobType) -> bool {
     let Ok(waiting) = discovery.broker.orders_waiting(job_type).await else { return false };
-    if waiting.is_empty()
-        && waiting.jobs.is_none()
-        && discovery.catalogue.knows(job_type)
-        && let Err(error) = discovery.broker.declare_type(job_type).await
-    {
-        tracing::error!(job.r#type = %job_type, %error, "The queue of a served type is gone and cannot be declared again.");
+    if waiting.is_empty() && waiting.jobs.is_none() && discovery.catalogue.knows(job_type) {
+        discovery.declare(job_type).await;
     }
     waiting.is_empty()
 }

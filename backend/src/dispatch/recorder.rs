@@ -102,11 +102,10 @@ impl Recorder {
                 );
                 continue;
             }
-            match self.discovery.broker.declare_type(&order.job_type).await {
-                Ok(()) => events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed }),
-                Err(error) => {
-                    tracing::warn!(job.r#type = %order.job_type, %error, "A served type has no route; its jobs are parked.");
-                }
+            // Where the queue is known to be in trouble, the rescue tries again: results must not wait for it here.
+            let in_trouble = self.discovery.catalogue.queue_trouble(&order.job_type).is_some();
+            if !in_trouble && self.discovery.declare(&order.job_type).await {
+                events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed });
             }
         }
         self.discovery.ledger.record(events).await.map(|_| ())

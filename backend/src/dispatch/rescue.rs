@@ -91,15 +91,12 @@ async fn verdict(discovery: &Discovery, lease: Lease, end: LeaseEnd) -> Option<E
 
 /// Parked jobs whose type is served after all: their release was missed.
 async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
+    discovery.mend_queues().await;
     for count in discovery.ledger.store.counts().await? {
         let served = discovery.catalogue.knows(&count.job_type);
-        if count.state == State::Unroutable && count.jobs > 0 && served {
-            match discovery.broker.declare_type(&count.job_type).await {
-                Ok(()) => discovery.release(&count.job_type).await?,
-                Err(error) => {
-                    tracing::error!(job.r#type = %count.job_type, %error, "A served type has no queue; its jobs stay parked.");
-                }
-            }
+        let parked = count.state == State::Unroutable && count.jobs > 0;
+        if parked && served && discovery.declare(&count.job_type).await {
+            discovery.release(&count.job_type).await?;
         }
     }
     Ok(())

@@ -41,6 +41,13 @@ pub enum Waiting {
     },
     /// The broker.
     Broker(String),
+    /// Somebody to mend the type's queue.
+    Queue {
+        /// The type.
+        job_type: JobType,
+        /// What is wrong with it.
+        trouble: String,
+    },
     /// Somebody who serves the type: nobody ever did.
     FirstWorker(JobType),
     /// Somebody who serves the type: those who did are gone.
@@ -58,6 +65,8 @@ pub enum Waiting {
 pub struct Surroundings {
     /// Why the broker cannot be reached or takes nothing, if so.
     pub broker_trouble: Option<String>,
+    /// Why the type has no queue, if so.
+    pub queue_trouble: Option<String>,
     /// How many workers serve the type now.
     pub workers: usize,
     /// Whether any worker ever announced the type.
@@ -78,7 +87,10 @@ impl Waiting {
                 at: life.due_at,
                 after: life.failure.as_ref().map(|failure| failure.message.clone()),
             },
-            State::Unroutable => Self::FirstWorker(job_type),
+            State::Unroutable => match around.queue_trouble {
+                Some(trouble) => Self::Queue { job_type, trouble },
+                None => Self::FirstWorker(job_type),
+            },
             State::Dispatched | State::Running if life.cancellation.is_some() => {
                 Self::Cancellation(life.claim.as_ref().map(|claim| claim.worker_id.clone()))
             }
@@ -91,6 +103,7 @@ impl Waiting {
             }
             State::Ready | State::Dispatched => match around {
                 Surroundings { broker_trouble: Some(trouble), .. } => Self::Broker(trouble),
+                Surroundings { queue_trouble: Some(trouble), .. } => Self::Queue { job_type, trouble },
                 Surroundings { type_known: false, .. } => Self::FirstWorker(job_type),
                 Surroundings { workers: 0, .. } => Self::Worker(job_type),
                 Surroundings { flow: Flow { running_max: Some(running_max), .. }, .. } if ready => {
@@ -129,6 +142,9 @@ impl Waiting {
                 format!("waits its turn: at most {per_second} attempts of type {job_type} begin in a second")
             }
             Self::Broker(trouble) => format!("waits for the broker: {trouble}"),
+            Self::Queue { job_type, trouble } => {
+                format!("waits for the queue of type {job_type} to be mended: {trouble}")
+            }
             Self::FirstWorker(job_type) => {
                 format!("waits for a worker of type {job_type}: none has ever announced it")
             }

@@ -101,7 +101,8 @@ fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::T
     let oldest_waiting = waiting.filter_map(|count| count.oldest_created_at).min();
     let flow = state.jobs.flow.get(job_type);
     let capacity = state.jobs.registry.capacity(job_type);
-    dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)
+    let queue_trouble = state.jobs.catalogue.queue_trouble(job_type);
+    dto::Type { queue_trouble, ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting) }
 }
 
 /// Whether a job in this state is due and has not started: what "oldest waiting" is about.

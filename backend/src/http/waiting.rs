@@ -31,6 +31,7 @@ impl<'a> WaitingReader<'a> {
         }
         let around = self.by_type.entry(job.job_type.clone()).or_insert_with(|| Surroundings {
             broker_trouble: self.broker_trouble.clone(),
+            queue_trouble: self.jobs.catalogue.queue_trouble(&job.job_type),
             workers: self.jobs.registry.capacity(&job.job_type).workers,
             type_known: self.jobs.catalogue.knows(&job.job_type),
             flow: self.jobs.flow.get(&job.job_type),

@@ -104,6 +104,9 @@ pub(crate) struct JobType {
     /// How many attempts they run at once.
     #[serde(default)]
     pub(crate) slots: u32,
+    /// Why its workers get no jobs, if its queue is not as it should be.
+    #[serde(default)]
+    pub(crate) queue_trouble: Option<String>,
     /// How many jobs are in each state.
     #[serde(default)]
     pub(crate) jobs: BTreeMap<String, u64>,

@@ -100,6 +100,7 @@ impl Show for JobType {
             ),
             ("limits", limits(self.running_max, self.rate_per_second)),
             ("workers", format!("{} with {} slots", self.workers, self.slots)),
+            ("queue", self.queue_trouble.clone().unwrap_or_default()),
             ("jobs", counts.join(", ")),
             ("oldest waits since", time(self.oldest_waiting_at.as_deref())),
         ]);
@@ -115,9 +116,10 @@ impl Show for JobType {
 }
 
 impl JobType {
-    /// `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
+    /// `no queue`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
     fn flow(&self) -> String {
         let parts = [
+            self.queue_trouble.as_ref().map(|_| "no queue".to_owned()),
             self.paused.as_ref().map(|_| "paused".to_owned()),
             self.running_max.map(|most| format!("≤{most}")),
             self.rate_per_second.map(|most| format!("≤{most}/s")),

@@ -280,7 +280,10 @@ mod tests {
                 "oldest_waiting_at": "2026-11-20T16:07:02.000Z", "running_max": 4, "rate_per_second": 2.5,
                 "paused": {"by": "bob", "reason": "the disk is full", "at": "2026-11-20T16:07:03.000Z"}
             },
-            {"type": "media.transcode", "announced": false, "parameters_schema": {}, "jobs": {"unroutable": 1}}
+            {
+                "type": "media.transcode", "announced": false, "parameters_schema": {}, "jobs": {"unroutable": 1},
+                "queue_trouble": "the broker refuses: queue crewcall.jobs.media.transcode exists with other properties"
+            }
         ]))
         .unwrap();
         insta::assert_snapshot!("types", listed(&types));

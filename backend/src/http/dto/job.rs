@@ -327,7 +327,7 @@ impl From<&Failure> for JobError {
 /// What a job that is not over waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingFor {
-    /// One of `due`, `window`, `pause`, `limit`, `rate`, `broker`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
+    /// One of `due`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
     #[schema(example = "slot")]
     pub reason: &'static str,
     /// The same in a sentence.
@@ -343,6 +343,7 @@ impl From<&Waiting> for WaitingFor {
             Waiting::Limit { .. } => "limit",
             Waiting::Rate { .. } => "rate",
             Waiting::Broker(_) => "broker",
+            Waiting::Queue { .. } => "queue",
             Waiting::FirstWorker(_) => "first_worker",
             Waiting::Worker(_) => "worker",
             Waiting::Slot(_) => "slot",

@@ -42,6 +42,9 @@ pub struct Type {
     pub workers: usize,
     /// How many slots they have in all.
     pub slots: usize,
+    /// Why its workers get no jobs, if its queue cannot be declared: usually it exists with other properties than
+    /// ours. Mended by an operator of the broker; tried again every 10 s.
+    pub queue_trouble: Option<String>,
     /// How many jobs are in each state.
     pub jobs: JobCounts,
     /// Who paused it, if it is paused.
@@ -62,7 +65,7 @@ pub struct Type {
 }
 
 impl Type {
-    /// A type that was announced, has jobs, or has something set for it.
+    /// A type that was announced, has jobs, or has something set for it. Nothing is wrong with its queue.
     pub(in crate::http) fn new(
         job_type: &JobType,
         stored: Option<StoredType>,
@@ -92,6 +95,7 @@ impl Type {
             result_schema,
             workers: capacity.workers,
             slots: capacity.slots,
+            queue_trouble: None,
             jobs,
             paused: flow.pause.as_ref().map(Pause::from),
             running_max: flow.running_max,

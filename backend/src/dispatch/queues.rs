@@ -1,0 +1,62 @@
+//! The queues of the types that are served. One that cannot be declared concerns its own type alone: everybody who looks
+//! is told why, and it is tried again until somebody has mended it.
+
+use crewcall_proto::{JobType, control::Control};
+
+use super::{
+    discovery::Discovery,
+    ports::{BrokerError, BrokerStatus},
+};
+
+impl Discovery {
+    /// Makes sure that a type that was announced has its queue. Answers whether it has.
+    pub async fn declare(&self, job_type: &JobType) -> bool {
+        match self.broker.declare_type(job_type).await {
+            Ok(()) => {
+                if self.catalogue.queue_trouble(job_type).is_some() {
+                    self.mended(job_type).await;
+                }
+                true
+            }
+            Err(error) => {
+                self.in_trouble(job_type, &error);
+                false
+            }
+        }
+    }
+
+    /// Tries the queues again that could not be declared.
+    pub async fn mend_queues(&self) {
+        for job_type in self.catalogue.in_trouble() {
+            if *self.broker.status().borrow() != BrokerStatus::Up {
+                return;
+            }
+            self.declare(&job_type).await;
+        }
+    }
+
+    /// The same trouble is told once, however often it is met.
+    fn in_trouble(&self, job_type: &JobType, error: &BrokerError) {
+        if !self.catalogue.set_queue_trouble(job_type, error.to_string()) {
+            return;
+        }
+        match error {
+            BrokerError::Refused { .. } => {
+                tracing::error!(job.r#type = %job_type, %error, "A type has no queue; its workers get no jobs until this is mended.");
+            }
+            BrokerError::Unavailable { .. } | BrokerError::Closed => {
+                tracing::warn!(job.r#type = %job_type, %error, "The queue of a type could not be declared; it is tried again.");
+            }
+        }
+    }
+
+    /// The type's workers were welcomed without it: they are asked to announce themselves again.
+    async fn mended(&self, job_type: &JobType) {
+        if let Err(error) = self.broker.tell_type(job_type, &Control::Announce).await {
+            tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a queue; they are told later.");
+            return;
+        }
+        self.catalogue.clear_queue_trouble(job_type);
+        tracing::info!(job.r#type = %job_type, "A type has its queue at last.");
+    }
+}
