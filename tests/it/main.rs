@@ -13,8 +13,6 @@ mod done_with_progress;
 
 mod two_types;
 
-mod unknown_type;
-
 mod bad_submissions;
 
 mod handler_error;
@@ -39,10 +37,6 @@ mod worker_killed;
 mod worker_lost;
 
 mod crash_loop;
-
-mod lost_orders;
-
-mod broker_restarted;
 
 mod backend_killed;
 

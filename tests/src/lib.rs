@@ -2,11 +2,13 @@
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
 //! [`rogue`] is who misbehaves on the broker; [`broker`] is the RabbitMQ node behind it, [`proxy`] breaks the line to it, and [`lies`]
-//! lets the system give wrong answers. [`invariants`] is what must hold whatever breaks.
+//! lets the system give wrong answers. [`invariants`] is what must hold whatever breaks, and [`vitals`] how a process fares.
 
 pub mod stack;
 
 pub mod invariants;
+
+pub mod vitals;
 
 pub mod api;
 

@@ -1,0 +1,161 @@
+//! What the broker routes by is not as it should be: a queue is another than ours, a binding is missing, or nobody
+//! has announced the type yet.
+
+use std::time::Duration;
+
+use crewcall_amqp::{Declaration, LinkConfig, Publisher, PublisherOptions};
+use e2e::{stack::Stack, vitals};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{LOOK_EVERY, charged, logged, operated};
+
+/// How many jobs are parked: more than one would do.
+const PARKED_JOBS: usize = 5;
+
+/// For how long a queue is left as it must not be: three times the backend tries again in vain.
+const IN_THE_WAY_FOR: Duration = Duration::from_secs(30);
+
+/// What the backend says when it has no queue for a type.
+const NO_QUEUE: &str = "A type has no queue";
+
+/// What the backend says when an order comes back.
+const RETURNED: &str = "An order reached no queue";
+
+/// The queue of a type exists with another delivery limit than ours before any worker comes. Whoever looks is told both
+/// limits; the worker's other type goes on; the backend keeps trying without haste; and when the operator deletes the
+/// queue, the jobs that waited are done without anything being restarted.
+#[tokio::test]
+async fn f16_a_queue_exists_with_other_arguments() {
+    let (mut stack, operator) = operated("f16").await.unwrap();
+    declare_otherwise(&stack.amqp_url, "crewcall.jobs.test.other").await;
+    stack.expect_error(NO_QUEUE);
+    let _worker = stack.worker(&["test.echo", "test.other"], 2).await.unwrap();
+    let id = stack.submit("test.other", json!({"text": "waits"})).await.unwrap();
+    let job = stack.api.job_when(&id, |job| job["waiting_for"]["reason"] == "queue").await.unwrap();
+    let job_type = stack.api.json("/v1/types/test.other").await.unwrap();
+    let log = stack.backend.log();
+    let log = log.lines().find(|line| line.contains(NO_QUEUE)).unwrap();
+    for text in [&job["waiting_for"]["message"].to_string(), &job_type["queue_trouble"].to_string(), log] {
+        for word in ["crewcall.jobs.test.other", "x-delivery-limit", "received '5' but current is '7'"] {
+            assert!(text.contains(word), "{word} is missing in: {text}");
+        }
+    }
+    let pid = stack.backend.pid().unwrap();
+    let (computed, began) = (vitals::cpu_time(pid).unwrap(), Instant::now());
+    let other_type = stack.resumed("test.echo", json!({"text": "not my problem"})).await.unwrap();
+    while began.elapsed() < IN_THE_WAY_FOR {
+        assert_eq!(stack.api.job(&id).await.unwrap()["waiting_for"]["reason"], "queue");
+        sleep(LOOK_EVERY).await;
+    }
+    let computed = vitals::cpu_time(pid).unwrap() - computed;
+    assert!(computed < IN_THE_WAY_FOR / 10, "{computed:?} of {IN_THE_WAY_FOR:?}: it spins");
+    assert_eq!(logged(&stack, NO_QUEUE), 1, "the same trouble is told once:\n{}", stack.backend.log());
+    operator.ctl("delete_queue", &["crewcall.jobs.test.other"]).await.unwrap();
+    let took = stack.resumed("test.other", json!({"text": "mended"})).await.unwrap();
+    let job = stack.api.finished(&id).await.unwrap();
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+    assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_trouble"].is_null());
+    let mut found = stack.settled().await.unwrap();
+    found.hold(
+        "I10",
+        format_args!("{computed:.1?} of processor time and one line of log in {IN_THE_WAY_FOR:.1?}"),
+    );
+    found.hold(
+        "I14",
+        format_args!(
+            "the other type was served within {other_type:.1?}; this one {took:.1?} after the queue was deleted"
+        ),
+    );
+    found.hold("I15", format_args!("whoever looks reads: {}", job_type["queue_trouble"]));
+    found.print("F16 a queue exists with other arguments");
+}
+
+/// Declares a queue as somebody else might.
+async fn declare_otherwise(amqp_url: &str, queue: &str) {
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let link = LinkConfig::new(amqp_url, "somebody else");
+    let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+    let declaration = Declaration::QuorumQueue {
+        name: queue.to_owned(),
+        delivery_limit: Some(7),
+        dead_letter_exchange: Some("crewcall.dead".to_owned()),
+        length_max: None,
+    };
+    publisher.declare(vec![declaration]).await.unwrap();
+    publisher.close().await;
+}
+
+/// The queue of the alternate exchange is unbound, so that an order of an unknown type reaches no queue. It comes back
+/// and is not taken as sent: the backend says so, binds the queue again, and the jobs are parked as they should be.
+#[tokio::test]
+async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
+    let (mut stack, operator) = operated("f17").await.unwrap();
+    stack.expect_error(RETURNED);
+    let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
+    operator.unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
+    let ids = parked(&mut stack).await;
+    let returned = logged(&stack, RETURNED);
+    assert!(returned > 0, "an order that comes back is told of:\n{}", stack.backend.log());
+    let queues = operator.queues("crewcall.jobs.").await.unwrap();
+    assert_eq!(queues, ["crewcall.jobs.test.echo"], "a type that nobody serves gets no queue");
+    let took = stack.resumed("test.echo", json!({"text": "known"})).await.unwrap();
+    let _late = stack.worker(&["test.other"], 2).await.unwrap();
+    done_once(&stack, &ids).await;
+    let mut found = stack.settled().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "coming back costs no attempt");
+    found.hold("I2", format_args!("{returned} of {PARKED_JOBS} orders came back, none was confirmed away"));
+    found.hold(
+        "I9",
+        format_args!("the binding was made again, and {PARKED_JOBS} jobs waited for their first worker"),
+    );
+    found.hold("I14", format_args!("a job of a known type was done within {took:.1?}"));
+    found.print("F17 the queue of the alternate exchange is unbound");
+}
+
+/// Jobs of a type that nobody ever announced are parked and say so, and are done when a worker comes.
+#[tokio::test]
+async fn f18_an_unknown_type_whose_worker_comes_later() {
+    let mut stack = Stack::start("f18").await.unwrap();
+    let ids = parked(&mut stack).await;
+    let listed = stack.api.json("/v1/types/test.other").await.unwrap();
+    assert_eq!((&listed["announced"], &listed["jobs"]["unroutable"]), (&json!(false), &json!(PARKED_JOBS)));
+    let came = Instant::now();
+    let _worker = stack.worker(&["test.other"], 2).await.unwrap();
+    done_once(&stack, &ids).await;
+    let took = came.elapsed();
+    let mut found = stack.settled().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "parking costs no attempt");
+    found.hold("I9", format_args!("{PARKED_JOBS} jobs waited for their first worker, and said so"));
+    found.hold("I14", format_args!("all were done {took:.1?} after it was started"));
+    found.print("F18 an unknown type whose worker comes later");
+}
+
+/// Submits jobs of a type that nobody serves, and sees them parked.
+async fn parked(stack: &mut Stack) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in 0..PARKED_JOBS {
+        ids.push(stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap());
+    }
+    for id in &ids {
+        let job = stack.api.job_when(id, |job| job["state"] == "unroutable").await.unwrap();
+        assert_eq!(
+            job["waiting_for"],
+            json!({
+                "reason": "first_worker",
+                "message": "waits for a worker of type test.other: none has ever announced it"
+            })
+        );
+    }
+    ids
+}
+
+/// All are done, each at its first attempt.
+async fn done_once(stack: &Stack, ids: &[String]) {
+    for (number, id) in ids.iter().enumerate() {
+        let job = stack.api.finished(id).await.unwrap();
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+        assert_eq!(job["result"]["text"], number.to_string());
+    }
+}
