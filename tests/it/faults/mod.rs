@@ -1,6 +1,8 @@
 //! What breaks, one test for each fault of `docs/faults.md`, by its number: each makes the fault on real parts, heals
 //! it, and prints how the invariants were seen to hold.
 
+mod attempts;
+
 mod broker;
 
 mod link;

@@ -2,6 +2,8 @@
 
 mod outages;
 
+mod alarms;
+
 mod losses;
 
 mod topology;
@@ -21,6 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often a load submits a job.
 const SUBMIT_EVERY: Duration = Duration::from_millis(20);
+
+/// How often one does that has a minute for it.
+const SUBMIT_SLOWLY_EVERY: Duration = Duration::from_millis(100);
 
 /// How often a condition is looked at again that the API does not answer for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -87,8 +92,16 @@ struct Submitted {
 
 impl Load {
     fn start(stack: &Stack) -> Self {
+        Self::every(SUBMIT_EVERY, stack)
+    }
+
+    fn slow(stack: &Stack) -> Self {
+        Self::every(SUBMIT_SLOWLY_EVERY, stack)
+    }
+
+    fn every(pause: Duration, stack: &Stack) -> Self {
         let (stop, api) = (CancellationToken::new(), stack.api.clone());
-        let task = TaskTracker::new().spawn(submit_until(stop.clone(), api));
+        let task = TaskTracker::new().spawn(submit_until(stop.clone(), api, pause));
         Self { stop, task }
     }
 
@@ -101,7 +114,7 @@ impl Load {
     }
 }
 
-async fn submit_until(stop: CancellationToken, api: Api) -> anyhow::Result<Submitted> {
+async fn submit_until(stop: CancellationToken, api: Api, pause: Duration) -> anyhow::Result<Submitted> {
     let mut submitted = Submitted::default();
     while !stop.is_cancelled() {
         let text = submitted.ids.len().to_string();
@@ -109,12 +122,18 @@ async fn submit_until(stop: CancellationToken, api: Api) -> anyhow::Result<Submi
         let id = api.submit(json!({"type": "test.echo", "parameters": {"text": text}})).await?;
         submitted.slowest = submitted.slowest.max(began.elapsed());
         submitted.ids.push(id);
-        sleep(SUBMIT_EVERY).await;
+        sleep(pause).await;
     }
     Ok(submitted)
 }
 
 impl Submitted {
+    /// How it went, for the evidence of I2.
+    fn accepted(&self) -> String {
+        let Self { ids, slowest } = self;
+        format!("all {} submissions were answered with 201, the slowest in {slowest:.1?}", ids.len())
+    }
+
     /// Each is done, with the result that belongs to it, at its first attempt.
     async fn are_echoed(&self, api: &Api) -> anyhow::Result<()> {
         for (number, id) in self.ids.iter().enumerate() {
@@ -174,6 +193,9 @@ fn charged(stack: &Stack) -> anyhow::Result<i64> {
     let query = "SELECT count(*) FROM attempts WHERE outcome <> 'completed'";
     Ok(sql.query_row(query, [], |row| row.get(0))?)
 }
+
+/// What the backend says of each order that it takes as lost.
+const SENT_AGAIN: &str = "An order is in no queue and with no worker; it is sent again";
 
 /// How many lines of the backend's log contain `words`.
 fn logged(stack: &Stack, words: &str) -> usize {
