@@ -153,8 +153,10 @@ impl Supervisor {
     /// A session ended, or an attempt at one failed.
     pub(crate) fn failed(&mut self, reason: String) {
         let was_connected = self.connected_at.take();
-        // A session that ended as soon as it began must not be followed by the next one at full speed.
-        if was_connected.is_some_and(|at| at.elapsed() >= self.config.reconnect_max) {
+        // A session that ended as soon as it began must not be followed by the next one at full speed. One that
+        // outlasted the shortest pause was worth it: on a line that breaks every second, backing off would leave
+        // nothing but pauses.
+        if was_connected.is_some_and(|at| at.elapsed() >= self.config.reconnect_min) {
             self.backoff = backoff(&self.config);
             self.attempts = 0;
         } else {
