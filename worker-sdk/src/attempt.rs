@@ -16,7 +16,7 @@ use crewcall_proto::{
     response::{Completed, ErrorKind, Failed, Held, Progression},
 };
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -50,6 +50,8 @@ pub(crate) struct AttemptRun {
 pub(crate) struct HandOver {
     /// After how long.
     pub(crate) after: Duration,
+    /// Fires when it has to be sooner: the order came back to its queue too often.
+    pub(crate) at_once: Arc<Notify>,
     /// Whom to tell that the backend knows of it, so that the order is acknowledged.
     pub(crate) done: mpsc::Sender<OrderKey>,
     /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
@@ -58,7 +60,7 @@ pub(crate) struct HandOver {
 
 impl HandOver {
     pub(crate) fn new(after: Duration, done: mpsc::Sender<OrderKey>) -> Self {
-        Self { after, done, begun: AtomicBool::new(false) }
+        Self { after, at_once: Arc::default(), done, begun: AtomicBool::new(false) }
     }
 }
 
@@ -141,10 +143,13 @@ impl AttemptRun {
         }
     }
 
-    /// Takes the attempt over from the broker once it has run for long enough: tells the backend, until that is
+    /// Takes the attempt over from the broker once it has run for long enough, or its order came back too often: tells the backend, until that is
     /// confirmed, and then the crew, which acknowledges the order. Ends with the handler only.
     async fn handed_over(&self, execution: &Execution, sequence: &Sequence) {
-        tokio::time::sleep(self.hand_over.after).await;
+        tokio::select! {
+            () = tokio::time::sleep(self.hand_over.after) => {}
+            () = self.hand_over.at_once.notified() => {}
+        }
         let held = Held {
             job_id: self.order.job_id,
             attempt: self.order.attempt,

@@ -47,6 +47,11 @@ pub(crate) const INTAKE_SETTLE: Duration = Duration::from_millis(200);
 /// slots are taken by held attempts. The broker counts each return, and gives the order up after five.
 pub(crate) const RETURNS_MAX: i64 = 2;
 
+/// How often the order of an attempt that runs here may have come back to its queue before the attempt is handed over,
+/// however short it has run. The broker counts each loss of the link as a delivery that failed, and after five it gives
+/// the order up as one that ends its worker, which this worker knows better.
+pub(crate) const RETURNS_BEFORE_HAND_OVER: i64 = 2;
+
 /// The most slots of one worker.
 pub const SLOTS_MAX: u32 = Announcement::SLOTS_MAX;
 

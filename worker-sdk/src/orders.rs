@@ -3,16 +3,23 @@
 //! Pure bookkeeping, so that its rules are tested without a broker. `D` is a delivery: what must be
 //! acknowledged in the end.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crewcall_amqp::OutboundMessage;
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{JobContext, StopCause},
     intake::Tally,
-    limits::{FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_MAX, REVOKED_ORDERS_MAX},
+    limits::{
+        FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_BEFORE_HAND_OVER, RETURNS_MAX,
+        REVOKED_ORDERS_MAX,
+    },
     memory::BoundedMemory,
 };
 
@@ -117,6 +124,8 @@ pub(crate) struct OrderBook<D> {
 struct RunningAttempt<D> {
     job: JobContext,
     deliveries: Deliveries<D>,
+    /// Tells it to hand itself over now.
+    hand_over: Arc<Notify>,
     /// Whether it was handed over: the backend knows, and no order is behind it any more.
     held: bool,
 }
@@ -150,6 +159,9 @@ impl<D> OrderBook<D> {
             if running.held {
                 return Admission::Forget(arrived.deliveries.into_vec());
             }
+            if arrived.returns >= RETURNS_BEFORE_HAND_OVER {
+                running.hand_over.notify_one();
+            }
             running.deliveries.all.append(&mut arrived.deliveries.all);
             return Admission::Taken;
         }
@@ -172,9 +184,15 @@ impl<D> OrderBook<D> {
         if self.running.len() + self.lingering < self.slots { self.waiting.pop_front() } else { None }
     }
 
-    /// An attempt began.
-    pub(crate) fn began(&mut self, key: OrderKey, job: JobContext, deliveries: Deliveries<D>) {
-        self.running.insert(key, RunningAttempt { job, deliveries, held: false });
+    /// An attempt began. It is told by `hand_over` when its order came back too often to be kept.
+    pub(crate) fn began(
+        &mut self,
+        key: OrderKey,
+        job: JobContext,
+        hand_over: Arc<Notify>,
+        deliveries: Deliveries<D>,
+    ) {
+        self.running.insert(key, RunningAttempt { job, deliveries, hand_over, held: false });
     }
 
     /// The backend knows that an attempt is held here: from now on heartbeats keep it, and its order is released.
@@ -198,7 +216,7 @@ impl<D> OrderBook<D> {
 
     /// An attempt ended. Its slot is free, unless it was stopped and something still works for it.
     pub(crate) fn ended(&mut self, key: &OrderKey) -> Leftovers<D> {
-        let Some(RunningAttempt { job, deliveries, held }) = self.running.remove(key) else {
+        let Some(RunningAttempt { job, deliveries, held, .. }) = self.running.remove(key) else {
             return Leftovers { deliveries: Vec::new(), lingers: None };
         };
         self.held -= usize::from(held);

@@ -1,4 +1,5 @@
 use crewcall_proto::{JobType, JsonObject, PROTOCOL_VERSION, Timestamp};
+use futures_util::FutureExt;
 
 use super::*;
 use crate::progress::ProgressBoard;
@@ -32,9 +33,13 @@ fn arrive_again(book: &mut Book, order: &Order, returns: i64, delivery: u32) -> 
 
 /// Begins the next order, as the crew does.
 fn begin(book: &mut Book) -> Option<JobContext> {
+    begin_told_by(book, Arc::default())
+}
+
+fn begin_told_by(book: &mut Book, hand_over: Arc<Notify>) -> Option<JobContext> {
     let waiting = book.next_to_begin()?;
     let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
-    book.began(OrderKey::of(&waiting.order), job.clone(), waiting.deliveries);
+    book.began(OrderKey::of(&waiting.order), job.clone(), hand_over, waiting.deliveries);
     Some(job)
 }
 
@@ -71,6 +76,21 @@ fn a_running_attempt_outlives_its_session_and_takes_up_its_order_again() {
     assert!(matches!(arrive(&mut book, &orders[0], 3), Admission::Taken));
     let left = book.ended(&OrderKey::of(&orders[0])).deliveries;
     assert_eq!(left, [3], "the old delivery is gone with its session");
+}
+
+#[test]
+fn a_running_attempt_whose_order_keeps_coming_back_is_handed_over() {
+    let (mut book, order, told) = (Book::new(1), order(), Arc::new(Notify::new()));
+    arrive(&mut book, &order, 1);
+    begin_told_by(&mut book, Arc::clone(&told)).unwrap();
+    for returns in 0..=RETURNS_BEFORE_HAND_OVER {
+        assert!(told.notified().now_or_never().is_none(), "{returns} returns");
+        book.session_lost();
+        assert!(matches!(arrive_again(&mut book, &order, returns, 2), Admission::Taken));
+    }
+    assert!(told.notified().now_or_never().is_some());
+    assert!(book.hand_over(&OrderKey::of(&order)));
+    assert_eq!(book.take_released(|_| true), [2], "before the broker gives it up");
 }
 
 #[test]

@@ -182,7 +182,9 @@ impl Crew {
         let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
         let (board, news) = ProgressBoard::new(None);
         let job = JobContext::new(&order, board);
-        self.orders.began(OrderKey::of(&order), job.clone(), deliveries);
+        let hand_over = HandOver::new(self.worker.settings.hand_over_after, self.handed_over_sender.clone());
+        let at_once = Arc::clone(&hand_over.at_once);
+        self.orders.began(OrderKey::of(&order), job.clone(), at_once, deliveries);
         tracing::debug!(
             job.id = %order.job_id,
             job.r#type = %order.job_type,
@@ -191,7 +193,6 @@ impl Crew {
             "The attempt begins"
         );
         let (outbox, tracker) = (Arc::clone(&self.outbox), self.tasks.clone());
-        let hand_over = HandOver::new(self.worker.settings.hand_over_after, self.handed_over_sender.clone());
         let attempt =
             AttemptRun { served, order, job, news, redelivered, traceparent, outbox, tracker, hand_over };
         self.attempts.spawn(attempt.run());
