@@ -210,10 +210,13 @@ impl Relay {
                 }
                 Err(BrokerError::Closed) => break,
                 Err(error) => {
-                    tracing::warn!(
-                        job.id = %order.job_id, job.r#type = %order.job_type, attempt = order.attempt.get(), %error,
-                        "An order could not be published; it is tried again."
-                    );
+                    // While the broker is away this goes for every order under way, and the link said it once.
+                    if matches!(error, BrokerError::Refused { .. }) {
+                        tracing::warn!(
+                            job.id = %order.job_id, job.r#type = %order.job_type, attempt = order.attempt.get(), %error,
+                            "An order could not be published; it is tried again."
+                        );
+                    }
                     tokio::select! {
                         () = inner.stop.cancelled() => break,
                         () = tokio::time::sleep(STORE_RETRY) => {}
