@@ -2,13 +2,16 @@
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
 //! [`rogue`] is who misbehaves on the broker; [`broker`] is the RabbitMQ node behind it, [`proxy`] breaks the line to it, and [`lies`]
-//! lets the system give wrong answers. [`invariants`] is what must hold whatever breaks, and [`vitals`] how a process fares.
+//! lets the system give wrong answers. [`invariants`] is what must hold whatever breaks, [`footprint`] what a program takes,
+//! and [`wait`] waits for it.
 
 pub mod stack;
 
 pub mod invariants;
 
 pub mod vitals;
+
+pub mod footprint;
 
 pub mod api;
 
@@ -21,3 +24,5 @@ pub mod broker;
 pub mod proxy;
 
 pub mod lies;
+
+pub mod wait;

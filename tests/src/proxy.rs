@@ -80,6 +80,20 @@ impl FaultProxy {
         Ok(Self { address, mode, resets, open, _stop: stop.drop_guard() })
     }
 
+    /// Starts a proxy for the broker at `url`, passing. Answers it, and the URL that leads through it.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system, or a URL without an address and a port.
+    pub async fn before(url: &str, tracker: &TaskTracker) -> anyhow::Result<(Self, String)> {
+        let (_, rest) = url.split_once('@').context("a broker's URL names a user")?;
+        let address = rest.split('/').next().unwrap_or(rest);
+        let upstream = address.parse().with_context(|| format!("{address} is no address and port"))?;
+        let proxy = Self::start(upstream, tracker).await?;
+        let through = url.replace(address, &proxy.address().to_string());
+        Ok((proxy, through))
+    }
+
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address

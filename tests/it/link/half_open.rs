@@ -1,6 +1,5 @@
 //! A link that is cut without a word is noticed by our own timeouts.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,9 +17,7 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(2 + 2 + 2);
 
 async fn proxied(purpose: &str, tracker: &TaskTracker) -> (FaultProxy, Vhost) {
     let vhost = vhost(purpose).await.unwrap();
-    let port = shared_broker().await.unwrap().amqp_port();
-    let proxy = FaultProxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), tracker).await.unwrap();
-    let url = vhost.url.replace(&port.to_string(), &proxy.address().port().to_string());
+    let (proxy, url) = FaultProxy::before(&vhost.url, tracker).await.unwrap();
     (proxy, Vhost { url, ..vhost })
 }
 
