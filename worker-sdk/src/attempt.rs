@@ -200,6 +200,8 @@ impl AttemptRun {
         let Ok(message) = self.outbox.response(MessageKind::Progression, &subject, &progression) else {
             return;
         };
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("start_unreported", progression.percent.is_none(), |_| std::process::abort());
         if let Err(error) = self.outbox.publisher.publish(message).await {
             tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost");
         }
@@ -212,7 +214,11 @@ impl AttemptRun {
         fail::fail_point!("attempt_ended", |_| std::process::abort());
         let reported = match response(&self.outbox, &self.order, &subject, execution, ending) {
             Ok(message) => match self.outbox.deliver(&message).await {
-                Ok(()) => return Conclusion::Reported(Box::new(message)),
+                Ok(()) => {
+                    #[cfg(feature = "failpoints")]
+                    fail::fail_point!("response_confirmed", |_| std::process::abort());
+                    return Conclusion::Reported(Box::new(message));
+                }
                 Err(PublishError::Stopped) => return Conclusion::GiveBack,
                 Err(error) => error.to_string(),
             },
