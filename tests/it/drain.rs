@@ -1,27 +1,8 @@
-//! A worker that is killed in the middle of a job: another one finishes it, as the same attempt.
+//! A worker that is told to stop leaves nothing behind.
 
 use e2e::stack::Stack;
 use rustix::process::Signal;
 use serde_json::json;
-
-#[tokio::test]
-async fn another_worker_finishes_the_job_of_one_that_was_killed() {
-    let mut stack = Stack::start("killed").await.unwrap();
-    let mut first = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let journal = stack.folder().join("journal");
-    let parameters = json!({"steps": 10, "step_ms": 200, "journal": journal});
-    let id = stack.submit("test.sleep", parameters).await.unwrap();
-    stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
-    first.kill().await.unwrap();
-    let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
-    assert_eq!(job["result"], json!({"steps": 10, "worker": "worker-1", "attempt": 1}), "{job}");
-    let executions = std::fs::read_to_string(journal).unwrap();
-    assert_eq!(executions, format!("{id} 1 worker-0\n{id} 1 worker-1\n"));
-    let (_, lost) = stack.api.get("/v1/workers/worker-0").await.unwrap();
-    assert!(lost.contains("worker-0"), "a lost worker is still shown: {lost}");
-    stack.settled().await.unwrap();
-}
 
 #[tokio::test]
 async fn a_worker_that_is_told_to_stop_finishes_what_it_runs_and_says_goodbye() {

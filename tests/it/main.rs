@@ -29,14 +29,12 @@ mod flow;
 
 mod long_jobs;
 
+mod drain;
+
 mod command_line;
 
 // What goes wrong.
-mod worker_killed;
-
 mod worker_lost;
-
-mod crash_loop;
 
 mod backend_killed;
 

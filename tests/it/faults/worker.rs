@@ -1,1 +1,34 @@
 //! Workers: killed, frozen, cut off, repeating themselves (F25–F35).
+
+use e2e::{process::Process, stack::Stack};
+
+mod killed;
+
+mod crash_loop;
+
+mod zombie;
+
+mod repeated;
+
+mod long_job;
+
+/// A worker with one slot that dies at a named point.
+async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Process {
+    stack.worker_setting("FAILPOINTS", &format!("{failpoint}=return"));
+    let worker = stack.worker(&[job_type], 1).await.unwrap();
+    stack.worker_setting("FAILPOINTS", "");
+    worker
+}
+
+/// How many executions began, by the journal that a job of the type `test.sleep` writes.
+fn executions(stack: &Stack) -> usize {
+    std::fs::read_to_string(stack.folder().join(JOURNAL)).unwrap_or_default().lines().count()
+}
+
+/// The name of that journal.
+const JOURNAL: &str = "journal";
+
+/// Parameters of a `test.sleep` that writes the journal.
+fn sleep(stack: &Stack, steps: u64, step_ms: u64) -> serde_json::Value {
+    serde_json::json!({"steps": steps, "step_ms": step_ms, "journal": stack.folder().join(JOURNAL)})
+}
