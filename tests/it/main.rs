@@ -36,8 +36,6 @@ mod command_line;
 // What goes wrong.
 mod worker_lost;
 
-mod backend_killed;
-
 mod malformed_messages;
 
 mod forged_responses;

@@ -96,7 +96,7 @@ impl<I: Inbox> Reader<I> {
         set_aside.extend(self.take(&readable).await?);
         self.quarantine(set_aside).await?;
         #[cfg(feature = "failpoints")]
-        fail::fail_point!("responses_recorded", |_| std::process::abort());
+        fail::fail_point!("responses_recorded", self.link == "results", |_| std::process::abort());
         acknowledge(&deliveries).await;
         Ok(())
     }

@@ -171,6 +171,8 @@ impl Interventions {
             let ended = ids.len() < BULK_BATCH_MAX;
             if !dry_run {
                 let applied = self.record(ids, intervention).await?;
+                #[cfg(feature = "failpoints")]
+                fail::fail_point!("jobs_intervened", |_| std::process::abort());
                 outcome.changed +=
                     applied.iter().filter(|answer| matches!(answer, Applied::Changed(_))).count();
             }

@@ -75,6 +75,8 @@ pub async fn run(
                     Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
                     Err(error) => return Err(error),
                 };
+                #[cfg(feature = "failpoints")]
+                fail::fail_point!("jobs_deleted", step > 0, |_| std::process::abort());
                 deleted += step;
                 if step < BATCH_MAX || stop.is_cancelled() {
                     break;

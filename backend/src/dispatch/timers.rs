@@ -46,7 +46,7 @@ async fn release(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
     let released =
         ledger.store.release_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.release.note(now))?;
     #[cfg(feature = "failpoints")]
-    fail::fail_point!("jobs_released", |_| std::process::abort());
+    fail::fail_point!("jobs_released", !released.jobs.is_empty(), |_| std::process::abort());
     if let Some(next) = released.next_due_at {
         ledger.due_times.release.note(next);
     }

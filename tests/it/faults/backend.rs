@@ -1,1 +1,395 @@
-//! The backend dies at the worst moments (F19–F24).
+//! The backend dies at a named point of its work, with jobs in flight (F19–F24): what it had committed goes on where
+//! it was, what it had not never happened, and nothing ends twice.
+
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path};
+
+use crewcall_proto::JobType;
+use e2e::{
+    api::Api,
+    broker,
+    process::Process,
+    rogue::Rogue,
+    stack::{Stack, Surroundings},
+};
+use futures_util::future::join_all;
+use reqwest::Method;
+use rusqlite::{Connection, OpenFlags};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Several jobs for each slot, so that the backend dies with jobs in every stage.
+const JOBS: usize = 40;
+
+/// Who submit at once.
+const CLIENTS: usize = 4;
+
+/// A backend that dies at a failpoint such as `3*off->return`.
+fn dying_at(failpoint: &str) -> Surroundings {
+    Surroundings::variables(&[("FAILPOINTS", failpoint)])
+}
+
+async fn start_dying_at(purpose: &str, failpoint: &str) -> Stack {
+    let vhost = broker::vhost(purpose).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stack = Stack::start_in(folder, vhost.url, dying_at(failpoint)).await.unwrap();
+    stack.api.ready().await.unwrap();
+    stack
+}
+
+/// Waits until the backend has died at its failpoint.
+async fn dead(stack: &mut Stack) {
+    let status = stack.backend.wait().await.unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+}
+
+/// Starts a backend that has nothing to die at.
+async fn start_again(stack: &mut Stack) {
+    stack.surround(Surroundings::default());
+    stack.restart_backend().await.unwrap();
+    stack.api.ready().await.unwrap();
+}
+
+fn short_job(folder: &Path) -> Value {
+    let parameters = json!({"steps": 2, "step_ms": 20, "journal": folder.join("journal")});
+    json!({"type": "test.sleep", "parameters": parameters})
+}
+
+/// How often each job was begun.
+fn executions(folder: &Path) -> BTreeMap<String, usize> {
+    let mut executions = BTreeMap::new();
+    for line in std::fs::read_to_string(folder.join("journal")).unwrap_or_default().lines() {
+        let id = line.split(' ').next().unwrap_or_default();
+        *executions.entry(id.to_owned()).or_default() += 1;
+    }
+    executions
+}
+
+/// Answers of the database that do not need the backend.
+fn query(stack: &Stack, sql: &str) -> i64 {
+    let database = Connection::open_with_flags(stack.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    database.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// How many orders the last start found that may not have reached the broker.
+fn sent_again(stack: &Stack) -> usize {
+    let log = stack.backend.log();
+    let line = log.lines().rfind(|line| line.contains("may not have reached the broker"));
+    let count = line.and_then(|line| line.split("orders=").nth(1)?.split(' ').next()?.parse().ok());
+    count.unwrap_or(0)
+}
+
+/// Clients submit jobs, each one after another, until the backend dies; it is started again.
+async fn burst(purpose: &str, failpoint: &str) -> (Stack, Process) {
+    let mut stack = start_dying_at(purpose, failpoint).await;
+    let worker = stack.worker(&["test.sleep"], 4).await.unwrap();
+    let clients = (0..CLIENTS).map(|_| {
+        let (api, job) = (stack.api.clone(), short_job(stack.folder()));
+        async move {
+            let mut accepted = Vec::new();
+            while let Ok(id) = api.submit(job.clone()).await {
+                accepted.push(id);
+                assert!(accepted.len() < JOBS, "the backend does not die");
+            }
+            accepted
+        }
+    });
+    for id in join_all(clients).await.into_iter().flatten() {
+        stack.accepted(id);
+    }
+    for _client in 0..CLIENTS {
+        stack.unanswered();
+    }
+    dead(&mut stack).await;
+    start_again(&mut stack).await;
+    (stack, worker)
+}
+
+/// What every test with a burst sees after it.
+async fn survived(stack: &mut Stack, fault: &str) {
+    let job = short_job(stack.folder());
+    let took = stack.resumed("test.sleep", job["parameters"].clone()).await.unwrap();
+    let mut found = stack.settled().await.unwrap();
+    let attempts = query(stack, "SELECT max(attempt) FROM jobs");
+    assert_eq!(attempts, 1, "the death of a backend costs no attempt");
+    let executions = executions(stack.folder());
+    let jobs = query(stack, "SELECT count(*) FROM jobs");
+    assert_eq!(i64::try_from(executions.len()).unwrap(), jobs, "each job was begun: {executions:?}");
+    let begun: usize = executions.values().sum();
+    let stale = stack.api.metric("crewcall_responses_stale_total", "").await.unwrap();
+    let resent = sent_again(stack);
+    found.hold("I3", format_args!("{begun} executions of {jobs} jobs; {stale} late answers were refused"));
+    found.hold("I9", format_args!("{resent} orders above the mark were sent again"));
+    found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));
+    found.print(fault);
+}
+
+/// The backend dies when submissions are committed and not answered. Whoever sends them again with the same
+/// idempotency key gets the same job.
+#[tokio::test]
+async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
+    const ANSWERED: usize = 5;
+    let mut stack = start_dying_at("f19", &format!("job_stored={ANSWERED}*off->return")).await;
+    let _worker = stack.worker(&["test.sleep"], 4).await.unwrap();
+    for _job in 0..ANSWERED {
+        stack.submit_job(short_job(stack.folder())).await.unwrap();
+    }
+    let send = |api: Api, job: String, key: usize| async move {
+        let key = format!("key-{key}");
+        api.send(Method::POST, "/v1/jobs", job, &[("idempotency-key", &key)]).await
+    };
+    let job = short_job(stack.folder()).to_string();
+    let answers = join_all((0..JOBS).map(|key| send(stack.api.clone(), job.clone(), key))).await;
+    assert!(answers.iter().all(Result::is_err), "nobody was answered: {answers:?}");
+    dead(&mut stack).await;
+    let stored = query(&stack, "SELECT count(*) FROM idempotency_keys");
+    assert!(stored > 0, "the backend died after a commit");
+    start_again(&mut stack).await;
+    let mut replayed = 0;
+    for key in 0..JOBS {
+        let (status, job) = send(stack.api.clone(), job.clone(), key).await.unwrap();
+        assert!(matches!(status.as_u16(), 200 | 201), "{status} {job}");
+        replayed += i64::from(status.as_u16() == 200);
+        stack.accepted(job["id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(replayed, stored, "what was committed is not made again");
+    let named = query(&stack, "SELECT count(DISTINCT job_seq) FROM idempotency_keys");
+    assert_eq!(usize::try_from(named).unwrap(), JOBS, "one job for each key");
+    let took = stack.resumed("test.sleep", short_job(stack.folder())["parameters"].clone()).await.unwrap();
+    let mut found = stack.settled().await.unwrap();
+    let executions = executions(stack.folder());
+    assert_eq!(executions.len(), ANSWERED + JOBS + 1, "every job was begun, and no other");
+    found
+        .hold("I6", format_args!("{JOBS} keys, {named} jobs: {replayed} were there, though nobody was told"));
+    found.hold(
+        "I3",
+        format_args!("{} executions of {} jobs", executions.values().sum::<usize>(), executions.len()),
+    );
+    found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));
+    found.print("F19 the backend dies after a commit, before the answer");
+}
+
+/// The backend dies when jobs are committed as dispatched and their orders are not published.
+#[tokio::test]
+async fn f20_the_backend_dies_before_it_publishes() {
+    let (mut stack, _worker) = burst("f20", "order_unsent=30*off->return").await;
+    assert!(sent_again(&stack) > 0, "an unsent order is above the mark");
+    survived(&mut stack, "F20 the backend dies before it publishes an order").await;
+}
+
+/// The backend dies when orders are handed to the broker's client and their confirms are outstanding: nobody knows
+/// whether the broker has them.
+#[tokio::test]
+async fn f21_the_backend_dies_before_a_confirm() {
+    let (mut stack, _worker) = burst("f21", "message_unconfirmed=30*off->return").await;
+    assert!(sent_again(&stack) > 0, "an unconfirmed order is above the mark");
+    survived(&mut stack, "F21 the backend dies before a confirm").await;
+}
+
+/// The backend dies when orders are confirmed and the high-water mark does not say so: they are sent twice, and run
+/// twice or are found to be over.
+#[tokio::test]
+async fn f22_the_backend_dies_before_it_raises_the_mark() {
+    let (mut stack, _worker) = burst("f22", "order_confirmed=30*off->return").await;
+    assert!(sent_again(&stack) > 0, "a confirmed order is above the mark");
+    survived(&mut stack, "F22 the backend dies before it raises the mark").await;
+}
+
+/// The backend dies when responses are committed and not acknowledged: the broker delivers them again, and they are
+/// stale.
+#[tokio::test]
+async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement() {
+    let (mut stack, _worker) = burst("f23", "responses_recorded=4*off->return").await;
+    let delivered_again = || async {
+        stack.api.metric("crewcall_responses_stale_total", "reason=\"terminal\"").await.unwrap() > 0.0
+    };
+    stack.api.json_when("/v1/jobs?state=dispatched,running", |page| page["jobs"] == json!([])).await.unwrap();
+    assert!(delivered_again().await, "a response that was committed came again and was refused");
+    survived(&mut stack, "F23 the backend dies between a response's commit and its acknowledgement").await;
+}
+
+/// The backend dies inside the sweep that ends leases, before it records anything: three held attempts, whose
+/// worker is gone, are charged once each, by the next process.
+#[tokio::test]
+async fn f24_the_backend_dies_inside_a_rescue() {
+    const HELD: usize = 3;
+    let mut stack = start_dying_at("f24-rescue", "leases_ended=return").await;
+    let job_type = JobType::new("test.echo").unwrap();
+    let rogue = Rogue::start(&stack.amqp_url);
+    rogue.announce(&job_type).await.unwrap();
+    stack.api.served_by("test.echo", 1).await.unwrap();
+    let mut ids = Vec::new();
+    for _job in 0..HELD {
+        let id = stack.submit("test.echo", json!({"text": "rescued"})).await.unwrap();
+        let taken = rogue.take(&job_type).await.unwrap();
+        rogue.started(&taken).await.unwrap();
+        stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
+        rogue.hold(&taken).await.unwrap();
+        ids.push(id);
+    }
+    rogue.vanish().await;
+    dead(&mut stack).await;
+    assert_eq!(query(&stack, "SELECT count(*) FROM attempts"), 0, "nothing was recorded");
+    start_again(&mut stack).await;
+    let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
+    for id in &ids {
+        let job = stack.api.finished(id).await.unwrap();
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(2)), "{job}");
+        assert_eq!(job["attempts"][0]["outcome"], "worker_lost", "{job}");
+    }
+    let mut found = stack.settled().await.unwrap();
+    found.hold("I4", format_args!("{HELD} attempts were lost with their worker, each charged once"));
+    found.print("F24 the backend dies inside a sweep: a rescue");
+}
+
+/// The backend dies inside the sweep that releases due jobs, between two of its steps.
+#[tokio::test]
+async fn f24_the_backend_dies_inside_a_release() {
+    /// More than one step takes.
+    const DUE: usize = 600;
+    let mut stack = start_dying_at("f24-release", "jobs_released=return").await;
+    let _worker = stack.worker(&["test.sleep"], 8).await.unwrap();
+    let parameters = json!({"steps": 1, "step_ms": 0, "journal": stack.folder().join("journal")});
+    let job = json!({"type": "test.sleep", "parameters": parameters, "delay_seconds": 2});
+    batch(&mut stack, &vec![job; DUE]).await;
+    dead(&mut stack).await;
+    let released = query(&stack, "SELECT count(*) FROM jobs WHERE state <> 'scheduled'");
+    assert!(released > 0, "the backend died after a step");
+    start_again(&mut stack).await;
+    let mut found = stack.settled().await.unwrap();
+    let executions = executions(stack.folder());
+    assert_eq!(executions.len(), DUE);
+    found.hold(
+        "I9",
+        format_args!("{released} of {DUE} due jobs were released before the death, the others after"),
+    );
+    found.hold("I3", format_args!("{} executions of {DUE} jobs", executions.values().sum::<usize>()));
+    found.print("F24 the backend dies inside a sweep: a release of due jobs");
+}
+
+/// The backend dies between two steps of a bulk cancellation: those of the steps before are cancelled, and the same
+/// request again cancels the others.
+#[tokio::test]
+async fn f24_the_backend_dies_inside_a_bulk_cancellation() {
+    /// Three steps.
+    const JOBS: usize = 1_200;
+    let mut stack = start_dying_at("f24-bulk", "jobs_intervened=1*off->return").await;
+    let job = json!({"type": "test.later", "parameters": {}, "delay_seconds": 3600});
+    batch(&mut stack, &vec![job; JOBS]).await;
+    let all = json!({"filter": {"type": "test.later"}});
+    let unanswered = stack.api.post("/v1/jobs/cancel", all.clone()).await;
+    assert!(unanswered.is_err(), "{unanswered:?}");
+    dead(&mut stack).await;
+    let cancelled = query(&stack, "SELECT count(*) FROM jobs WHERE state = 'cancelled'");
+    start_again(&mut stack).await;
+    let (status, answer) = stack.api.post("/v1/jobs/cancel", all).await.unwrap();
+    let changed = answer["changed"].as_i64().unwrap();
+    assert_eq!((status.as_u16(), cancelled, changed), (200, 1_000, 200), "{answer}");
+    let mut found = stack.settled().await.unwrap();
+    found.hold(
+        "I7",
+        format_args!("{cancelled} were cancelled before the death, {changed} by the same request again"),
+    );
+    found.print("F24 the backend dies inside a bulk cancellation");
+}
+
+/// The backend dies between two steps of the retention: the next one deletes the rest, with everything about them,
+/// and nothing else.
+#[tokio::test]
+async fn f24_the_backend_dies_inside_the_retention() {
+    /// Three steps.
+    const OLD: usize = 450;
+    let mut stack = Stack::start("f24-retention").await.unwrap();
+    let old = json!({"type": "test.old", "parameters": {}, "delay_seconds": 3600, "labels": {"age": "old"}});
+    let (status, _) = stack.api.post("/v1/jobs/batch", json!(vec![old; OLD])).await.unwrap();
+    assert_eq!(status.as_u16(), 200);
+    let (_, answer) =
+        stack.api.post("/v1/jobs/cancel", json!({"filter": {"type": "test.old"}})).await.unwrap();
+    assert_eq!(answer["changed"], OLD);
+    let kept = stack.submit("test.echo", json!({"text": "young"})).await.unwrap();
+    stack.backend.kill().await.unwrap();
+    let retention = ("CREWCALL_RETENTION_CANCELLED", "1ms");
+    stack.surround(Surroundings::variables(&[("FAILPOINTS", "jobs_deleted=1*off->return"), retention]));
+    stack.restart_backend().await.unwrap();
+    dead(&mut stack).await;
+    let left = query(&stack, "SELECT count(*) FROM jobs WHERE type = 'test.old'");
+    assert_eq!(left, 50, "two steps of 200 were taken");
+    stack.surround(Surroundings::variables(&[retention]));
+    stack.restart_backend().await.unwrap();
+    stack.api.json_when("/v1/jobs?type=test.old", |page| page["jobs"] == json!([])).await.unwrap();
+    let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
+    assert_eq!(stack.api.finished(&kept).await.unwrap()["state"], "completed");
+    let mut found = stack.settled().await.unwrap();
+    let orphans = query(
+        &stack,
+        "SELECT (SELECT count(*) FROM job_payloads WHERE job_seq NOT IN (SELECT seq FROM jobs))
+              + (SELECT count(*) FROM job_labels WHERE job_id NOT IN (SELECT id FROM jobs))",
+    );
+    assert_eq!(orphans, 0);
+    found.hold(
+        "I2",
+        format_args!("of {OLD} old jobs {left} were left by the death, none after it; no orphans"),
+    );
+    found.print("F24 the backend dies inside the retention");
+}
+
+/// The backend is killed at no point in particular, with jobs in every state: each goes on where it was.
+#[tokio::test]
+async fn f24_jobs_in_every_state_survive_the_backend() {
+    let mut stack = Stack::start("f24-states").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.sleep", "test.fail"], 4).await.unwrap();
+    let running = stack.submit("test.sleep", json!({"steps": 40, "step_ms": 100})).await.unwrap();
+    let parked = stack.submit("test.other", json!({"text": "late"})).await.unwrap();
+    let failing = json!({"type": "test.fail", "parameters": {"message": "once", "succeed_at": 2}});
+    let scheduled = stack.submit_job(failing).await.unwrap();
+    stack.api.job_when(&running, |job| job["state"] == "running").await.unwrap();
+    stack.api.job_when(&parked, |job| job["state"] == "unroutable").await.unwrap();
+    stack.api.job_when(&scheduled, |job| job["state"] == "scheduled").await.unwrap();
+    let mut short = Vec::new();
+    for number in 0..50 {
+        short.push(stack.submit("test.echo", json!({"text": number.to_string()})).await.unwrap());
+    }
+    stack.backend.kill().await.unwrap();
+    stack.restart_backend().await.unwrap();
+    for (number, id) in short.iter().enumerate() {
+        let job = stack.api.finished(id).await.unwrap();
+        assert_eq!(
+            (&job["state"], &job["result"]["text"]),
+            (&json!("completed"), &json!(number.to_string()))
+        );
+    }
+    let job = stack.api.finished(&running).await.unwrap();
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+    assert_eq!(stack.api.finished(&scheduled).await.unwrap()["state"], "completed");
+    // The worker is known again, without having been started again.
+    stack.api.served_by("test.echo", 1).await.unwrap();
+    assert_eq!(stack.api.job(&parked).await.unwrap()["state"], "unroutable");
+    let _late = stack.worker(&["test.other"], 1).await.unwrap();
+    let mut found = stack.settled().await.unwrap();
+    found.hold("I9", "a running, a parked and a waiting job, and 50 on their way, went on where they were");
+    found.print("F19–F24 the backend is killed at no point in particular");
+}
+
+/// The backend is killed three times amid submissions and responses.
+#[tokio::test]
+async fn f24_a_backend_that_is_killed_again_and_again_loses_nothing() {
+    const KILLS: usize = 3;
+    let mut stack = Stack::start("f24-again").await.unwrap();
+    let _worker = stack.worker(&["test.sleep"], 4).await.unwrap();
+    for _round in 0..KILLS {
+        for _job in 0..JOBS {
+            stack.submit_job(short_job(stack.folder())).await.unwrap();
+        }
+        stack.backend.kill().await.unwrap();
+        stack.restart_backend().await.unwrap();
+    }
+    survived(&mut stack, "F19–F24 the backend is killed three times").await;
+}
+
+/// Submits jobs in one request; all have to be accepted.
+async fn batch(stack: &mut Stack, jobs: &[Value]) {
+    let (status, answer) = stack.api.post("/v1/jobs/batch", json!(jobs)).await.unwrap();
+    assert_eq!((status.as_u16(), &answer["accepted"]), (200, &json!(jobs.len())), "{answer}");
+    for result in answer["results"].as_array().unwrap() {
+        stack.accepted(result["id"].as_str().unwrap().to_owned());
+    }
+}
