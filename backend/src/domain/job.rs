@@ -38,6 +38,8 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// When the job is not worth starting any more; `None` for never.
     pub expires_at: Option<Timestamp>,
+    /// The time that the submitter named to begin at; `None` for at once, or after a delay.
+    pub run_at: Option<Timestamp>,
 }
 
 /// The part of a job that events change.

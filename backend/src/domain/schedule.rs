@@ -66,7 +66,7 @@ impl Times {
             read_seconds(problems, "/timeout_seconds", seconds, range)
         });
         let backoff = self.backoff.map_or_else(Backoff::default, |asked| asked.read(problems));
-        (due_at, Policy { backoff, timeout, expires_at })
+        (due_at, Policy { backoff, timeout, expires_at, run_at: self.run_at })
     }
 
     fn due_at(&self, now: Timestamp, problems: &mut Vec<Problem>) -> Timestamp {
@@ -172,11 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_and_a_time_mean_the_same() {
+    fn a_delay_ends_at_a_time() {
         let delayed = read(Times { delay_seconds: Some(1.5), ..Times::default() });
         let timed = read(Times { run_at: Some(NOW.plus_millis(1_500)), ..Times::default() });
-        assert_eq!(delayed, timed);
-        assert_eq!(delayed.unwrap().0, NOW.plus_millis(1_500));
+        let at = NOW.plus_millis(1_500);
+        assert_eq!(delayed, Ok((at, Policy::default())));
+        assert_eq!(
+            timed,
+            Ok((at, Policy { run_at: Some(at), ..Policy::default() })),
+            "it is known which was asked for"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     drift::Drift,
     fault::Fault,
     rows::{Columns, to_integer, unreadable},
+    setback,
     tally::Tally,
 };
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     dispatch::ports::DispatchNumber,
     domain::{Change, Event, Life, Moment, Policy, Stale, transition},
 };
+
+/// How much of the time may be forgotten by a crash of a busy process.
+const TIME_KEPT_EVERY_MS: i64 = 1_000;
 
 /// What commands work with, inside the transaction that the writer opened.
 pub(super) struct Desk {
@@ -27,11 +31,14 @@ pub(super) struct Desk {
     drift: Drift,
     /// What stands in the database of it.
     drift_kept: Drift,
+    /// The time that stands in the database.
+    time_kept: Timestamp,
 }
 
 impl Desk {
     /// A desk on an open database: counts what is in it.
     pub(super) fn new(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let time_kept = setback::make_up(&connection, clock.now())?;
         let number = DispatchNumber(mark(&connection, DISPATCHES_NUMBERED)?);
         let mut tally = Tally::new(number);
         {
@@ -50,7 +57,7 @@ impl Desk {
             }
         }
         let drift = Drift::read(&connection)?;
-        Ok(Self { connection, tally, clock, number_kept: number, drift, drift_kept: drift })
+        Ok(Self { connection, tally, clock, number_kept: number, drift, drift_kept: drift, time_kept })
     }
 
     /// The time, by the backend's clock.
@@ -94,6 +101,18 @@ impl Desk {
         if self.drift != self.drift_kept {
             self.drift.keep(self)?;
         }
+        if self.now() >= self.time_kept.plus_millis(TIME_KEPT_EVERY_MS) {
+            self.keep_time()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the time.
+    pub(super) fn keep_time(&mut self) -> Result<(), Fault> {
+        let now = self.now();
+        setback::keep(&self.connection, now)?;
+        // Not taken back with the transaction: the time is kept again a second later.
+        self.time_kept = now;
         Ok(())
     }
 
@@ -111,7 +130,7 @@ pub(super) const DISPATCHES_NUMBERED: &str = "dispatches_numbered";
 /// Every dispatch up to this one is confirmed or over.
 pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
 
-/// A number that only grows.
+/// A number that is kept.
 pub(super) fn mark(connection: &Connection, name: &'static str) -> Result<u64, Fault> {
     let mut statement = connection.prepare_cached("SELECT value FROM marks WHERE name = ?")?;
     let value: i64 = statement.query_row([name], |row| row.get(0))?;

@@ -19,6 +19,8 @@ mod desk;
 
 mod drift;
 
+mod setback;
+
 mod tally;
 
 mod commands;

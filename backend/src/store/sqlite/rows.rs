@@ -43,7 +43,7 @@ macro_rules! life_columns {
 /// The columns of a policy, in the order in which [`Binder::put_policy`] writes and [`Columns::policy`] reads them.
 macro_rules! policy_columns {
     () => {
-        "backoff_initial_ns, backoff_factor, backoff_cap_ns, backoff_jitter, timeout_ns, expires_at"
+        "backoff_initial_ns, backoff_factor, backoff_cap_ns, backoff_jitter, timeout_ns, expires_at, run_at"
     };
 }
 
@@ -138,7 +138,8 @@ impl<'row> Columns<'row> {
             (None, None, None, None) => Backoff::default(),
             _ => return Err(unreadable("backoff_initial_ns", "half a back-off")),
         };
-        Ok(Policy { backoff, timeout: self.optional_duration()?, expires_at: self.optional_time()? })
+        let timeout = self.optional_duration()?;
+        Ok(Policy { backoff, timeout, expires_at: self.optional_time()?, run_at: self.optional_time()? })
     }
 
     /// A life: [`life_columns`].
@@ -306,7 +307,8 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         self.put(backoff.map(|backoff| to_nanoseconds(backoff.cap)))?;
         self.put(backoff.map(|backoff| backoff.jitter))?;
         self.put(policy.timeout.map(to_nanoseconds))?;
-        self.put(policy.expires_at.map(Timestamp::as_millis))
+        self.put(policy.expires_at.map(Timestamp::as_millis))?;
+        self.put(policy.run_at.map(Timestamp::as_millis))
     }
 
     /// The columns of [`steady_columns`].

@@ -182,7 +182,7 @@ pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subje
     let backoff =
         Backoff { initial: Duration::from_secs(7), factor: 3.0, cap: Duration::from_secs(20), jitter: 0.0 };
     let mut job = subject.job("a");
-    job.policy = Policy { backoff, timeout: Some(Duration::from_millis(1_500)), expires_at: None };
+    job.policy = Policy { backoff, timeout: Some(Duration::from_millis(1_500)), ..Policy::default() };
     let mut job = subject.insert(job, 1).await.job;
     for wait in [7, 20] {
         subject.reopen().await;

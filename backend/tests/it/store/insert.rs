@@ -31,6 +31,7 @@ pub(crate) async fn a_job_comes_back_as_it_was_accepted(subject: Subject) {
         },
         timeout: Some(Duration::from_nanos(604_800_000_000_001)),
         expires_at: Some(START.plus_millis(77)),
+        run_at: Some(START.plus_millis(-60_000)),
     };
     let inserted = subject.insert(job.clone(), 0).await;
     assert_eq!((inserted.job.as_ref(), inserted.dispatched), (&job, None));

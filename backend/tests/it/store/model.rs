@@ -95,7 +95,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     let backoff = prop_oneof![Just(Backoff { jitter: 0.0, ..Backoff::default() }), backoff];
     let expires_at = prop::option::of((0_i64..20).prop_map(|after| START.plus_millis(after)));
     (backoff, prop::option::of(milliseconds(100..200)), expires_at)
-        .prop_map(|(backoff, timeout, expires_at)| Policy { backoff, timeout, expires_at })
+        .prop_map(|(backoff, timeout, expires_at)| Policy { backoff, timeout, expires_at, run_at: None })
 }
 
 fn event(job: &Job, said: &Said) -> Event {

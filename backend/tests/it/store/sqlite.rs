@@ -61,6 +61,7 @@ conforms! {
     time {
         what_was_not_started_in_time_expires,
         what_was_started_or_is_over_does_not_expire,
+        waits_go_on_when_the_clock_was_set_back,
         old_jobs_go_with_everything_about_them,
         only_what_is_over_is_deleted,
         deleting_and_writing_go_on_together,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crewcall_backend::{
+    clock::Clock,
     dispatch::ports::JobQuery,
     domain::{Event, Job, State},
 };
@@ -179,5 +180,38 @@ pub(crate) async fn deleting_and_writing_go_on_together(subject: Subject) {
     assert_eq!(found(&subject, JobQuery::default()).await, written.into_iter().collect());
     assert_eq!(subject.store.counts().await.unwrap().len(), 1);
     assert_eq!(subject.store.dispatch_due(&job_type("old"), 10, 10).await.unwrap().len(), 0);
+    subject.finish().await;
+}
+
+pub(crate) async fn waits_go_on_when_the_clock_was_set_back(mut subject: Subject) {
+    const HOUR: i64 = 3_600_000;
+    let waiting = subject.insert(subject.job_at("a", at(5_000)), 0).await.job;
+    let mut named = subject.job_at("b", at(5_000));
+    named.policy.run_at = Some(at(5_000));
+    let named = subject.insert(named, 0).await.job;
+    let failing = subject.dispatched("c").await;
+    subject.change(&failing, failed(&failing, true)).await;
+    let ready = subject.insert(subject.job("d"), 0).await.job;
+    let expiring = subject.insert(subject.job_until("e", at(HOUR)), 0).await.job;
+    let retried_in = subject.read(failing.id).await.0.life.due_at.as_millis() - START.as_millis();
+    subject.clock.advance(2_000);
+    subject.insert(subject.job("f"), 0).await; // keeps the time
+
+    subject.clock.advance(-HOUR);
+    subject.reopen().await;
+    let now = subject.clock.now();
+    let due_in = async |job: &Job| subject.read(job.id).await.0.life.due_at.as_millis() - now.as_millis();
+    assert_eq!(due_in(&waiting).await, 3_000, "what was left of a delay");
+    assert_eq!(due_in(&failing).await, retried_in - 2_000, "what was left of a back-off");
+    assert_eq!(due_in(&named).await, HOUR + 3_000, "a time that somebody named stays");
+    assert_eq!(due_in(&ready).await, -2_000, "older than what comes now");
+    assert_eq!(subject.read(expiring.id).await.0.policy, expiring.policy, "an expiry stays");
+    let released = subject.store.release_due(now.plus_millis(3_000), 10).await.unwrap();
+    assert!(released.jobs.iter().any(|(id, _, _)| *id == waiting.id), "{released:?}");
+
+    subject.clock.advance(500 - 1_000);
+    let before = subject.read(ready.id).await;
+    subject.reopen().await;
+    assert_eq!(subject.read(ready.id).await, before, "a clock that drifts moves nothing");
     subject.finish().await;
 }

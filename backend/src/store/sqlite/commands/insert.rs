@@ -78,7 +78,7 @@ fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Res
         policy_columns!(),
         ", ",
         life_columns!(),
-        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
         steady_values!(),
         ")"
     ))?;

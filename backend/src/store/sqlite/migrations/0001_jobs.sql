@@ -14,6 +14,8 @@ CREATE TABLE jobs (
     backoff_jitter     REAL,
     timeout_ns         INTEGER,
     expires_at         INTEGER,
+    -- The time that the submitter named to begin at. Other waits are stored as times, too, but mean a duration.
+    run_at             INTEGER,
     -- Which dispatch the current attempt was last sent with.
     dispatch_number    INTEGER,
     state              TEXT    NOT NULL,
@@ -146,7 +148,7 @@ CREATE TABLE quarantine (
 -- Counts the messages without reading them.
 CREATE INDEX quarantine_numbers ON quarantine (seq);
 
--- Numbers that only grow.
+-- Numbers that only grow, but for the time.
 CREATE TABLE marks (
     name  TEXT    PRIMARY KEY,
     value INTEGER NOT NULL
@@ -157,4 +159,6 @@ INSERT INTO marks (name, value) VALUES
     ('dispatches_confirmed', 0), -- every dispatch up to this one is confirmed or over
     -- How far the time in a job's id was ever ahead of its created_at, or behind it, in milliseconds.
     ('ids_ahead', 0),
-    ('ids_behind', 0);
+    ('ids_behind', 0),
+    -- The time by the clock of the last process, as it last kept it: how a restart learns that the clock was set back.
+    ('time', 0);

@@ -1,0 +1,51 @@
+//! What becomes of waits when a restart finds that the machine's clock was set back.
+//!
+//! A wait that means a duration (a delay, a back-off) is stored as the time at which it ends. A process measures it by
+//! its own clock, which never goes back; but the next process takes the machine's clock over, and by that the end may
+//! be an hour farther away than it was. Such waits therefore move back with the clock. A time that somebody named
+//! (`run_at`, `expires_at`) stays what it is.
+
+use crewcall_proto::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{desk::mark, fault::Fault};
+
+/// The time by the clock of the process that had the database last, as it last kept it.
+const TIME: &str = "time";
+
+/// By how much the clock has to be behind. Less is the drift of a process's clock from the machine's.
+const SETBACK_MIN_MS: i64 = 1_000;
+
+/// To be called once, before anything else is done with the database. Answers the time that is kept in it.
+///
+/// If the clock was set back, whoever waits for a while keeps waiting for as long as was left; nobody knows for how
+/// long there was no process, so that this does not count. Jobs that are ready keep their order, also with those that
+/// come now.
+pub(super) fn make_up(connection: &Connection, now: Timestamp) -> Result<Timestamp, Fault> {
+    let kept = Timestamp::from_millis(mark(connection, TIME)?.cast_signed());
+    let behind_ms = kept.as_millis() - now.as_millis();
+    if behind_ms < SETBACK_MIN_MS {
+        return Ok(kept);
+    }
+    let transaction = connection.unchecked_transaction()?;
+    let waits = transaction.execute(
+        "UPDATE jobs SET due_at = due_at - ? WHERE state = 'scheduled' AND (run_at IS NULL OR attempt > 1)",
+        [behind_ms],
+    )?;
+    transaction.execute("UPDATE jobs SET due_at = due_at - ? WHERE state = 'ready'", [behind_ms])?;
+    keep(&transaction, now)?;
+    transaction.commit()?;
+    tracing::warn!(
+        seconds = behind_ms / 1_000,
+        jobs = waits,
+        "The machine's clock was set back. Jobs that wait for a while keep waiting for as long as they had left."
+    );
+    Ok(now)
+}
+
+/// Keeps the time.
+pub(super) fn keep(connection: &Connection, now: Timestamp) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached("UPDATE marks SET value = ? WHERE name = ?")?;
+    statement.execute(params![now.as_millis(), TIME])?;
+    Ok(())
+}
