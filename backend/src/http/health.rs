@@ -34,7 +34,7 @@ pub(super) async fn livez() -> Json<dto::Alive> {
 
 /// Can it do its work?
 ///
-/// 503 while the store does not answer or the broker is not there. Without the broker, submissions are
+/// 503 while the store cannot be read and written or the broker is not there. Without the broker, submissions are
 /// accepted all the same, and wait.
 #[utoipa::path(
     get, path = "/readyz", tag = TAG, operation_id = "ready",
@@ -44,8 +44,8 @@ pub(super) async fn livez() -> Json<dto::Alive> {
     )
 )]
 pub(super) async fn readyz(State(state): State<HttpState>) -> impl IntoResponse {
-    let store = match tokio::time::timeout(STORE_TIME_MAX, state.jobs.store.dispatch_marks()).await {
-        Ok(Ok(_)) => None,
+    let store = match tokio::time::timeout(STORE_TIME_MAX, state.jobs.store.check()).await {
+        Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some(format!("the store did not answer within {} s", STORE_TIME_MAX.as_secs())),
     };

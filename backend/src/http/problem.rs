@@ -122,9 +122,14 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Unavailable { reason } => {
                 tracing::warn!(reason, "The store is unavailable.");
-                Self::new(Code::StoreUnavailable, format!("the store cannot work now: {reason}"))
+                Self::new(
+                    Code::StoreUnavailable,
+                    format!("the store cannot work now: {reason}; try again after the time in Retry-After"),
+                )
             }
-            StoreError::Closed => Self::new(Code::StoreUnavailable, "the backend is shutting down"),
+            StoreError::Closed => {
+                Self::new(Code::StoreUnavailable, "the backend is shutting down: try again")
+            }
             StoreError::Broken { .. } => Self::internal(&error),
         }
     }

@@ -66,6 +66,9 @@ pub trait JobStore: Send + Sync {
     /// The jobs of the type in state dispatched, the longest dispatched first: what the reconciler looks after.
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError>;
 
+    /// Whether it can do its work now: reads and writes a little.
+    async fn check(&self) -> Result<(), StoreError>;
+
     /// One job with its ended attempts, oldest first.
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError>;
 

@@ -177,6 +177,11 @@ impl JobStore for SqliteStore {
         self.readers.read(move |connection| queries::dispatched(connection, &job_type, limit)).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        self.readers.read(queries::dispatch_marks).await?;
+        self.writer.write(1, Desk::keep_time).await
+    }
+
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         self.readers.read(move |connection| queries::get(connection, id)).await
     }

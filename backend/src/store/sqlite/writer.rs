@@ -100,7 +100,7 @@ impl Writer {
         let (queue, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (report, status) = watch::channel(Status::Running);
         thread::Builder::new().name("crewcall-store".to_owned()).spawn(move || {
-            let mut thread = WriterThread { desk, commands, metrics };
+            let mut thread = WriterThread { desk, commands, metrics, trouble: None };
             // Commands are pure SQL and state machine: a panic is a program error, and what is in memory is not
             // trusted after it. The transaction goes with the connection.
             let end = catch_unwind(AssertUnwindSafe(|| thread.run()));
@@ -170,6 +170,8 @@ struct WriterThread {
     desk: Desk,
     commands: mpsc::Receiver<Message>,
     metrics: Arc<Metrics>,
+    /// Why the last transaction was given up, if it was.
+    trouble: Option<String>,
 }
 
 /// How far a batch got before it had to be given up.
@@ -235,6 +237,9 @@ impl WriterThread {
         let (size, begun) = (batch.len(), Instant::now());
         match self.transact(batch) {
             Ok(answers) => {
+                if let Some(reason) = self.trouble.take() {
+                    tracing::info!(reason, "The store works again.");
+                }
                 self.metrics.store_committed(size, begun.elapsed());
                 for (command, outcome) in answers {
                     command.answer(outcome);
@@ -243,7 +248,11 @@ impl WriterThread {
             }
             Err(GivenUp { fault, answers }) => {
                 let (severity, text) = (fault.severity(), fault.to_string());
-                tracing::error!(reason = %text, commands = answers.len(), "A transaction of the store was given up.");
+                // Callers try again, twice in a second: it is said once.
+                if self.trouble.as_ref() != Some(&text) {
+                    tracing::error!(reason = %text, commands = answers.len(), "A transaction of the store was given up.");
+                    self.trouble = Some(text.clone());
+                }
                 let error = StoreError::from(fault);
                 for command in answers {
                     command.answer(Err(error.clone()));

@@ -66,6 +66,10 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
     async fn get(&self, _: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         Err((self.0)())
     }
@@ -189,6 +193,10 @@ impl JobStore for FillingStore {
 
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
         self.store.dispatched(job_type, limit).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
