@@ -26,3 +26,5 @@ pub mod proxy;
 pub mod lies;
 
 pub mod wait;
+
+pub mod disk;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,11 +14,13 @@
 struct lies {
   int64_t clock_ahead_seconds;
   int64_t fsync_fails;
+  int64_t disk_full;
 };
 
 static const volatile struct lies *lies;
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
+static ssize_t (*real_pwrite64)(int, const void *, size_t, off64_t);
 
 __attribute__((constructor)) static void open_lies(void) {
   const char *path = getenv("TEST_LIES");
@@ -28,6 +31,7 @@ __attribute__((constructor)) static void open_lies(void) {
   if (shared == MAP_FAILED) abort();
   real_fsync = dlsym(RTLD_NEXT, "fsync");
   real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+  real_pwrite64 = dlsym(RTLD_NEXT, "pwrite64");
   lies = shared;
 }
 
@@ -45,4 +49,11 @@ int fsync(int file) {
 int fdatasync(int file) {
   if (lies->fsync_fails) return errno = EIO, -1;
   return real_fdatasync(file);
+}
+
+// A full disk still takes what is written over what is there.
+ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
+  struct stat64 is;
+  if (lies->disk_full && fstat64(file, &is) == 0 && at + (off64_t)count > is.st_size) return errno = ENOSPC, -1;
+  return real_pwrite64(file, bytes, count, at);
 }

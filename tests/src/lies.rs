@@ -13,9 +13,10 @@ use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 /// The numbers that `lies.c` reads, each of 8 bytes.
-const LIES_BYTES: u64 = 16;
+const LIES_BYTES: u64 = 24;
 const CLOCK_AHEAD_AT: u64 = 0;
 const FSYNC_FAILS_AT: u64 = 8;
+const DISK_FULL_AT: u64 = 16;
 
 /// What is answered wrongly.
 pub struct Lies {
@@ -69,5 +70,14 @@ impl Lies {
     /// An error of the system.
     pub fn fsync_fails(&self, fails: bool) -> anyhow::Result<()> {
         Ok(self.file.write_all_at(&i64::from(fails).to_ne_bytes(), FSYNC_FAILS_AT)?)
+    }
+
+    /// Lets no file become longer (`ENOSPC`), or every one.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system.
+    pub fn disk_full(&self, full: bool) -> anyhow::Result<()> {
+        Ok(self.file.write_all_at(&i64::from(full).to_ne_bytes(), DISK_FULL_AT)?)
     }
 }
