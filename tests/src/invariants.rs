@@ -102,7 +102,11 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
 }
 
 /// Every job in the API's list, by id.
-async fn read_all(api: &Api) -> anyhow::Result<BTreeMap<String, Value>> {
+///
+/// # Errors
+///
+/// When a page of it cannot be read.
+pub async fn read_all(api: &Api) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut jobs = BTreeMap::new();
     let mut cursor = String::new();
     loop {

@@ -148,6 +148,15 @@ impl Process {
         self.child.id().with_context(|| format!("{} is gone", self.name))
     }
 
+    /// How it ended, if it did.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("looking after {}", self.name))
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     ///
     /// # Errors

@@ -114,6 +114,11 @@ impl Stack {
         self.folder.path()
     }
 
+    /// Lets the files stay when the rest is gone.
+    pub fn keep_folder(mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Where the backend listens, `host:port`.
     #[must_use]
     pub fn http_listen(&self) -> &str {

@@ -1,7 +1,8 @@
 //! A worker whose jobs do what tests need: echo, take their time, fail, panic, abort. It serves the types
-//! named in `TEST_WORKER_TYPES` (comma-separated), or all of them.
+//! named in `TEST_WORKER_TYPES` (comma-separated), or all of them. When `TEST_WORKER_JOURNAL` names a file, each
+//! execution that begins adds a line to it.
 
-use std::{fs::OpenOptions, io::Write, time::Duration};
+use std::{fs::OpenOptions, io::Write, path::Path, time::Duration};
 
 use crewcall_worker::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
@@ -73,15 +74,24 @@ fn worker_name() -> String {
     std::env::var("CREWCALL_WORKER_ID").unwrap_or_default()
 }
 
-async fn echo(_job: JobContext, parameters: Echo) -> Result<Echoed, JobError> {
+/// Notes that an execution begins: in the file that the environment names, and in the one that the job names.
+fn note(job: &JobContext, journal: Option<&Path>) -> Result<(), JobError> {
+    let common = std::env::var_os("TEST_WORKER_JOURNAL").map(PathBuf::from);
+    for journal in [common.as_deref(), journal].into_iter().flatten() {
+        // One write: several workers may write to the same file.
+        let line = format!("{} {} {}\n", job.id(), job.attempt(), worker_name());
+        OpenOptions::new().create(true).append(true).open(journal)?.write_all(line.as_bytes())?;
+    }
+    Ok(())
+}
+
+async fn echo(job: JobContext, parameters: Echo) -> Result<Echoed, JobError> {
+    note(&job, None)?;
     Ok(Echoed { text: parameters.text, worker: worker_name() })
 }
 
 async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
-    if let Some(journal) = &parameters.journal {
-        let mut file = OpenOptions::new().create(true).append(true).open(journal)?;
-        writeln!(file, "{} {} {}", job.id(), job.attempt(), worker_name())?;
-    }
+    note(&job, parameters.journal.as_deref())?;
     for step in 1..=parameters.steps {
         job.check_cancelled()?;
         tokio::time::sleep(Duration::from_millis(parameters.step_ms)).await;
@@ -100,6 +110,7 @@ async fn wait(job: JobContext, parameters: Wait) -> Result<Done, JobError> {
 }
 
 async fn fail(job: JobContext, parameters: Fail) -> Result<Done, JobError> {
+    note(&job, None)?;
     if parameters.succeed_at.is_some_and(|attempt| job.attempt() >= attempt) {
         return Ok(Done {});
     }

@@ -1,0 +1,52 @@
+//! Breaks a whole installation at random for minutes, heals it, and accounts for every job: see [`e2e::chaos`].
+//! `./dev chaos` builds and runs it.
+
+use std::{io::Write, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use e2e::chaos;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The largest seed that is chosen when none is given: short enough to be typed again.
+const CHOSEN_SEED_MAX: u64 = 999_999;
+
+/// Break a broker, a backend and workers at random, heal them, and account for every job.
+///
+/// The exit code is 0 when nothing is lost, doubled, stuck or unexpected, and 1 otherwise; then the database and
+/// the logs are kept. Ctrl-C heals and reports; a second one just ends.
+#[derive(Parser)]
+#[command(name = "chaos")]
+struct Arguments {
+    /// Chooses the faults: the same seed gives the same faults in the same order. By default any, which is printed.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// For how long faults strike and work comes in, in minutes; healing takes some more.
+    #[arg(long, value_name = "M", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    minutes: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let Arguments { seed, minutes } = Arguments::parse();
+    let seed = seed.unwrap_or_else(|| rand::random_range(0..=CHOSEN_SEED_MAX));
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let length = Duration::from_secs(minutes * 60);
+    let signals = async {
+        for _time in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.cancel();
+        }
+    };
+    let report = tokio::select! {
+        report = chaos::run(seed, length, &stop) => report?,
+        () = signals => anyhow::bail!("ended without a report"),
+    };
+    write!(std::io::stdout().lock(), "{report}").context("printing the report")?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

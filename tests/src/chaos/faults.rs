@@ -1,0 +1,247 @@
+//! How each fault is made, and healed.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rustix::process::Signal;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    book::Book,
+    installation::{DISK_USUAL, Installation, MEMORY_USUAL},
+    plan::{Death, Fault, Line, Strike, Way},
+    stranger,
+};
+use crate::{process::Process, proxy::Mode};
+
+/// How often the connections of a line are reset.
+const RESET_EVERY: Duration = Duration::from_millis(700);
+
+/// How late a slow line delivers.
+const SLOW_BY: Duration = Duration::from_millis(150);
+
+/// More memory than this no node can run with.
+const MEMORY_TOO_LITTLE: &str = "1MB";
+
+/// More than any disk has: so many times the memory.
+const DISK_TOO_MUCH: [&str; 2] = ["mem_relative", "100000"];
+
+/// How often is looked whether a program died.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the store is waited for until it can be locked.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// For how long a fault lasts.
+struct Lasting<'a> {
+    time: Duration,
+    healing: &'a CancellationToken,
+}
+
+impl Lasting<'_> {
+    /// Waits until the fault is to be healed.
+    async fn over(&self) {
+        let _ = self.healing.run_until_cancelled(sleep(self.time)).await;
+    }
+}
+
+/// Makes a fault, lets it last, at most until `healing`, and heals it.
+///
+/// # Errors
+///
+/// When it cannot be made or healed, as when another fault is in its way. What is left of it then is healed with
+/// everything in the end.
+pub(super) async fn strike(
+    installation: &Installation,
+    book: &Book,
+    strike: &Strike,
+    healing: &CancellationToken,
+) -> anyhow::Result<()> {
+    let lasting = Lasting { time: strike.lasts, healing };
+    match strike.fault {
+        Fault::BrokerStopped
+        | Fault::BrokerKilled
+        | Fault::BrokerFrozen
+        | Fault::MemoryAlarm
+        | Fault::DiskAlarm
+        | Fault::ConnectionsClosed
+        | Fault::QueuePurged(_)
+        | Fault::QueueDeleted(_) => break_broker(installation, strike.fault, &lasting).await,
+        Fault::BackendKilled => kill_backend(installation, &lasting).await,
+        Fault::BackendDies(death) => let_backend_die(installation, death, &lasting).await,
+        Fault::BackendFrozen => freeze(&installation.backend.lock().await.backend, &lasting).await,
+        Fault::WorkerKilled(number) => kill_worker(installation, number, &lasting).await,
+        Fault::WorkerDies(number, death) => let_worker_die(installation, number, death, &lasting).await,
+        Fault::WorkerFrozen(number) => {
+            freeze(&installation.workers[number].lock().await.process, &lasting).await
+        }
+        Fault::LineFrozen(line, way) => {
+            let mode = match way {
+                Way::Both => Mode::FreezeBoth,
+                Way::ToBroker => Mode::FreezeToServer,
+                Way::FromBroker => Mode::FreezeToClient,
+            };
+            change_line(installation, line, mode, &lasting).await;
+            Ok(())
+        }
+        Fault::LineSlow(line) => {
+            change_line(installation, line, Mode::Delay(SLOW_BY), &lasting).await;
+            Ok(())
+        }
+        Fault::LineReset(line) => {
+            reset_again_and_again(installation, line, &lasting).await;
+            Ok(())
+        }
+        Fault::ResponsesRepeated => stranger::repeat(&installation.amqp_url, lasting.over()).await,
+        Fault::ResponsesForged => stranger::forge(&installation.amqp_url, book, lasting.over()).await,
+        Fault::StoreLocked => lock_store(installation, &lasting).await,
+    }
+}
+
+async fn break_broker(
+    installation: &Installation,
+    fault: Fault,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut node = installation.node.lock().await;
+    match fault {
+        Fault::BrokerStopped => {
+            node.ctl(&["stop_app"]).await?;
+            lasting.over().await;
+            node.ctl(&["start_app"]).await?;
+        }
+        Fault::BrokerKilled => {
+            node.sync().await?;
+            node.kill().await?;
+            lasting.over().await;
+            node.restart().await?;
+        }
+        Fault::BrokerFrozen => {
+            node.suspend()?;
+            lasting.over().await;
+            node.resume()?;
+        }
+        Fault::MemoryAlarm => {
+            node.ctl(&["set_vm_memory_high_watermark", "absolute", MEMORY_TOO_LITTLE]).await?;
+            lasting.over().await;
+            node.ctl(&["set_vm_memory_high_watermark", MEMORY_USUAL]).await?;
+        }
+        Fault::DiskAlarm => {
+            node.ctl(&[&["set_disk_free_limit"], &DISK_TOO_MUCH[..]].concat()).await?;
+            lasting.over().await;
+            node.ctl(&["set_disk_free_limit", DISK_USUAL]).await?;
+        }
+        Fault::QueuePurged(job_type) => {
+            node.ctl(&["purge_queue", &format!("crewcall.jobs.{job_type}")]).await?;
+        }
+        Fault::QueueDeleted(job_type) => {
+            node.ctl(&["delete_queue", &format!("crewcall.jobs.{job_type}")]).await?;
+        }
+        _ => {
+            node.ctl(&["close_all_connections", "chaos"]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn kill_backend(installation: &Installation, lasting: &Lasting<'_>) -> anyhow::Result<()> {
+    let mut stack = installation.backend.lock().await;
+    stack.backend.kill().await?;
+    lasting.over().await;
+    installation.start_backend(&mut stack, "").await
+}
+
+async fn let_backend_die(
+    installation: &Installation,
+    death: Death,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut stack = installation.backend.lock().await;
+    stack.backend.kill().await?;
+    installation.start_backend(&mut stack, &failpoint(death)).await?;
+    let died = dead(&mut stack.backend, lasting).await?;
+    installation.diary.note(&format!("the backend {} at {death}", if died { "died" } else { "never came" }));
+    stack.backend.kill().await?;
+    installation.start_backend(&mut stack, "").await
+}
+
+async fn kill_worker(
+    installation: &Installation,
+    number: usize,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut worker = installation.workers[number].lock().await;
+    worker.process.kill().await?;
+    lasting.over().await;
+    worker.start("")
+}
+
+async fn let_worker_die(
+    installation: &Installation,
+    number: usize,
+    death: Death,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut worker = installation.workers[number].lock().await;
+    worker.process.kill().await?;
+    worker.start(&failpoint(death))?;
+    let died = dead(&mut worker.process, lasting).await?;
+    let what = if died { "died" } else { "never came" };
+    installation.diary.note(&format!("worker {number} {what} at {death}"));
+    worker.process.kill().await?;
+    worker.start("")
+}
+
+/// What `FAILPOINTS` says to let a program die there.
+fn failpoint(death: Death) -> String {
+    let Death { point, passes } = death;
+    if passes == 0 { format!("{point}=return") } else { format!("{point}={passes}*off->return") }
+}
+
+/// Whether the program ends before its time is over.
+async fn dead(process: &mut Process, lasting: &Lasting<'_>) -> anyhow::Result<bool> {
+    let mut looks = interval(LOOK_EVERY);
+    let mut over = std::pin::pin!(lasting.over());
+    loop {
+        tokio::select! {
+            () = &mut over => return Ok(process.ended()?.is_some()),
+            _ = looks.tick() => {
+                if process.ended()?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+async fn freeze(process: &Process, lasting: &Lasting<'_>) -> anyhow::Result<()> {
+    process.signal(Signal::STOP)?;
+    lasting.over().await;
+    process.signal(Signal::CONT)
+}
+
+async fn change_line(installation: &Installation, line: Line, mode: Mode, lasting: &Lasting<'_>) {
+    installation.line(line).set(mode);
+    lasting.over().await;
+    installation.line(line).set(Mode::Pass);
+}
+
+async fn reset_again_and_again(installation: &Installation, line: Line, lasting: &Lasting<'_>) {
+    let mut resets = interval(RESET_EVERY);
+    let mut over = std::pin::pin!(lasting.over());
+    loop {
+        tokio::select! {
+            () = &mut over => return,
+            _ = resets.tick() => installation.line(line).reset_all(),
+        }
+    }
+}
+
+async fn lock_store(installation: &Installation, lasting: &Lasting<'_>) -> anyhow::Result<()> {
+    let other = Connection::open(&installation.database)?;
+    other.busy_timeout(LOCK_PATIENCE)?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    lasting.over().await;
+    Ok(other.execute_batch("ROLLBACK")?)
+}
