@@ -22,3 +22,5 @@ mod fleet;
 mod resources;
 
 mod races;
+
+mod chaos;

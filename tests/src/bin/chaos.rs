@@ -20,7 +20,7 @@ const CHOSEN_SEED_MAX: u64 = 999_999;
 #[command(name = "chaos")]
 struct Arguments {
     /// Chooses the faults: the same seed gives the same faults in the same order. By default any, which is printed.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// For how long faults strike and work comes in, in minutes; healing takes some more.
     #[arg(long, value_name = "M", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440))]
