@@ -15,7 +15,7 @@ use super::{
     installation::{Installation, worker_number},
     plan::{Line, Subject},
     report::{DOUBLED, Executed, Found, LOST, Problem, STUCK, Submitted, UNEXPECTED},
-    stranger::FORGED,
+    stranger::STRANGER,
 };
 use crate::invariants;
 
@@ -97,26 +97,24 @@ impl Facts<'_> {
         let outcome_of = |job: &Value| self.pages.outcomes.get(tag(job));
         let recovered =
             self.jobs.values().filter(|job| outcome_of(job) == Some(&Outcome::Unanswered)).count();
-        let mut states = BTreeMap::new();
+        let mut found = Found { jobs: self.jobs.len(), recovered, ..Found::default() };
         for job in self.jobs.values() {
-            *states.entry(job["state"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            *found.states.entry(job["state"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
         let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let mut charged = BTreeMap::new();
-        let mut lost_alive = 0;
         let mut rows = sql.prepare(
             "SELECT iif(outcome = 'failed', failure_kind, outcome), worker_id, finished_at FROM attempts",
         )?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let outcome: String = row.get(0)?;
-            if outcome == "worker_lost" {
-                let (worker, at): (Option<String>, i64) = (row.get(1)?, row.get(2)?);
-                lost_alive += usize::from(!self.has_grudge(&worker.unwrap_or_default(), at));
-            }
-            *charged.entry(outcome).or_default() += 1;
+            let (worker, at): (Option<String>, i64) = (row.get(1)?, row.get(2)?);
+            let worker = worker.unwrap_or_default();
+            found.lost_alive += usize::from(outcome == "worker_lost" && !self.has_grudge(&worker, at));
+            found.forged += usize::from(worker == STRANGER);
+            *found.charged.entry(outcome).or_default() += 1;
         }
-        Ok(Found { jobs: self.jobs.len(), recovered, states, charged, lost_alive })
+        Ok(found)
     }
 
     /// Whether something had been done to a worker when it lost an attempt.
@@ -195,18 +193,22 @@ impl Facts<'_> {
         doubled
     }
 
-    /// Completed jobs whose result is not what their handler gives, or whose last attempt nobody executed.
+    /// Jobs that a stranger had a hand in, completed jobs whose result is not what their handler gives, and those
+    /// whose last attempt nobody executed.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (id, job) in &self.jobs {
+            if job.to_string().contains(STRANGER) {
+                wrong.push(format!("a stranger was believed: {job}"));
+            }
             if job["state"] != "completed" {
                 continue;
             }
             let text = &job["parameters"]["text"];
-            let attempt = job["attempt"].as_u64().unwrap_or_default();
-            if job["result"]["text"] == FORGED || (text.is_string() && job["result"]["text"] != *text) {
+            if text.is_string() && job["result"]["text"] != *text {
                 wrong.push(format!("not its handler's result: {job}"));
             }
+            let attempt = job["attempt"].as_u64().unwrap_or_default();
             if !self.executions.0.contains_key(&(id.clone(), attempt)) {
                 wrong.push(format!("nobody executed its last attempt: {job}"));
             }

@@ -1,6 +1,6 @@
 //! The work that goes on meanwhile: who submits, who cancels, who reads.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::{Method, StatusCode};
@@ -26,6 +26,9 @@ const OPEN_MAX: u64 = 1_000;
 
 /// How long a submitter waits for an answer before nobody knows what became of the job.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one who is in a hurry waits, in milliseconds: about as long as it takes to store a job.
+const HURRY_MILLISECONDS: RangeInclusive<u64> = 1..=60;
 
 /// How long to wait before a submission is sent again, or a full installation looked at.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
@@ -60,6 +63,8 @@ struct Submission {
     tag: String,
     job_type: &'static str,
     body: Value,
+    /// How long its submitter waits for the first answer.
+    patience: Duration,
 }
 
 /// What was answered to a request.
@@ -113,7 +118,9 @@ impl Load<'_> {
         while !self.stop.is_cancelled() {
             sleep(CANCEL_EVERY).await;
             let Some((id, _)) = self.book.any_accepted() else { continue };
-            let answer = self.request(&format!("/v1/jobs/{id}/cancel"), &json!({"by": "chaos"}), &[]).await;
+            let answer = self
+                .request(&format!("/v1/jobs/{id}/cancel"), &json!({"by": "chaos"}), &[], ANSWER_PATIENCE)
+                .await;
             if let Answer::Taken(job) = answer {
                 self.book.seen(&job);
             }
@@ -141,7 +148,7 @@ impl Load<'_> {
         let body = json!({
             "type": "test.echo", "parameters": {"text": tag}, "labels": {TAG: tag}, "priority": 9,
         });
-        let submission = Submission { tag, job_type: "test.echo", body };
+        let submission = Submission { tag, job_type: "test.echo", body, patience: ANSWER_PATIENCE };
         self.until_answered(&submission).await;
         match self.book.read().outcomes.get(&submission.tag) {
             Some(Outcome::Accepted(id)) => Ok(id.clone()),
@@ -151,18 +158,20 @@ impl Load<'_> {
 
     async fn once(&self, submission: &Submission) {
         self.book.sending(&submission.tag);
-        let answer = self.request("/v1/jobs", &submission.body, &[]).await;
+        let answer = self.request("/v1/jobs", &submission.body, &[], submission.patience).await;
         let outcome = self.outcome(&answer);
         self.book.answered(&submission.tag, submission.job_type, outcome);
     }
 
     /// As a careful client does: the same key until there is an answer.
     async fn until_answered(&self, submission: &Submission) {
-        let Submission { tag, job_type, body } = submission;
+        let Submission { tag, job_type, body, patience } = submission;
+        let mut patience = *patience;
         self.book.sending(tag);
         let key = [("Idempotency-Key", tag.as_str())];
         while !self.give_up.is_cancelled() {
-            let answer = self.request("/v1/jobs", body, &key).await;
+            let answer = self.request("/v1/jobs", body, &key, patience).await;
+            patience = ANSWER_PATIENCE;
             if let outcome @ Outcome::Accepted(_) = self.outcome(&answer) {
                 self.book.answered(tag, job_type, outcome);
                 return;
@@ -176,7 +185,7 @@ impl Load<'_> {
             self.book.sending(&submission.tag);
         }
         let bodies = submissions.iter().map(|submission| submission.body.clone()).collect();
-        let answer = self.request("/v1/jobs/batch", &Value::Array(bodies), &[]).await;
+        let answer = self.request("/v1/jobs/batch", &Value::Array(bodies), &[], ANSWER_PATIENCE).await;
         for (index, Submission { tag, job_type, .. }) in submissions.iter().enumerate() {
             let outcome = match &answer {
                 Answer::Taken(results) => match results["results"][index]["id"].as_str() {
@@ -206,9 +215,15 @@ impl Load<'_> {
         }
     }
 
-    async fn request(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+    async fn request(
+        &self,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+        patience: Duration,
+    ) -> Answer {
         let sent = self.api.send(Method::POST, path, body.to_string(), headers);
-        let Ok(answer) = timeout(ANSWER_PATIENCE, sent).await else { return Answer::Unanswered };
+        let Ok(answer) = timeout(patience, sent).await else { return Answer::Unanswered };
         match answer {
             Ok((status, answer)) if status.is_success() => Answer::Taken(answer),
             Ok((status, problem)) => Answer::Refused(status, problem),
@@ -247,5 +262,7 @@ fn submission(dice: &mut StdRng, tag: String) -> Submission {
         8 if job_type == "test.sleep" => body["timeout_seconds"] = json!(1.5),
         _ => {}
     }
-    Submission { tag, job_type, body }
+    let hurry = Duration::from_millis(dice.random_range(HURRY_MILLISECONDS));
+    let patience = if dice.random_range(0..12) == 0 { hurry } else { ANSWER_PATIENCE };
+    Submission { tag, job_type, body, patience }
 }

@@ -97,13 +97,12 @@ impl Run<'_> {
             self.strike_all(length, began, stop).await;
             let lasted = began.elapsed();
             load_stop.cancel();
-            for broken in installation.heal().await {
-                diary.trouble(broken);
-            }
             let healed = Instant::now();
-            diary.tell("everything is healed");
-            let fresh = timeout(FRESH_WITHIN, self.fresh(&load)).await;
-            let resumed = fresh.is_ok_and(|over| over.is_ok()).then(|| healed.elapsed());
+            diary.tell("every fault is over");
+            // What is left of faults that went wrong; there should be nothing, so nothing is waited for.
+            let leftovers =
+                async { installation.heal().await.into_iter().for_each(|broken| diary.trouble(broken)) };
+            let (resumed, ()) = tokio::join!(self.resumed(&load, healed), leftovers);
             give_up.cancel();
             (lasted, healed, resumed)
         };
@@ -161,10 +160,13 @@ impl Run<'_> {
         strike.fault.subject()
     }
 
-    /// A job that comes in when everything is healed is soon over (I14).
-    async fn fresh(&self, load: &Load<'_>) -> anyhow::Result<Value> {
-        let id = load.fresh().await?;
-        self.installation.api.finished(&id).await
+    /// After how long a job is over that comes in when everything is healed (I14); nothing when it takes too long.
+    async fn resumed(&self, load: &Load<'_>, healed: Instant) -> Option<Duration> {
+        let fresh = async {
+            let id = load.fresh().await?;
+            self.installation.api.finished(&id).await
+        };
+        timeout(FRESH_WITHIN, fresh).await.is_ok_and(|over| over.is_ok()).then(|| healed.elapsed())
     }
 
     /// Whether every job is over in time.
@@ -215,6 +217,10 @@ impl Run<'_> {
         };
         add("unexpected errors in logs", errors);
         add("troubles", installation.diary.troubles());
+        let found = facts.found(&installation.database)?;
+        if found.forged > 0 {
+            add("forged", vec![format!("a stranger concluded {} attempts", found.forged)]);
+        }
         if afterwards.resumed.is_none() {
             add("no work", vec![format!("a fresh job was not over within {FRESH_WITHIN:?}")]);
         }
@@ -223,7 +229,7 @@ impl Run<'_> {
             lasted,
             faults: installation.diary.counts(),
             submitted: facts.submitted(),
-            found: facts.found(&installation.database)?,
+            found,
             executed,
             stale: counters.stale(),
             afterwards,

@@ -61,6 +61,8 @@ pub struct Found {
     pub charged: BTreeMap<String, usize>,
     /// Attempts that were lost with a worker to which nothing had been done.
     pub lost_alive: usize,
+    /// Attempts that a stranger concluded.
+    pub forged: usize,
 }
 
 /// What workers did.

@@ -24,8 +24,8 @@ const FORGED_EVERY: Duration = Duration::from_millis(50);
 /// The attempts that forged responses are about: any of the first.
 const FORGED_ATTEMPTS_MAX: u32 = 3;
 
-/// What a forged result says. No job may ever have it.
-pub(super) const FORGED: &str = "forged";
+/// What the stranger calls itself, and all that it says. No job may ever tell of it.
+pub(super) const STRANGER: &str = "stranger";
 
 /// Sends again whatever workers answer, until `over`.
 ///
@@ -35,8 +35,8 @@ pub(super) const FORGED: &str = "forged";
 pub(super) async fn repeat(url: &str, over: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let names = Topology::default();
-    let link = LinkConfig::new(url, "stranger");
-    let queue = format!("stranger.{}", uuid::Uuid::new_v4());
+    let link = LinkConfig::new(url, STRANGER);
+    let queue = format!("{STRANGER}.{}", uuid::Uuid::new_v4());
     let declarations = vec![
         Declaration::ExclusiveQueue { name: queue.clone() },
         Declaration::Binding {
@@ -116,7 +116,7 @@ async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Resul
             "attempt": attempt,
             "attempt_token": AttemptToken::generate(),
             "execution_id": ExecutionId::generate(),
-            "worker_id": "stranger",
+            "worker_id": STRANGER,
         });
         if let (Value::Object(response), Value::Object(rest)) = (&mut response, rest) {
             response.extend(rest);
@@ -125,16 +125,16 @@ async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Resul
     };
     match choice {
         0 => {
-            let result = json!({"result": {"text": FORGED}, "started_at": 0, "finished_at": 1});
+            let result = json!({"result": {"text": STRANGER}, "started_at": 0, "finished_at": 1});
             rogue.respond(MessageKind::Completed, &job_type, &origin(result)).await
         }
         1 => {
-            let error = json!({"kind": "handler", "message": FORGED, "retryable": false, "finished_at": 1});
+            let error = json!({"kind": "handler", "message": STRANGER, "retryable": false, "finished_at": 1});
             rogue.respond(MessageKind::Error, &job_type, &origin(error)).await
         }
         2 => rogue.respond(MessageKind::Held, &job_type, &origin(json!({"seq": 9, "at": 1}))).await,
         3 => {
-            let news = json!({"seq": 9, "kind": "progress", "percent": 99, "message": FORGED, "at": 1});
+            let news = json!({"seq": 9, "kind": "progress", "percent": 99, "message": STRANGER, "at": 1});
             rogue.respond(MessageKind::Progression, &job_type, &origin(news)).await
         }
         _ => {
