@@ -43,7 +43,7 @@ fn f60_a_seed_chooses_the_faults() {
         assert_eq!(alike.count(), 1, "{running:?}");
     }
     let kinds: BTreeSet<_> = long.iter().map(|strike| strike.fault.kind()).collect();
-    assert_eq!(kinds.len(), 20, "each fault strikes: {kinds:?}");
+    assert_eq!(kinds.len(), 21, "each fault strikes: {kinds:?}");
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ pub(super) async fn strike(
     match strike.fault {
         Fault::BrokerStopped
         | Fault::BrokerKilled
+        | Fault::BrokerWiped
         | Fault::BrokerFrozen
         | Fault::MemoryAlarm
         | Fault::DiskAlarm
@@ -114,6 +115,12 @@ async fn break_broker(
         Fault::BrokerKilled => {
             node.sync().await?;
             node.kill().await?;
+            lasting.over().await;
+            node.restart().await?;
+        }
+        Fault::BrokerWiped => {
+            node.kill().await?;
+            node.wipe()?;
             lasting.over().await;
             node.restart().await?;
         }

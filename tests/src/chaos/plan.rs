@@ -54,6 +54,8 @@ pub enum Fault {
     BrokerStopped,
     /// The broker's process is killed.
     BrokerKilled,
+    /// The broker's process is killed, and its disk is lost.
+    BrokerWiped,
     /// The broker's process is frozen.
     BrokerFrozen,
     /// The broker has too little memory to take messages.
@@ -166,7 +168,7 @@ fn choose(dice: &mut StdRng) -> Fault {
     let way = [Way::Both, Way::ToBroker, Way::FromBroker][dice.random_range(0..3)];
     let line = if dice.random_range(0..3) == 0 { Line::Backend } else { Line::Worker(worker) };
     let passes = dice.random_range(PASSES);
-    match dice.random_range(0..26) {
+    match dice.random_range(0..27) {
         0 => Fault::BrokerStopped,
         1 => Fault::BrokerKilled,
         2 => Fault::BrokerFrozen,
@@ -192,6 +194,7 @@ fn choose(dice: &mut StdRng) -> Fault {
         22 => Fault::LineSlow(line),
         23 => Fault::ResponsesRepeated,
         24 => Fault::ResponsesForged,
+        25 => Fault::BrokerWiped,
         _ => Fault::StoreLocked,
     }
 }
@@ -203,6 +206,7 @@ impl Fault {
         match self {
             Self::BrokerStopped
             | Self::BrokerKilled
+            | Self::BrokerWiped
             | Self::BrokerFrozen
             | Self::MemoryAlarm
             | Self::DiskAlarm
@@ -225,6 +229,7 @@ impl Fault {
         match self {
             Self::BrokerStopped => "broker stopped",
             Self::BrokerKilled => "broker killed",
+            Self::BrokerWiped => "broker wiped",
             Self::BrokerFrozen => "broker frozen",
             Self::MemoryAlarm => "memory alarm",
             Self::DiskAlarm => "disk alarm",
@@ -251,7 +256,11 @@ impl Fault {
     const fn seconds(self) -> RangeInclusive<u64> {
         match self {
             Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 0..=0,
-            Self::BrokerStopped | Self::BrokerKilled | Self::BackendKilled | Self::WorkerKilled(_) => 0..=8,
+            Self::BrokerStopped
+            | Self::BrokerKilled
+            | Self::BrokerWiped
+            | Self::BackendKilled
+            | Self::WorkerKilled(_) => 0..=8,
             Self::BackendDies(_) | Self::WorkerDies(..) => 5..=15,
             Self::MemoryAlarm | Self::DiskAlarm => 2..=15,
             Self::BrokerFrozen | Self::BackendFrozen | Self::WorkerFrozen(_) | Self::LineFrozen(..) => 2..=30,
@@ -282,6 +291,7 @@ impl fmt::Display for Fault {
             Self::LineReset(line) | Self::LineSlow(line) => write!(f, ": {line}"),
             Self::BrokerStopped
             | Self::BrokerKilled
+            | Self::BrokerWiped
             | Self::BrokerFrozen
             | Self::MemoryAlarm
             | Self::DiskAlarm
