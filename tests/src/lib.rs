@@ -10,11 +10,11 @@ pub mod stack;
 
 pub mod invariants;
 
+pub mod footprint;
+
 pub mod api;
 
 pub mod process;
-
-pub mod footprint;
 
 pub mod vitals;
 

@@ -1,9 +1,9 @@
 //! Somebody on the broker who speaks the protocol by hand: a worker that misbehaves as a test needs it, or
 //! no worker at all.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use crewcall_amqp::{
-    Consumer, ConsumerEvent, Delivery, LinkConfig, MessageProperties, OutboundMessage, Publisher,
+    Consumer, ConsumerEvent, Delivery, LinkConfig, MessageProperties, OutboundMessage, Published, Publisher,
     PublisherOptions, Subscription,
 };
 use crewcall_proto::{
@@ -64,19 +64,35 @@ impl Rogue {
         body: Vec<u8>,
         content_type: &str,
     ) -> anyhow::Result<()> {
-        let message = OutboundMessage {
-            exchange: exchange.to_owned(),
-            routing_key: routing_key.to_owned(),
-            body: body.into(),
-            properties: MessageProperties {
-                content_type: Some(content_type.to_owned()),
-                persistent: true,
-                ..MessageProperties::default()
-            },
-            mandatory: true,
+        let properties = MessageProperties {
+            content_type: Some(content_type.to_owned()),
+            persistent: true,
+            ..MessageProperties::default()
         };
-        self.publisher.publish(message).await?;
-        Ok(())
+        let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
+        self.publish(OutboundMessage { exchange, routing_key, body: body.into(), properties, mandatory: true })
+            .await
+    }
+
+    /// Publishes any message; when it is mandatory, somebody has to take it.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not.
+    pub async fn publish(&self, message: OutboundMessage) -> anyhow::Result<()> {
+        match self.publisher.publish(message).await? {
+            Published::Confirmed => Ok(()),
+            Published::Returned { text, .. } => bail!("no queue takes it: {text}"),
+        }
+    }
+
+    /// How many messages wait in a queue; none, when there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not say.
+    pub async fn waiting_in(&self, queue: &str) -> anyhow::Result<u32> {
+        Ok(self.publisher.queue_depth(queue).await?.map_or(0, |depth| depth.messages))
     }
 
     /// Publishes a response.
@@ -214,7 +230,12 @@ impl Rogue {
         self.tracker.wait().await;
     }
 
-    async fn discover(&self, kind: MessageKind, message: &impl Serialize) -> anyhow::Result<()> {
+    /// Publishes what a worker says of itself.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn discover(&self, kind: MessageKind, message: &impl Serialize) -> anyhow::Result<()> {
         let body = encode(ContentType::Json, message)?;
         self.send(&self.names.discovery_exchange(), kind.as_str(), body, ContentType::Json.as_str()).await
     }

@@ -1,1 +1,182 @@
 //! What comes over the wire: garbage, bombs, floods, forgeries (F36–F39).
+
+use std::time::Duration;
+
+use crewcall_proto::{JobType, MessageKind, Topology};
+use e2e::{footprint::Footprint, process::Process, rogue::Rogue, stack::Stack};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rand::rngs::StdRng;
+use rusqlite::types::Value as Cell;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::corpus::{Body, bombs, damaged, dice, is_readable, noise};
+
+/// How many random bodies each queue gets, and as many damaged messages.
+const RANDOM_BODIES: usize = 50;
+
+/// How many messages are on their way at once.
+const IN_FLIGHT: usize = 64;
+
+/// How long the backend may take to set everything aside.
+const SET_ASIDE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How much larger the backend may be after a fault, in MiB: what an allocator keeps, and no leak.
+const GROWTH_MIB_MAX: u64 = 150;
+
+/// A place where the backend or a worker reads, and what it reads there.
+struct Target {
+    exchange: String,
+    routing_key: String,
+    /// `None`: no message at all can be read there.
+    kind: Option<MessageKind>,
+}
+
+impl Target {
+    fn new(exchange: String, routing_key: impl Into<String>, kind: Option<MessageKind>) -> Self {
+        Self { exchange, routing_key: routing_key.into(), kind }
+    }
+
+    /// Every queue of the backend, the queue of `served`, whose worker reads it, and the workers' own queues.
+    fn all(served: &JobType) -> Vec<Self> {
+        let names = Topology::default();
+        let mut all = vec![
+            Self::new(names.unroutable(), "", Some(MessageKind::Order)),
+            Self::new(names.dead(), "", Some(MessageKind::Order)),
+            Self::new(names.submit_exchange(), served.as_str(), Some(MessageKind::Order)),
+            Self::new(names.control_exchange(), names.control_key_all(), Some(MessageKind::Control)),
+            Self::new(names.discovery_exchange(), "something.else", None),
+        ];
+        for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression] {
+            all.push(Self::new(names.response_exchange(), names.response_key(kind, served), Some(kind)));
+        }
+        for kind in [MessageKind::Announce, MessageKind::Heartbeat, MessageKind::Goodbye] {
+            all.push(Self::new(names.discovery_exchange(), kind.as_str(), Some(kind)));
+        }
+        all
+    }
+
+    /// What is sent there.
+    fn garbage(&self, dice: &mut StdRng) -> Vec<Body> {
+        let mut garbage = bombs();
+        garbage.extend(noise(dice, RANDOM_BODIES));
+        garbage.extend(self.kind.map(|kind| damaged(kind, dice, RANDOM_BODIES)).unwrap_or_default());
+        garbage
+    }
+
+    async fn send(&self, rogue: &Rogue, bodies: Vec<Body>) {
+        let sends = bodies.into_iter().map(|(body, content_type)| {
+            rogue.send(&self.exchange, &self.routing_key, body, content_type)
+        });
+        stream::iter(sends).buffer_unordered(IN_FLIGHT).try_collect::<()>().await.unwrap();
+    }
+
+    /// How many of these bodies nobody can read there.
+    fn unreadable(&self, bodies: &[Body]) -> usize {
+        let readable = |body: &&Body| self.kind.is_some_and(|kind| is_readable(kind, body));
+        bodies.len() - bodies.iter().filter(readable).count()
+    }
+}
+
+/// Everything that is stored of jobs and their attempts.
+fn rows(stack: &Stack) -> Vec<Vec<Cell>> {
+    let sql = rusqlite::Connection::open(stack.database()).unwrap();
+    let mut all = Vec::new();
+    for query in ["SELECT * FROM jobs ORDER BY seq", "SELECT * FROM attempts ORDER BY job_seq, attempt"] {
+        let mut statement = sql.prepare(query).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+        all.extend(statement.query_map([], row).unwrap().map(Result::unwrap));
+    }
+    all
+}
+
+/// One job in every state that lasts: completed, failed, scheduled, unroutable, and ready in a paused type. Answers those
+/// that are not over.
+async fn jobs_in_every_state(stack: &mut Stack) -> Vec<String> {
+    let done = stack.submit("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.api.finished(&done).await.unwrap();
+    let failed = stack.submit("test.fail", json!({"message": "no", "permanent": true})).await.unwrap();
+    stack.api.finished(&failed).await.unwrap();
+    let later = json!({"type": "test.echo", "parameters": {"text": "later"}, "delay_seconds": 3600});
+    let later = stack.submit_job(later).await.unwrap();
+    let parked = stack.submit("test.nobody", json!({})).await.unwrap();
+    stack.api.job_when(&parked, |job| job["state"] == "unroutable").await.unwrap();
+    let (status, _) = stack.api.post("/v1/types/test.other/pause", json!({})).await.unwrap();
+    assert!(status.is_success());
+    let paused = stack.submit("test.other", json!({"text": "paused"})).await.unwrap();
+    vec![later, parked, paused]
+}
+
+/// Waits until the backend has set aside `expected` messages.
+async fn set_aside(stack: &Stack, expected: usize) {
+    let deadline = Instant::now() + SET_ASIDE_WITHIN;
+    loop {
+        let counted = stack.api.metric("crewcall_messages_malformed_total", "").await.unwrap();
+        if (counted - as_float(expected)).abs() < 0.5 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{counted} of {expected} messages were counted");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn as_float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+/// Waits until the worker has counted as many messages that it could not read.
+async fn put_aside(worker: &Process, expected: usize) {
+    let deadline = Instant::now() + SET_ASIDE_WITHIN;
+    while !worker.log().contains(&format!("malformed={expected}")) {
+        assert!(Instant::now() < deadline, "the worker did not count {expected} messages");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Bombs, noise and damaged messages go to every queue that the backend reads, to a worker's own queue and to that of its
+/// type. Each that cannot be read is set aside and counted, whatever can be read concerns nobody, no row changes, and
+/// neither the backend nor the worker ends. The seed is printed.
+#[tokio::test]
+async fn f36_garbage_on_every_queue_is_set_aside() {
+    let (mut dice, seed) = dice();
+    let mut stack = Stack::start("garbage").await.unwrap();
+    let mut worker = stack.worker(&["test.echo", "test.other", "test.fail"], 2).await.unwrap();
+    let waiting = jobs_in_every_state(&mut stack).await;
+    let (rows_before, before) = (rows(&stack), Footprint::of(&stack.backend).unwrap());
+    let rogue = Rogue::start(&stack.amqp_url);
+    let (mut sent, mut for_backend, mut for_worker) = (0, 0, 0);
+    for target in Target::all(&JobType::new("test.echo").unwrap()) {
+        let garbage = target.garbage(&mut dice);
+        let unreadable = target.unreadable(&garbage);
+        let names = Topology::default();
+        let to_worker = [names.submit_exchange(), names.control_exchange()].contains(&target.exchange);
+        // What a worker refuses of its orders dies, and the backend sets it aside.
+        for_backend += if target.exchange == names.control_exchange() { 0 } else { unreadable };
+        for_worker += if to_worker { unreadable } else { 0 };
+        sent += garbage.len();
+        target.send(&rogue, garbage).await;
+    }
+    rogue.vanish().await;
+    set_aside(&stack, for_backend).await;
+    put_aside(&worker, for_worker).await;
+    let rows_after = rows(&stack);
+    assert_eq!(rows_after, rows_before, "I11, with the seed {seed}");
+    let after = Footprint::of(&stack.backend).unwrap();
+    assert!(after.resident_mib() <= before.resident_mib() + GROWTH_MIB_MAX, "I10: {before}, then {after}");
+    let took = stack.resumed("test.echo", json!({"text": "unharmed"})).await.unwrap();
+    set_aside(&stack, for_backend).await;
+    for id in waiting {
+        let (status, _) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
+        assert!(status.is_success());
+    }
+    let mut found = stack.settled().await.unwrap();
+    assert!(worker.pid().is_ok() && !worker.log().contains("panicked"), "I15: the worker lives");
+    worker.kill().await.unwrap();
+    found.hold("I10", format_args!("the backend had {before}, then {after}"));
+    found.hold("I11", format_args!("{} rows are the same after {sent} messages", rows_after.len()));
+    let counted = format_args!("{for_backend} were set aside by the backend, {for_worker} by the worker");
+    found.hold("I15", counted);
+    found.hold("I14", format_args!("a job was done {took:?} after the last of them"));
+    found.print(&format!("F36 random bytes, deep nesting and bombs on every queue (seed {seed})"));
+}

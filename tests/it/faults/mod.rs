@@ -24,3 +24,6 @@ mod resources;
 mod races;
 
 mod chaos;
+
+// What they share.
+mod corpus;
