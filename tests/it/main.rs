@@ -36,8 +36,6 @@ mod command_line;
 // What goes wrong.
 mod worker_lost;
 
-mod forged_responses;
-
 mod python_worker;
 
 // What breaks, by number.

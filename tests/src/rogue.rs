@@ -70,8 +70,14 @@ impl Rogue {
             ..MessageProperties::default()
         };
         let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
-        self.publish(OutboundMessage { exchange, routing_key, body: body.into(), properties, mandatory: true })
-            .await
+        self.publish(OutboundMessage {
+            exchange,
+            routing_key,
+            body: body.into(),
+            properties,
+            mandatory: true,
+        })
+        .await
     }
 
     /// Publishes any message; when it is mandatory, somebody has to take it.

@@ -32,7 +32,7 @@ pub(super) fn bombs() -> Vec<Body> {
         (Vec::new(), MESSAGE_PACK),
         (Vec::new(), JSON),
         (b"\xc1\xff\x00not a message".to_vec(), MESSAGE_PACK),
-        (vec![0x91; 200_000], MESSAGE_PACK), // arrays in arrays
+        (vec![0x91; 200_000], MESSAGE_PACK),          // arrays in arrays
         (b"\x81\xa1a".repeat(100_000), MESSAGE_PACK), // maps in maps
         (nested_json(b"[", b"]"), JSON),
         (nested_json(b"{\"a\":", b"}"), JSON),

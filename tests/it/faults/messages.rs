@@ -2,15 +2,27 @@
 
 use std::time::Duration;
 
-use crewcall_proto::{JobType, MessageKind, Topology};
-use e2e::{footprint::Footprint, process::Process, rogue::Rogue, stack::Stack};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use crewcall_proto::{JobType, MessageKind, Timestamp, Topology, response::Completed};
+use e2e::{
+    footprint::Footprint,
+    process::Process,
+    rogue::{Rogue, Taken},
+    stack::Stack,
+};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{join, join_all},
+    stream,
+};
 use rand::rngs::StdRng;
 use rusqlite::types::Value as Cell;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::corpus::{Body, bombs, damaged, dice, is_readable, noise};
+
+mod flood;
+mod forged;
 
 /// How many random bodies each queue gets, and as many damaged messages.
 const RANDOM_BODIES: usize = 50;
@@ -47,7 +59,8 @@ impl Target {
             Self::new(names.control_exchange(), names.control_key_all(), Some(MessageKind::Control)),
             Self::new(names.discovery_exchange(), "something.else", None),
         ];
-        for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression] {
+        for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression]
+        {
             all.push(Self::new(names.response_exchange(), names.response_key(kind, served), Some(kind)));
         }
         for kind in [MessageKind::Announce, MessageKind::Heartbeat, MessageKind::Goodbye] {
@@ -65,9 +78,9 @@ impl Target {
     }
 
     async fn send(&self, rogue: &Rogue, bodies: Vec<Body>) {
-        let sends = bodies.into_iter().map(|(body, content_type)| {
-            rogue.send(&self.exchange, &self.routing_key, body, content_type)
-        });
+        let sends = bodies
+            .into_iter()
+            .map(|(body, content_type)| rogue.send(&self.exchange, &self.routing_key, body, content_type));
         stream::iter(sends).buffer_unordered(IN_FLIGHT).try_collect::<()>().await.unwrap();
     }
 
@@ -134,6 +147,20 @@ async fn put_aside(worker: &Process, expected: usize) {
     }
 }
 
+/// The rogue's answer to the order that it took.
+fn completed(rogue: &Rogue, taken: &Taken) -> Completed {
+    Completed {
+        job_id: taken.order.job_id,
+        attempt: taken.order.attempt,
+        attempt_token: taken.order.attempt_token,
+        execution_id: taken.execution_id,
+        worker_id: rogue.worker_id.clone(),
+        result: json!("done by hand"),
+        started_at: Timestamp::from_millis(0),
+        finished_at: Timestamp::from_millis(1),
+    }
+}
+
 /// Bombs, noise and damaged messages go to every queue that the backend reads, to a worker's own queue and to that of its
 /// type. Each that cannot be read is set aside and counted, whatever can be read concerns nobody, no row changes, and
 /// neither the backend nor the worker ends. The seed is printed.
@@ -179,4 +206,118 @@ async fn f36_garbage_on_every_queue_is_set_aside() {
     found.hold("I15", counted);
     found.hold("I14", format_args!("a job was done {took:?} after the last of them"));
     found.print(&format!("F36 random bytes, deep nesting and bombs on every queue (seed {seed})"));
+}
+
+/// How large the messages are that are larger than any may be, in bytes.
+const OVERSIZE_BYTES: [usize; 3] = [1024 * 1024 + 1, 4 * 1024 * 1024, 12 * 1024 * 1024];
+
+/// How many callers send a body that never ends as fast as they can, and as many a byte at a time.
+const ENDLESS_BODIES: usize = 8;
+
+/// How long a caller waits: the backend gives a body up after 60 s.
+const BODY_GIVEN_UP_WITHIN: Duration = Duration::from_secs(70);
+
+/// Callers send 3 MB, 30 MB, nesting without an end, and bodies that never end, fast and slow: all are refused, and the
+/// slow ones given up after a minute. Meanwhile messages far above the limit go to every queue, and are set aside. Memory
+/// stays bounded, and jobs go on.
+#[tokio::test]
+async fn f37_bodies_and_messages_that_are_too_large_are_refused() {
+    let mut stack = Stack::start("oversize").await.unwrap();
+    let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
+    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    let before = Footprint::of(&stack.backend).unwrap();
+    let base = stack.http_listen().to_owned();
+    let oversize = async {
+        let whole = refusals_of_whole_bodies(&base).await;
+        (whole, oversize_messages(&mut stack).await)
+    };
+    let ((fast, slow), (whole, (sent, slowest, largest))) = join(refusals_of_endless(&base), oversize).await;
+    assert!(
+        largest.resident_mib() <= before.resident_mib() + GROWTH_MIB_MAX,
+        "I10: {before}, then {largest}"
+    );
+    let rows = rows(&stack).len();
+    let mut found = stack.settled().await.unwrap();
+    let after = Footprint::of(&stack.backend).unwrap();
+    assert!(after.descriptors <= before.descriptors + ENDLESS_BODIES, "I10: {before}, then {after}");
+    found.hold("I10", format_args!("the backend had {before}, at most {largest}, and {after} at last"));
+    found.hold("I11", format_args!("{rows} rows of jobs and attempts, of the jobs that were meant"));
+    found.hold("I13", format_args!("the slowest job meanwhile took {slowest:?}"));
+    found.hold("I15", format_args!("{sent} messages were set aside; bodies of 1 to 30 MB got {whole:?}"));
+    let closed = fast.iter().filter(|answer| answer.is_none()).count();
+    let (fast, slow) = (fast.len() - closed, slow.len());
+    let endless =
+        format_args!("endless bodies: {fast} got 413, {closed} were cut off, {slow} slow ones got 408");
+    found.hold("I15", endless);
+    found.print("F37 bodies of 3 MB and without an end, messages above the limit");
+}
+
+/// Bodies that are too much as a whole, each with the answer that it gets.
+async fn refusals_of_whole_bodies(base: &str) -> Vec<u16> {
+    let mut answers = Vec::new();
+    let nested = br#"{"type":"test.echo","parameters":{"a":"#;
+    for (path, body, expected) in [
+        ("/v1/jobs", vec![b' '; 3_000_000], 413),
+        ("/v1/jobs/batch", vec![b' '; 30_000_000], 413),
+        ("/v1/jobs", b"[".repeat(900_000), 422),
+        ("/v1/jobs", nested.repeat(20_000), 422),
+        ("/v1/jobs/batch", b"[".repeat(3_000_000), 400),
+    ] {
+        let answer = answer_to(base, path, body.into()).await;
+        assert_eq!(answer, Some(expected), "{path}");
+        answers.extend(answer);
+    }
+    answers
+}
+
+/// What those got who would not stop: the fast ones, and the slow ones. `None` is a closed connection.
+async fn refusals_of_endless(base: &str) -> (Vec<Option<u16>>, Vec<Option<u16>>) {
+    const PIECE: &[u8] = &[b' '; 256 * 1024];
+    let fast = (0..ENDLESS_BODIES).map(|_| answer_to(base, "/v1/jobs", endless(PIECE, Duration::ZERO)));
+    let slow = |_| answer_to(base, "/v1/jobs", endless(b" ", Duration::from_secs(1)));
+    let (fast, slow) = join(join_all(fast), join_all((0..ENDLESS_BODIES).map(slow))).await;
+    assert!(fast.iter().all(|answer| matches!(answer, Some(413) | None)), "{fast:?}");
+    assert!(slow.iter().all(|answer| *answer == Some(408)), "{slow:?}");
+    (fast, slow)
+}
+
+/// A body without an end, `piece` by `piece`.
+fn endless(piece: &'static [u8], pause: Duration) -> reqwest::Body {
+    let pieces = stream::unfold((), move |()| async move {
+        sleep(pause).await;
+        Some((Ok::<_, std::io::Error>(piece), ()))
+    });
+    reqwest::Body::wrap_stream(pieces)
+}
+
+/// The status that a body gets; `None`, when the connection was closed on it.
+async fn answer_to(base: &str, path: &str, body: reqwest::Body) -> Option<u16> {
+    let client = reqwest::Client::builder().no_proxy().timeout(BODY_GIVEN_UP_WITHIN).build().unwrap();
+    let request = client.post(format!("http://{base}{path}")).body(body);
+    match request.header("Content-Type", "application/json").send().await {
+        Ok(response) => Some(response.status().as_u16()),
+        Err(error) if error.is_timeout() => panic!("{path} did not answer: {error}"),
+        Err(_) => None,
+    }
+}
+
+/// Sends messages above the limit to every queue, with a job after each queue. Answers how many, how long the slowest
+/// job took, and the backend at its largest.
+async fn oversize_messages(stack: &mut Stack) -> (usize, Duration, Footprint) {
+    let rogue = Rogue::start(&stack.amqp_url);
+    let mut largest = Footprint::of(&stack.backend).unwrap();
+    let (mut sent, mut slowest) = (0, Duration::ZERO);
+    for target in Target::all(&JobType::new("test.echo").unwrap()) {
+        let bodies = OVERSIZE_BYTES.map(|bytes| (vec![0xc0; bytes], "application/msgpack"));
+        target.send(&rogue, bodies.to_vec()).await;
+        // All but those at the workers' own queues come to the backend.
+        let to_workers = target.exchange == Topology::default().control_exchange();
+        sent += if to_workers { 0 } else { bodies.len() };
+        slowest = slowest.max(stack.resumed("test.echo", json!({"text": "meanwhile"})).await.unwrap());
+        let now = Footprint::of(&stack.backend).unwrap();
+        largest = if now.resident_kib > largest.resident_kib { now } else { largest };
+    }
+    set_aside(stack, sent).await;
+    rogue.vanish().await;
+    (sent, slowest, largest)
 }

@@ -1,0 +1,156 @@
+//! More news than anybody can read (F38).
+
+use std::time::Duration;
+
+use crewcall_proto::{JobType, MessageKind, Topology};
+use e2e::{
+    flood::Flood,
+    footprint::Footprint,
+    invariants::Invariants,
+    rogue::{Rogue, Taken},
+    stack::{RESUMES_WITHIN, Stack},
+};
+use futures_util::future::join;
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+use super::{GROWTH_MIB_MAX, completed};
+
+/// How many progressions a worker sends that has run wild.
+const PROGRESSIONS_MAX: u64 = 1_000_000;
+
+/// How long it has for them: a busy machine does not take a million in that time.
+const FLOOD_MAX: Duration = Duration::from_secs(90);
+
+/// One in so many is for a job that does not exist.
+const ASTRAY_EVERY: u64 = 10;
+
+/// How long another job may take meanwhile. Without a flood it takes some 50 ms.
+const RESULT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many progressions wait with the broker at most: what the backend sets for their queue.
+const WAITING_MAX: u32 = 50_000;
+
+/// How long the sampler rests.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+/// What was seen during the flood.
+#[derive(Default)]
+struct Seen {
+    latencies: Vec<Duration>,
+    waiting: u32,
+    largest_mib: u64,
+    percents: Vec<u64>,
+}
+
+/// A worker sends a million progressions of one attempt, a tenth of them with the ids of jobs that do not exist, without
+/// confirms and as fast as the broker reads; or as many as go through in 90 s. Results of other jobs are not delayed, the
+/// backend and its queue stay small, progress never goes back, and the last word counts.
+#[tokio::test]
+async fn f38_a_million_progressions_delay_no_result() {
+    let mut stack = Stack::start("flood").await.unwrap();
+    let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
+    let rogue = Rogue::start(&stack.amqp_url);
+    let job_type = JobType::new("test.flood").unwrap();
+    rogue.announce(&job_type).await.unwrap();
+    stack.api.served_by("test.flood", 1).await.unwrap();
+    let id = stack.submit("test.flood", json!({})).await.unwrap();
+    let taken = rogue.take(&job_type).await.unwrap();
+    rogue.started(&taken).await.unwrap();
+    stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
+    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    let before = Footprint::of(&stack.backend).unwrap();
+    let (ended, flooding) = watch::channel(());
+    let flood = flood(stack.amqp_url.clone(), &rogue, &taken, ended);
+    let sampled = sample(&mut stack, &rogue, &id, flooding);
+    let ((sent, took), seen) = join(flood, sampled).await;
+    let healed = Instant::now();
+    let last = stack.api.job_when(&id, |job| job["progress"]["percent"] == 100).await.unwrap();
+    assert!(healed.elapsed() <= RESUMES_WITHIN, "I14: the last word was heard after {:?}", healed.elapsed());
+    assert_eq!(last["state"], "running", "{last}");
+    rogue.respond(MessageKind::Completed, &job_type, &completed(&rogue, &taken)).await.unwrap();
+    taken.delivery.ack().await.unwrap();
+    stack.api.finished(&id).await.unwrap();
+    let after = Footprint::of(&stack.backend).unwrap();
+    rogue.vanish().await;
+    let mut found = stack.settled().await.unwrap();
+    seen.report(&mut found, before, after);
+    found.hold("I14", format_args!("the last of {sent} progressions, sent in {took:?}, was heard"));
+    found.print("F38 a million progressions");
+}
+
+impl Seen {
+    fn report(mut self, found: &mut Invariants, before: Footprint, after: Footprint) {
+        let Self { waiting, largest_mib, percents, .. } = self;
+        self.latencies.sort();
+        let (jobs, slowest) = (self.latencies.len(), self.latencies.last().copied().unwrap_or_default());
+        let median = self.latencies[jobs / 2];
+        assert!(slowest <= RESULT_WITHIN, "I13: {slowest:?}");
+        assert!(percents.is_sorted(), "I8: {percents:?}");
+        assert!(waiting <= WAITING_MAX, "I10: {waiting} progressions waited");
+        assert!(
+            largest_mib <= before.resident_mib() + GROWTH_MIB_MAX,
+            "I10: {before}, then {largest_mib} MiB"
+        );
+        found.hold("I8", format_args!("progress was seen {} times and never went back", percents.len()));
+        let size = format_args!("the backend had {before}, at most {largest_mib} MiB, and {after} at last");
+        found.hold("I10", size);
+        found.hold("I10", format_args!("at most {waiting} progressions waited with the broker"));
+        let took = format_args!("{jobs} jobs meanwhile took {median:?} at the median, {slowest:?} at most");
+        found.hold("I13", took);
+    }
+}
+
+/// Sends the progressions. Answers how many, and how long that took.
+async fn flood(url: String, rogue: &Rogue, taken: &Taken, ended: watch::Sender<()>) -> (u64, Duration) {
+    let names = Topology::default();
+    let (exchange, order) = (names.response_exchange(), &taken.order);
+    let key = names.response_key(MessageKind::Progression, &order.job_type);
+    let (own, token, worker) = (order.job_id.to_string(), json!(order.attempt_token), &rogue.worker_id);
+    let execution = taken.execution_id;
+    let body = |job: &str, number: u64, percent: u64| {
+        let seq = number + 1; // the first was the start
+        format!(
+            r#"{{"job_id":"{job}","attempt":1,"attempt_token":{token},"execution_id":"{execution}","worker_id":
+"{worker}","seq":{seq},"kind":"progress","percent":{percent},"message":"news {number}","at":0}}"#
+        )
+    };
+    let start = Instant::now();
+    let mut flood = Flood::start(&url).await.unwrap();
+    let mut number = 0;
+    while number < PROGRESSIONS_MAX && start.elapsed() < FLOOD_MAX {
+        number += 1;
+        let astray = number.is_multiple_of(ASTRAY_EVERY).then(|| Uuid::new_v4().to_string());
+        let percent = number * 99 / PROGRESSIONS_MAX;
+        let body = body(astray.as_ref().unwrap_or(&own), number, percent);
+        flood.publish(&exchange, &key, body.as_bytes()).await.unwrap();
+    }
+    number += 1;
+    flood.publish(&exchange, &key, body(&own, number, 100).as_bytes()).await.unwrap();
+    flood.end().await.unwrap();
+    drop(ended);
+    (number, start.elapsed())
+}
+
+/// Submits jobs of another type and looks around, until the flood has ended.
+async fn sample(stack: &mut Stack, rogue: &Rogue, id: &str, flooding: watch::Receiver<()>) -> Seen {
+    let mut seen = Seen::default();
+    let queue = Topology::default().response_queue(MessageKind::Progression);
+    while flooding.has_changed().is_ok() {
+        let submitted = Instant::now();
+        let other = stack.submit("test.echo", json!({"text": "meanwhile"})).await.unwrap();
+        let job = stack.api.json(&format!("/v1/jobs/{other}?wait=60")).await.unwrap();
+        assert_eq!(job["state"], "completed", "{job}");
+        seen.latencies.push(submitted.elapsed());
+        seen.waiting = seen.waiting.max(rogue.waiting_in(&queue).await.unwrap());
+        seen.largest_mib = seen.largest_mib.max(Footprint::of(&stack.backend).unwrap().resident_mib());
+        let flooded = stack.api.job(id).await.unwrap();
+        seen.percents.extend(flooded["progress"]["percent"].as_u64());
+        sleep(SAMPLE_EVERY).await;
+    }
+    seen
+}
