@@ -29,6 +29,6 @@ fn executions(stack: &Stack) -> usize {
 const JOURNAL: &str = "journal";
 
 /// Parameters of a `test.sleep` that writes the journal.
-fn sleep(stack: &Stack, steps: u64, step_ms: u64) -> serde_json::Value {
+fn sleep_parameters(stack: &Stack, steps: u64, step_ms: u64) -> serde_json::Value {
     serde_json::json!({"steps": steps, "step_ms": step_ms, "journal": stack.folder().join(JOURNAL)})
 }

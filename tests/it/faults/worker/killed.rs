@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{doomed_worker, executions, sleep};
+use super::{doomed_worker, executions, sleep_parameters};
 
 /// Within which time a held attempt runs elsewhere: its lease (15 s), the back-off (2 s), and a busy machine.
 const RESCUED_WITHIN: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ const RESCUED_WITHIN: Duration = Duration::from_secs(30);
 async fn f25_a_worker_dies_before_its_start_report() {
     let mut stack = Stack::start("f25").await.unwrap();
     let mut doomed = doomed_worker(&mut stack, "test.sleep", "start_unreported").await;
-    let parameters = sleep(&stack, 1, 1_000);
+    let parameters = sleep_parameters(&stack, 1, 1_000);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
     assert_eq!(executions(&stack), 1, "it was at it");
@@ -50,7 +50,7 @@ async fn f25_a_worker_dies_before_its_start_report() {
 async fn f26_a_worker_is_killed_in_the_middle_of_a_short_job() {
     let mut stack = Stack::start("f26-short").await.unwrap();
     let mut first = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep(&stack, 10, 200);
+    let parameters = sleep_parameters(&stack, 10, 200);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
@@ -74,7 +74,7 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
     let mut stack = Stack::start("f26-held").await.unwrap();
     stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
     let mut first = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep(&stack, 20, 200);
+    let parameters = sleep_parameters(&stack, 20, 200);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     let held = async || first.log().contains("The attempt was handed over");
     until("the attempt is held", RESUMES_WITHIN, held).await.unwrap();
@@ -103,7 +103,7 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
 async fn f27_a_worker_dies_after_finishing_before_it_answers() {
     let mut stack = Stack::start("f27-unsent").await.unwrap();
     let mut doomed = doomed_worker(&mut stack, "test.sleep", "attempt_ended").await;
-    let parameters = sleep(&stack, 1, 10);
+    let parameters = sleep_parameters(&stack, 1, 10);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
     assert_eq!(stack.api.job(&id).await.unwrap()["state"], "dispatched");
@@ -127,7 +127,7 @@ async fn f27_a_worker_dies_after_its_answer_before_the_confirm() {
     stack.amqp_url = url;
     let mut first = stack.worker(&["test.sleep"], 1).await.unwrap();
     stack.amqp_url = direct;
-    let parameters = sleep(&stack, 4, 250);
+    let parameters = sleep_parameters(&stack, 4, 250);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     line.set(Mode::FreezeToClient);
@@ -143,7 +143,7 @@ async fn f27_a_worker_dies_after_its_answer_before_the_confirm() {
 async fn f27_a_worker_dies_after_the_confirm_before_it_acknowledges() {
     let mut stack = Stack::start("f27-unacknowledged").await.unwrap();
     let mut doomed = doomed_worker(&mut stack, "test.sleep", "response_confirmed").await;
-    let parameters = sleep(&stack, 1, 10);
+    let parameters = sleep_parameters(&stack, 1, 10);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
     let concluded = stack.api.finished(&id).await.unwrap();

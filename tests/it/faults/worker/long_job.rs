@@ -3,7 +3,7 @@
 use e2e::{broker, stack::Stack};
 use serde_json::json;
 
-use super::{JOURNAL, sleep};
+use super::{JOURNAL, sleep_parameters};
 
 /// The broker's acknowledgement timeout is half an hour; a test has not that long.
 const SHORT_TIMEOUT: &str = "application:set_env(rabbit, consumer_timeout, 3000), \
@@ -20,12 +20,12 @@ async fn f34_the_acknowledgement_timeout_strikes_a_long_job() {
     let mut stack = Stack::start_on(node.url("/")).await.unwrap();
     stack.api.ready().await.unwrap();
     let keeping = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep(&stack, 48, 250);
+    let parameters = sleep_parameters(&stack, 48, 250);
     let kept = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&kept, |job| job["state"] == "running").await.unwrap();
     stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
     let handing_over = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep(&stack, 100, 250);
+    let parameters = sleep_parameters(&stack, 100, 250);
     let long = stack.submit("test.sleep", parameters).await.unwrap();
     let kept_job = stack.api.finished(&kept).await.unwrap();
     let losses = keeping.log().matches("Lost the connection").count();

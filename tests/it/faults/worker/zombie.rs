@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use super::{executions, killed::stale, sleep};
+use super::{executions, killed::stale, sleep_parameters};
 
 /// Within which time a held attempt runs elsewhere: its lease (15 s), the back-off (2 s), and a busy machine.
 const RESCUED_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
     let mut stack = Stack::start("f28").await.unwrap();
     stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
     let zombie = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep(&stack, 1, 8_000);
+    let parameters = sleep_parameters(&stack, 1, 8_000);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     held(&zombie).await;
     let mut second = stack.worker(&["test.sleep"], 1).await.unwrap();
@@ -62,7 +62,7 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     stack.amqp_url = url;
     let zombie = stack.worker(&["test.sleep"], 1).await.unwrap();
     stack.amqp_url = direct;
-    let parameters = sleep(&stack, 1, 3_000);
+    let parameters = sleep_parameters(&stack, 1, 3_000);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     held(&zombie).await;
     line.set(Mode::FreezeBoth);
