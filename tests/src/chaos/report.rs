@@ -94,6 +94,14 @@ pub struct Problem {
     pub cases: Vec<String>,
 }
 
+impl Afterwards {
+    /// Whether work resumed as soon as it has to (I14).
+    #[must_use]
+    pub fn is_in_time(&self) -> bool {
+        self.resumed.is_some_and(|resumed| resumed <= RESUMES_WITHIN)
+    }
+}
+
 impl Report {
     /// Whether everything is as it has to be.
     #[must_use]
@@ -164,7 +172,7 @@ impl Display for Afterwards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.resumed {
             Some(resumed) => {
-                let late = if resumed > RESUMES_WITHIN { ", NOT within 15 s" } else { "" };
+                let late = if self.is_in_time() { "" } else { ", NOT within 15 s" };
                 write!(f, "a fresh job was over after {:.1} s (I14{late})", resumed.as_secs_f64())?;
             }
             None => f.write_str("no fresh job was over")?,
