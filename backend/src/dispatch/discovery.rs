@@ -3,10 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crewcall_proto::{
-    Attempt, JobId, JobType, WorkerId,
+    Attempt, ContentType, JobId, JobType, WorkerId,
     control::Control,
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
 };
+use futures_util::future::join_all;
 
 use super::{
     catalogue::{Catalogue, CatalogueError, Learnt},
@@ -44,6 +45,16 @@ impl Discovered {
     }
 }
 
+/// Which types of a batch of announcements have their queues, and their parked jobs released.
+type ServedTypes = HashMap<JobType, bool>;
+
+/// What a worker is to be told that was taken.
+struct Welcome {
+    worker_id: WorkerId,
+    content_type: ContentType,
+    control: Control,
+}
+
 /// Knows the workers.
 pub struct Discovery {
     /// The way to the store.
@@ -68,6 +79,7 @@ impl Discovery {
     ///
     /// [`StoreError`] when a type could not be kept; call again with the same messages.
     pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
+        let (mut served, mut welcomes) = (ServedTypes::new(), Vec::new());
         let mut last = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
             last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
@@ -77,12 +89,16 @@ impl Discovery {
                 continue;
             }
             match message {
-                Discovered::Announced(announcement) => self.announced(announcement).await?,
+                Discovered::Announced(announcement) => {
+                    welcomes.extend(self.announced(announcement, &mut served).await?);
+                }
                 Discovered::Heartbeat(heartbeat) => self.heartbeat(&heartbeat).await,
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye),
                 Discovered::Pulse(pulse) => self.ledger.metrics.heard(self.hearing.heard(pulse)),
             }
         }
+        // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
+        join_all(welcomes.iter().map(|welcome| self.welcome(welcome))).await;
         Ok(())
     }
 
@@ -120,7 +136,11 @@ impl Discovery {
         }
     }
 
-    async fn announced(&self, mut announcement: Announcement) -> Result<(), StoreError> {
+    async fn announced(
+        &self,
+        mut announcement: Announcement,
+        served: &mut ServedTypes,
+    ) -> Result<Option<Welcome>, StoreError> {
         let worker_id = announcement.worker_id.clone();
         announcement.types.truncate(Announcement::TYPES_MAX);
         announcement.slots = announcement.slots.clamp(1, Announcement::SLOTS_MAX);
@@ -128,10 +148,10 @@ impl Discovery {
         let known = self.registry.worker(&worker_id).is_some();
         let types = announcement.types.clone();
         // First the queues, then the word that somebody serves them: an order that came in between would be parked.
-        let ready = self.serve_all(&worker_id, &types).await?;
+        let ready = self.serve_all(&worker_id, &types, served).await?;
         if !self.registry.announced(announcement.clone(), self.clock.now()) {
             tracing::warn!(worker.id = %worker_id, "A worker is not taken: there are too many.");
-            return Ok(());
+            return Ok(None);
         }
         if !known {
             tracing::info!(
@@ -142,27 +162,36 @@ impl Discovery {
         for job_type in &ready {
             self.ledger.relay.wake(job_type);
         }
-        let welcome = Control::Welcome { types: ready };
-        if let Err(error) = self.broker.tell_worker(&worker_id, content_type, &welcome).await {
+        Ok(Some(Welcome { worker_id, content_type, control: Control::Welcome { types: ready } }))
+    }
+
+    async fn welcome(&self, welcome: &Welcome) {
+        let Welcome { worker_id, content_type, control } = welcome;
+        if let Err(error) = self.broker.tell_worker(worker_id, *content_type, control).await {
             // It announces itself again until it is welcomed.
             tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
         }
-        Ok(())
     }
 
-    /// Takes the types of a worker. Answers those that have their queues.
+    /// Takes the types of a worker. Answers those that have their queues. What was done for a type of the same batch
+    /// is not done again.
     async fn serve_all(
         &self,
         worker_id: &WorkerId,
         types: &[AnnouncedType],
+        served: &mut ServedTypes,
     ) -> Result<Vec<JobType>, StoreError> {
         let mut ready = Vec::new();
         for announced in types {
+            let job_type = &announced.job_type;
             match self.catalogue.announced(announced).await {
                 Ok(learnt) => {
-                    if self.serve(&announced.job_type, learnt).await? {
-                        ready.push(announced.job_type.clone());
-                    }
+                    let is_served = match served.get(job_type) {
+                        Some(is_served) => *is_served,
+                        None => self.serve(job_type, learnt).await?,
+                    };
+                    served.insert(job_type.clone(), is_served);
+                    ready.extend(is_served.then(|| job_type.clone()));
                 }
                 Err(CatalogueError::Store(error)) => return Err(error),
                 Err(error) => {
