@@ -27,3 +27,5 @@ mod chaos;
 
 // What they share.
 mod corpus;
+
+mod crowd;
