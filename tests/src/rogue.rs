@@ -184,7 +184,8 @@ impl Rogue {
             }
         };
         let delivery = timeout(PATIENCE, delivery).await.context("no order came")??;
-        let order = decode(ContentType::Json, &delivery.body)?;
+        let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
+        let order = decode(content_type, &delivery.body)?;
         Ok(Taken { order, delivery, execution_id: ExecutionId::generate(), _events: events })
     }
 

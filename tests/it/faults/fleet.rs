@@ -12,6 +12,9 @@ use tokio::{
 
 use super::crowd::{Crowd, TYPES as CROWD_TYPES};
 
+mod stale;
+mod versions;
+
 /// How many workers come at once.
 const CROWD: usize = 10_000;
 
@@ -31,6 +34,9 @@ const CROWD_MIB_MAX: u64 = 250;
 /// How many queues may be declared on the whole node while the crowd comes: far fewer than the 20 000 that one for each
 /// announced type would be. Other tests run beside this one.
 const DECLARATIONS_MAX: u64 = 2_000;
+
+/// How much larger the backend may be after a fault, in MiB: what an allocator keeps, and no leak.
+const GROWTH_MIB_MAX: u64 = 150;
 
 /// How many jobs are submitted once all are known.
 const JOBS_AFTER: usize = 100;

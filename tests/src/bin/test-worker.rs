@@ -1,6 +1,7 @@
 //! A worker whose jobs do what tests need: echo, take their time, fail, panic, abort. It serves the types
 //! named in `TEST_WORKER_TYPES` (comma-separated), or all of them. When `TEST_WORKER_JOURNAL` names a file, each
-//! execution that begins adds a line to it.
+//! execution that begins adds a line to it. With `TEST_WORKER_BUILD=newer` it is a later version of itself, which can do
+//! more.
 
 use std::{fs::OpenOptions, io::Write, path::Path, time::Duration};
 
@@ -12,6 +13,21 @@ use rustix::time::{ClockId, clock_gettime};
 struct Echo {
     /// What to give back.
     text: String,
+}
+
+/// Gives back what it got, as often as wanted.
+#[derive(Deserialize, JsonSchema)]
+struct EchoMore {
+    /// What to give back.
+    text: String,
+    /// How often.
+    #[schemars(range(min = 1, max = 3))]
+    #[serde(default = "once")]
+    times: usize,
+}
+
+fn once() -> usize {
+    1
 }
 
 /// What was given back.
@@ -90,6 +106,11 @@ async fn echo(job: JobContext, parameters: Echo) -> Result<Echoed, JobError> {
     Ok(Echoed { text: parameters.text, worker: worker_name() })
 }
 
+async fn echo_more(job: JobContext, parameters: EchoMore) -> Result<Echoed, JobError> {
+    note(&job, None)?;
+    Ok(Echoed { text: parameters.text.repeat(parameters.times), worker: worker_name() })
+}
+
 async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
     note(&job, parameters.journal.as_deref())?;
     for step in 1..=parameters.steps {
@@ -143,9 +164,13 @@ async fn main() -> anyhow::Result<()> {
             Err("not asked for".to_owned())
         }
     };
-    Worker::from_env()?
-        .name("test-worker")
-        .job_if(serves("test.echo"), "test.echo", echo)
+    let worker = Worker::from_env()?.name("test-worker");
+    let worker = if std::env::var("TEST_WORKER_BUILD").is_ok_and(|build| build == "newer") {
+        worker.version("2").job_if(serves("test.echo"), "test.echo", echo_more)
+    } else {
+        worker.version("1").job_if(serves("test.echo"), "test.echo", echo)
+    };
+    worker
         .job_if(serves("test.other"), "test.other", echo)
         .job_if(serves("test.sleep"), "test.sleep", sleep)
         .job_if(serves("test.wait"), "test.wait", wait)
