@@ -1,6 +1,6 @@
 //! Reading a request's body within its limits of size and time.
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -9,7 +9,10 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::problem::{Code, Problem};
 
@@ -23,6 +26,9 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// memory while it is stored: see [`super::batch::BATCHES_MAX`].
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// How much memory a body gets before anything of it has come, in bytes. Most fit.
+const FIRST_BYTES: usize = 8 * 1024;
+
 /// How much of a body that is too large is read beyond its limit and thrown away, in bytes, so that a caller that writes
 /// before it reads gets its answer and not a broken connection.
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -30,17 +36,55 @@ const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long that may take.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How many bytes of bodies are held in memory at once, batches aside: 64 of the largest. All connections together
+/// could bring 4 GiB.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The room for bodies. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_BYTES_MAX)))
+    }
+}
+
+impl Room {
+    /// For so many bytes more; `None` when there is none. Nobody waits for it: whoever did would keep the room that
+    /// he has.
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
+    }
+}
+
+/// A body. Its room is free again when this is dropped.
+pub(super) struct Text {
+    bytes: Bytes,
+    /// None for a batch, which has a place instead.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The JSON text of a request.
 ///
 /// # Errors
 ///
-/// The [`Problem`] to answer: not declared as JSON, too large, too slow, or broken off.
-pub(super) async fn read_json(request: Request) -> Result<Bytes, Problem> {
+/// The [`Problem`] to answer: not declared as JSON, too large, too slow, or broken off; or there is no room for it.
+pub(super) async fn read_json(room: &Room, request: Request) -> Result<Text, Problem> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         return Err(unsupported(&parts.headers, "application/json"));
     }
-    read(&parts.headers, body, BODY_BYTES_MAX).await
+    read(&parts.headers, body, BODY_BYTES_MAX, Some(room)).await
 }
 
 /// The JSON text of a request that may do without one: empty if it has none.
@@ -48,9 +92,9 @@ pub(super) async fn read_json(request: Request) -> Result<Bytes, Problem> {
 /// # Errors
 ///
 /// As [`read_json`].
-pub(super) async fn read_optional_json(request: Request) -> Result<Bytes, Problem> {
+pub(super) async fn read_optional_json(room: &Room, request: Request) -> Result<Text, Problem> {
     let (parts, body) = request.into_parts();
-    let text = read(&parts.headers, body, BODY_BYTES_MAX).await?;
+    let text = read(&parts.headers, body, BODY_BYTES_MAX, Some(room)).await?;
     if text.is_empty() || is_json(&parts.headers) {
         Ok(text)
     } else {
@@ -67,19 +111,19 @@ pub(super) enum BatchForm {
     Lines,
 }
 
-/// A batch.
+/// A batch, for which the caller has a place.
 ///
 /// # Errors
 ///
 /// As [`read_json`].
-pub(super) async fn read_batch(request: Request) -> Result<(BatchForm, Bytes), Problem> {
+pub(super) async fn read_batch(request: Request) -> Result<(BatchForm, Text), Problem> {
     let (parts, body) = request.into_parts();
     let form = match essence(&parts.headers).as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => BatchForm::Lines,
         _ if is_json(&parts.headers) => BatchForm::Array,
         _ => return Err(unsupported(&parts.headers, "application/json or application/x-ndjson")),
     };
-    read(&parts.headers, body, BATCH_BYTES_MAX).await.map(|text| (form, text))
+    read(&parts.headers, body, BATCH_BYTES_MAX, None).await.map(|text| (form, text))
 }
 
 /// `application/json`, or any type that is written as JSON.
@@ -101,7 +145,12 @@ fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
     Problem::new(Code::UnsupportedMediaType, format!("send {expected}, not {found}"))
 }
 
-async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    room: Option<&Room>,
+) -> Result<Text, Problem> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: Option<usize> = declared.and_then(|length| length.parse().ok());
     let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {bytes_max} bytes are read"));
@@ -114,11 +163,13 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
     }
     let deadline = Instant::now() + BODY_TIME_MAX;
     let mut stream = body.into_data_stream();
-    let mut read = Vec::with_capacity(declared.unwrap_or_default().min(BODY_BYTES_MAX));
+    // What is declared need not come: memory is for what does.
+    let mut read = Vec::with_capacity(declared.unwrap_or_default().min(FIRST_BYTES));
+    let mut taken: Option<OwnedSemaphorePermit> = None;
     loop {
         let chunk = tokio::time::timeout_at(deadline, stream.next()).await.map_err(|_| too_slow())?;
         match chunk {
-            None => return Ok(read.into()),
+            None => return Ok(Text { bytes: read.into(), _room: taken }),
             Some(Err(_)) => {
                 return Err(Problem::new(Code::UnreadableBody, "the body broke off before its end"));
             }
@@ -126,9 +177,32 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
                 discard(stream).await;
                 return Err(too_large());
             }
-            Some(Ok(chunk)) => read.extend_from_slice(&chunk),
+            Some(Ok(chunk)) => {
+                // Only for what has come: whoever sends slowly must not keep others from sending.
+                match (room.map(|room| room.take(chunk.len())), &mut taken) {
+                    (Some(None), _) => {
+                        drop(taken);
+                        discard(stream).await;
+                        return Err(no_room());
+                    }
+                    (Some(Some(more)), Some(taken)) => taken.merge(more),
+                    (Some(more), None) => taken = more,
+                    (None, _) => {}
+                }
+                append(&mut read, &chunk, declared.unwrap_or(bytes_max).min(bytes_max));
+            }
         }
     }
+}
+
+/// Appends a chunk to what was read. Memory grows as the body does, but never beyond what the body may have.
+fn append(read: &mut Vec<u8>, chunk: &[u8], bytes_max: usize) {
+    let bytes = read.len() + chunk.len();
+    if read.capacity() < bytes {
+        let capacity = (2 * read.capacity()).min(bytes_max).max(bytes);
+        read.reserve_exact(capacity - read.len());
+    }
+    read.extend_from_slice(chunk);
 }
 
 async fn discard(mut stream: BodyDataStream) {
@@ -141,6 +215,13 @@ async fn discard(mut stream: BodyDataStream) {
     };
     // Whoever is slower than this gets a broken connection after all.
     let _ = tokio::time::timeout(DISCARD_TIME_MAX, rest).await;
+}
+
+fn no_room() -> Problem {
+    Problem::new(
+        Code::TooManyBodies,
+        format!("{} MiB of requests are being read and stored already", BODIES_BYTES_MAX / 1024 / 1024),
+    )
 }
 
 fn too_slow() -> Problem {
@@ -172,7 +253,23 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(7)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
-        let problem = read(&HeaderMap::new(), Body::from_stream(endless), BODY_BYTES_MAX).await.unwrap_err();
-        assert_eq!(problem.code(), Code::BodyTimeout);
+        let read = read(&HeaderMap::new(), Body::from_stream(endless), BODY_BYTES_MAX, None).await;
+        assert_eq!(read.map(drop).unwrap_err().code(), Code::BodyTimeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_room_for_so_many_bodies_and_again_when_they_are_done() {
+        let room = Room::default();
+        let largest = || Body::from(vec![b' '; BODY_BYTES_MAX]);
+        let (headers, places) = (HeaderMap::new(), BODIES_BYTES_MAX / BODY_BYTES_MAX);
+        let mut held = Vec::new();
+        for _ in 0..places {
+            held.push(read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await.unwrap());
+        }
+        let refused = read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await;
+        assert_eq!(refused.map(drop).unwrap_err().code(), Code::TooManyBodies);
+        held.pop();
+        held.push(read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await.unwrap());
+        assert_eq!(held.len(), places);
     }
 }

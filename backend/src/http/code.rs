@@ -69,6 +69,8 @@ pub enum Code {
     TooManyWatchers,
     /// Too many batches are read already.
     TooManyBatches,
+    /// Too many bodies are held already.
+    TooManyBodies,
 }
 
 /// What there is to say of a code.
@@ -81,7 +83,7 @@ struct Explanation {
 }
 
 /// How many codes there are.
-const CODES: usize = 28;
+const CODES: usize = 29;
 
 /// One for each code, in the order of [`Code`].
 static EXPLANATIONS: [Explanation; CODES] = [
@@ -281,6 +283,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         title: "Too many batches at once",
         advice: "Nothing was stored; send the batch again after the time in Retry-After.",
     },
+    Explanation {
+        code: Code::TooManyBodies,
+        word: "too-many-bodies",
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        title: "Too many large requests at once",
+        advice: "Nothing was done; send the request again after the time in Retry-After.",
+    },
 ];
 
 impl Code {
@@ -328,7 +337,7 @@ impl Code {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::StoreUnavailable | Self::BrokerUnavailable => Some(RETRY_AFTER),
-            Self::TooManyWatchers | Self::TooManyBatches => Some(PLACE_RETRY_AFTER),
+            Self::TooManyWatchers | Self::TooManyBatches | Self::TooManyBodies => Some(PLACE_RETRY_AFTER),
             _ => None,
         }
     }

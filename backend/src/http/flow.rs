@@ -40,7 +40,7 @@ static LIMITS: Shape = Shape { what: "the body", at: "", names: &["running_max",
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn pause(
@@ -49,7 +49,7 @@ pub(super) async fn pause(
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = types::named(&name)?;
-    let (by, reason) = read_actor(request).await?;
+    let (by, reason) = read_actor(&state.bodies, request).await?;
     tracing::info!(job.r#type = %job_type, by, reason, "A type is paused.");
     let pause = Pause { by, reason, at: state.jobs.clock.now() };
     change(&state, job_type, FlowChange::Pause(pause)).await
@@ -71,7 +71,7 @@ pub(super) async fn pause(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn resume(
@@ -80,7 +80,7 @@ pub(super) async fn resume(
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = types::named(&name)?;
-    let (by, reason) = read_actor(request).await?;
+    let (by, reason) = read_actor(&state.bodies, request).await?;
     // A name that was mistyped must not look like a success.
     types::read(&state, &job_type).await?;
     tracing::info!(job.r#type = %job_type, by, reason, "A type is resumed.");
@@ -103,7 +103,7 @@ pub(super) async fn resume(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn limit(
@@ -112,7 +112,7 @@ pub(super) async fn limit(
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = types::named(&name)?;
-    let text = body::read_json(request).await?;
+    let text = body::read_json(&state.bodies, request).await?;
     let mut fields = Fields::parse(&LIMITS, &text, Code::InvalidRequest)?;
     let limits = Flow::limits(fields.integer("running_max"), fields.number("rate_per_second"));
     let mut problems = fields.finish();

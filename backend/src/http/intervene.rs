@@ -61,7 +61,7 @@ static FILTER: Shape = Shape {
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel(
@@ -69,7 +69,7 @@ pub(super) async fn cancel(
     JobPath(id): JobPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (by, reason) = read_actor(request).await?;
+    let (by, reason) = read_actor(&state.bodies, request).await?;
     one(&state, id, Intervention::Cancel { by, reason }).await
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn cancel(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn retry(
@@ -99,7 +99,7 @@ pub(super) async fn retry(
     JobPath(id): JobPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (by, reason) = read_actor(request).await?;
+    let (by, reason) = read_actor(&state.bodies, request).await?;
     tracing::info!(job.id = %id, by, reason, "Somebody asks to try a job again.");
     one(&state, id, Intervention::Retry).await
 }
@@ -119,14 +119,14 @@ pub(super) async fn retry(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel_many(
     State(state): State<HttpState>,
     request: Request,
 ) -> Result<Json<dto::BulkResult>, Problem> {
-    let bulk = Bulk::read(&body::read_json(request).await?)?;
+    let bulk = Bulk::read(&body::read_json(&state.bodies, request).await?)?;
     many(&state, bulk, |by, reason| Intervention::Cancel { by, reason }).await
 }
 
@@ -145,14 +145,14 @@ pub(super) async fn cancel_many(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn retry_many(
     State(state): State<HttpState>,
     request: Request,
 ) -> Result<Json<dto::BulkResult>, Problem> {
-    let bulk = Bulk::read(&body::read_json(request).await?)?;
+    let bulk = Bulk::read(&body::read_json(&state.bodies, request).await?)?;
     many(&state, bulk, |_, _| Intervention::Retry).await
 }
 
@@ -215,9 +215,12 @@ async fn many(
 /// # Errors
 ///
 /// The [`Problem`] to answer.
-pub(super) async fn read_actor(request: Request) -> Result<(String, Option<String>), Problem> {
-    let text = body::read_optional_json(request).await?;
-    let mut fields = match text.as_ref() {
+pub(super) async fn read_actor(
+    room: &body::Room,
+    request: Request,
+) -> Result<(String, Option<String>), Problem> {
+    let text = body::read_optional_json(room, request).await?;
+    let mut fields = match &*text {
         [] => Fields::new(&ACTOR, serde_json::Map::new()),
         text => Fields::parse(&ACTOR, text, Code::InvalidRequest)?,
     };

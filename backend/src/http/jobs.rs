@@ -51,12 +51,12 @@ const TAG: &str = "jobs";
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
     let key = idempotency::read_key(request.headers())?;
-    let text = body::read_json(request).await?;
+    let text = body::read_json(&state.bodies, request).await?;
     let submission = submission::read(&text, state.jobs.clock.now())?;
     let key = key.map(|key| idempotency::bound(key, &text));
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];

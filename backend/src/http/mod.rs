@@ -76,6 +76,8 @@ pub struct HttpState {
     watchers: Watchers,
     /// The places of batches.
     batches: Arc<Semaphore>,
+    /// The room for all other bodies.
+    bodies: body::Room,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
     scrape: Arc<Mutex<()>>,
 }
@@ -90,6 +92,7 @@ impl HttpState {
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            bodies: body::Room::default(),
             scrape: Arc::default(),
         }
     }

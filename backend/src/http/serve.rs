@@ -17,6 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How many connections are open at once; further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
+/// How much is read of a connection before it is looked at, in bytes; the head of a request must not be longer. The HTTP
+/// library's own limit is 400 KiB, which with every connection would be 1.6 GiB.
+pub const READ_BYTES_MAX: usize = 32 * 1024;
+
 /// How long a connection may take to send the head of a request, or to say nothing between two.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -65,6 +69,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(READ_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
