@@ -8,14 +8,20 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How many connections are open at once; further ones wait in the kernel's queue.
+/// How many connections are open at once; further ones wait in the kernel's queue. Fewer where the process may not
+/// open so many files.
 pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// How many of the files that the process may open are never given to callers. The store has some twenty open, each link
+/// to the broker four, and a link that is lost needs them again just when everybody is asking what is wrong.
+pub const FILES_RESERVED: usize = 96;
 
 /// How much is read of a connection before it is looked at, in bytes; the head of a request must not be longer. The HTTP
 /// library's own limit is 400 KiB, which with every connection would be 1.6 GiB.
@@ -29,7 +35,7 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `stop`, then lets the open requests end, at most for [`STOP_GRACE`].
 pub async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(connections_max()));
     let connections = TaskTracker::new();
     let grace_over = CancellationToken::new();
     loop {
@@ -59,6 +65,21 @@ pub async fn serve(mut listener: TcpListener, router: Router, stop: Cancellation
         grace_over.cancel();
         connections.wait().await;
     }
+}
+
+/// How many connections the system lets us have beside our own files: at least one, or nobody could ask why.
+fn connections_max() -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return CONNECTIONS_MAX };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let most = files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
+    if most < CONNECTIONS_MAX {
+        tracing::warn!(
+            files,
+            connections = most,
+            "Fewer connections than usual are served at once: the process may not open more files (ulimit -n)."
+        );
+    }
+    most
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
