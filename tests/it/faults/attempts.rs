@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use e2e::{process::Process, stack::Stack};
 use rusqlite::{Connection, OpenFlags};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +23,7 @@ const TYPE: &str = "test.sleep";
 pub(super) struct LongAttempts {
     delivered: String,
     held: String,
-    _workers: [Process; 2],
+    workers: [Process; 2],
 }
 
 impl LongAttempts {
@@ -41,7 +42,12 @@ impl LongAttempts {
             sleep(LOOK_EVERY).await;
         }
         stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "60");
-        Ok(Self { delivered, held, _workers: [first, second] })
+        Ok(Self { delivered, held, workers: [first, second] })
+    }
+
+    /// Sends a signal to both workers.
+    pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        self.workers.iter().try_for_each(|worker| worker.signal(signal))
     }
 
     /// Both still run as if nothing had happened: what they say now.

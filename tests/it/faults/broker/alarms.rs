@@ -50,7 +50,7 @@ async fn f05_the_broker_freezes_for_a_minute() {
     let node = broker::own_broker(&folder).await.unwrap();
     let mut stack = Stack::start_on(node.url("/")).await.unwrap();
     stack.api.ready().await.unwrap();
-    let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.other"], 4).await.unwrap();
     let attempts = LongAttempts::begin(&mut stack, ATTEMPTS_LAST).await.unwrap();
     let load = Load::slow(&stack);
     let began = Instant::now();
@@ -62,7 +62,7 @@ async fn f05_the_broker_freezes_for_a_minute() {
         sleep(LOOK_EVERY).await;
     }
     node.resume().unwrap();
-    let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
+    let took = stack.resumed("test.other", json!({"text": "resumed"})).await.unwrap();
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
     attempts.are_uncharged(&stack).await.unwrap();
@@ -110,7 +110,7 @@ async fn alarm(alarm: &Alarm) {
     let node = broker::own_broker(&folder).await.unwrap();
     let mut stack = Stack::start_on(node.url("/")).await.unwrap();
     stack.api.ready().await.unwrap();
-    let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.other"], 4).await.unwrap();
     let attempts = LongAttempts::begin(&mut stack, ATTEMPTS_LAST).await.unwrap();
     let results = Results::withheld(&mut stack, &node).await;
     node.ctl(alarm.raise).await.unwrap();
@@ -128,7 +128,7 @@ async fn alarm(alarm: &Alarm) {
         sleep(LOOK_EVERY).await;
     }
     node.ctl(alarm.clear).await.unwrap();
-    let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
+    let took = stack.resumed("test.other", json!({"text": "resumed"})).await.unwrap();
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
     attempts.are_uncharged(&stack).await.unwrap();

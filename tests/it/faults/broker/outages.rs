@@ -18,7 +18,7 @@ const ON_THEIR_WAY: f64 = 5.0;
 const UNCONFIRMED: &str = "crewcall_dispatch_unconfirmed";
 
 /// For how long the broker is absent at the start. The pauses between two tries to connect have grown to their
-/// longest, 5 s, after about 6 s: more minutes would bring nothing new.
+/// longest, 3 s, after about 6 s: more minutes would bring nothing new.
 const ABSENT_FOR: Duration = Duration::from_secs(15);
 
 /// A job that goes on throughout an outage.
