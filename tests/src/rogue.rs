@@ -10,9 +10,10 @@ use crewcall_proto::{
     ContentType, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp, Topology, WorkerId, decode,
     discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, Sdk, WorkerStatus},
     encode,
-    response::{Held, Progression, ProgressionKind},
+    response::{Completed, Held, Progression, ProgressionKind},
 };
 use serde::Serialize;
+use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -227,6 +228,25 @@ impl Rogue {
         };
         self.respond(MessageKind::Held, &taken.order.job_type, &held).await?;
         Ok(taken.delivery.ack().await?)
+    }
+
+    /// Says that an attempt is done.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn completed(&self, taken: &Taken, result: Value) -> anyhow::Result<()> {
+        let completed = Completed {
+            job_id: taken.order.job_id,
+            attempt: taken.order.attempt,
+            attempt_token: taken.order.attempt_token,
+            execution_id: taken.execution_id,
+            worker_id: self.worker_id.clone(),
+            result,
+            started_at: Timestamp::from_millis(0),
+            finished_at: Timestamp::from_millis(1),
+        };
+        self.respond(MessageKind::Completed, &taken.order.job_type, &completed).await
     }
 
     /// Goes away without a word to the backend.

@@ -1,7 +1,7 @@
 //! The backend dies at a named point of its work, with jobs in flight (F19–F24): what it had committed goes on where
 //! it was, what it had not never happened, and nothing ends twice.
 
-use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path};
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use crewcall_proto::JobType;
 use e2e::{
@@ -16,6 +16,7 @@ use reqwest::Method;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 /// Several jobs for each slot, so that the backend dies with jobs in every stage.
 const JOBS: usize = 40;
@@ -195,17 +196,52 @@ async fn f22_the_backend_dies_before_it_raises_the_mark() {
     survived(&mut stack, "F22 the backend dies before it raises the mark").await;
 }
 
-/// The backend dies when responses are committed and not acknowledged: the broker delivers them again, and they are
-/// stale.
+/// The backend dies when responses are committed and not acknowledged, others are on their way, and further jobs
+/// wait: the broker delivers the first ones again, and they are stale.
 #[tokio::test]
 async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement() {
-    let (mut stack, _worker) = burst("f23", "responses_recorded=4*off->return").await;
-    let delivered_again = || async {
-        stack.api.metric("crewcall_responses_stale_total", "reason=\"terminal\"").await.unwrap() > 0.0
-    };
-    stack.api.json_when("/v1/jobs?state=dispatched,running", |page| page["jobs"] == json!([])).await.unwrap();
-    assert!(delivered_again().await, "a response that was committed came again and was refused");
-    survived(&mut stack, "F23 the backend dies between a response's commit and its acknowledgement").await;
+    const ANSWERED: usize = 5;
+    const WAITING: usize = 10;
+    let mut stack = start_dying_at("f23", "responses_recorded=return").await;
+    let job_type = JobType::new("test.echo").unwrap();
+    let rogue = Rogue::start(&stack.amqp_url);
+    rogue.announce(&job_type).await.unwrap();
+    stack.api.served_by("test.echo", 1).await.unwrap();
+    for _job in 0..ANSWERED + WAITING {
+        stack.submit("test.echo", json!({"text": "done by somebody else"})).await.unwrap();
+    }
+    let mut all_taken = Vec::new();
+    for _job in 0..ANSWERED {
+        all_taken.push(rogue.take(&job_type).await.unwrap());
+    }
+    // Above the mark, orders are sent again, and their answers would be late as well.
+    let open = "SELECT max(value) - min(value) FROM marks WHERE name LIKE 'dispatches_%'";
+    while query(&stack, open) > 0 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    for taken in &all_taken {
+        rogue.completed(taken, json!({"text": "by hand"})).await.unwrap();
+        taken.delivery.ack().await.unwrap();
+    }
+    dead(&mut stack).await;
+    let committed = query(&stack, "SELECT count(*) FROM jobs WHERE state = 'completed'");
+    assert!(committed > 0, "the backend died after a commit");
+    drop(all_taken);
+    rogue.vanish().await;
+    start_again(&mut stack).await;
+    let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
+    let took = stack.resumed("test.echo", json!({"text": "after it"})).await.unwrap();
+    let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
+    let by_hand = query(&stack, "SELECT count(*) FROM jobs WHERE result LIKE '%by hand%'");
+    assert_eq!(usize::try_from(by_hand).unwrap(), ANSWERED, "no answer was lost");
+    let late = stack.api.metric("crewcall_responses_stale_total", "reason=\"terminal\"").await.unwrap();
+    assert_eq!(late.to_string(), committed.to_string(), "what was committed came again and was refused");
+    found.hold(
+        "I3",
+        format_args!("{committed} of {ANSWERED} answers were committed, came again and were refused"),
+    );
+    found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));
+    found.print("F23 the backend dies between a response's commit and its acknowledgement");
 }
 
 /// The backend dies inside the sweep that ends leases, before it records anything: three held attempts, whose
