@@ -23,7 +23,7 @@ mod schedules;
 
 mod cancel_and_retry;
 
-mod idempotency_and_batch;
+mod batch;
 
 mod flow;
 

@@ -1,1 +1,5 @@
 //! Races and crowds (F57–F59).
+
+mod cancel;
+mod outage;
+mod submit;
