@@ -14,8 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Long enough that every fault is chosen.
 const LONG: Duration = Duration::from_secs(1_800);
 
-/// The program `chaos` lets the faults of a fixed seed strike for a minute, while jobs come in and are cancelled. It
-/// fails when a job is lost, doubled, stuck or unexpected, or when a program ends or logs an error without a reason.
+/// The program `chaos` lets the faults of a fixed seed strike for a minute, while jobs come in and are
+/// cancelled. It fails when a job is lost, doubled, stuck or unexpected, or when a program ends or logs an
+/// error without a reason.
 #[tokio::test]
 async fn f60_a_minute_of_chaos() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Breaks a whole installation at random for minutes, heals it, and accounts for every job: see [`e2e::chaos`].
-//! `./dev chaos` builds and runs it.
+//! Breaks a whole installation at random for minutes, heals it, and accounts for every job: see
+//! [`e2e::chaos`]. `./dev chaos` builds and runs it.
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
@@ -14,16 +14,18 @@ const CHOSEN_SEED_MAX: u64 = 999_999;
 
 /// Break a broker, a backend and workers at random, heal them, and account for every job.
 ///
-/// The exit code is 0 when nothing is lost, doubled, stuck or unexpected, and 1 otherwise; then the database and
-/// the logs are kept. Ctrl-C heals and reports; a second one just ends.
+/// The exit code is 0 when nothing is lost, doubled, stuck or unexpected, and 1 otherwise; then the database
+/// and the logs are kept. Ctrl-C heals and reports; a second one just ends.
 #[derive(Parser)]
 #[command(name = "chaos")]
 struct Arguments {
-    /// Chooses the faults: the same seed gives the same faults in the same order. By default any, which is printed.
+    /// Chooses the faults: the same seed gives the same faults in the same order. By default any, which is
+    /// printed.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// For how long faults strike and work comes in, in minutes; healing takes some more.
-    #[arg(long, value_name = "M", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    #[arg(long, value_name = "M", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_440))]
     minutes: u64,
 }
 

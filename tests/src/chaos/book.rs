@@ -1,4 +1,5 @@
-//! What was submitted, what was answered, and what was seen of it: all that is held against the store in the end.
+//! What was submitted, what was answered, and what was seen of it: all that is held against the store in the
+//! end.
 
 use std::{
     collections::BTreeMap,

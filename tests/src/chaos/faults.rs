@@ -50,8 +50,8 @@ impl Lasting<'_> {
 ///
 /// # Errors
 ///
-/// When it cannot be made or healed, as when another fault is in its way. What is left of it then is healed with
-/// everything in the end.
+/// When it cannot be made or healed, as when another fault is in its way. What is left of it then is healed
+/// with everything in the end.
 pub(super) async fn strike(
     installation: &Installation,
     book: &Book,

@@ -1,5 +1,5 @@
-//! The parts that faults strike: a broker, a backend and workers, each a process of its own, and the lines between
-//! them.
+//! The parts that faults strike: a broker, a backend and workers, each a process of its own, and the lines
+//! between them.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -153,8 +153,8 @@ impl Installation {
         names.into_iter().map(|name| (name.clone(), read(&name))).collect()
     }
 
-    /// Starts the backend that was killed; it dies at `failpoint`, if there is one. A store that is locked makes it
-    /// wait.
+    /// Starts the backend that was killed; it dies at `failpoint`, if there is one. A store that is locked
+    /// makes it wait.
     ///
     /// # Errors
     ///
@@ -280,7 +280,8 @@ fn worker_process(
     folder: &Path,
     failpoint: &str,
 ) -> anyhow::Result<Process> {
-    // Half of them come back under the id they had, as under a service manager that sets it; the rest are new.
+    // Half of them come back under the id they had, as under a service manager that sets it; the rest are
+    // new.
     let id = if number.is_multiple_of(2) {
         format!("worker-{number}")
     } else {

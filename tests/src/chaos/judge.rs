@@ -193,8 +193,8 @@ impl Facts<'_> {
         doubled
     }
 
-    /// Jobs that a stranger had a hand in, completed jobs whose result is not what their handler gives, and those
-    /// whose last attempt nobody executed.
+    /// Jobs that a stranger had a hand in, completed jobs whose result is not what their handler gives, and
+    /// those whose last attempt nobody executed.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (id, job) in &self.jobs {

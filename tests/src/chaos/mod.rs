@@ -1,9 +1,9 @@
-//! Random faults for minutes on end, up to three at once, under a constant load; then everything is healed, and
-//! every job has to be accounted for (F60).
+//! Random faults for minutes on end, up to three at once, under a constant load; then everything is healed,
+//! and every job has to be accounted for (F60).
 //!
-//! [`plan`] chooses the faults by a seed; [`faults`] makes them on an [`installation`], [`stranger`] those that come
-//! over the wire; [`load`] works meanwhile and writes down in the [`book`] what it was answered; [`judge`] holds that
-//! against what is there, and [`report`] tells.
+//! [`plan`] chooses the faults by a seed; [`faults`] makes them on an [`installation`], [`stranger`] those
+//! that come over the wire; [`load`] works meanwhile and writes down in the [`book`] what it was answered;
+//! [`judge`] holds that against what is there, and [`report`] tells.
 
 pub mod plan;
 
@@ -47,8 +47,8 @@ use self::{
 };
 use crate::invariants;
 
-/// How long jobs may take to be over once everything is healed: back-offs, an acknowledgement that the broker waits
-/// for, orders that are missed for 45 s, each perhaps several times; and the machine may be busy.
+/// How long jobs may take to be over once everything is healed: back-offs, an acknowledgement that the broker
+/// waits for, orders that are missed for 45 s, each perhaps several times; and the machine may be busy.
 const QUIET_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long the first job after the healing may take before nothing is waited for any more.
@@ -57,8 +57,8 @@ const FRESH_WITHIN: Duration = Duration::from_secs(120);
 /// How often the processes are looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until `length` is over or `stop` comes, heals everything, and judges. When something is wrong, or late, the
-/// files are kept, and stderr says where.
+/// Runs until `length` is over or `stop` comes, heals everything, and judges. When something is wrong, or
+/// late, the files are kept, and stderr says where.
 ///
 /// # Errors
 ///
@@ -161,7 +161,8 @@ impl Run<'_> {
         strike.fault.subject()
     }
 
-    /// After how long a job is over that comes in when everything is healed (I14); nothing when it takes too long.
+    /// After how long a job is over that comes in when everything is healed (I14); nothing when it takes too
+    /// long.
     async fn resumed(&self, load: &Load<'_>, healed: Instant) -> Option<Duration> {
         let fresh = async {
             let id = load.fresh().await?;

@@ -140,8 +140,8 @@ pub enum Subject {
     Store,
 }
 
-/// The faults of a run of this length, in order. The same seed and length give the same plan, and a longer run
-/// begins as a shorter one does.
+/// The faults of a run of this length, in order. The same seed and length give the same plan, and a longer
+/// run begins as a shorter one does.
 #[must_use]
 pub fn plan(seed: u64, length: Duration) -> Vec<Strike> {
     let mut dice = StdRng::seed_from_u64(seed);
@@ -251,8 +251,8 @@ impl Fault {
         }
     }
 
-    /// For how long it may last, in seconds. A frozen worker loses what it held after 15, a frozen link its session
-    /// after 20; a store that is locked for more than 15 says so.
+    /// For how long it may last, in seconds. A frozen worker loses what it held after 15, a frozen link its
+    /// session after 20; a store that is locked for more than 15 says so.
     const fn seconds(self) -> RangeInclusive<u64> {
         match self {
             Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 0..=0,

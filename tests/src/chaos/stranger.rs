@@ -1,4 +1,5 @@
-//! Somebody on the broker who is no worker: repeats what workers answer, and answers for jobs that are not theirs.
+//! Somebody on the broker who is no worker: repeats what workers answer, and answers for jobs that are not
+//! theirs.
 
 use std::{future::Future, time::Duration};
 
