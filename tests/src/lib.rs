@@ -3,7 +3,7 @@
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
 //! [`rogue`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, and
 //! [`proxy`] breaks the line to it. [`lies`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
-//! whatever breaks, [`footprint`] and [`vitals`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
+//! whatever breaks, [`footprint`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
 //! everything at random.
 
 pub mod stack;
@@ -15,8 +15,6 @@ pub mod api;
 pub mod process;
 
 pub mod footprint;
-
-pub mod vitals;
 
 pub mod wait;
 

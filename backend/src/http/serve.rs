@@ -8,7 +8,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -67,16 +67,25 @@ pub async fn serve(mut listener: TcpListener, router: Router, stop: Cancellation
     }
 }
 
-/// How many connections the system lets us have beside our own files: at least one, or nobody could ask why.
+/// How many connections the system lets us have beside our own files: at least one, or nobody could ask why. Where it
+/// grants more than it gave us to begin with, we take that.
 fn connections_max() -> usize {
-    let Some(files) = getrlimit(Resource::Nofile).current else { return CONNECTIONS_MAX };
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    let most = files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
+    let wanted = u64::try_from(CONNECTIONS_MAX + FILES_RESERVED).unwrap_or(u64::MAX);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |most| most.min(wanted))), ..limit };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    let Some(files) = limit.current else { return CONNECTIONS_MAX };
+    let most = usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(FILES_RESERVED);
+    let most = most.clamp(1, CONNECTIONS_MAX);
     if most < CONNECTIONS_MAX {
         tracing::warn!(
             files,
             connections = most,
-            "Fewer connections than usual are served at once: the process may not open more files (ulimit -n)."
+            "Fewer connections than usual are served at once: the process may not open more files (ulimit -Hn)."
         );
     }
     most

@@ -315,7 +315,7 @@ async fn oversize_messages(stack: &mut Stack) -> (usize, Duration, Footprint) {
         sent += if to_workers { 0 } else { bodies.len() };
         slowest = slowest.max(stack.resumed("test.echo", json!({"text": "meanwhile"})).await.unwrap());
         let now = Footprint::of(&stack.backend).unwrap();
-        largest = if now.resident_kib > largest.resident_kib { now } else { largest };
+        largest = if now.resident_bytes > largest.resident_bytes { now } else { largest };
     }
     set_aside(stack, sent).await;
     rogue.vanish().await;

@@ -7,9 +7,9 @@ use std::{
 
 use e2e::{
     broker,
+    footprint::Footprint,
     process::PATIENCE,
     stack::{Stack, Surroundings},
-    vitals,
 };
 use futures_util::future::join_all;
 use rustix::process::Signal;
@@ -76,12 +76,11 @@ async fn f52_out_of_file_descriptors() {
         Stack::start_in(tempfile::tempdir().unwrap(), vhost.url.clone(), surroundings).await.unwrap();
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep"], 2).await.unwrap();
-    let pid = stack.backend.pid().unwrap();
-    let (files_before, computed) = (vitals::open_files(pid).unwrap(), vitals::cpu_time(pid).unwrap());
+    let Footprint { descriptors: files_before, computed, .. } = Footprint::of(&stack.backend).unwrap();
     let running = stack.submit("test.sleep", json!({"steps": 20, "step_ms": 250})).await.unwrap();
     let began = Instant::now();
     let idle = join_all((0..IDLE_CALLERS).map(|_| connect(stack.http_listen()))).await;
-    let files = vitals::open_files(pid).unwrap();
+    let files = Footprint::of(&stack.backend).unwrap().descriptors;
     let close = ["close_all_connections", "--vhost", &vhost.name, "while there are no files"];
     broker::shared_broker().await.unwrap().ctl(&close).await.unwrap();
     let mut submitted = 0;
@@ -92,14 +91,14 @@ async fn f52_out_of_file_descriptors() {
     }
     assert_eq!(stack.api.finished(&running).await.unwrap()["attempt"], 1);
     stack.api.ready().await.unwrap();
-    let computed = vitals::cpu_time(pid).unwrap() - computed;
+    let computed = Footprint::of(&stack.backend).unwrap().computed - computed;
     assert!(computed < began.elapsed() / 4, "{computed:?} in {:?}: it spins", began.elapsed());
     let newcomer = e2e::api::Api::new(format!("http://{}", stack.http_listen())).unwrap();
     newcomer.ready().await.unwrap();
     let turn = began.elapsed();
     drop(idle);
     let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
-    let files_after = files_settle(pid, files_before).await;
+    let files_after = files_settle(&stack, files_before).await;
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I2",
@@ -120,10 +119,10 @@ async fn f52_out_of_file_descriptors() {
 }
 
 /// Waits until about as many files are open as before.
-async fn files_settle(pid: u32, before: usize) -> usize {
+async fn files_settle(stack: &Stack, before: usize) -> usize {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let files = vitals::open_files(pid).unwrap();
+        let files = Footprint::of(&stack.backend).unwrap().descriptors;
         if files <= before + 8 {
             return files;
         }
@@ -144,15 +143,14 @@ async fn f53_out_of_memory() {
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep"], 4).await.unwrap();
     let running = stack.submit("test.sleep", json!({"steps": 40, "step_ms": 250})).await.unwrap();
-    let pid = stack.backend.pid().unwrap();
-    let before = vitals::memory_bytes(pid).unwrap();
+    let before = Footprint::of(&stack.backend).unwrap().resident_bytes;
     let job = json!({"type": "test.echo", "parameters": {"text": "x".repeat(TEXT_BYTES)}}).to_string();
     let small = json!([{"type": "test.echo", "parameters": {"text": "one of a batch"}}]).to_string();
     let listen = stack.http_listen();
     let singles = (0..BODIES).map(|_| Caller::send("/v1/jobs", listen, &job, BODY_BYTES));
     let batches = (0..BATCHES).map(|_| Caller::send("/v1/jobs/batch", listen, &small, BATCH_BYTES));
     let (singles, batches) = tokio::join!(join_all(singles), join_all(batches));
-    let crowded = vitals::memory_bytes(pid).unwrap();
+    let crowded = Footprint::of(&stack.backend).unwrap().resident_bytes;
     let finish = |callers: Vec<Caller>| join_all(callers.into_iter().map(Caller::finish));
     let (singles, batches) = tokio::join!(finish(singles), finish(batches));
     let singles = Answers::count(singles, &mut stack);
@@ -163,7 +161,7 @@ async fn f53_out_of_memory() {
     );
     let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
     assert_eq!(stack.api.finished(&running).await.unwrap()["attempt"], 1);
-    let after = vitals::memory_bytes(pid).unwrap();
+    let after = Footprint::of(&stack.backend).unwrap().resident_bytes;
     assert!(after < MEMORY_BYTES_MAX / 2, "{} MiB are in use after the crowd", mib(after));
     let mut found = stack.settled().await.unwrap();
     found.hold(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crewcall_amqp::{Declaration, LinkConfig, Publisher, PublisherOptions};
-use e2e::{stack::Stack, vitals};
+use e2e::{footprint::Footprint, stack::Stack};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -42,14 +42,13 @@ async fn f16_a_queue_exists_with_other_arguments() {
             assert!(text.contains(word), "{word} is missing in: {text}");
         }
     }
-    let pid = stack.backend.pid().unwrap();
-    let (computed, began) = (vitals::cpu_time(pid).unwrap(), Instant::now());
+    let (computed, began) = (Footprint::of(&stack.backend).unwrap().computed, Instant::now());
     let other_type = stack.resumed("test.echo", json!({"text": "not my problem"})).await.unwrap();
     while began.elapsed() < IN_THE_WAY_FOR {
         assert_eq!(stack.api.job(&id).await.unwrap()["waiting_for"]["reason"], "queue");
         sleep(LOOK_EVERY).await;
     }
-    let computed = vitals::cpu_time(pid).unwrap() - computed;
+    let computed = Footprint::of(&stack.backend).unwrap().computed - computed;
     assert!(computed < IN_THE_WAY_FOR / 10, "{computed:?} of {IN_THE_WAY_FOR:?}: it spins");
     assert_eq!(logged(&stack, NO_QUEUE), 1, "the same trouble is told once:\n{}", stack.backend.log());
     operator.ctl("delete_queue", &["crewcall.jobs.test.other"]).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use e2e::{process::Process, stack::Stack};
+use e2e::{footprint::Footprint, stack::Stack};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -29,7 +29,7 @@ pub(crate) async fn run(jobs: usize) -> anyhow::Result<()> {
     for job_type in TYPES {
         stack.api.post(&format!("/v1/types/{job_type}/pause"), json!({})).await?;
     }
-    say(&format!("memory of the backend without jobs: {} MB", memory_megabytes(&stack.backend)?))?;
+    say(&format!("memory of the backend without jobs: {} MB", memory_megabytes(&stack)?))?;
     let began = Instant::now();
     let mut submitted = 0;
     while submitted < jobs {
@@ -39,7 +39,7 @@ pub(crate) async fn run(jobs: usize) -> anyhow::Result<()> {
     }
     let rate = jobs as f64 / began.elapsed().as_secs_f64();
     say(&format!("{jobs} jobs accepted in batches of {BATCH_JOBS}, {rate:.0} jobs/s"))?;
-    say(&format!("memory of the backend with them: {} MB", memory_megabytes(&stack.backend)?))?;
+    say(&format!("memory of the backend with them: {} MB", memory_megabytes(&stack)?))?;
     stack.backend.kill().await?;
     let began = Instant::now();
     stack.restart_backend().await?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(jobs: usize) -> anyhow::Result<()> {
     }
     say(&format!("from the start to ready: {:.2} s", began.elapsed().as_secs_f64()))?;
     pages(&stack).await?;
-    say(&format!("memory of the backend after it: {} MB", memory_megabytes(&stack.backend)?))
+    say(&format!("memory of the backend after it: {} MB", memory_megabytes(&stack)?))
 }
 
 async fn submit(stack: &Stack, first: usize, count: usize) -> anyhow::Result<()> {
@@ -97,10 +97,7 @@ async fn pages(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a process has in memory, in MB of 10⁶ bytes.
-fn memory_megabytes(process: &Process) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kibibytes * 1_024 / 1_000_000)
+/// What the backend has in memory, in MB of 10⁶ bytes.
+fn memory_megabytes(stack: &Stack) -> anyhow::Result<u64> {
+    Ok(Footprint::of(&stack.backend)?.resident_bytes / 1_000_000)
 }
