@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::api::Api;
 
@@ -60,16 +61,19 @@ pub struct Submissions {
 pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> anyhow::Result<Invariants> {
     let Submissions { accepted, unanswered } = submissions;
     let mut found = Invariants::default();
-    let before = read_all(api).await?;
-    let after = read_all(api).await?;
+    let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let before = stored_ends(&sql)?;
+    let jobs = read_all(api).await?;
+    let after = stored_ends(&sql)?;
     for id in accepted {
-        let job = before.get(id).with_context(|| format!("I2: {id} was accepted and is not there"))?;
+        let job = jobs.get(id).with_context(|| format!("I2: {id} was accepted and is not there"))?;
         let state = job["state"].as_str().unwrap_or_default();
         ensure!(matches!(state, "completed" | "failed" | "cancelled"), "I1: {id} is not over: {job}");
-        ensure!(Some(job) == after.get(id), "I7: {id} changed after its end: {job}, {:?}", after.get(id));
+        let (stored, later) = (before.get(id), after.get(id));
+        ensure!(stored.is_some_and(|(stored, _)| stored == state), "I1: {id} is stored as {stored:?}: {job}");
+        ensure!(stored == later, "I7: {id} changed after its end: {stored:?}, then {later:?}");
     }
     found.hold("I1", format_args!("{0} of {0} accepted jobs are over", accepted.len()));
-    let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
     let stored = usize::try_from(count("SELECT count(*) FROM jobs")?)?;
     let possible = accepted.len()..=accepted.len() + unanswered;
@@ -99,6 +103,14 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");
     Ok(found)
+}
+
+/// The state and version of every stored job, by id.
+fn stored_ends(sql: &Connection) -> anyhow::Result<BTreeMap<String, (String, i64)>> {
+    let mut jobs = sql.prepare("SELECT id, state, version FROM jobs")?;
+    let ends = jobs
+        .query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?).to_string(), (row.get(1)?, row.get(2)?))))?;
+    Ok(ends.collect::<Result<_, _>>()?)
 }
 
 /// Every job in the API's list, by id.
