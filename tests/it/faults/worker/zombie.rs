@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::{
+    broker,
     process::Process,
     proxy::{FaultProxy, Mode},
     stack::{RESUMES_WITHIN, Stack},
@@ -17,6 +18,9 @@ use super::{executions, killed::stale, sleep_parameters};
 /// Within which time a held attempt runs elsewhere: its lease (15 s), the back-off (2 s), and a busy machine.
 const RESCUED_WITHIN: Duration = Duration::from_secs(30);
 
+/// For how long the attempt runs: it is still running when it was seen that the worker holds it.
+const ATTEMPT_TAKES_MS: u64 = 12_000;
+
 /// A worker is frozen (SIGSTOP) for longer than its lease, with an attempt that it holds. When it goes on, the next
 /// attempt is under way: the zombie's result is refused and counted, the job ends with the result of the second
 /// attempt, and the zombie becomes a worker again.
@@ -25,9 +29,9 @@ async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
     let mut stack = Stack::start("f28").await.unwrap();
     stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
     let zombie = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let parameters = sleep_parameters(&stack, 1, 8_000);
+    let parameters = sleep_parameters(&stack, 1, ATTEMPT_TAKES_MS);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
-    held(&zombie).await;
+    held(&stack, &zombie).await;
     let mut second = stack.worker(&["test.sleep"], 1).await.unwrap();
     zombie.signal(Signal::STOP).unwrap();
     until("it runs elsewhere", RESCUED_WITHIN, async || executions(&stack) == 2).await.unwrap();
@@ -62,9 +66,9 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     stack.amqp_url = url;
     let zombie = stack.worker(&["test.sleep"], 1).await.unwrap();
     stack.amqp_url = direct;
-    let parameters = sleep_parameters(&stack, 1, 3_000);
+    let parameters = sleep_parameters(&stack, 1, ATTEMPT_TAKES_MS);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
-    held(&zombie).await;
+    held(&stack, &zombie).await;
     line.set(Mode::FreezeBoth);
     let mut second = stack.worker(&["test.sleep"], 1).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
@@ -87,10 +91,18 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     found.print("F29 a worker cut off past its lease, then back");
 }
 
-/// Waits until the worker holds its attempt.
-async fn held(worker: &Process) {
-    let held = async || worker.log().contains("The attempt was handed over");
-    until("the attempt is held", RESUMES_WITHIN, held).await.unwrap();
+/// Waits until the worker holds its attempt, and the broker has no order of it any more: it would deliver that to
+/// somebody else.
+async fn held(stack: &Stack, worker: &Process) {
+    let told = async || worker.log().contains("The attempt was handed over");
+    until("the attempt is held", RESUMES_WITHIN, told).await.unwrap();
+    let (_, vhost) = stack.amqp_url.rsplit_once('/').unwrap();
+    let query = ["list_queues", "--silent", "--vhost", vhost, "name", "messages_unacknowledged"];
+    let released = async || {
+        let queues = broker::shared_broker().await.unwrap().ctl(&query).await.unwrap();
+        queues.lines().any(|line| line == "crewcall.jobs.test.sleep\t0")
+    };
+    until("its order is acknowledged", RESUMES_WITHIN, released).await.unwrap();
 }
 
 /// The first attempt was lost with its worker, and the second one made the result.
