@@ -1,5 +1,5 @@
-//! A publisher that waits for nothing: it writes as fast as the broker reads, without confirms, as a program does that
-//! has run wild. It speaks just enough AMQP 0-9-1 for that.
+//! A publisher that waits for nothing: it writes as fast as the broker reads, without confirms, as a program
+//! does that has run wild. It speaks just enough AMQP 0-9-1 for that.
 
 use anyhow::{Context, bail, ensure};
 use crewcall_proto::ContentType;

@@ -65,7 +65,8 @@ pub(super) fn noise(dice: &mut StdRng, bodies: usize) -> Vec<Body> {
     noise
 }
 
-/// Released messages of the kind, each with some bytes changed, cut off, doubled or put in. Some can still be read.
+/// Released messages of the kind, each with some bytes changed, cut off, doubled or put in. Some can still be
+/// read.
 pub(super) fn damaged(kind: MessageKind, dice: &mut StdRng, bodies: usize) -> Vec<Body> {
     let whole = released(kind);
     let mut damaged = Vec::new();
@@ -88,7 +89,8 @@ pub(super) fn damaged(kind: MessageKind, dice: &mut StdRng, bodies: usize) -> Ve
     damaged
 }
 
-/// The bytes of every released message of the kind, in both encodings. No instruction to drain: a worker would obey.
+/// The bytes of every released message of the kind, in both encodings. No instruction to drain: a worker
+/// would obey.
 pub(super) fn released(kind: MessageKind) -> Vec<Body> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../proto/golden");
     let mut released = Vec::new();

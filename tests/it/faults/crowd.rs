@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -70,8 +70,8 @@ impl Crowd {
         Self { rogue: Rogue::start(amqp_url), announcements, told: Some(told), _stop: stop.drop_guard() }
     }
 
-    /// All announce themselves at once, and then behave as workers do: every 5 s whoever is not welcomed announces himself
-    /// again, and all send a heartbeat. Answers how long it took until all were welcomed.
+    /// All announce themselves at once, and then behave as workers do: every 5 s whoever is not welcomed
+    /// announces himself again, and all send a heartbeat. Answers how long it took until all were welcomed.
     pub(super) async fn welcomed(&mut self) -> Duration {
         let (start, welcomed) = (Instant::now(), Mutex::default());
         let mut told = self.told.take().unwrap();
@@ -89,11 +89,14 @@ impl Crowd {
                 self.heartbeat().await;
             }
         };
-        tokio::select! {
-            () = speak => {}
-            () = listen => {}
-            () = sleep(PATIENCE) => panic!("{} were welcomed", lock(&welcomed).len()),
-        }
+        let all = async {
+            tokio::select! {
+                () = speak => {}
+                () = listen => {}
+            }
+        };
+        let all = timeout(PATIENCE, all).await;
+        assert!(all.is_ok(), "{} were welcomed", lock(&welcomed).len());
         self.told = Some(told);
         start.elapsed()
     }

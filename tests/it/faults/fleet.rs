@@ -21,8 +21,8 @@ const CROWD: usize = 10_000;
 /// How often as many come.
 const ROUNDS: usize = 2;
 
-/// How long it may take until all of them are welcomed. The machine is shared, and nothing is optimised: an optimised
-/// backend takes about a second.
+/// How long it may take until all of them are welcomed. The machine is shared, and nothing is optimised: an
+/// optimised backend takes about a second.
 const WELCOMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a job may take meanwhile.
@@ -31,8 +31,8 @@ const JOB_WITHIN: Duration = Duration::from_secs(5);
 /// How much memory ten thousand workers may take, in MiB.
 const CROWD_MIB_MAX: u64 = 250;
 
-/// How many queues may be declared on the whole node while the crowd comes: far fewer than the 20 000 that one for each
-/// announced type would be. Other tests run beside this one.
+/// How many queues may be declared on the whole node while the crowd comes: far fewer than the 20 000 that
+/// one for each announced type would be. Other tests run beside this one.
 const DECLARATIONS_MAX: u64 = 2_000;
 
 /// How much larger the backend may be after a fault, in MiB: what an allocator keeps, and no leak.
@@ -41,9 +41,10 @@ const GROWTH_MIB_MAX: u64 = 150;
 /// How many jobs are submitted once all are known.
 const JOBS_AFTER: usize = 100;
 
-/// Ten thousand workers of five types announce themselves at once, and again as workers do until they are welcomed. All
-/// are welcomed, counted and listed; their queues are declared a few times and not twenty thousand times; and jobs that are
-/// submitted meanwhile and afterwards go through. When they have left and as many others come, memory grows no further.
+/// Ten thousand workers of five types announce themselves at once, and again as workers do until they are
+/// welcomed. All are welcomed, counted and listed; their queues are declared a few times and not twenty
+/// thousand times; and jobs that are submitted meanwhile and afterwards go through. When they have left and
+/// as many others come, memory grows no further.
 #[tokio::test]
 async fn f49_ten_thousand_workers_announce_at_once() {
     let mut stack = Stack::start("crowd").await.unwrap();
@@ -71,7 +72,8 @@ async fn f49_ten_thousand_workers_announce_at_once() {
         let (answered, answered_slowest) = median_and_slowest(&mut submissions(&mut stack).await);
         sizes.push(Footprint::of(&stack.backend).unwrap());
         evidence.push(format!(
-            "{listed} workers were welcomed in {took:?}; {} jobs meanwhile took {median:?}, {slowest:?} at most; \
+            "{listed} workers were welcomed in {took:?}; \
+             {} jobs meanwhile took {median:?}, {slowest:?} at most; \
              with all known a submission was answered in {answered:?}, {answered_slowest:?} at most",
             meanwhile.len()
         ));
@@ -129,7 +131,7 @@ async fn jobs_meanwhile(stack: &mut Stack, coming: watch::Receiver<()>) -> Vec<D
 /// How many declarations of queues the shared node has seen.
 async fn queues_declared() -> u64 {
     let node = broker::shared_broker().await.unwrap();
-    // One row for the node: connections created and closed, channels created and closed, queues declared, and so on.
+    // One row for the node: connections made and ended, channels made and ended, queues declared, and so on.
     let count = "element(6, hd(ets:lookup(connection_churn_metrics, node()))).";
     node.ctl(&["eval", count]).await.unwrap().trim().parse().unwrap()
 }

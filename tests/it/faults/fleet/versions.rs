@@ -16,8 +16,9 @@ use super::super::corpus::released;
 /// How many jobs two builds of a worker share.
 const JOBS: usize = 60;
 
-/// A worker says nothing but the bytes of the first release: every released message in both encodings, and for a job of
-/// its own the shortest forms, without a single optional field. The backend reads all of it, and the job is done.
+/// A worker says nothing but the bytes of the first release: every released message in both encodings, and
+/// for a job of its own the shortest forms, without a single optional field. The backend reads all of it, and
+/// the job is done.
 #[tokio::test]
 async fn f51_a_worker_of_the_first_release_works() {
     let mut stack = Stack::start("elder").await.unwrap();
@@ -70,9 +71,9 @@ async fn f51_a_worker_of_the_first_release_works() {
     found.print("F51 a worker of an older protocol");
 }
 
-/// A worker of a later version adds fields everywhere, and words in the place of a kind or status that nobody knows yet.
-/// The backend ignores what it does not know, and its jobs end. A worker of ours ignores an instruction of an unknown
-/// kind, and refuses an order of a later protocol with words that say what to do.
+/// A worker of a later version adds fields everywhere, and words in the place of a kind or status that nobody
+/// knows yet. The backend ignores what it does not know, and its jobs end. A worker of ours ignores an
+/// instruction of an unknown kind, and refuses an order of a later protocol with words that say what to do.
 #[tokio::test]
 async fn f51_a_worker_of_a_later_protocol_works() {
     let mut stack = Stack::start("heir").await.unwrap();
@@ -80,7 +81,8 @@ async fn f51_a_worker_of_a_later_protocol_works() {
     let job_type = JobType::new("test.heir").unwrap();
     let mut announcement = json_of(MessageKind::Announce).pop().unwrap();
     announcement["types"] = json!([{
-        "job_type": "test.heir", "description": "", "version": "9", "parameters_schema": {}, "result_schema": {},
+        "job_type": "test.heir", "description": "", "version": "9",
+        "parameters_schema": {}, "result_schema": {},
         "costs": {"per_hour": 3},
     }]);
     announcement["worker_id"] = json!("heir-1");
@@ -104,10 +106,10 @@ async fn f51_a_worker_of_a_later_protocol_works() {
         for news in
             [json!({"kind": "milestone", "seq": 1}), json!({"kind": "started", "seq": 2, "mood": "good"})]
         {
-            say_of(&heir, MessageKind::Progression, &taken, changed(MessageKind::Progression, news)).await;
+            say_of(&heir, MessageKind::Progression, &taken, changed(MessageKind::Progression, &news)).await;
         }
         stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
-        say_of(&heir, kind, &taken, changed(kind, changes)).await;
+        say_of(&heir, kind, &taken, changed(kind, &changes)).await;
         taken.delivery.ack().await.unwrap();
         let job = stack.api.finished(&id).await.unwrap();
         assert_eq!(job["state"], state, "{job}");
@@ -129,7 +131,8 @@ async fn f51_a_worker_of_a_later_protocol_works() {
     found.print("F51 a worker of a newer protocol");
 }
 
-/// Gives a worker of ours an order that says that it is of protocol 2. Answers how its job failed, and the worker.
+/// Gives a worker of ours an order that says that it is of protocol 2. Answers how its job failed, and the
+/// worker.
 async fn order_of_a_later_protocol(stack: &mut Stack, rogue: &Rogue) -> (Value, Process) {
     let job_type = JobType::new("test.other").unwrap();
     rogue.announce(&job_type).await.unwrap();
@@ -148,9 +151,9 @@ async fn order_of_a_later_protocol(stack: &mut Stack, rogue: &Rogue) -> (Value, 
     (failure["message"].clone(), worker)
 }
 
-/// Two builds of a worker serve one type; the newer one takes a parameter more, with a limit. A submission is held against
-/// the schema that was announced last, also when an older build comes once more. Whatever was accepted is done, whichever
-/// build gets it, and both get some.
+/// Two builds of a worker serve one type; the newer one takes a parameter more, with a limit. A submission is
+/// held against the schema that was announced last, also when an older build comes once more. Whatever was
+/// accepted is done, whichever build gets it, and both get some.
 #[tokio::test]
 async fn f51_two_builds_with_different_schemas_share_a_type() {
     let mut stack = Stack::start("builds").await.unwrap();
@@ -202,7 +205,7 @@ fn json_of(kind: MessageKind) -> Vec<Value> {
 }
 
 /// A released message of the kind with these fields besides, or instead.
-fn changed(kind: MessageKind, changes: Value) -> Value {
+fn changed(kind: MessageKind, changes: &Value) -> Value {
     let mut message = json_of(kind).into_iter().max_by_key(fields).unwrap();
     message.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     message

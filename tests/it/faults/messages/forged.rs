@@ -26,11 +26,11 @@ struct Claim {
     token: AttemptToken,
 }
 
-/// A worker has an order, and so its token. It says that other jobs completed, failed, are held or got on, in all ways:
-/// with a made-up token and with the one that it has, for a job of its own type and of another, under the key of either,
-/// for another attempt, for a job that is over and for none; and it forges orders that came back or were given up. All of
-/// it is refused and counted, and no row changes. Then the same words with the right tokens end the jobs: it was the token
-/// that was missing.
+/// A worker has an order, and so its token. It says that other jobs completed, failed, are held or got on, in
+/// all ways: with a made-up token and with the one that it has, for a job of its own type and of another,
+/// under the key of either, for another attempt, for a job that is over and for none; and it forges orders
+/// that came back or were given up. All of it is refused and counted, and no row changes. Then the same words
+/// with the right tokens end the jobs: it was the token that was missing.
 #[tokio::test]
 async fn f39_a_forged_answer_changes_nothing() {
     let mut stack = Stack::start("forged").await.unwrap();
@@ -153,7 +153,8 @@ fn progression(claim: &Claim, kind: ProgressionKind, worker_id: WorkerId) -> Pro
     }
 }
 
-/// Sends an order that is said to have come back, and some that are said to have been given up. Answers how many.
+/// Sends an order that is said to have come back, and some that are said to have been given up. Answers how
+/// many.
 async fn forge_orders(forger: &Rogue, claim: &Claim) -> usize {
     let names = Topology::default();
     let order = Order {

@@ -9,9 +9,10 @@ use std::{
 use e2e::{api::Api, stack::Stack};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
-/// How many races there are with jobs that end at once: these are cancelled while their order is with the broker.
+/// How many races there are with jobs that end at once: these are cancelled while their order is with the
+/// broker.
 const SHORT_RACES: usize = 9_000;
 
 /// How many with jobs that report their start: these are told to stop.
@@ -48,8 +49,9 @@ impl Course {
     /// Submits a job, and cancels it at about the moment at which it ends.
     async fn race(&self, api: &Api) -> (String, Answer) {
         let id = api.submit(self.job.clone()).await.unwrap();
-        let delay_us = self.delay_us.load(Ordering::Relaxed);
-        sleep(Duration::from_micros(rand::random_range(delay_us / 2..=delay_us * 3 / 2))).await;
+        let (submitted, delay_us) = (Instant::now(), self.delay_us.load(Ordering::Relaxed));
+        sleep_until(submitted + Duration::from_micros(rand::random_range(delay_us / 2..=delay_us * 3 / 2)))
+            .await;
         let (status, answer) =
             api.post(&format!("/v1/jobs/{id}/cancel"), json!({"by": "f57"})).await.unwrap();
         let answer = match (status.as_u16(), answer["state"].as_str()) {
@@ -68,9 +70,9 @@ impl Course {
     }
 }
 
-/// Ten thousand jobs are cancelled at about the moment at which they complete, some of them while their worker runs them.
-/// Each ends once, as completed or as cancelled, and as whoever cancelled it was told: what was said to be cancelled is,
-/// what was said to be completed is, and what was to be stopped is either.
+/// Ten thousand jobs are cancelled at about the moment at which they complete, some of them while their
+/// worker runs them. Each ends once, as completed or as cancelled, and as whoever cancelled it was told: what
+/// was said to be cancelled is, what was said to be completed is, and what was to be stopped is either.
 #[tokio::test]
 async fn f57_ten_thousand_cancellations_race_completions() {
     let mut stack = Stack::start("cancel").await.unwrap();

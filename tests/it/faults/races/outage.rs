@@ -47,9 +47,9 @@ struct Peaks {
     size: Footprint,
 }
 
-/// A hundred thousand jobs are to run in an hour; the backend dies, and comes back by a clock that says that two hours have
-/// passed. All of them are done, the first at once. No more than a window of them is ever with the broker, memory stays
-/// bounded, the API answers, and a job of another type is done in between.
+/// A hundred thousand jobs are to run in an hour; the backend dies, and comes back by a clock that says that
+/// two hours have passed. All of them are done, the first at once. No more than a window of them is ever with
+/// the broker, memory stays bounded, the API answers, and a job of another type is done in between.
 #[tokio::test]
 async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
     let mut stack = Stack::start("outage").await.unwrap();

@@ -10,8 +10,8 @@ use serde_json::json;
 /// How often it is sent at once.
 const TIMES: usize = 100;
 
-/// A hundred clients send the same submission under one key at once: one of them makes a job, all of them get it. Another
-/// submission under that key is refused.
+/// A hundred clients send the same submission under one key at once: one of them makes a job, all of them get
+/// it. Another submission under that key is refused.
 #[tokio::test]
 async fn f58_a_hundred_submissions_with_one_key_are_one_job() {
     let mut stack = Stack::start("one-key").await.unwrap();
@@ -32,8 +32,8 @@ async fn f58_a_hundred_submissions_with_one_key_are_one_job() {
     found.print("F58 a hundred submissions with one key at once");
 }
 
-/// The same, and the backend dies when the first is on disk, before anybody is answered. Whoever got no answer sends it
-/// again to the restarted backend, and all get that one job.
+/// The same, and the backend dies when the first is on disk, before anybody is answered. Whoever got no
+/// answer sends it again to the restarted backend, and all get that one job.
 #[tokio::test]
 async fn f58_one_key_outlives_the_backend() {
     let mut stack = Stack::start("one-key-killed").await.unwrap();
