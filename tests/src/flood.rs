@@ -82,7 +82,8 @@ impl Flood {
         self.frame(BODY, 1, body).await
     }
 
-    /// Ends it, after the broker has read everything.
+    /// Ends it, after the broker has read everything. A quorum queue may lose what it was given last: nobody waited
+    /// for a confirm.
     ///
     /// # Errors
     ///
