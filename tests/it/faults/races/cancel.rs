@@ -77,7 +77,7 @@ impl Course {
 async fn f57_ten_thousand_cancellations_race_completions() {
     let mut stack = Stack::start("cancel").await.unwrap();
     let _workers =
-        [stack.worker(&["test.echo"], 16).await.unwrap(), stack.worker(&["test.sleep"], 32).await.unwrap()];
+        [stack.worker(&["test.echo"], 16).await.unwrap(), stack.worker(&["test.sleep"], 64).await.unwrap()];
     let short =
         Course::new(json!({"type": "test.echo", "parameters": {"text": "quick"}}), Duration::from_millis(20));
     let running = json!({"type": "test.sleep", "parameters": {"steps": 20, "step_ms": 15}});
