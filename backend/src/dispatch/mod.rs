@@ -2,8 +2,8 @@
 //!
 //! A job's way: [`jobs`] accepts it, [`relay`] publishes its attempts, [`recorder`] takes what workers
 //! answer, [`ledger`] is the one way in which anything that happened reaches the store. [`discovery`] knows
-//! the workers and [`queues`] gives their types queues, [`rescue`], [`reconcile`] and [`timers`] see to it that nothing is stuck, and
-//! [`intervention`] and [`flow`] are how people change its course.
+//! the workers and [`queues`] gives their types queues, [`rescue`], [`reconcile`] and [`timers`] see to it that
+//! nothing is stuck, and [`intervention`] and [`flow`] are how people change its course.
 
 pub mod ports;
 
@@ -17,7 +17,7 @@ pub mod ledger;
 
 pub mod discovery;
 
-mod queues;
+pub mod queues;
 
 pub mod registry;
 

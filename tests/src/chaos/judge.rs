@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     path::Path,
 };
 
@@ -19,8 +20,9 @@ use super::{
 };
 use crate::invariants;
 
-/// An attempt that is lost within this time after something was done to its worker may be lost for that.
-const GRUDGE: SignedDuration = SignedDuration::from_secs(60);
+/// An attempt that begins within this time after something was done to its worker may be lost for that: so long may a
+/// link take to notice.
+const GRUDGE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a program may log as an error because of the faults that strike here.
 const EXPECTED_ERRORS: [&str; 3] = [
@@ -103,30 +105,35 @@ impl Facts<'_> {
         }
         let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let mut rows = sql.prepare(
-            "SELECT iif(outcome = 'failed', failure_kind, outcome), worker_id, finished_at FROM attempts",
+            "SELECT iif(outcome = 'failed', failure_kind, outcome), worker_id, coalesce(started_at, finished_at), finished_at
+                FROM attempts",
         )?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let outcome: String = row.get(0)?;
-            let (worker, at): (Option<String>, i64) = (row.get(1)?, row.get(2)?);
+            let (worker, ran): (Option<String>, _) = (row.get(1)?, row.get(2)?..=row.get(3)?);
             let worker = worker.unwrap_or_default();
-            found.lost_alive += usize::from(outcome == "worker_lost" && !self.has_grudge(&worker, at));
+            found.lost_alive += usize::from(outcome == "worker_lost" && !self.has_grudge(&worker, &ran));
             found.forged += usize::from(worker == STRANGER);
             *found.charged.entry(outcome).or_default() += 1;
         }
         Ok(found)
     }
 
-    /// Whether something had been done to a worker when it lost an attempt.
-    fn has_grudge(&self, worker_id: &str, lost_at: i64) -> bool {
-        let (Some(number), Ok(lost_at)) = (worker_number(worker_id), Timestamp::from_millisecond(lost_at))
-        else {
+    /// Whether something was done to a worker while it had an attempt, in milliseconds since 1970. That it is lost may be
+    /// noticed much later: each restart of the backend begins its lease anew.
+    fn has_grudge(&self, worker_id: &str, ran: &RangeInclusive<i64>) -> bool {
+        let (Some(number), Ok(began), Ok(lost_at)) = (
+            worker_number(worker_id),
+            Timestamp::from_millisecond(*ran.start()),
+            Timestamp::from_millisecond(*ran.end()),
+        ) else {
             return true;
         };
         let subjects = [Subject::Worker(number), Subject::Line(Line::Worker(number))];
         self.struck.iter().any(|struck| {
             let until = struck.until.map_or(Timestamp::MAX, |until| until + GRUDGE);
-            subjects.contains(&struck.subject) && (struck.from..=until).contains(&lost_at)
+            subjects.contains(&struck.subject) && struck.from <= lost_at && until >= began
         })
     }
 

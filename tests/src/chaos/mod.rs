@@ -1,9 +1,9 @@
 //! Random faults for minutes on end, up to three at once, under a constant load; then everything is healed,
 //! and every job has to be accounted for (F60).
 //!
-//! [`plan`] chooses the faults by a seed; [`faults`] makes them on an [`installation`], [`stranger`] those
-//! that come over the wire; [`load`] works meanwhile and writes down in the [`book`] what it was answered;
-//! [`judge`] holds that against what is there, and [`report`] tells.
+//! `plan` chooses the faults by a seed; `faults` makes them on an `installation`, `stranger` those
+//! that come over the wire; `load` works meanwhile and writes down in the `book` what it was answered;
+//! `judge` holds that against what is there, and `report` tells.
 
 pub mod plan;
 
