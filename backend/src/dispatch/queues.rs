@@ -1,5 +1,5 @@
-//! The queues of the types that are served. One that cannot be declared concerns its own type alone: everybody who looks
-//! is told why, and it is tried again until somebody has mended it.
+//! The queues of the types that are served. One that cannot be declared concerns its own type alone: everybody who
+//! looks is told why, and it is tried again until somebody has mended it.
 
 use crewcall_proto::{JobType, control::Control};
 

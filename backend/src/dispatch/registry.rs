@@ -392,8 +392,8 @@ mod tests {
                 }
                 for number in 0..3 {
                     let job_type = job_type(number);
-                    let crew: Vec<Worker> =
-                        registry.workers().into_iter().filter(|worker| worker.job_types().any(|served| *served == job_type)).collect();
+                    let mut crew = registry.workers();
+                    crew.retain(|worker| worker.job_types().any(|served| *served == job_type));
                     let there = crew.iter().filter(|worker| worker.presence != Presence::Lost);
                     let capacity = Capacity {
                         workers: there.clone().count(),

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use crewcall_proto::{Attempt, JobId};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -50,9 +51,14 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
 async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
     let mut events = Vec::new();
     let mut undecided = HashSet::new();
-    for (lease, end) in discovery.ledger.leases.ended().into_iter().take(BATCH_MAX) {
+    let ended = discovery.ledger.leases.ended();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let running = discovery.registry.running();
+    for (lease, end) in ended.into_iter().take(BATCH_MAX) {
         let job_id = lease.job_id;
-        match verdict(discovery, lease, end).await {
+        match verdict(discovery, &running, lease, end).await {
             Some(event) => events.push(JobEvent { job_id, event }),
             None => {
                 undecided.insert(job_id);
@@ -67,7 +73,12 @@ async fn end_leases(discovery: &Discovery) -> Result<(), StoreError> {
 
 /// What the end of a lease means. An attempt that is not held has an order: it is sent again only on the
 /// evidence that no worker runs it and that its queue is empty.
-async fn verdict(discovery: &Discovery, lease: Lease, end: LeaseEnd) -> Option<Event> {
+async fn verdict(
+    discovery: &Discovery,
+    running: &HashSet<(JobId, Attempt)>,
+    lease: Lease,
+    end: LeaseEnd,
+) -> Option<Event> {
     let Lease { job_id, job_type, attempt, token, execution_id, worker_id, held, .. } = lease;
     if end == LeaseEnd::Overdue {
         tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");
@@ -78,7 +89,7 @@ async fn verdict(discovery: &Discovery, lease: Lease, end: LeaseEnd) -> Option<E
         tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
         return Some(Event::LeaseExpired { attempt, execution_id });
     }
-    if discovery.registry.running().contains(&(job_id, attempt)) {
+    if running.contains(&(job_id, attempt)) {
         return None;
     }
     let lost = discovery.broker.orders_waiting(&job_type).await.is_ok_and(|waiting| waiting.is_empty());

@@ -1,8 +1,6 @@
 //! What breaks, one test for each fault of `docs/faults.md`, by its number: each makes the fault on real parts, heals
 //! it, and prints how the invariants were seen to hold.
 
-mod attempts;
-
 mod broker;
 
 mod link;
@@ -26,6 +24,8 @@ mod races;
 mod chaos;
 
 // What they share.
+mod attempts;
+
 mod corpus;
 
 mod crowd;

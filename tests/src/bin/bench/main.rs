@@ -1,9 +1,8 @@
 //! What Crewcall promises in numbers, measured on an installation of its own.
 //!
-//! Build everything first, in the same profile: `cargo build --release --workspace`, then
-//! `target/release/bench latency [JOBS]`, `target/release/bench cancel` or `target/release/bench waiting [JOBS]`.
+//! Build everything first, in the same profile: `cargo build --release --workspace`, then `target/release/bench help`.
 
-use anyhow::{Context, bail, ensure};
+use clap::{Parser, value_parser};
 
 mod latency;
 
@@ -15,25 +14,30 @@ mod figures;
 
 mod raw;
 
-/// Jobs one after the other, unless said otherwise.
-const LATENCY_JOBS: usize = 300;
-
-/// Jobs that wait, unless said otherwise.
-const WAITING_JOBS: usize = 1_000_000;
+/// Measure an installation, against the bare broker where that is possible.
+#[derive(Parser)]
+enum Bench {
+    /// From the submission of a short job to its end, one job after the other
+    Latency {
+        /// How many jobs
+        #[arg(default_value_t = 300, value_parser = value_parser!(u32).range(1..=100_000))]
+        jobs: u32,
+    },
+    /// From the cancellation of a running job to its handler, beside 500 short jobs/s
+    Cancel,
+    /// What many waiting jobs cost: memory, the time of a start, pages of lists
+    Waiting {
+        /// How many jobs
+        #[arg(default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+        jobs: u32,
+    },
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let jobs = |default: usize| -> anyhow::Result<usize> {
-        let jobs = words.get(1).map_or(Ok(default), |text| text.parse()).context("JOBS is a number")?;
-        ensure!(jobs > 0, "JOBS is at least 1");
-        Ok(jobs)
-    };
-    match words.first() {
-        Some(&"latency") => latency::run(jobs(LATENCY_JOBS)?).await,
-        Some(&"cancel") => cancel::run().await,
-        Some(&"waiting") => waiting::run(jobs(WAITING_JOBS)?).await,
-        _ => bail!("say what to measure: bench latency [JOBS] | cancel | waiting [JOBS]"),
+    match Bench::parse() {
+        Bench::Latency { jobs } => latency::run(usize::try_from(jobs)?).await,
+        Bench::Cancel => cancel::run().await,
+        Bench::Waiting { jobs } => waiting::run(usize::try_from(jobs)?).await,
     }
 }
