@@ -143,8 +143,9 @@ impl AttemptRun {
         }
     }
 
-    /// Takes the attempt over from the broker once it has run for long enough, or its order came back too often: tells the backend, until that is
-    /// confirmed, and then the crew, which acknowledges the order. Ends with the handler only.
+    /// Takes the attempt over from the broker once it has run for long enough, or its order came back too often: tells
+    /// the backend, until that is confirmed, and then the crew, which acknowledges the order. Ends with the handler
+    /// only.
     async fn handed_over(&self, execution: &Execution, sequence: &Sequence) {
         tokio::select! {
             () = tokio::time::sleep(self.hand_over.after) => {}
