@@ -28,20 +28,7 @@ async fn f25_a_worker_dies_before_its_start_report() {
     assert_eq!(executions(&stack), 1, "it was at it");
     let job = stack.api.job(&id).await.unwrap();
     assert_eq!((&job["state"], &job["started_at"]), (&json!("dispatched"), &json!(null)), "{job}");
-    let died = Instant::now();
-    let _next = stack.worker(&["test.sleep"], 1).await.unwrap();
-    until("it runs again", RESUMES_WITHIN, async || executions(&stack) == 2).await.unwrap();
-    let again = died.elapsed();
-    let job = stack.api.finished(&id).await.unwrap();
-    assert_eq!(job["result"], json!({"steps": 1, "worker": "worker-1", "attempt": 1}), "{job}");
-    assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job}");
-    let mut found = stack.settled().await.unwrap();
-    found.hold("I4", "2 executions, 1 attempt charged: that of the worker that finished");
-    found.hold(
-        "I14",
-        format_args!("the order ran again {again:?} after the death, on a worker that was started then"),
-    );
-    found.print("F25 a worker killed before its start report");
+    runs_again(&mut stack, &id, "F25 a worker killed before its start report").await;
 }
 
 /// A worker is killed in the middle of a short job while another one is idle: the broker delivers the order again at
@@ -107,20 +94,25 @@ async fn f27_a_worker_dies_after_finishing_before_it_answers() {
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
     assert_eq!(stack.api.job(&id).await.unwrap()["state"], "dispatched");
+    runs_again(&mut stack, &id, "F27 a worker killed after finishing, before it answered").await;
+}
+
+/// The order of a worker that died unheard runs again, as the same attempt, on a worker that is started now.
+async fn runs_again(stack: &mut Stack, id: &str, fault: &str) {
     let died = Instant::now();
     let _next = stack.worker(&["test.sleep"], 1).await.unwrap();
-    until("it runs again", RESUMES_WITHIN, async || executions(&stack) == 2).await.unwrap();
+    until("it runs again", RESUMES_WITHIN, async || executions(stack) == 2).await.unwrap();
     let again = died.elapsed();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.finished(id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 1, "worker": "worker-1", "attempt": 1}), "{job}");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job}");
     let mut found = stack.settled().await.unwrap();
-    found.hold("I4", "2 executions, 1 attempt charged: that of the worker that answered");
+    found.hold("I4", "2 executions, 1 attempt charged: that of the worker that finished");
     found.hold(
         "I14",
         format_args!("the order ran again {again:?} after the death, on a worker that was started then"),
     );
-    found.print("F27 a worker killed after finishing, before it answered");
+    found.print(fault);
 }
 
 /// The worker's answer reaches the broker, the confirm never reaches the worker (its line is frozen that way), and then
