@@ -65,7 +65,7 @@ async fn a_dispatched_order_is_revoked() {
     let mut stack = Stack::start("cancel-dispatched").await.unwrap();
     let _worker = stack.worker(&["test.sleep"], 1).await.unwrap();
     let first = stack.submit("test.sleep", json!({"steps": 20, "step_ms": 100})).await.unwrap();
-    let journal = stack.folder().join("journal");
+    let journal = stack.journal();
     let parameters = json!({"steps": 1, "step_ms": 1, "journal": journal});
     let waiting = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&first, |job| job["state"] == "running").await.unwrap();

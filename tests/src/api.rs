@@ -201,4 +201,13 @@ impl Api {
         });
         samples.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)).sum()
     }
+
+    /// How many responses changed nothing, for this reason; for any, when it is empty.
+    ///
+    /// # Errors
+    ///
+    /// When the metrics cannot be read.
+    pub async fn stale(&self, reason: &str) -> anyhow::Result<f64> {
+        self.metric("crewcall_responses_stale_total", reason).await
+    }
 }

@@ -172,9 +172,8 @@ impl Process {
     ///
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        kill_process(pid.with_context(|| format!("{} is gone", self.name))?, signal)
-            .with_context(|| format!("signalling {}", self.name))
+        let pid = Pid::from_raw(i32::try_from(self.pid()?)?).context("0 is no process")?;
+        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 
     /// Waits until it ends by itself.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -117,6 +118,28 @@ impl Stack {
     /// Lets the files stay when the rest is gone.
     pub fn keep_folder(mut self) {
         self.folder.disable_cleanup(true);
+    }
+
+    /// The file in which a `test.sleep` notes each of its executions, when it is told to.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+
+    /// How many executions stand there.
+    #[must_use]
+    pub fn executions(&self) -> usize {
+        std::fs::read_to_string(self.journal()).unwrap_or_default().lines().count()
+    }
+
+    /// A number that the database knows, without the backend.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    pub fn query(&self, sql: &str) -> anyhow::Result<i64> {
+        let database = Connection::open_with_flags(self.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(database.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// Where the backend listens, `host:port`.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use e2e::{process::Process, stack::Stack};
-use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -77,6 +76,5 @@ async fn submit(stack: &mut Stack, lasting: Duration) -> anyhow::Result<String> 
 }
 
 fn attempts_held(stack: &Stack) -> anyhow::Result<i64> {
-    let sql = Connection::open_with_flags(stack.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    Ok(sql.query_row("SELECT count(*) FROM jobs WHERE claim_held", [], |row| row.get(0))?)
+    stack.query("SELECT count(*) FROM jobs WHERE claim_held")
 }

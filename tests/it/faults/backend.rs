@@ -13,7 +13,6 @@ use e2e::{
 };
 use futures_util::future::join_all;
 use reqwest::Method;
-use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -65,12 +64,6 @@ fn executions(folder: &Path) -> BTreeMap<String, usize> {
     executions
 }
 
-/// Answers of the database that do not need the backend.
-fn query(stack: &Stack, sql: &str) -> i64 {
-    let database = Connection::open_with_flags(stack.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    database.query_row(sql, [], |row| row.get(0)).unwrap()
-}
-
 /// How many orders the last start found that may not have reached the broker.
 fn sent_again(stack: &Stack) -> usize {
     let log = stack.backend.log();
@@ -111,13 +104,13 @@ async fn survived(stack: &mut Stack, fault: &str) {
     let took = stack.resumed("test.sleep", job["parameters"].clone()).await.unwrap();
     // Soon: not only when the reconciler misses an order.
     let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
-    let attempts = query(stack, "SELECT max(attempt) FROM jobs");
+    let attempts = stack.query("SELECT max(attempt) FROM jobs").unwrap();
     assert_eq!(attempts, 1, "the death of a backend costs no attempt");
     let executions = executions(stack.folder());
-    let jobs = query(stack, "SELECT count(*) FROM jobs");
+    let jobs = stack.query("SELECT count(*) FROM jobs").unwrap();
     assert_eq!(i64::try_from(executions.len()).unwrap(), jobs, "each job was begun: {executions:?}");
     let begun: usize = executions.values().sum();
-    let stale = stack.api.metric("crewcall_responses_stale_total", "").await.unwrap();
+    let stale = stack.api.stale("").await.unwrap();
     let resent = sent_again(stack);
     found.hold("I3", format_args!("{begun} executions of {jobs} jobs; {stale} late answers were refused"));
     found.hold("I9", format_args!("{resent} orders above the mark were sent again"));
@@ -143,7 +136,7 @@ async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
     let answers = join_all((0..JOBS).map(|key| send(stack.api.clone(), job.clone(), key))).await;
     assert!(answers.iter().all(Result::is_err), "nobody was answered: {answers:?}");
     dead(&mut stack).await;
-    let stored = query(&stack, "SELECT count(*) FROM idempotency_keys");
+    let stored = stack.query("SELECT count(*) FROM idempotency_keys").unwrap();
     assert!(stored > 0, "the backend died after a commit");
     start_again(&mut stack).await;
     let mut replayed = 0;
@@ -154,7 +147,7 @@ async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
         stack.accepted(job["id"].as_str().unwrap().to_owned());
     }
     assert_eq!(replayed, stored, "what was committed is not made again");
-    let named = query(&stack, "SELECT count(DISTINCT job_seq) FROM idempotency_keys");
+    let named = stack.query("SELECT count(DISTINCT job_seq) FROM idempotency_keys").unwrap();
     assert_eq!(usize::try_from(named).unwrap(), JOBS, "one job for each key");
     let took = stack.resumed("test.sleep", short_job(stack.folder())["parameters"].clone()).await.unwrap();
     let mut found = stack.settled().await.unwrap();
@@ -216,7 +209,7 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
     }
     // Above the mark, orders are sent again, and their answers would be late as well.
     let open = "SELECT max(value) - min(value) FROM marks WHERE name LIKE 'dispatches_%'";
-    while query(&stack, open) > 0 {
+    while stack.query(open).unwrap() > 0 {
         sleep(Duration::from_millis(50)).await;
     }
     for taken in &all_taken {
@@ -224,7 +217,7 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
         taken.delivery.ack().await.unwrap();
     }
     dead(&mut stack).await;
-    let committed = query(&stack, "SELECT count(*) FROM jobs WHERE state = 'completed'");
+    let committed = stack.query("SELECT count(*) FROM jobs WHERE state = 'completed'").unwrap();
     assert!(committed > 0, "the backend died after a commit");
     drop(all_taken);
     rogue.vanish().await;
@@ -232,9 +225,9 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
     let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
     let took = stack.resumed("test.echo", json!({"text": "after it"})).await.unwrap();
     let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
-    let by_hand = query(&stack, "SELECT count(*) FROM jobs WHERE result LIKE '%by hand%'");
+    let by_hand = stack.query("SELECT count(*) FROM jobs WHERE result LIKE '%by hand%'").unwrap();
     assert_eq!(usize::try_from(by_hand).unwrap(), ANSWERED, "no answer was lost");
-    let late = stack.api.metric("crewcall_responses_stale_total", "reason=\"terminal\"").await.unwrap();
+    let late = stack.api.stale("reason=\"terminal\"").await.unwrap();
     assert_eq!(late.to_string(), committed.to_string(), "what was committed came again and was refused");
     found.hold(
         "I3",
@@ -265,7 +258,7 @@ async fn f24_the_backend_dies_inside_a_rescue() {
     }
     rogue.vanish().await;
     dead(&mut stack).await;
-    assert_eq!(query(&stack, "SELECT count(*) FROM attempts"), 0, "nothing was recorded");
+    assert_eq!(stack.query("SELECT count(*) FROM attempts").unwrap(), 0, "nothing was recorded");
     start_again(&mut stack).await;
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     for id in &ids {
@@ -285,11 +278,11 @@ async fn f24_the_backend_dies_inside_a_release() {
     const DUE: usize = 600;
     let mut stack = start_dying_at("f24-release", "jobs_released=return").await;
     let _worker = stack.worker(&["test.sleep"], 8).await.unwrap();
-    let parameters = json!({"steps": 1, "step_ms": 0, "journal": stack.folder().join("journal")});
+    let parameters = json!({"steps": 1, "step_ms": 0, "journal": stack.journal()});
     let job = json!({"type": "test.sleep", "parameters": parameters, "delay_seconds": 2});
     batch(&mut stack, &vec![job; DUE]).await;
     dead(&mut stack).await;
-    let released = query(&stack, "SELECT count(*) FROM jobs WHERE state <> 'scheduled'");
+    let released = stack.query("SELECT count(*) FROM jobs WHERE state <> 'scheduled'").unwrap();
     assert!(released > 0, "the backend died after a step");
     start_again(&mut stack).await;
     let mut found = stack.settled().await.unwrap();
@@ -316,7 +309,7 @@ async fn f24_the_backend_dies_inside_a_bulk_cancellation() {
     let unanswered = stack.api.post("/v1/jobs/cancel", all.clone()).await;
     assert!(unanswered.is_err(), "{unanswered:?}");
     dead(&mut stack).await;
-    let cancelled = query(&stack, "SELECT count(*) FROM jobs WHERE state = 'cancelled'");
+    let cancelled = stack.query("SELECT count(*) FROM jobs WHERE state = 'cancelled'").unwrap();
     start_again(&mut stack).await;
     let (status, answer) = stack.api.post("/v1/jobs/cancel", all).await.unwrap();
     let changed = answer["changed"].as_i64().unwrap();
@@ -348,7 +341,7 @@ async fn f24_the_backend_dies_inside_the_retention() {
     stack.surround(Surroundings::variables(&[("FAILPOINTS", "jobs_deleted=1*off->return"), retention]));
     stack.restart_backend().await.unwrap();
     dead(&mut stack).await;
-    let left = query(&stack, "SELECT count(*) FROM jobs WHERE type = 'test.old'");
+    let left = stack.query("SELECT count(*) FROM jobs WHERE type = 'test.old'").unwrap();
     assert_eq!(left, 50, "two steps of 200 were taken");
     stack.surround(Surroundings::variables(&[retention]));
     stack.restart_backend().await.unwrap();
@@ -356,11 +349,12 @@ async fn f24_the_backend_dies_inside_the_retention() {
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     assert_eq!(stack.api.finished(&kept).await.unwrap()["state"], "completed");
     let mut found = stack.settled().await.unwrap();
-    let orphans = query(
-        &stack,
-        "SELECT (SELECT count(*) FROM job_payloads WHERE job_seq NOT IN (SELECT seq FROM jobs))
+    let orphans = stack
+        .query(
+            "SELECT (SELECT count(*) FROM job_payloads WHERE job_seq NOT IN (SELECT seq FROM jobs))
               + (SELECT count(*) FROM job_labels WHERE job_id NOT IN (SELECT id FROM jobs))",
-    );
+        )
+        .unwrap();
     assert_eq!(orphans, 0);
     found.hold(
         "I2",

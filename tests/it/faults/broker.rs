@@ -13,7 +13,6 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use crewcall_dev_broker::DevBroker;
 use e2e::{api::Api, broker, process::PATIENCE, stack::Stack};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -189,9 +188,7 @@ async fn all_confirmed(api: &Api) -> anyhow::Result<()> {
 
 /// How many attempts were charged that were not the completing ones.
 fn charged(stack: &Stack) -> anyhow::Result<i64> {
-    let sql = Connection::open_with_flags(stack.database(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let query = "SELECT count(*) FROM attempts WHERE outcome <> 'completed'";
-    Ok(sql.query_row(query, [], |row| row.get(0))?)
+    stack.query("SELECT count(*) FROM attempts WHERE outcome <> 'completed'")
 }
 
 /// What the backend says of each order that it takes as lost.

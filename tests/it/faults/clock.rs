@@ -78,8 +78,7 @@ impl Waits {
 
 /// A job that runs for a while and is held, with a timeout that does not come.
 async fn long_job(stack: &mut Stack, seconds: u64) -> String {
-    let parameters =
-        json!({"steps": seconds * 10, "step_ms": 100, "journal": stack.folder().join("journal")});
+    let parameters = json!({"steps": seconds * 10, "step_ms": 100, "journal": stack.journal()});
     let timeout = seconds * 2;
     let job = json!({"type": "test.sleep", "parameters": parameters, "timeout_seconds": timeout});
     let id = stack.submit_job(job).await.unwrap();
@@ -92,11 +91,6 @@ async fn expiring(stack: &mut Stack, seconds: i64) -> String {
     let expires_at = stack.from_now(seconds).await.unwrap();
     let job = json!({"type": "test.other", "parameters": {"text": "in time"}, "expires_at": expires_at});
     stack.submit_job(job).await.unwrap()
-}
-
-/// How often the attempt of the only long job was begun.
-fn executions(stack: &Stack) -> usize {
-    std::fs::read_to_string(stack.folder().join("journal")).unwrap().lines().count()
 }
 
 /// That no worker is taken for lost while the clock stays as it is.
@@ -142,7 +136,7 @@ async fn f48_the_wall_clock_jumps() {
         let job = stack.api.finished(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
-    assert_eq!(executions(&stack), 1, "the held attempt kept its lease");
+    assert_eq!(stack.executions(), 1, "the held attempt kept its lease");
     let mut found = stack.settled().await.unwrap();
     found.hold("I4", "no attempt was charged for the clock: the held one went on, no worker was lost");
     found.hold("I6", "the idempotency key was remembered through both jumps");
@@ -187,7 +181,7 @@ async fn f48_the_wall_clock_jumps_while_the_backend_is_away() {
         let job = stack.api.finished(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
-    assert_eq!(executions(&stack), 1, "the held attempt kept its lease");
+    assert_eq!(stack.executions(), 1, "the held attempt kept its lease");
     let mut found = stack.settled().await.unwrap();
     let moved = stack.backend.log().matches("The machine's clock was set back.").count();
     assert_eq!(moved, 2, "it is said when the clock was set back");

@@ -82,11 +82,6 @@ impl Site {
         let backend = self.stack.api.metric("crewcall_amqp_reconnects_total", "").await.unwrap();
         (backend, losses(worker))
     }
-
-    /// How many responses the backend refused, for whatever reason.
-    async fn stale(&self) -> f64 {
-        self.stack.api.metric("crewcall_responses_stale_total", "").await.unwrap()
-    }
 }
 
 /// How often a worker lost one of its two links so far.

@@ -19,11 +19,7 @@ const GIVEN_UP: &str = "A transaction of the store was given up.";
 
 /// One slot is busy with it while the fault is there, and its response comes in the middle of it.
 fn job_of_seconds(stack: &Stack, seconds: u64) -> Value {
-    json!({"steps": seconds * 10, "step_ms": 100, "journal": stack.folder().join("journal")})
-}
-
-fn executions(stack: &Stack) -> usize {
-    std::fs::read_to_string(stack.folder().join("journal")).unwrap().lines().count()
+    json!({"steps": seconds * 10, "step_ms": 100, "journal": stack.journal()})
 }
 
 /// Submits until it is refused, and answers the problem.
@@ -105,7 +101,7 @@ async fn f40_the_disk_is_full() {
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     assert_eq!(stack.backend.pid().unwrap(), process, "nobody started it again");
     let links_lost = stack.api.metric("crewcall_amqp_reconnects_total", "").await.unwrap();
-    assert_eq!((executions(&stack), links_lost), (1, 0.0));
+    assert_eq!((stack.executions(), links_lost), (1, 0.0));
     let over = |page: &Value| page["jobs"] == json!([]);
     stack.api.json_when("/v1/jobs?state=scheduled,ready,dispatched,running", over).await.unwrap();
     disk.copy_out(&stack).unwrap();
@@ -165,7 +161,7 @@ async fn f41_the_database_is_locked() {
     let took_again = stack.resumed("test.echo", json!({"text": "free again"})).await.unwrap();
     let job = stack.api.finished(&held).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    assert_eq!(executions(&stack), 1);
+    assert_eq!(stack.executions(), 1);
     let mut found = stack.settled().await.unwrap();
     found.hold("I2", format_args!("10 submissions were answered 201 after {waited:?}; /readyz: {reason:?}"));
     found.hold("I2", format_args!("locked for longer: 503 store-unavailable: {detail:?}"));

@@ -20,15 +20,7 @@ async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Pr
     worker
 }
 
-/// How many executions began, by the journal that a job of the type `test.sleep` writes.
-fn executions(stack: &Stack) -> usize {
-    std::fs::read_to_string(stack.folder().join(JOURNAL)).unwrap_or_default().lines().count()
-}
-
-/// The name of that journal.
-const JOURNAL: &str = "journal";
-
 /// Parameters of a `test.sleep` that writes the journal.
 fn sleep_parameters(stack: &Stack, steps: u64, step_ms: u64) -> serde_json::Value {
-    serde_json::json!({"steps": steps, "step_ms": step_ms, "journal": stack.folder().join(JOURNAL)})
+    serde_json::json!({"steps": steps, "step_ms": step_ms, "journal": stack.journal()})
 }

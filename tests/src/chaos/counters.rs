@@ -47,7 +47,7 @@ impl Counters {
 
     /// Reads them now: whoever ends the backend does so before. Does nothing when there is no answer.
     pub(super) async fn sample(&self, api: &Api) {
-        if let Ok(Ok(stale)) = timeout(PATIENCE, api.metric("crewcall_responses_stale_total", "")).await {
+        if let Ok(Ok(stale)) = timeout(PATIENCE, api.stale("")).await {
             let mut lives = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
             if stale < lives.current {
                 lives.earlier += lives.current;

@@ -152,7 +152,7 @@ async fn f15_a_queue_is_purged() {
     let ids = one_running_and_many_waiting(&mut stack).await;
     operator.ctl("purge_queue", &["crewcall.jobs.test.sleep"]).await.unwrap();
     let mut found = all_done_once(&mut stack, &ids).await;
-    let journal = std::fs::read_to_string(stack.folder().join("journal")).unwrap();
+    let journal = std::fs::read_to_string(stack.journal()).unwrap();
     assert_eq!(journal.lines().count(), 1 + LOST_ORDERS, "each ran once:\n{journal}");
     found.hold("I3", format_args!("{} jobs, {} executions", ids.len(), journal.lines().count()));
     found.print("F15 a queue is purged");
@@ -160,7 +160,7 @@ async fn f15_a_queue_is_purged() {
 
 /// A worker of one slot runs the first job, and the orders of the others wait in the queue.
 async fn one_running_and_many_waiting(stack: &mut Stack) -> Vec<String> {
-    let journal = stack.folder().join("journal");
+    let journal = stack.journal();
     let long = json!({"steps": 20, "step_ms": 250, "journal": journal});
     let mut ids = vec![stack.submit("test.sleep", long).await.unwrap()];
     stack.api.job_when(&ids[0], |job| job["state"] == "running").await.unwrap();

@@ -92,7 +92,7 @@ async fn f02_the_broker_is_killed_while_publishing() {
     let mut found = stack.settled().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "an outage of the broker costs no attempt");
     assert_eq!(logged(&stack, SENT_AGAIN), 0, "no order was lost");
-    let stale = stack.api.metric("crewcall_responses_stale_total", "").await.unwrap();
+    let stale = stack.api.stale("").await.unwrap();
     found.hold("I2", submitted.accepted());
     found.hold("I1", format_args!("{on_their_way} orders were unconfirmed when the broker died"));
     found.hold("I3", format_args!("{} messages came twice or late and changed nothing", stale.abs()));

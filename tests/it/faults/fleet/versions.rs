@@ -53,7 +53,7 @@ async fn f51_a_worker_of_the_first_release_works() {
     taken.delivery.ack().await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
     assert_eq!(job["state"], "completed", "{job}");
-    let read = async || stack.api.metric("crewcall_responses_stale_total", "unknown_job").await.unwrap();
+    let read = async || stack.api.stale("unknown_job").await.unwrap();
     let deadline = Instant::now() + PATIENCE;
     while read().await < f64::from(responses) {
         assert!(Instant::now() < deadline, "{} of {responses} released responses were read", read().await);

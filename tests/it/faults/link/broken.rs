@@ -129,7 +129,7 @@ async fn f10_the_line_is_reset_every_second() {
     worker_notices(&worker, 0).await;
     site.connections_are(connections).await;
     let mut watched = Watched::start(&site, &worker);
-    let journal = site.stack.folder().join("journal");
+    let journal = site.stack.journal();
     let long = json!({"steps": 40, "step_ms": 250, "journal": journal});
     let long = site.stack.submit("test.sleep", long).await.unwrap();
     let (mut resets, mut fruitful, mut done) = (0, 0, 0.0);

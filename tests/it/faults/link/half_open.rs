@@ -79,7 +79,7 @@ async fn f07_the_line_is_half_open_with_megabytes_unsent() {
         assert_eq!(job["result"]["text"], job["parameters"]["text"]);
     }
     site.connections_are(connections).await;
-    let stale = site.stale().await;
+    let stale = site.stack.api.stale("").await.unwrap();
     found.hold(
         "I3",
         format_args!(
@@ -107,7 +107,7 @@ async fn f08_confirms_are_lost_one_way() {
         site.stack.worker(&["test.sleep", "test.echo"], 2).await.unwrap(),
         site.stack.worker(&["test.sleep", "test.echo"], 2).await.unwrap(),
     ];
-    let journal = site.stack.folder().join("journal");
+    let journal = site.stack.journal();
     let mut ids = Vec::new();
     for _running in 0..4 {
         let parameters = json!({"steps": 1, "step_ms": ATTEMPT_MS, "journal": journal});
@@ -134,7 +134,7 @@ async fn f08_confirms_are_lost_one_way() {
         let job = site.stack.api.job(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
-    let stale = site.stale().await;
+    let stale = site.stack.api.stale("").await.unwrap();
     assert!(stale >= 1.0, "nothing was sent twice, so nothing was shown");
     let executions = std::fs::read_to_string(journal).unwrap().lines().count();
     found.hold(

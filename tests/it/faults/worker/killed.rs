@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{doomed_worker, executions, sleep_parameters};
+use super::{doomed_worker, sleep_parameters};
 
 /// Within which time a held attempt runs elsewhere: its lease (15 s), the back-off (2 s), and a busy machine.
 const RESCUED_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ async fn f25_a_worker_dies_before_its_start_report() {
     let parameters = sleep_parameters(&stack, 1, 1_000);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
-    assert_eq!(executions(&stack), 1, "it was at it");
+    assert_eq!(stack.executions(), 1, "it was at it");
     let job = stack.api.job(&id).await.unwrap();
     assert_eq!((&job["state"], &job["started_at"]), (&json!("dispatched"), &json!(null)), "{job}");
     runs_again(&mut stack, &id, "F25 a worker killed before its start report").await;
@@ -42,7 +42,7 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_short_job() {
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     first.kill().await.unwrap();
-    let again = until("it runs elsewhere", RESUMES_WITHIN, async || executions(&stack) == 2).await.unwrap();
+    let again = until("it runs elsewhere", RESUMES_WITHIN, async || stack.executions() == 2).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 10, "worker": "worker-1", "attempt": 1}), "{job}");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job}");
@@ -67,7 +67,7 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
     until("the attempt is held", RESUMES_WITHIN, held).await.unwrap();
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     first.kill().await.unwrap();
-    let again = until("it runs elsewhere", RESCUED_WITHIN, async || executions(&stack) == 2).await.unwrap();
+    let again = until("it runs elsewhere", RESCUED_WITHIN, async || stack.executions() == 2).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 20, "worker": "worker-1", "attempt": 2}), "{job}");
     let outcomes: Vec<_> = job["attempts"].as_array().unwrap().iter().map(|it| &it["outcome"]).collect();
@@ -101,7 +101,7 @@ async fn f27_a_worker_dies_after_finishing_before_it_answers() {
 async fn runs_again(stack: &mut Stack, id: &str, fault: &str) {
     let died = Instant::now();
     let _next = stack.worker(&["test.sleep"], 1).await.unwrap();
-    until("it runs again", RESUMES_WITHIN, async || executions(stack) == 2).await.unwrap();
+    until("it runs again", RESUMES_WITHIN, async || stack.executions() == 2).await.unwrap();
     let again = died.elapsed();
     let job = stack.api.finished(id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 1, "worker": "worker-1", "attempt": 1}), "{job}");
@@ -154,18 +154,13 @@ async fn f27_a_worker_dies_after_the_confirm_before_it_acknowledges() {
 async fn runs_again_in_vain(stack: &mut Stack, id: &str, fault: &str) {
     let before = stack.api.job(id).await.unwrap();
     let _next = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let refused = async || stale(stack, "terminal").await >= 1.0;
+    let refused = async || stack.api.stale("terminal").await.unwrap() >= 1.0;
     until("the second answer is refused", RESUMES_WITHIN, refused).await.unwrap();
-    assert_eq!(executions(stack), 2);
+    assert_eq!(stack.executions(), 2);
     assert_eq!(stack.api.job(id).await.unwrap(), before, "I7: the job is over");
-    let refused = stale(stack, "").await;
+    let refused = stack.api.stale("").await.unwrap();
     let mut found = stack.settled().await.unwrap();
     found
         .hold("I3", format_args!("2 executions, 1 conclusion; {refused} responses were refused and counted"));
     found.print(fault);
-}
-
-/// How many responses were refused for this reason; for any, when it is empty.
-pub(super) async fn stale(stack: &Stack, reason: &str) -> f64 {
-    stack.api.metric("crewcall_responses_stale_total", reason).await.unwrap()
 }

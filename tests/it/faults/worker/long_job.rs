@@ -3,7 +3,7 @@
 use e2e::{broker, stack::Stack};
 use serde_json::json;
 
-use super::{JOURNAL, sleep_parameters};
+use super::sleep_parameters;
 
 /// The broker's acknowledgement timeout is half an hour; a test has not that long.
 const SHORT_TIMEOUT: &str = "application:set_env(rabbit, consumer_timeout, 3000), \
@@ -36,7 +36,7 @@ async fn f34_the_acknowledgement_timeout_strikes_a_long_job() {
     for job in [&kept_job, &long_job] {
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
-    let executions = std::fs::read_to_string(stack.folder().join(JOURNAL)).unwrap();
+    let executions = std::fs::read_to_string(stack.journal()).unwrap();
     assert_eq!(executions, format!("{kept} 1 worker-0\n{long} 1 worker-1\n"), "each ran once");
     let mut found = stack.settled().await.unwrap();
     found

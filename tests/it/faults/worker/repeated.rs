@@ -11,8 +11,6 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-use super::killed::stale;
-
 /// How often the same thing is said.
 const REPETITIONS: u32 = 100;
 
@@ -98,9 +96,9 @@ impl Scene {
     /// Waits until so many responses were refused for this reason.
     async fn refused(&self, reason: &str, count: u32) {
         let labels = format!("reason=\"{reason}\"");
-        let counted = async || stale(&self.stack, &labels).await >= f64::from(count);
+        let counted = async || self.stack.api.stale(&labels).await.unwrap() >= f64::from(count);
         until("the responses are refused and counted", RESUMES_WITHIN, counted).await.unwrap();
-        assert_eq!(stale(&self.stack, &labels).await, f64::from(count), "no more than {count}");
+        assert_eq!(self.stack.api.stale(&labels).await.unwrap(), f64::from(count), "no more than {count}");
     }
 
     async fn job(&self, id: &str) -> Value {
@@ -162,7 +160,7 @@ async fn f31_a_response_comes_a_hundred_times() {
     assert_eq!(outcomes(&job), ["handler", "completed"], "{job}");
     taken.delivery.ack().await.unwrap();
     let mut found = scene.stack.settled().await.unwrap();
-    let refused = stale(&scene.stack, "").await;
+    let refused = scene.stack.api.stale("").await.unwrap();
     found.hold("I3", format_args!("{REPETITIONS} results concluded a job once"));
     found.hold(
         "I4",
@@ -213,7 +211,7 @@ async fn f32_progress_comes_in_the_wrong_order() {
         scene.tells(&taken.order, execution, seq, Some(percent)).await;
         let accepted = format!("number {seq}");
         let settled = async || {
-            stale(&scene.stack, "reason=\"sequence\"").await >= f64::from(refused)
+            scene.stack.api.stale("reason=\"sequence\"").await.unwrap() >= f64::from(refused)
                 && (scene.job(&id).await["progress"]["message"] == accepted || [3, 5].contains(&seq))
         };
         until("the news is accepted or refused", RESUMES_WITHIN, settled).await.unwrap();

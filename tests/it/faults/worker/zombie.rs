@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
-use super::{executions, killed::stale, sleep_parameters};
+use super::sleep_parameters;
 
 /// Within which time a held attempt runs elsewhere: its lease (15 s), the back-off (2 s), and a busy machine.
 const RESCUED_WITHIN: Duration = Duration::from_secs(30);
@@ -34,16 +34,16 @@ async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
     held(&stack, &zombie).await;
     let mut second = stack.worker(&["test.sleep"], 1).await.unwrap();
     zombie.signal(Signal::STOP).unwrap();
-    until("it runs elsewhere", RESCUED_WITHIN, async || executions(&stack) == 2).await.unwrap();
+    until("it runs elsewhere", RESCUED_WITHIN, async || stack.executions() == 2).await.unwrap();
     zombie.signal(Signal::CONT).unwrap();
-    let late = async || stale(&stack, "reason=\"attempt\"").await >= 1.0;
+    let late = async || stack.api.stale("reason=\"attempt\"").await.unwrap() >= 1.0;
     let late = until("the late result is refused", RESUMES_WITHIN, late).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
     assert_second_attempt(&job, 1);
     second.kill().await.unwrap();
     // The zombie alone is left to do this.
     let resumed = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let refused = stale(&stack, "").await;
+    let refused = stack.api.stale("").await.unwrap();
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I5",
@@ -74,13 +74,13 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     let job = stack.api.finished(&id).await.unwrap();
     assert_second_attempt(&job, 1);
     line.set(Mode::Pass);
-    let late = async || stale(&stack, "reason=\"terminal\"").await >= 1.0;
+    let late = async || stack.api.stale("reason=\"terminal\"").await.unwrap() >= 1.0;
     let late = until("the late result is refused", RESUMES_WITHIN, late).await.unwrap();
     assert_eq!(stack.api.job(&id).await.unwrap(), job, "I7: the job is over");
-    assert_eq!(executions(&stack), 2);
+    assert_eq!(stack.executions(), 2);
     second.kill().await.unwrap();
     let resumed = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let refused = stale(&stack, "").await;
+    let refused = stack.api.stale("").await.unwrap();
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I5",
