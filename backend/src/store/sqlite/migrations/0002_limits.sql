@@ -1,0 +1,1 @@
+-- What is counted, bounded and remembered since the first version.
