@@ -6,10 +6,19 @@ use std::time::Duration;
 
 use crewcall_worker::prelude::{JobContext, JobError};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod networks;
+
+mod client;
+
+pub(crate) use networks::VARIABLE as ALLOW_VARIABLE;
+pub use {
+    client::HttpClient,
+    networks::{AllowedNetworks, NotANetwork},
+};
 
 /// The type's name on the wire.
 pub const JOB_TYPE: &str = "http.request";
@@ -18,8 +27,8 @@ pub const JOB_TYPE: &str = "http.request";
 pub const TIMEOUT_SECONDS_MAX: u32 = 300;
 /// The time a request may take when the job names none, in seconds.
 const TIMEOUT_SECONDS_DEFAULT: u32 = 30;
-/// How many redirects are followed: what browsers' users never notice, and a loop soon reaches.
-pub const REDIRECTS_MAX: usize = 10;
+/// How many redirects are followed: more than an honest server needs, and a loop soon reaches it.
+pub const REDIRECTS_MAX: usize = 5;
 /// How many bytes of a response's body are read before the connection is dropped.
 pub const RESPONSE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much of the body stands in the result, in bytes as JSON text. Together with the headers it stays
@@ -37,8 +46,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Send one HTTP request and return the response.
 ///
-/// The request is sent from the worker's network, and may be sent twice when a worker or the network fails
-/// half-way: let the receiver tell repeated requests apart. Succeeds with any 2xx status, or with exactly
+/// The request goes to the public internet only, unless the worker's operator opens more. It may be sent twice when a
+/// worker or the network fails half-way: let the receiver tell repeated requests apart. Up to 5 redirects are followed;
+/// to another origin go none of the request's headers but those that say which content is wanted or sent. Succeeds with any 2xx status, or with exactly
 /// `expected_status`. Is tried again after 429, 5xx, a timeout or a failed connection (as `Retry-After` asks).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +69,7 @@ pub struct Parameters {
     #[serde(default)]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_seconds: Option<u32>,
-    /// The only status that counts as success. Left out: every 2xx.
+    /// The only status that counts as success; if it is a redirect's, that redirect is not followed. Left out: every 2xx.
     #[serde(default)]
     #[schemars(range(min = 200, max = 599))]
     pub expected_status: Option<u16>,
@@ -108,66 +118,12 @@ pub enum BodyState {
     NotText,
 }
 
-/// Sends requests. Holds the open connections; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct HttpClient {
-    client: Client,
-}
-
-impl HttpClient {
-    /// A client that trusts the host's certificate authorities.
-    ///
-    /// # Errors
-    ///
-    /// When this host has none, or TLS cannot be set up: a sentence for whoever started the worker.
-    pub fn new() -> Result<Self, String> {
-        // Fails only if somebody already chose a provider for this process, which is as good.
-        let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("crewcall-workers/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::limited(REDIRECTS_MAX))
-            // A URL may carry a secret in its query, which is nobody else's business.
-            .referer(false)
-            .build()
-            .map_err(|error| {
-                format!("TLS cannot be set up: {}; install the package ca-certificates", chain(&error))
-            })?;
-        Ok(Self { client })
-    }
-
-    fn request(&self, parameters: &Parameters) -> Result<RequestBuilder, JobError> {
-        let url = reqwest::Url::parse(&parameters.url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                JobError::permanent("url must be absolute and start with http:// or https://")
-                    .code("invalid_url")
-            })?;
-        let seconds = parameters.timeout_seconds.unwrap_or(TIMEOUT_SECONDS_DEFAULT);
-        if !(1..=TIMEOUT_SECONDS_MAX).contains(&seconds) {
-            return Err(JobError::permanent(format!(
-                "timeout_seconds is {seconds}; it must be 1 to {TIMEOUT_SECONDS_MAX}"
-            ))
-            .code("invalid_timeout"));
-        }
-        let request = self
-            .client
-            .request(parameters.method.into(), url)
-            .headers(headers(&parameters.headers)?)
-            .timeout(Duration::from_secs(seconds.into()));
-        Ok(match &parameters.body {
-            Some(body) => request.body(body.clone()),
-            None => request,
-        })
-    }
-}
-
 /// Handles one `http.request` job.
 ///
 /// # Errors
 ///
-/// Permanent: `invalid_url`, `invalid_header`, `invalid_timeout`, `too_many_redirects`, and `http_<status>`
-/// for a status that was not expected. Retryable: `http_429` and `http_5xx` (after `Retry-After`, at
+/// Permanent: `invalid_url`, `invalid_header`, `invalid_timeout`, `address_not_allowed`, `too_many_redirects`, and
+/// `http_<status>` for a status that was not expected. Retryable: `http_429` and `http_5xx` (after `Retry-After`, at
 /// most an hour), `connect_failed`, `request_timeout`, `connection_lost`. The cancellation when the job
 /// was cancelled: the connection is dropped, but the server may have done its part.
 pub async fn request(
@@ -175,9 +131,8 @@ pub async fn request(
     job: JobContext,
     parameters: Parameters,
 ) -> Result<Answer, JobError> {
-    let request = client.request(&parameters)?;
     let exchange = async {
-        let mut response = request.send().await.map_err(|error| explain(&error))?;
+        let mut response = client.send(&parameters).await?;
         let received = receive(&job, &mut response).await?;
         judge(parameters.expected_status, &response, &received)?;
         Ok(answer(&response, &received))
@@ -325,9 +280,8 @@ fn headers(named: &BTreeMap<String, String>) -> Result<HeaderMap, JobError> {
 fn explain(error: &reqwest::Error) -> JobError {
     let cause = error.source().map_or_else(|| "no cause given".to_owned(), chain);
     // The order matters: a connection that takes too long is both a timeout and a failed connection.
-    if error.is_redirect() {
-        JobError::permanent(format!("the server redirects too often or to nowhere: {cause}"))
-            .code("too_many_redirects")
+    if let Some(refused) = networks::refused_address(error) {
+        not_allowed(refused)
     } else if error.is_builder() {
         JobError::permanent(format!("the request cannot be sent: {cause}")).code("invalid_url")
     } else if error.is_timeout() {
@@ -337,6 +291,10 @@ fn explain(error: &reqwest::Error) -> JobError {
     } else {
         JobError::retryable(format!("the connection broke: {cause}")).code("connection_lost")
     }
+}
+
+fn not_allowed(refused: &networks::AddressRefused) -> JobError {
+    JobError::permanent(refused.to_string()).code("address_not_allowed")
 }
 
 /// An error and its causes in one line.

@@ -33,7 +33,7 @@ pub fn serve(worker: Worker, settings: &Settings) -> Worker {
     settings.types.iter().fold(named, |worker, job_type| match job_type {
         JobType::FileChecksum => serve_checksums(worker, file_access(settings)),
         JobType::ImageThumbnail => serve_thumbnails(worker, file_access(settings)),
-        JobType::HttpRequest => serve_requests(worker, HttpClient::new()),
+        JobType::HttpRequest => serve_requests(worker, HttpClient::new(settings.http_allow.clone())),
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::http_request::{ALLOW_VARIABLE, AllowedNetworks, NotANetwork};
+
 /// The settings of `crewcall-workers` alone; the SDK reads those of every worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -10,6 +12,20 @@ pub struct Settings {
     pub root: Option<PathBuf>,
     /// `CREWCALL_WORKERS_TYPES`: the job types to serve, with commas between them. Unset or empty: all.
     pub types: Vec<JobType>,
+    /// `CREWCALL_HTTP_ALLOW`: what `http.request` may connect to besides the public internet: addresses and networks
+    /// with commas between them, or `*`. Unset or empty: nothing.
+    pub http_allow: AllowedNetworks,
+}
+
+/// A setting that cannot be used. Each says what to write instead.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// `CREWCALL_WORKERS_TYPES` names a type that is not one of ours.
+    #[error(transparent)]
+    Types(#[from] UnknownJobType),
+    /// `CREWCALL_HTTP_ALLOW` names what is not a network.
+    #[error(transparent)]
+    HttpAllow(#[from] NotANetwork),
 }
 
 /// The job types that this program can serve.
@@ -32,14 +48,15 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When `CREWCALL_WORKERS_TYPES` names a type that is none of ours.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, UnknownJobType> {
+    /// [`SettingsError`] for the first setting that cannot be used.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let set = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let types = match set("CREWCALL_WORKERS_TYPES") {
             Some(names) => JobType::parse_list(&names)?,
             None => JobType::ALL.to_vec(),
         };
-        Ok(Self { root: set("CREWCALL_WORKERS_ROOT").map(PathBuf::from), types })
+        let http_allow = set(ALLOW_VARIABLE).unwrap_or_default().parse()?;
+        Ok(Self { root: set("CREWCALL_WORKERS_ROOT").map(PathBuf::from), types, http_allow })
     }
 }
 
@@ -92,7 +109,7 @@ impl std::error::Error for UnknownJobType {}
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings, UnknownJobType> {
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_lookup(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
@@ -101,7 +118,8 @@ mod tests {
     #[test]
     fn nothing_set_serves_everything_everywhere() {
         let settings = read(&[("CREWCALL_WORKERS_ROOT", ""), ("CREWCALL_WORKERS_TYPES", " ")]).unwrap();
-        assert_eq!(settings, Settings { root: None, types: JobType::ALL.to_vec() });
+        let http_allow = AllowedNetworks::default();
+        assert_eq!(settings, Settings { root: None, types: JobType::ALL.to_vec(), http_allow });
     }
 
     #[test]
@@ -109,6 +127,14 @@ mod tests {
         let settings =
             read(&[("CREWCALL_WORKERS_TYPES", "image.thumbnail, file.checksum,,image.thumbnail")]).unwrap();
         assert_eq!(settings.types, [JobType::ImageThumbnail, JobType::FileChecksum]);
+    }
+
+    #[test]
+    fn networks_are_opened_by_the_operator() {
+        let settings = read(&[("CREWCALL_HTTP_ALLOW", "10.0.0.0/8")]).unwrap();
+        assert_eq!(settings.http_allow, "10.0.0.0/8".parse().unwrap());
+        let error = read(&[("CREWCALL_HTTP_ALLOW", "intranet")]).unwrap_err();
+        assert!(error.to_string().starts_with("CREWCALL_HTTP_ALLOW: 'intranet'"), "{error}");
     }
 
     #[test]

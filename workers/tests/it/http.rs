@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, RawQuery, Request};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{any, get};
 use crewcall_workers::http_request::{
-    Answer, BODY_BYTES_MAX, BodyState, HttpClient, RESPONSE_BYTES_MAX, request,
+    AllowedNetworks, Answer, BODY_BYTES_MAX, BodyState, HttpClient, REDIRECTS_MAX, RESPONSE_BYTES_MAX,
+    request,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -43,7 +44,24 @@ impl Server {
             .route("/endless", get(endless))
             .route("/slow", get(async || std::future::pending::<()>().await))
             .route("/loop", get(async || Redirect::temporary("/loop")))
-            .route("/moved", get(async || Redirect::temporary("/echo")));
+            .route("/moved", get(async || Redirect::temporary("/echo")))
+            .route("/seen-other", any(async || Redirect::to("/echo")))
+            .route("/nowhere", get(async || Redirect::temporary("file:///etc/passwd")))
+            .route("/to", any(async |RawQuery(to): RawQuery| Redirect::temporary(&to.unwrap_or_default())))
+            .route(
+                "/steps/{left}",
+                get(async |Path(left): Path<usize>| match left {
+                    0 => "there".into_response(),
+                    left => Redirect::temporary(&format!("/steps/{}", left - 1)).into_response(),
+                }),
+            )
+            .route(
+                "/headers",
+                any(async |headers: HeaderMap| {
+                    let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+                    names.join(" ")
+                }),
+            );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
@@ -63,8 +81,17 @@ impl Server {
 }
 
 async fn ask(parameters: Value) -> Ran<Answer> {
-    let client = HttpClient::new().unwrap();
+    ask_with("127.0.0.1", parameters).await
+}
+
+/// Asks with a worker whose operator opened these networks.
+async fn ask_with(allow: &str, parameters: Value) -> Ran<Answer> {
+    let client = client(allow);
     run(move |job, parameters| request(client.clone(), job, parameters), parameters).await
+}
+
+fn client(allow: &str) -> HttpClient {
+    HttpClient::new(allow.parse::<AllowedNetworks>().unwrap()).unwrap()
 }
 
 async fn echo(headers: HeaderMap, request: Request) -> Response {
@@ -160,6 +187,75 @@ async fn redirects_are_followed_to_an_end_but_not_round_and_round() {
 }
 
 #[tokio::test]
+async fn as_many_redirects_as_promised_are_followed() {
+    let server = Server::start().await;
+    let answer = server.ask(&format!("/steps/{REDIRECTS_MAX}"), json!({})).await.result.unwrap();
+    assert_eq!(answer.body.as_deref(), Some("there"));
+    let one_more = format!("/steps/{}", REDIRECTS_MAX + 1);
+    assert_eq!(server.refused(&one_more, json!({})).await, ("too_many_redirects".to_owned(), false, None));
+    assert_eq!(server.refused("/nowhere", json!({})).await, ("too_many_redirects".to_owned(), false, None));
+}
+
+#[tokio::test]
+async fn a_redirect_repeats_the_request_or_makes_it_a_get_as_the_standard_says() {
+    let server = Server::start().await;
+    let post = json!({ "method": "POST", "body": "again", "headers": { "X-Said": "hello" } });
+    let repeated = server.ask("/to?/echo", post.clone()).await.result.unwrap();
+    assert_eq!(repeated.body.as_deref(), Some("POST hello again"), "307 keeps the method and the body");
+    let seen_other = server.ask("/seen-other", post).await.result.unwrap();
+    assert_eq!(seen_other.body.as_deref(), Some("GET hello "), "303 asks for another page");
+    let kept = server.ask("/moved", json!({ "expected_status": 307 })).await.result.unwrap();
+    assert_eq!(kept.status, 307, "who expects a redirect gets it");
+}
+
+#[tokio::test]
+async fn credentials_end_at_another_origin() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    let headers = json!({ "headers": {
+        "Authorization": "Bearer secret", "X-Api-Key": "secret", "Accept": "text/plain", "User-Agent": "ours",
+    } });
+    let same = server.ask("/to?/headers", headers.clone()).await.result.unwrap().body.unwrap();
+    assert!(same.contains("x-api-key") && same.contains("authorization"), "{same}");
+    let path = format!("/to?http://{}/headers", other.address);
+    let elsewhere = server.ask(&path, headers).await.result.unwrap().body.unwrap();
+    assert!(elsewhere.contains("accept") && elsewhere.contains("user-agent"), "{elsewhere}");
+    assert!(!elsewhere.contains("x-api-key") && !elsewhere.contains("authorization"), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn the_workers_own_network_is_out_of_reach_unless_it_is_opened() {
+    let server = Server::start().await;
+    let port = server.address.port();
+    for url in [
+        format!("http://127.0.0.1:{port}/echo"),
+        format!("http://localhost:{port}/echo"),
+        format!("http://[::ffff:127.0.0.1]:{port}/echo"),
+        format!("http://2130706433:{port}/echo"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[fd00::1]/".to_owned(),
+    ] {
+        let failure = ask_with("", json!({ "url": url })).await.result.unwrap_err();
+        assert_eq!(code_of(&failure), ("address_not_allowed", false), "{url}: {failure:?}");
+        assert!(failure.message.contains("CREWCALL_HTTP_ALLOW"), "{failure:?}");
+    }
+    let opened = ask_with("127.0.0.0/8", json!({ "url": format!("http://localhost:{port}/echo") })).await;
+    assert_eq!(
+        opened.result.unwrap().status,
+        200,
+        "an allowed address of a name is used, whatever the others are"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_lead_into_the_workers_own_network() {
+    let server = Server::start().await;
+    for inside in ["http://127.0.0.2:1/", "http://[::1]:1/", "http://169.254.169.254/"] {
+        let refused = server.refused(&format!("/to?{inside}"), json!({})).await;
+        assert_eq!(refused, ("address_not_allowed".to_owned(), false, None), "{inside}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_asked_again() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let failure = ask(json!({ "url": format!("http://{nobody}/?key=secret") })).await.result.unwrap_err();
@@ -187,7 +283,7 @@ async fn what_cannot_be_sent_fails_for_good() {
 #[tokio::test]
 async fn a_cancelled_job_lets_go_of_a_slow_server() {
     let server = Server::start().await;
-    let client = HttpClient::new().unwrap();
+    let client = client("127.0.0.1");
     let ran: Ran<Answer> = run_cancelled(
         move |job, parameters| request(client.clone(), job, parameters),
         json!({ "url": format!("http://{}/slow", server.address) }),
