@@ -222,6 +222,21 @@ impl ErrorKind {
         }
     }
 
+    /// Whether another attempt may end otherwise. An order that does not fit its type, or that was called off, stays so
+    /// however often it is tried, whatever the worker says of it.
+    #[must_use]
+    pub const fn permits_retry(self) -> bool {
+        match self {
+            Self::Handler
+            | Self::Panic
+            | Self::Timeout
+            | Self::WorkerLost
+            | Self::CrashLoop
+            | Self::Unknown => true,
+            Self::InvalidParameters | Self::Malformed | Self::Cancelled | Self::Expired => false,
+        }
+    }
+
     /// The kind of this word; `None` for any other word, [`ErrorKind::Unknown`]'s among them.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {

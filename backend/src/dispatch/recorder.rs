@@ -233,7 +233,7 @@ fn failed_event(failed: Failed) -> Event {
             message: cut(failed.message, limit),
             detail: failed.detail.map(|text| cut(text, limit)),
         },
-        retryable: failed.retryable,
+        retryable: failed.retryable && failed.kind.permits_retry(),
         retry_after: failed.retry_after_ms.map(Duration::from_millis),
         started_at: failed.started_at,
         finished_at: failed.finished_at,
@@ -269,5 +269,40 @@ fn cut(text: String, characters_max: usize) -> String {
     match text.char_indices().nth(characters_max) {
         Some((end, _)) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crewcall_proto::{AttemptToken, ExecutionId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_stays_wrong_is_not_tried_again_whatever_the_worker_says() {
+        let retryable = |kind| {
+            let event = failed_event(Failed {
+                job_id: JobId::from_uuid(uuid::Uuid::from_u128(1)),
+                attempt: Attempt::FIRST,
+                attempt_token: AttemptToken::from_bits(1),
+                execution_id: ExecutionId::from_uuid(uuid::Uuid::from_u128(2)),
+                worker_id: "w".parse().unwrap(),
+                kind,
+                code: None,
+                message: String::new(),
+                detail: None,
+                retryable: true,
+                retry_after_ms: None,
+                started_at: None,
+                finished_at: Timestamp::from_millis(0),
+            });
+            matches!(event, Event::Failed { retryable: true, .. })
+        };
+        for kind in [ErrorKind::Handler, ErrorKind::Panic, ErrorKind::Timeout, ErrorKind::Unknown] {
+            assert!(retryable(kind), "{kind:?}");
+        }
+        for kind in [ErrorKind::InvalidParameters, ErrorKind::Malformed, ErrorKind::Cancelled] {
+            assert!(!retryable(kind), "{kind:?}");
+        }
     }
 }
