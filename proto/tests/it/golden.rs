@@ -4,7 +4,7 @@
 //! After a deliberate, additive change run `CREWCALL_GOLDEN=write cargo test -p crewcall-proto --test it
 //! todays_messages`, look at the difference, and commit it. The variable is refused where `CI` is set.
 
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use crewcall_proto::{ContentType, MessageKind};
 
@@ -13,24 +13,20 @@ use crate::{
     samples::{self, Sample},
 };
 
-/// How many bytes of MessagePack stand in one line of a golden file.
-const BYTES_PER_LINE: usize = 24;
-
 #[test]
 fn todays_messages_have_the_committed_bytes() {
     let write = env::var_os("CREWCALL_GOLDEN").is_some();
     assert!(!write || env::var_os("CI").is_none(), "golden files are not written in CI");
     for sample in all() {
         for content_type in [ContentType::MessagePack, ContentType::Json] {
-            let text = to_text(content_type, &sample.message.encode(content_type));
+            let file = to_file(content_type, sample.message.encode(content_type));
             let path = path(&sample.name, content_type);
             if write {
-                fs::write(&path, &text).unwrap();
+                fs::write(&path, &file).unwrap();
             }
-            let committed = fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(
-                text,
-                committed,
+            let committed = fs::read(&path).unwrap_or_default();
+            assert!(
+                file == committed,
                 "{} changed on the wire; if it is meant and additive, see tests/it/golden.rs",
                 path.display()
             );
@@ -42,8 +38,7 @@ fn todays_messages_have_the_committed_bytes() {
 fn the_committed_bytes_are_todays_messages() {
     for sample in all() {
         for content_type in [ContentType::MessagePack, ContentType::Json] {
-            let text = fs::read_to_string(path(&sample.name, content_type)).unwrap();
-            let body = from_text(content_type, &text);
+            let body = fs::read(path(&sample.name, content_type)).unwrap();
             let message = Message::decode(sample.message.kind(), content_type, &body);
             assert_eq!(message.as_ref(), Ok(&sample.message), "{} {content_type}", sample.name);
         }
@@ -63,8 +58,7 @@ fn every_committed_file_can_be_read() {
                 "msgpack" => ContentType::MessagePack,
                 _ => ContentType::Json,
             };
-            let body = from_text(content_type, &fs::read_to_string(&path).unwrap());
-            Message::decode(kind, content_type, &body)
+            Message::decode(kind, content_type, &fs::read(&path).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             count += 1;
         }
@@ -95,27 +89,10 @@ fn path(name: &str, content_type: ContentType) -> PathBuf {
     directory().join("v1").join(format!("{name}.{extension}"))
 }
 
-/// MessagePack is committed as hexadecimal text, in lines, so that a change can be read.
-fn to_text(content_type: ContentType, body: &[u8]) -> String {
-    match content_type {
-        ContentType::Json => format!("{}\n", std::str::from_utf8(body).unwrap()),
-        ContentType::MessagePack => body.chunks(BYTES_PER_LINE).fold(String::new(), |mut text, line| {
-            line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
-            text.push('\n');
-            text
-        }),
+/// The file is the body; one of JSON ends with a line feed, as text does, which every reader of JSON takes.
+fn to_file(content_type: ContentType, mut body: Vec<u8>) -> Vec<u8> {
+    if content_type == ContentType::Json {
+        body.push(b'\n');
     }
-}
-
-fn from_text(content_type: ContentType, text: &str) -> Vec<u8> {
-    match content_type {
-        ContentType::Json => text.trim_end().as_bytes().to_vec(),
-        ContentType::MessagePack => {
-            let digits: Vec<char> = text.chars().filter(char::is_ascii_hexdigit).collect();
-            digits
-                .chunks(2)
-                .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
-                .collect()
-        }
-    }
+    body
 }

@@ -101,21 +101,15 @@ pub(super) fn released(kind: MessageKind) -> Vec<Body> {
             if name.split('-').next() != Some(kind.as_str()) || name == "control-drain" {
                 continue;
             }
-            let text = fs::read_to_string(&path).unwrap();
-            released.push(match path.extension().unwrap().to_str().unwrap() {
-                "json" => (text.trim_end().as_bytes().to_vec(), JSON),
-                _ => (from_hexadecimal(&text), MESSAGE_PACK),
-            });
+            let content_type = match path.extension().unwrap().to_str().unwrap() {
+                "json" => JSON,
+                _ => MESSAGE_PACK,
+            };
+            released.push((fs::read(&path).unwrap(), content_type));
         }
     }
     assert!(!released.is_empty(), "no {kind} was ever released");
     released
-}
-
-fn from_hexadecimal(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.chunks(2).map(byte).collect()
 }
 
 /// Whether this body can be read as a message of the kind.
