@@ -1,60 +1,157 @@
-"""Serves text.statistics with JSON and pika. Written from proto/README.md alone."""
-import json, os, pika, platform, random, signal, time, uuid
-TYPE, PREFIX = "text.statistics", os.getenv("CREWCALL_AMQP_PREFIX", "crewcall")
-ECHOED, ME, STOP = ("job_id", "attempt", "attempt_token"), str(uuid.uuid4()), []
-now = lambda: time.time_ns() // 1_000_000
+"""Serves text.statistics: a whole worker in Python, written from proto/README.md alone.
+
+The main thread talks to the broker; a second one runs the handler, so that a long job never delays a heartbeat.
+"""
+import json, os, platform, random, signal, threading, time, uuid
+import pika
+
+TYPE = "text.statistics"
+PREFIX = os.getenv("CREWCALL_AMQP_PREFIX", "crewcall")
+WORKER_ID = str(uuid.uuid4())  # new for every process, the same over reconnections
 SCHEMA = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
-ABOUT = {"name": "text-statistics", "version": "1", "slots": 1, "host": platform.node(), "pid": os.getpid(),
-         "sdk": {"language": "python", "version": platform.python_version()}, "started_at": now(),
-         "content_type": "application/json", "types": [{"job_type": TYPE, "parameters_schema": SCHEMA}]}
-def statistics(text, progress):  # the job itself
+now = lambda: time.time_ns() // 1_000_000
+ABOUT = {
+    "worker_id": WORKER_ID, "name": "text-statistics", "version": "1", "host": platform.node(), "pid": os.getpid(),
+    "slots": 1, "sdk": {"language": "python", "version": platform.python_version()}, "started_at": now(),
+    "content_type": "application/json", "types": [{"job_type": TYPE, "parameters_schema": SCHEMA}],
+}
+
+def statistics(job, text):
+    """The handler: what this worker is for."""
     lines, words = text.splitlines(keepends=True), 0
     for number, line in enumerate(lines):
-        words += len(line.split()); progress(100 * number // len(lines))
+        if job.stop:  # "cancelled" or "timeout"
+            return None
+        words += len(line.split())
+        job.percent = 100 * number // len(lines)
     return {"lines": len(lines), "words": words, "characters": len(text)}
-class Session:
-    origin, beat_at, seq, told_at = {}, 0, 0, 0
-    def __init__(self, channel):
-        self.channel, control = channel, f"{PREFIX}.worker.{ME}.{uuid.uuid4().hex}"
-        channel.basic_qos(prefetch_count=1); channel.confirm_delivery()  # a refused message ends the session
-        channel.queue_declare(control, exclusive=True)
-        for key in (f"worker.{ME}", f"type.{TYPE}", "all"): channel.queue_bind(control, f"{PREFIX}.control", key)
-        channel.basic_consume(control, self.obey, auto_ack=True)
-    def send(self, exchange, what, /, **body):
-        key, keep = f"{what}.{TYPE}" if exchange == "response" else what, 1 if what == "progression" else 2
-        how = pika.BasicProperties("application/json", type=what, message_id=str(uuid.uuid4()), delivery_mode=keep)
-        self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps({"worker_id": ME, **body}), how)
-    def beat(self):  # every 5 s
-        if now() < self.beat_at: return
-        orders = [{name: self.origin[name] for name in ECHOED[:2]}] if self.origin else []
-        self.send("discovery", "announce", **ABOUT)
-        self.beat_at, busy, status = now() + 5000, len(orders), "busy" if orders else "idle"
-        self.send("discovery", "heartbeat", status=status, slots_busy=busy, orders=orders, at=now())
-    def obey(self, channel, _delivery, _properties, body):  # it announces itself every 5 s anyway
-        if json.loads(body)["kind"] == "welcome" and "orders" not in channel.consumer_tags:
-            channel.basic_consume(f"{PREFIX}.jobs.{TYPE}", self.take, consumer_tag="orders")
-    def progress(self, percent):  # at most four times a second; the first one reports the start
-        self.beat()
-        if now() - self.told_at < 250: return
-        news, self.seq, self.told_at = "progress" if self.seq else "started", self.seq + 1, now()
-        self.send("response", "progression", **self.origin, kind=news, percent=percent, seq=self.seq, at=now())
-    def take(self, channel, delivery, _properties, body):
-        try: order = json.loads(body); self.origin = {name: order[name] for name in ECHOED}
-        except (ValueError, LookupError, TypeError): return channel.basic_reject(delivery.delivery_tag, False)
-        began, self.seq, self.told_at, self.origin["execution_id"] = now(), 0, 0, str(uuid.uuid4())
-        self.progress(0)
-        try: kind, body = "completed", {"result": statistics(progress=self.progress, **order["parameters"])}
-        except Exception as e: kind, body = "error", {"kind": "handler", "message": repr(e), "retryable": False}
-        self.send("response", kind, **self.origin, **body, started_at=began, finished_at=now())
-        self.origin = channel.basic_ack(delivery.delivery_tag) or {}
 
-signal.signal(signal.SIGTERM, lambda *_: STOP.append("terminated"))
-while not STOP:
+class Job:
+    """One execution of an attempt, on a thread of its own."""
+
+    def __init__(self, order, delivery):
+        self.key, self.tag = (order["job_id"], order["attempt"]), delivery.delivery_tag
+        self.origin = {name: order[name] for name in ("job_id", "attempt", "attempt_token")}
+        self.origin |= {"execution_id": str(uuid.uuid4()), "worker_id": WORKER_ID}
+        self.parameters, self.began, self.timeout = order["parameters"], now(), order.get("timeout_ms")
+        self.percent, self.seq, self.answer, self.stop = 0, 0, None, None
+        # An attempt that comes again belongs to this execution once it has said that it started.
+        self.tell_at = now() if delivery.redelivered else now() + 250
+
+    def start(self):
+        if not self.answer:
+            threading.Thread(target=self.run, daemon=True).start()
+        return self
+
+    def run(self):
+        try:
+            result = statistics(self, **self.parameters)
+            json.dumps(result, allow_nan=False)  # JSON has neither NaN nor infinity
+            kind, body = "completed", {"result": result}
+        except Exception as error:
+            kind, body = "error", {"kind": "handler", "message": repr(error), "retryable": False}
+        if self.stop:
+            kind, body = "error", {"kind": self.stop, "message": "it was stopped", "retryable": self.stop == "timeout"}
+        self.answer = kind, {**self.origin, **body, "started_at": self.began, "finished_at": now()}
+
+class Worker:
+    job, concluded, draining, ending, revoked = None, None, False, False, []
+
+    def session(self, connection):  # from one connection to its end
+        self.channel, self.beat_at, self.consumer, self.welcomed = connection.channel(), 0, None, False
+        self.channel.confirm_delivery()  # from now on, what is published was confirmed, or raises an error
+        self.channel.basic_qos(prefetch_count=1)  # for each consumer: with two types this worker would get two orders
+        self.channel.add_on_cancel_callback(self.on_queue_lost)
+        if self.job:
+            self.job.tag = None  # the broker has taken its order back, and brings it again
+        control = f"{PREFIX}.worker.{WORKER_ID}.{uuid.uuid4().hex}"
+        self.channel.queue_declare(control, exclusive=True)
+        for key in (f"worker.{WORKER_ID}", f"type.{TYPE}", "all"):
+            self.channel.queue_bind(control, f"{PREFIX}.control", key)
+        self.channel.basic_consume(control, self.on_control, auto_ack=True)
+        while not (self.ending and not self.job):
+            self.work()
+            connection.process_data_events(time_limit=0.05)
+        self.send("discovery", "goodbye", {"worker_id": WORKER_ID, "reason": "terminated", "handed_back": []})
+
+    def work(self):
+        if now() >= self.beat_at:
+            self.beat_at = now() + 5000
+            if not self.welcomed:
+                self.send("discovery", "announce", ABOUT)
+            orders = [{"job_id": self.job.key[0], "attempt": self.job.key[1]}] if self.job else []
+            status = "draining" if self.draining or self.ending else "busy" if orders else "idle"
+            self.send("discovery", "heartbeat", {"worker_id": WORKER_ID, "status": status, "slots_busy": len(orders),
+                                                 "orders": orders, "at": now()})
+        lost = self.job and not self.job.tag  # its order is with the broker: nothing else fits into the slot
+        takes = self.welcomed and not (self.draining or self.ending or lost)
+        if takes and not self.consumer:
+            self.consumer = self.channel.basic_consume(f"{PREFIX}.jobs.{TYPE}", self.on_order)
+        elif self.consumer and not takes:  # an order that has not begun goes back to the queue by itself
+            self.consumer = self.channel.basic_cancel(self.consumer) and None
+        if self.job:
+            self.follow(self.job)
+
+    def follow(self, job):
+        if job.timeout and now() > job.began + job.timeout:
+            job.stop = job.stop or "timeout"
+        if job.answer:
+            self.send("response", *job.answer)
+            if job.tag:  # without one its order comes again, here or elsewhere
+                self.channel.basic_ack(job.tag)
+            self.job, self.concluded = None, job
+        elif now() >= job.tell_at:
+            kind, job.seq, job.tell_at = "progress" if job.seq else "started", job.seq + 1, now() + 250
+            news = {"kind": kind, "percent": job.percent, "seq": job.seq, "at": now()}
+            self.send("response", "progression", {**job.origin, **news})
+
+    def on_order(self, channel, delivery, _properties, body):
+        try:
+            order = json.loads(body)
+            key, job = (order["job_id"], order["attempt"]), Job(order, delivery)
+        except (ValueError, LookupError, TypeError):
+            return channel.basic_reject(delivery.delivery_tag, requeue=False)
+        if key in self.revoked:
+            return channel.basic_ack(delivery.delivery_tag)
+        if self.concluded and self.concluded.key == key:
+            job, job.tag = self.concluded, delivery.delivery_tag  # it is answered again
+        elif order["protocol"] > 1 or order["job_type"] != TYPE:
+            job.stop = "malformed"
+        self.job = job.start()
+
+    def on_control(self, _channel, _delivery, _properties, body):
+        told = json.loads(body)
+        kind, key = told["kind"], (told.get("job_id"), told.get("attempt"))
+        if kind == "welcome":  # it may name fewer types than were announced, or none
+            self.welcomed = TYPE in told["types"]
+        for refusal in told.get("refused", []):
+            print(f"the backend refuses {refusal['job_type']}: {refusal['reason']}", flush=True)
+        if kind == "refused":
+            print(f"the backend refuses the announcement: {told['reason']}", flush=True)
+        elif kind in ("cancel", "revoke"):
+            if self.job and self.job.key == key:
+                self.job.stop = "cancelled"
+            elif kind == "revoke":
+                self.revoked = [*self.revoked[-999:], key]
+        elif kind in ("drain", "resume"):  # holds over reconnections
+            self.draining, self.beat_at = kind == "drain", 0
+        elif kind == "announce":
+            self.on_queue_lost(None)
+
+    def on_queue_lost(self, _frame):  # the broker ended the consumer: its queue is back with the next welcome
+        self.consumer, self.welcomed, self.beat_at = None, False, 0
+
+    def send(self, exchange, what, body):
+        key, mode = f"{what}.{TYPE}" if exchange == "response" else what, 1 if what == "progression" else 2
+        how = pika.BasicProperties("application/json", type=what, message_id=str(uuid.uuid4()), delivery_mode=mode)
+        self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps(body), how)
+
+worker = Worker()
+signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "ending", True))
+while not worker.ending or worker.job:
     try:
         with pika.BlockingConnection(pika.URLParameters(os.getenv("CREWCALL_AMQP_URL", "amqp://"))) as connection:
-            session = Session(connection.channel())
-            while not STOP: session.beat(); connection.process_data_events(time_limit=0.5)
-            session.send("discovery", "goodbye", reason=STOP[0])
+            worker.session(connection)
     except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:
         print(f"no session with the broker, trying again: {error!r}", flush=True)
         time.sleep(random.uniform(0.5, 3))
