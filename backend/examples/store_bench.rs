@@ -128,7 +128,8 @@ async fn complete(store: &Arc<SqliteStore>, inserted: &[Arc<Job>], batch: usize)
 async fn dispatch(store: &Arc<SqliteStore>) -> Result<(), Failure> {
     let (begun, mut jobs) = (Instant::now(), 0);
     loop {
-        let dispatched = store.dispatch_due(&JobType::new("bench.waiting")?, usize::MAX, 256).await?.len();
+        let dispatched =
+            store.dispatch_due(&JobType::new("bench.waiting")?, usize::MAX, 256).await?.dispatches.len();
         jobs += dispatched;
         if dispatched == 0 {
             break;

@@ -230,8 +230,6 @@ impl App {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker),
             registry: Arc::clone(&registry),
-            flow: Arc::clone(&flow),
-            leases: Arc::clone(&leases),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
             tracker: tracker.clone(),

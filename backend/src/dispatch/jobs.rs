@@ -236,7 +236,7 @@ struct Intake {
 impl Intake {
     async fn store(self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
         let accepted = jobs.into_iter().map(|(job, idempotency)| {
-            let window = self.relay.window_at_entry(&job.job_type);
+            let window = self.relay.window(&job.job_type);
             Accepted { job, window, idempotency }
         });
         let stored = self.store.insert(accepted.collect()).await?;

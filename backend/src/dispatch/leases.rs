@@ -131,12 +131,6 @@ impl Leases {
         cancelled
     }
 
-    /// How many attempts of the type are held.
-    #[must_use]
-    pub fn held(&self, job_type: &JobType) -> usize {
-        self.leases.iter().filter(|lease| lease.held && lease.job_type == *job_type).count()
-    }
-
     /// The leases whose time is up, and why.
     #[must_use]
     pub fn ended(&self) -> Vec<(Lease, LeaseEnd)> {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -14,14 +15,16 @@ use std::{
 
 use crewcall_proto::JobType;
 use dashmap::DashMap;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    flow::{Admission, FlowControl},
-    leases::Leases,
-    ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, JobStore, StoreError},
+    ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, Due, JobStore, StoreError},
     registry::Registry,
+    wakes::Wakes,
     watch::WatchHub,
 };
 use crate::metrics::Metrics;
@@ -55,8 +58,6 @@ struct Inner {
     store: Arc<dyn JobStore>,
     broker: Arc<dyn Broker>,
     registry: Arc<Registry>,
-    flow: Arc<FlowControl>,
-    leases: Arc<Leases>,
     watch: WatchHub,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
@@ -64,6 +65,8 @@ struct Inner {
     /// The types that may have ready jobs and room.
     dirty: Mutex<BTreeSet<JobType>>,
     wake: Notify,
+    /// The types whose rate limit lets something through later.
+    later: Mutex<Wakes>,
     rates: DashMap<JobType, Rate>,
     mark: Mutex<Mark>,
     unconfirmed: AtomicUsize,
@@ -77,10 +80,6 @@ pub struct RelayParts {
     pub broker: Arc<dyn Broker>,
     /// Who is there: windows grow with slots.
     pub registry: Arc<Registry>,
-    /// What is set for types.
-    pub flow: Arc<FlowControl>,
-    /// What runs outside the window.
-    pub leases: Arc<Leases>,
     /// Who watches.
     pub watch: WatchHub,
     /// What is counted.
@@ -95,19 +94,18 @@ impl Relay {
     /// A relay that publishes nothing yet; see [`Relay::run`].
     #[must_use]
     pub fn new(parts: RelayParts) -> Self {
-        let RelayParts { store, broker, registry, flow, leases, watch, metrics, tracker, stop } = parts;
+        let RelayParts { store, broker, registry, watch, metrics, tracker, stop } = parts;
         let inner = Inner {
             store,
             broker,
             registry,
-            flow,
-            leases,
             watch,
             metrics,
             tracker,
             stop,
             dirty: Mutex::default(),
             wake: Notify::new(),
+            later: Mutex::default(),
             rates: DashMap::new(),
             mark: Mutex::default(),
             unconfirmed: AtomicUsize::new(0),
@@ -121,33 +119,42 @@ impl Relay {
     ///
     /// [`StoreError`] when the store fails for good.
     pub async fn run(&self) -> Result<(), StoreError> {
+        // Beside each other: under load there is always something to fill.
+        tokio::try_join!(self.fill_windows(), self.keep_marks())?;
+        Ok(())
+    }
+
+    async fn fill_windows(&self) -> Result<(), StoreError> {
         let mut status = self.inner.broker.status();
-        let mut mark_timer = tokio::time::interval(MARK_INTERVAL);
         loop {
             tokio::select! {
-                () = self.inner.stop.cancelled() => break,
+                () = self.inner.stop.cancelled() => return Ok(()),
                 () = self.inner.wake.notified() => self.retrying(|| self.fill_dirty()).await?,
+                job_type = poll_fn(|context| self.lock_later().poll_next(context)) => self.wake(&job_type),
                 changed = status.changed() => {
                     let up = *status.borrow_and_update() == BrokerStatus::Up;
                     if changed.is_ok() && up {
                         self.retrying(|| self.wake_ready()).await?;
                     }
                 }
-                _ = mark_timer.tick() => self.retrying(|| self.keep_mark()).await?,
             }
         }
-        Ok(())
     }
 
-    /// The window of a job that comes in now: none, while something is set for its type that only the relay
-    /// can keep.
-    #[must_use]
-    pub fn window_at_entry(&self, job_type: &JobType) -> usize {
-        if self.inner.flow.is_free(job_type) { self.window(job_type) } else { 0 }
+    async fn keep_marks(&self) -> Result<(), StoreError> {
+        let mut ticks = tokio::time::interval(MARK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.inner.stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => self.retrying(|| self.keep_mark()).await?,
+            }
+        }
     }
 
     /// How many attempts of the type may be with the broker now; none while the broker takes nothing.
-    fn window(&self, job_type: &JobType) -> usize {
+    #[must_use]
+    pub fn window(&self, job_type: &JobType) -> usize {
         if *self.inner.broker.status().borrow() != BrokerStatus::Up {
             return 0;
         }
@@ -263,21 +270,19 @@ impl Relay {
         Ok(())
     }
 
+    /// One batch of each type in turn: a flood of one type does not delay another. What is left wakes the relay again.
     async fn fill_dirty(&self) -> Result<(), StoreError> {
-        // One batch of each type in turn: a flood of one type does not delay another.
-        loop {
-            let types = std::mem::take(&mut *self.lock_dirty());
-            if types.is_empty() || self.inner.stop.is_cancelled() {
+        let mut types = std::mem::take(&mut *self.lock_dirty()).into_iter();
+        while let Some(job_type) = types.next() {
+            if self.inner.stop.is_cancelled() {
                 return Ok(());
             }
-            let mut types = types.into_iter();
-            while let Some(job_type) = types.next() {
-                if let Err(error) = self.fill(&job_type).await {
-                    self.lock_dirty().extend(std::iter::once(job_type).chain(types));
-                    return Err(error);
-                }
+            if let Err(error) = self.fill(&job_type).await {
+                self.lock_dirty().extend(std::iter::once(job_type).chain(types));
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     async fn fill(&self, job_type: &JobType) -> Result<(), StoreError> {
@@ -285,22 +290,11 @@ impl Relay {
         if window == 0 {
             return Ok(()); // the broker's return wakes every type
         }
-        let (window, limit) =
-            match self.inner.flow.admission(job_type, window, || self.inner.leases.held(job_type)) {
-                Admission::Closed => return Ok(()),
-                Admission::Later(wait) => {
-                    self.wake_later(job_type, wait);
-                    return Ok(());
-                }
-                Admission::Window(window) => (window, BATCH_MAX),
-                Admission::Permits { window, permits } => (window, permits),
-            };
-        let dispatches = self.inner.store.dispatch_due(job_type, window, limit).await?;
-        if limit < BATCH_MAX {
-            self.inner.flow.give_back(job_type, limit - dispatches.len());
-        }
-        if dispatches.len() == limit {
-            self.lock_dirty().insert(job_type.clone());
+        let Due { dispatches, rate_wait } =
+            self.inner.store.dispatch_due(job_type, window, BATCH_MAX).await?;
+        self.lock_later().set(job_type, rate_wait);
+        if dispatches.len() == BATCH_MAX {
+            self.wake(job_type);
         }
         for dispatch in dispatches {
             let job = &dispatch.job;
@@ -308,17 +302,6 @@ impl Relay {
             self.publish_in_turn(dispatch).await;
         }
         Ok(())
-    }
-
-    /// Looks at the type again when its rate limit lets something through.
-    fn wake_later(&self, job_type: &JobType, wait: Duration) {
-        let (relay, job_type) = (self.clone(), job_type.clone());
-        self.inner.tracker.spawn(async move {
-            tokio::select! {
-                () = relay.inner.stop.cancelled() => {}
-                () = tokio::time::sleep(wait) => relay.wake(&job_type),
-            }
-        });
     }
 
     /// Keeps the high-water mark, if it rose. Done in intervals by [`Relay::run`], and once more at the end.
@@ -356,6 +339,10 @@ impl Relay {
 
     fn lock_dirty(&self) -> std::sync::MutexGuard<'_, BTreeSet<JobType>> {
         self.inner.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_later(&self) -> std::sync::MutexGuard<'_, Wakes> {
+        self.inner.later.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_mark(&self) -> std::sync::MutexGuard<'_, Mark> {

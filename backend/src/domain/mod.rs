@@ -23,6 +23,8 @@ pub mod schedule;
 
 pub mod flow;
 
+pub mod pace;
+
 pub mod waiting;
 
 pub use event::Event;
@@ -30,6 +32,7 @@ pub use flow::{Flow, FlowChange, Pause};
 pub use job::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Failure, Job, Life, Policy, Priority, Progress,
 };
+pub use pace::{Pace, Slot};
 pub use retry::Backoff;
 pub use state::State;
 pub use submission::{NewJob, Problem, Submission};

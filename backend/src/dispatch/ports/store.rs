@@ -13,8 +13,8 @@ use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
 /// serialised; a store may commit several of them together.
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker and nobody
-    /// waiting in front of it is dispatched in the same step (see [`JobStore::dispatch_due`]). A job with an
+    /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker, nobody waiting in front
+    /// of it and nothing set for it is dispatched in the same step (see [`JobStore::dispatch_due`]). A job with an
     /// idempotency key that is younger than [`IDEMPOTENCY_KEPT_FOR`] is not stored again.
     /// Answers in the order of `jobs`.
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
@@ -23,14 +23,11 @@ pub trait JobStore: Send + Sync {
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError>;
 
     /// Moves due jobs of the type from ready to dispatched, in the order of priority (highest first), due time and id, until
-    /// `window` attempts of the type occupy the dispatch window or `limit` jobs were moved. Each gets the next
-    /// dispatch number, and a token if its attempt has none.
-    async fn dispatch_due(
-        &self,
-        job_type: &JobType,
-        window: usize,
-        limit: usize,
-    ) -> Result<Vec<Dispatch>, StoreError>;
+    /// `window` attempts of the type occupy the dispatch window, `limit` jobs were moved, or what is set for the type
+    /// ([`JobStore::put_flow`]) allows no more. That is judged here, where nothing can come between: `running_max` counts
+    /// what is dispatched or running, held attempts included. Each job gets the next dispatch number, and a token if its
+    /// attempt has none.
+    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError>;
 
     /// Keeps the high-water mark: every dispatch up to and including this number was confirmed by the
     /// broker or is over.
@@ -99,7 +96,8 @@ pub trait JobStore: Send + Sync {
     /// What was set for types; a type that is not named has the default.
     async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError>;
 
-    /// Keeps what was set for a type.
+    /// Keeps what was set for a type. A rate limit remembers what began under it, also over a change of what is set,
+    /// until it is removed.
     async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError>;
 
     /// The messages that were set aside, newest first; only those older than `before`, if given.
@@ -240,6 +238,15 @@ impl Dispatch {
             created_at: self.job.created_at,
         })
     }
+}
+
+/// What was dispatched of a type.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// The attempts, in their order.
+    pub dispatches: Vec<Dispatch>,
+    /// When more are ready and fit, and only the rate limit keeps them: for how long.
+    pub rate_wait: Option<Duration>,
 }
 
 /// Something that happened to a job.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use super::{
     drift::Drift,
     fault::Fault,
+    queries,
     rows::{Columns, to_integer, unreadable},
     setback,
     tally::Tally,
@@ -55,6 +56,9 @@ impl Desk {
                 let (jobs, occupying) = (columns.take::<i64>()?, columns.take::<i64>()?);
                 tally.load(&job_type, state, jobs.cast_unsigned(), occupying.cast_unsigned());
             }
+        }
+        for (job_type, terms) in queries::terms(&connection)? {
+            tally.load_terms(job_type, terms);
         }
         let drift = Drift::read(&connection)?;
         Ok(Self { connection, tally, clock, number_kept: number, drift, drift_kept: drift, time_kept })

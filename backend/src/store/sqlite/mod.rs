@@ -53,7 +53,7 @@ use self::{
 use crate::{
     clock::Clock,
     dispatch::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, ExpiredJobs,
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
         StoredClaim, StoredType,
     },
@@ -124,12 +124,7 @@ impl JobStore for SqliteStore {
         self.writer.write(events.len(), move |desk| commands::apply(desk, events)).await
     }
 
-    async fn dispatch_due(
-        &self,
-        job_type: &JobType,
-        window: usize,
-        limit: usize,
-    ) -> Result<Vec<Dispatch>, StoreError> {
+    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError> {
         let job_type = job_type.clone();
         self.writer.write(limit, move |desk| commands::dispatch_due(desk, &job_type, window, limit)).await
     }
@@ -224,7 +219,7 @@ impl JobStore for SqliteStore {
 
     async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError> {
         let (job_type, flow) = (job_type.clone(), flow.clone());
-        self.writer.write(1, move |desk| commands::put_flow(desk, &job_type, &flow)).await
+        self.writer.write(1, move |desk| commands::put_flow(desk, &job_type, flow)).await
     }
 
     async fn quarantined(

@@ -7,14 +7,14 @@ use super::{
     desk::{DISPATCHES_CONFIRMED, DISPATCHES_NUMBERED, mark},
     fault::Fault,
     rows::{Columns, id_bytes, job_columns, to_integer, unreadable},
-    tally::StateCounts,
+    tally::{StateCounts, Terms},
 };
 use crate::{
     dispatch::ports::{
         Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
         StoredClaim, StoredType,
     },
-    domain::{AttemptRecord, Flow, Job, State},
+    domain::{AttemptRecord, Flow, Job, Slot, State},
 };
 
 /// One job with its ended attempts, oldest first.
@@ -192,18 +192,25 @@ pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, Fault> {
     Ok(types)
 }
 
-/// What is set for types.
+/// What is set for types, by name.
 pub(super) fn flows(connection: &Connection) -> Result<Vec<(JobType, Flow)>, Fault> {
+    Ok(terms(connection)?.into_iter().map(|(job_type, terms)| (job_type, terms.flow)).collect())
+}
+
+/// What is kept for types beside their jobs, by name.
+pub(super) fn terms(connection: &Connection) -> Result<Vec<(JobType, Terms)>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM flows ORDER BY type",
+        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns \
+         FROM flows ORDER BY type",
     )?;
     let mut rows = statement.query(())?;
-    let mut flows = Vec::new();
+    let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        flows.push((columns.job_type()?, columns.flow()?));
+        let (job_type, flow) = (columns.job_type()?, columns.flow()?);
+        all.push((job_type, Terms { flow, slot: columns.take::<Option<i64>>()?.map(Slot) }));
     }
-    Ok(flows)
+    Ok(all)
 }
 
 /// The messages that were set aside, newest first; only those with numbers below `before`, if given.

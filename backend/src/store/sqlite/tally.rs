@@ -1,5 +1,5 @@
-//! How many jobs there are of each type in each state, kept in memory by the writer: what decides about
-//! room in a dispatch window without a query, and what is counted without a scan.
+//! How many jobs there are of each type in each state, and what is set for the type, kept in memory by the writer: what
+//! decides about room without a query, and what is counted without a scan.
 //!
 //! The tally moves with the transaction: each step can be taken back until the transaction is committed.
 
@@ -12,7 +12,7 @@ use crewcall_proto::JobType;
 
 use crate::{
     dispatch::ports::DispatchNumber,
-    domain::{Life, State},
+    domain::{Flow, Life, Pace, Slot, State},
 };
 
 /// How many jobs of one type are in each state.
@@ -65,18 +65,66 @@ impl Place {
     }
 }
 
-/// One job that came (`from` is `None`), moved, or went (`to` is `None`).
-#[derive(Debug)]
-struct Step {
-    job_type: JobType,
-    from: Option<Place>,
-    to: Option<Place>,
+/// What is kept for a type, whatever jobs it has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Terms {
+    /// What is set for it.
+    pub(super) flow: Flow,
+    /// The last slot of its rate limit that was taken.
+    pub(super) slot: Option<Slot>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// Something that the open transaction did, with what takes it back.
+#[derive(Debug)]
+enum Step {
+    /// One job came (`from` is `None`), moved, or went (`to` is `None`).
+    Job { job_type: JobType, from: Option<Place>, to: Option<Place> },
+    /// The terms of a type changed.
+    Terms { job_type: JobType, before: Terms },
+}
+
+#[derive(Debug, Default)]
 struct TypeTally {
     counts: StateCounts,
     occupying: u64,
+    terms: Terms,
+}
+
+impl TypeTally {
+    /// How many attempts are with the broker or run, held ones included: what a limit counts.
+    fn in_flight(&self) -> u64 {
+        self.counts.get(State::Dispatched).saturating_add(self.counts.get(State::Running))
+    }
+
+    /// How many more attempts fit the window, and may be there by what is set; a rate limit aside.
+    fn room(&self, window: usize) -> usize {
+        let window = window.saturating_sub(usize::try_from(self.occupying).unwrap_or(usize::MAX));
+        match self.terms.flow {
+            Flow { pause: Some(_), .. } => 0,
+            Flow { running_max: Some(limit), .. } => {
+                let limit = u64::from(limit).saturating_sub(self.in_flight());
+                window.min(usize::try_from(limit).unwrap_or(usize::MAX))
+            }
+            Flow { running_max: None, .. } => window,
+        }
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.terms.flow.rate_per_second.map(|per_second| Pace::new(per_second, self.terms.slot))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.terms == Terms::default()
+    }
+}
+
+/// How many attempts of a type may go to the broker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// By the window and by what is set.
+    pub(super) jobs: usize,
+    /// The rate limit, if there is one: it may allow fewer.
+    pub(super) pace: Option<Pace>,
 }
 
 /// A point that the tally can go back to.
@@ -115,16 +163,43 @@ impl Tally {
         self.shared.clone()
     }
 
-    /// How many attempts of the type are with the broker.
-    pub(super) fn occupying(&self, job_type: &JobType) -> usize {
-        let occupying = self.types.get(job_type).map_or(0, |tally| tally.occupying);
-        usize::try_from(occupying).unwrap_or(usize::MAX)
+    /// Adds what was set for a type when the database was opened.
+    pub(super) fn load_terms(&mut self, job_type: JobType, terms: Terms) {
+        self.types.entry(job_type).or_default().terms = terms;
     }
 
-    /// Whether a new job of the type can go to the broker without overtaking anybody.
+    /// How many attempts of the type may go to the broker, if `window` may be there at once.
+    pub(super) fn room(&self, job_type: &JobType, window: usize) -> Room {
+        match self.types.get(job_type) {
+            Some(tally) => Room { jobs: tally.room(window), pace: tally.pace() },
+            None => Room { jobs: window, pace: None },
+        }
+    }
+
+    /// Whether a new job of the type can go to the broker at once: without overtaking anybody, and without asking what
+    /// is set for the type. The relay asks that.
     pub(super) fn has_room(&self, job_type: &JobType, window: usize) -> bool {
-        let waiting = self.types.get(job_type).map_or(0, |tally| tally.counts.get(State::Ready));
-        waiting == 0 && self.occupying(job_type) < window
+        self.types.get(job_type).map_or(window > 0, |tally| {
+            tally.counts.get(State::Ready) == 0
+                && tally.terms.flow == Flow::default()
+                && tally.room(window) > 0
+        })
+    }
+
+    /// How many jobs of the type wait for their dispatch.
+    pub(super) fn ready(&self, job_type: &JobType) -> u64 {
+        self.types.get(job_type).map_or(0, |tally| tally.counts.get(State::Ready))
+    }
+
+    /// What is kept for a type.
+    pub(super) fn terms(&self, job_type: &JobType) -> Terms {
+        self.types.get(job_type).map(|tally| tally.terms.clone()).unwrap_or_default()
+    }
+
+    /// Changes what is kept for a type.
+    pub(super) fn set_terms(&mut self, job_type: &JobType, terms: Terms) {
+        let before = self.put_terms(job_type, terms);
+        self.steps.push(Step::Terms { job_type: job_type.clone(), before });
     }
 
     pub(super) fn next_number(&mut self) -> DispatchNumber {
@@ -143,7 +218,7 @@ impl Tally {
             return;
         }
         self.place(job_type, from, to);
-        self.steps.push(Step { job_type: job_type.clone(), from, to });
+        self.steps.push(Step::Job { job_type: job_type.clone(), from, to });
     }
 
     pub(super) const fn point(&self) -> Point {
@@ -155,7 +230,10 @@ impl Tally {
         while self.steps.len() > point.steps
             && let Some(step) = self.steps.pop()
         {
-            self.place(&step.job_type, step.to, step.from);
+            match step {
+                Step::Job { job_type, from, to } => self.place(&job_type, to, from),
+                Step::Terms { job_type, before } => drop(self.put_terms(&job_type, before)),
+            }
         }
         self.number = point.number;
     }
@@ -164,13 +242,14 @@ impl Tally {
     pub(super) fn commit(&mut self) {
         let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         for step in self.steps.drain(..) {
-            let counts = shared.entry(step.job_type.clone()).or_default();
-            if let Some(from) = step.from {
+            let Step::Job { job_type, from, to } = step else { continue };
+            let counts = shared.entry(job_type.clone()).or_default();
+            if let Some(from) = from {
                 counts.subtract(from.state, 1);
             }
-            match step.to {
+            match to {
                 Some(to) => counts.add(to.state, 1),
-                None if counts.is_empty() => drop(shared.remove(&step.job_type)),
+                None if counts.is_empty() => drop(shared.remove(&job_type)),
                 None => {}
             }
         }
@@ -190,9 +269,19 @@ impl Tally {
             tally.counts.add(to.state, 1);
             tally.occupying += u64::from(to.occupies_window);
         }
-        if tally.counts.is_empty() {
+        if tally.is_empty() {
             self.types.remove(job_type);
         }
+    }
+
+    /// Answers what was kept before.
+    fn put_terms(&mut self, job_type: &JobType, terms: Terms) -> Terms {
+        let tally = self.types.entry(job_type.clone()).or_default();
+        let before = std::mem::replace(&mut tally.terms, terms);
+        if tally.is_empty() {
+            self.types.remove(job_type);
+        }
+        before
     }
 }
 
@@ -206,6 +295,7 @@ mod tests {
 
     const READY: Place = Place { state: State::Ready, occupies_window: false };
     const DISPATCHED: Place = Place { state: State::Dispatched, occupies_window: true };
+    const HELD: Place = Place { state: State::Running, occupies_window: false };
 
     #[test]
     fn steps_are_taken_back_and_readers_see_only_committed_ones() {
@@ -221,17 +311,45 @@ mod tests {
         assert_eq!(shared.all()[0].1.get(State::Ready), 0);
 
         tally.go_back(point);
-        assert_eq!((tally.occupying(&job_type()), tally.number()), (1, DispatchNumber(7)));
+        assert_eq!((tally.room(&job_type(), 5).jobs, tally.number()), (4, DispatchNumber(7)));
         assert!(tally.has_room(&job_type(), 2) && !tally.has_room(&job_type(), 1));
 
         tally.step(&job_type(), Some(DISPATCHED), Some(READY));
         tally.commit();
-        assert_eq!((shared.all()[0].1.get(State::Ready), tally.occupying(&job_type())), (1, 0));
+        assert_eq!((shared.all()[0].1.get(State::Ready), tally.room(&job_type(), 5).jobs), (1, 5));
 
         tally.step(&job_type(), Some(READY), None);
         assert_eq!(shared.all().len(), 1, "it is not committed");
         tally.commit();
         assert!(shared.all().is_empty() && tally.types.is_empty(), "a type without jobs costs nothing");
+    }
+
+    #[test]
+    fn a_limit_counts_held_attempts_and_what_is_set_is_taken_back_with_the_transaction() {
+        let mut tally = Tally::new(DispatchNumber(0));
+        tally.step(&job_type(), None, Some(HELD));
+        tally.step(&job_type(), None, Some(DISPATCHED));
+        tally.commit();
+        let limited = Terms { flow: Flow { running_max: Some(3), ..Flow::default() }, slot: Some(Slot(7)) };
+        let point = tally.point();
+        tally.set_terms(&job_type(), limited.clone());
+        assert_eq!(
+            tally.room(&job_type(), 64).jobs,
+            1,
+            "three, less one with the broker and one that is held"
+        );
+        assert_eq!(tally.room(&job_type(), 1).jobs, 0, "the window is full");
+        assert!(!tally.has_room(&job_type(), 64), "the relay looks at what is set");
+        tally.go_back(point);
+        assert_eq!((tally.terms(&job_type()), tally.room(&job_type(), 64).jobs), (Terms::default(), 63));
+
+        tally.set_terms(&job_type(), limited.clone());
+        tally.step(&job_type(), Some(HELD), None);
+        tally.step(&job_type(), Some(DISPATCHED), None);
+        tally.commit();
+        assert_eq!((tally.terms(&job_type()), tally.types.len()), (limited, 1), "it outlives the jobs");
+        tally.set_terms(&job_type(), Terms::default());
+        assert!(tally.types.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The HTTP API over a real listener, a real client and a real store; only the broker is played.
 
-mod server;
+pub(crate) mod server;
 
 mod stores;
 

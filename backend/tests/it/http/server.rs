@@ -111,8 +111,6 @@ impl Server {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             registry: Arc::clone(&registry),
-            flow: Arc::clone(&flow),
-            leases: Arc::clone(&leases),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
             tracker: serving.clone(),
@@ -369,23 +367,29 @@ pub(super) fn sorted(mut value: Value) -> Value {
 }
 
 /// A broker that confirms every order and delivers none.
-pub(super) struct PlayedBroker {
+pub(crate) struct PlayedBroker {
     status: watch::Sender<BrokerStatus>,
     told: Mutex<Vec<(String, Control)>>,
     /// Whether instructions are not confirmed for the time being.
     silent: watch::Sender<bool>,
+    asked: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Default for PlayedBroker {
     fn default() -> Self {
         let (status, _) = watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() });
-        Self { status, told: Mutex::default(), silent: watch::channel(false).0 }
+        Self { status, told: Mutex::default(), silent: watch::channel(false).0, asked: Mutex::default() }
     }
 }
 
 impl PlayedBroker {
-    pub(super) fn set(&self, status: BrokerStatus) {
+    pub(crate) fn set(&self, status: BrokerStatus) {
         self.status.send_replace(status);
+    }
+
+    /// Does something whenever somebody asks how the broker is: the relay does, before it fills a window.
+    pub(crate) fn when_asked(&self, what: impl Fn() + Send + 'static) {
+        *self.asked.lock().unwrap() = Some(Box::new(what));
     }
 
     /// Whether to leave instructions without a confirm.
@@ -442,6 +446,9 @@ impl Broker for PlayedBroker {
     }
 
     fn status(&self) -> watch::Receiver<BrokerStatus> {
+        if let Some(asked) = &*self.asked.lock().unwrap() {
+            asked();
+        }
         self.status.subscribe()
     }
 }

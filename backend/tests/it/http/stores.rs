@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use crewcall_backend::{
     dispatch::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, ExpiredJobs,
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
         StoredClaim, StoredType,
     },
@@ -26,7 +26,7 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Vec<Dispatch>, StoreError> {
+    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Due, StoreError> {
         Err((self.0)())
     }
 
@@ -146,12 +146,7 @@ impl JobStore for FillingStore {
         self.store.apply(events).await
     }
 
-    async fn dispatch_due(
-        &self,
-        job_type: &JobType,
-        window: usize,
-        limit: usize,
-    ) -> Result<Vec<Dispatch>, StoreError> {
+    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError> {
         self.store.dispatch_due(job_type, window, limit).await
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(subje
     let version = change.life.version + 1;
     assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
     assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
-    let second = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    let second = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     assert_ne!(second.life.token, job.life.token);
     assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
     subject.change(&second, failed(&second, false)).await;
@@ -103,7 +103,7 @@ pub(crate) async fn a_returned_order_waits_for_the_first_worker(subject: Subject
     let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
     assert_eq!(released, ids[..2], "the oldest first");
     assert_eq!(subject.store.release_unroutable(&job_type("a"), 2).await.unwrap().jobs.len(), 1);
-    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 3);
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 3);
     subject.finish().await;
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(subject: Subject) {
     assert_eq!((read.life.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
     assert_eq!(Event::CancelRequested(read.life.cancellation.unwrap()), cancel());
     subject.change(&job, Event::RetryRequested).await;
-    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     assert_eq!(again.life.cancellation, None);
     subject.change(&again, completed(&again)).await;
     let (read, attempts) = subject.read(job.id).await;
@@ -174,7 +174,7 @@ pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
     assert!(subject.change(&dispatched, cancel()).await.freed_window);
     let released = subject.store.release_due(START.plus_millis(10), 10).await.unwrap();
     assert_eq!(released, Released::default(), "nothing is due any more");
-    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 0);
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
     subject.finish().await;
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subje
         let life = subject.change(&job, failed(&job, true)).await.life;
         assert_eq!(life.due_at, START.plus_millis(wait * 1_000));
         subject.store.release_due(life.due_at, 1).await.unwrap();
-        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
     let change = subject.change(&job, started(&job)).await;
     assert_eq!(change.timeout, job.policy.timeout);

@@ -9,7 +9,7 @@ use crewcall_proto::{JobId, Timestamp};
 use super::subject::{Subject, completed, held, job_type, started};
 
 async fn take(subject: &Subject, window: usize, limit: usize) -> Vec<JobId> {
-    let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap();
+    let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
     for dispatch in &dispatches {
         assert_eq!(subject.read(dispatch.job.id).await.0, *dispatch.job);
         assert_eq!(dispatch.job.life.state, State::Dispatched);
@@ -70,7 +70,7 @@ pub(crate) async fn a_lost_order_is_sent_again_with_its_token_and_a_new_number(s
     let job = subject.dispatched("a").await;
     let token = job.life.token.unwrap();
     subject.change(&job, Event::OrderLost { attempt: job.life.attempt, token }).await;
-    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0);
+    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0);
     assert_eq!((again.number, again.job.life.token), (DispatchNumber(2), Some(token)));
     assert_eq!(unconfirmed(&subject, 0, 10).await, [(2, job.id)]);
     subject.finish().await;

@@ -122,12 +122,12 @@ pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut subject: Subj
         subject.insert(subject.job("a"), 1).await.dispatched.is_some(),
         "who is due does not wait for it"
     );
-    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().len(), 0);
+    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
     subject.reopen().await;
     let early = subject.store.release_due(START.plus_millis(499), 10).await.unwrap();
     assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.life.due_at)));
     subject.store.release_due(later.life.due_at, 10).await.unwrap();
-    let dispatched = subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap();
+    let dispatched = subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches;
     assert_eq!(dispatched[0].job.id, later.id);
     subject.finish().await;
 }

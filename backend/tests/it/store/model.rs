@@ -207,7 +207,8 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
         Step::Apply(_) => {}
         Step::Dispatch { window, limit } => {
             let expected = window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a"));
-            let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap();
+            let dispatches =
+                subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
             assert_eq!(dispatches.len(), expected);
             for dispatch in dispatches {
                 model.numbers += 1;

@@ -179,7 +179,7 @@ pub(crate) async fn deleting_and_writing_go_on_together(subject: Subject) {
     assert_eq!((deleted, steps), (JOBS, JOBS / 10));
     assert_eq!(found(&subject, JobQuery::default()).await, written.into_iter().collect());
     assert_eq!(subject.store.counts().await.unwrap().len(), 1);
-    assert_eq!(subject.store.dispatch_due(&job_type("old"), 10, 10).await.unwrap().len(), 0);
+    assert_eq!(subject.store.dispatch_due(&job_type("old"), 10, 10).await.unwrap().dispatches.len(), 0);
     subject.finish().await;
 }
 

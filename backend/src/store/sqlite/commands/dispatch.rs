@@ -10,24 +10,43 @@ use super::{
         desk::{DISPATCHES_CONFIRMED, Desk, raise_mark},
         fault::Fault,
         rows::{Columns, job_columns},
+        tally::Terms,
     },
     apply::{Found, write},
+    keep::put_terms,
 };
 use crate::{
-    dispatch::ports::{Dispatch, DispatchNumber},
+    dispatch::ports::{Dispatch, DispatchNumber, Due},
     domain::{Event, Job},
 };
 
-/// Dispatches the ready jobs whose turn it is, as far as there is room.
+/// Dispatches the ready jobs whose turn it is, as far as there is room and what is set for the type allows.
 pub(in super::super) fn dispatch_due(
     desk: &mut Desk,
     job_type: &JobType,
     window: usize,
     limit: usize,
-) -> Result<Vec<Dispatch>, Fault> {
-    let room = window.saturating_sub(desk.tally.occupying(job_type)).min(limit);
+) -> Result<Due, Fault> {
+    let (now, room) = (desk.now(), desk.tally.room(job_type, window));
+    let open = room.pace.map_or(room.jobs, |pace| room.jobs.min(pace.open(now)));
+    let mut due = Due { dispatches: dispatch(desk, job_type, open.min(limit))?, rate_wait: None };
+    let Some(pace) = room.pace else { return Ok(due) };
+    let dispatched = due.dispatches.len();
+    if dispatched > 0 {
+        let slot = pace.taken(now, dispatched);
+        let terms = Terms { slot, ..desk.tally.terms(job_type) };
+        put_terms(desk, job_type, terms)?;
+    }
+    if dispatched < room.jobs && desk.tally.ready(job_type) > 0 {
+        due.rate_wait = desk.tally.room(job_type, window).pace.map(|pace| pace.wait(now));
+    }
+    Ok(due)
+}
+
+/// Dispatches the next `limit` ready jobs.
+fn dispatch(desk: &mut Desk, job_type: &JobType, limit: usize) -> Result<Vec<Dispatch>, Fault> {
     let mut dispatches = Vec::new();
-    for (seq, mut job) in next_ready(desk, job_type, room)? {
+    for (seq, mut job) in next_ready(desk, job_type, limit)? {
         let event = Event::Dispatched { token: AttemptToken::generate() };
         let Ok(change) = desk.transition(&job.life, &job.policy, event) else {
             return Err(Fault::Inconsistent("a ready job could not be dispatched"));

@@ -7,10 +7,11 @@ use super::super::{
     desk::Desk,
     fault::Fault,
     rows::{to_integer, to_json},
+    tally::Terms,
 };
 use crate::{
     dispatch::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
-    domain::Flow,
+    domain::{Flow, Slot},
 };
 
 /// Keeps a type as it was last announced.
@@ -69,23 +70,34 @@ pub(in super::super) fn delete_quarantined(desk: &Desk, number: Option<u64>) -> 
     }
 }
 
-/// Keeps what was set for a type.
-pub(in super::super) fn put_flow(desk: &Desk, job_type: &JobType, flow: &Flow) -> Result<(), Fault> {
+/// Keeps what was set for a type. What was taken of a rate limit stays taken, for as long as there is one.
+pub(in super::super) fn put_flow(desk: &mut Desk, job_type: &JobType, flow: Flow) -> Result<(), Fault> {
+    let slot = desk.tally.terms(job_type).slot.filter(|_| flow.rate_per_second.is_some());
+    put_terms(desk, job_type, Terms { flow, slot })
+}
+
+/// Keeps what is kept for a type beside its jobs.
+pub(super) fn put_terms(desk: &mut Desk, job_type: &JobType, terms: Terms) -> Result<(), Fault> {
+    let Terms { flow, slot } = &terms;
     if *flow == Flow::default() {
         desk.execute("DELETE FROM flows WHERE type = ?", [job_type.as_str()])?;
-        return Ok(());
+    } else {
+        let pause = flow.pause.as_ref();
+        desk.execute(
+            "INSERT OR REPLACE INTO flows \
+               (type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![
+                job_type.as_str(),
+                pause.map(|pause| pause.by.as_str()),
+                pause.and_then(|pause| pause.reason.as_deref()),
+                pause.map(|pause| pause.at.as_millis()),
+                flow.running_max,
+                flow.rate_per_second,
+                slot.map(|Slot(nanoseconds)| nanoseconds),
+            ],
+        )?;
     }
-    let pause = flow.pause.as_ref();
-    desk.execute(
-        "INSERT OR REPLACE INTO flows VALUES (?, ?, ?, ?, ?, ?)",
-        params![
-            job_type.as_str(),
-            pause.map(|pause| pause.by.as_str()),
-            pause.and_then(|pause| pause.reason.as_deref()),
-            pause.map(|pause| pause.at.as_millis()),
-            flow.running_max,
-            flow.rate_per_second,
-        ],
-    )?;
+    desk.tally.set_terms(job_type, terms);
     Ok(())
 }

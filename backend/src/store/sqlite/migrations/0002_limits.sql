@@ -1,1 +1,4 @@
 -- What is counted, bounded and remembered since the first version.
+
+-- The last slot of the type's rate limit that was taken, in nanoseconds since 1970-01-01T00:00:00Z.
+ALTER TABLE flows ADD COLUMN rate_slot_ns INTEGER;
