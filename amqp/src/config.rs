@@ -23,6 +23,9 @@ pub struct LinkConfig {
     /// The longest that one request to the broker (connect, declare, subscribe, acknowledge) may take before the
     /// session is given up. Default 10 s.
     pub operation_timeout: Duration,
+    /// How long the broker has to give a sign of life when [`suspect`](crate::Publisher::suspect) asks for one, before the
+    /// session is given up. Default 3 s.
+    pub suspect_timeout: Duration,
     /// The pause after the first failed attempt to connect. Default 200 ms.
     pub reconnect_min: Duration,
     /// The pause that the attempts back off to (jitter may add as much again). Default 3 s: with what follows a
@@ -38,6 +41,7 @@ impl LinkConfig {
             connection_name: connection_name.into(),
             heartbeat: Duration::from_secs(10),
             operation_timeout: Duration::from_secs(10),
+            suspect_timeout: Duration::from_secs(3),
             reconnect_min: Duration::from_millis(200),
             reconnect_max: Duration::from_secs(3),
         }
@@ -106,6 +110,7 @@ impl fmt::Debug for LinkConfig {
             .field("connection_name", &self.connection_name)
             .field("heartbeat", &self.heartbeat)
             .field("operation_timeout", &self.operation_timeout)
+            .field("suspect_timeout", &self.suspect_timeout)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
             .finish()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -78,6 +78,7 @@ pub struct Consumer {
 struct Shared {
     live: watch::Receiver<Option<mpsc::Sender<Command>>>,
     remembered: Arc<Remembered>,
+    suspicion: Arc<Notify>,
     operation_timeout: Duration,
     status: LinkStatus,
     stop: CancellationToken,
@@ -126,17 +127,19 @@ impl Consumer {
         let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
         let (live_sender, live) = watch::channel(None);
         let remembered = Arc::new(Remembered::default());
+        let suspicion = Arc::new(Notify::new());
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
             supervisor,
             plan: Box::new(plan),
             remembered: remembered.clone(),
+            suspicion: suspicion.clone(),
             live: live_sender,
             events,
         };
         tracker.spawn(link.run());
-        let shared = Shared { live, remembered, operation_timeout, status, stop };
+        let shared = Shared { live, remembered, suspicion, operation_timeout, status, stop };
         (Self { shared: Arc::new(shared) }, receiver)
     }
 
@@ -182,6 +185,11 @@ impl Consumer {
     /// resubscribed and unsubscribed since the start. The running session goes on as it is.
     pub fn forget_subscriptions(&self) {
         self.shared.remembered.forget();
+    }
+
+    /// Asks the broker for a sign of life at once, as [`Publisher::suspect`](crate::Publisher::suspect) does.
+    pub fn suspect(&self) {
+        self.shared.suspicion.notify_waiters();
     }
 
     /// What the link is doing; the receiver always holds the latest state.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,7 @@ struct Shared {
     operation_timeout: Duration,
     live: watch::Receiver<Option<Arc<lapin::Connection>>>,
     remembered: Arc<Remembered>,
+    suspicion: Arc<Notify>,
     status: LinkStatus,
     stop: CancellationToken,
 }
@@ -126,19 +127,31 @@ impl Publisher {
         let (requests, inbox) = mpsc::channel(unconfirmed_max);
         let (live_sender, live) = watch::channel(None);
         let remembered = Arc::new(Remembered::default());
+        let suspicion = Arc::new(Notify::new());
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
             supervisor,
             declarations,
             remembered: remembered.clone(),
+            suspicion: suspicion.clone(),
             confirm_timeout: options.confirm_timeout,
             live: live_sender,
             inbox,
         };
         tracker.spawn(link.run());
         let window = Arc::new(Semaphore::new(unconfirmed_max));
-        let shared = Shared { requests, window, options, operation_timeout, live, remembered, status, stop };
+        let shared = Shared {
+            requests,
+            window,
+            options,
+            operation_timeout,
+            live,
+            remembered,
+            suspicion,
+            status,
+            stop,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -224,6 +237,13 @@ impl Publisher {
             },
             Err(_) => Err(LinkError::Timeout { what: format!("the depth of {what}"), after: limit }),
         }
+    }
+
+    /// Something was not answered that should have been: asks the broker for a sign of life at once, and ends the session,
+    /// for the next one to begin, if none comes within [`suspect_timeout`](LinkConfig::suspect_timeout). For callers who
+    /// cannot wait for the next heartbeat. Without a session, or while the broker blocks it, nothing happens.
+    pub fn suspect(&self) {
+        self.shared.suspicion.notify_waiters();
     }
 
     /// What the link is doing; the receiver always holds the latest state.

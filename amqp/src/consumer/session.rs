@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::delivery::{Delivery, SessionEnd, Source};
@@ -25,6 +25,7 @@ pub(super) struct Link {
     pub(super) supervisor: Supervisor,
     pub(super) plan: Box<dyn Fn(u64) -> SessionPlan + Send + Sync>,
     pub(super) remembered: Arc<Remembered>,
+    pub(super) suspicion: Arc<Notify>,
     pub(super) live: watch::Sender<Option<mpsc::Sender<Command>>>,
     pub(super) events: mpsc::Sender<ConsumerEvent>,
 }
@@ -85,7 +86,7 @@ impl Link {
 
     async fn drive(&self, session: &mut Session, mut inbox: mpsc::Receiver<Command>) -> Outcome {
         let stop = self.supervisor.stop();
-        let watchdog = session.transport.watchdog();
+        let watchdog = session.transport.watchdog(self.suspicion.clone());
         tokio::pin!(watchdog);
         let end = session.end.clone();
         let mut waiting = Some(ConsumerEvent::Up { generation: session.generation });

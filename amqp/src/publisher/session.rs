@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::warn;
 
@@ -34,6 +34,7 @@ pub(super) struct Link {
     pub(super) supervisor: Supervisor,
     pub(super) declarations: Vec<Declaration>,
     pub(super) remembered: Arc<Remembered>,
+    pub(super) suspicion: Arc<Notify>,
     pub(super) confirm_timeout: Duration,
     pub(super) live: watch::Sender<Option<Arc<lapin::Connection>>>,
     pub(super) inbox: mpsc::Receiver<Request>,
@@ -124,7 +125,7 @@ impl Link {
     }
 
     async fn drive(&mut self, session: &mut Session, mut transport: Transport) -> SessionEnd {
-        let watchdog = transport.watchdog();
+        let watchdog = transport.watchdog(self.suspicion.clone());
         tokio::pin!(watchdog);
         let mut check = tokio::time::interval(CONFIRM_CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
