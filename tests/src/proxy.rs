@@ -36,6 +36,7 @@ pub struct FaultProxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     resets: watch::Sender<u64>,
+    forgets: watch::Sender<u64>,
     open: Arc<AtomicUsize>,
     _stop: DropGuard,
 }
@@ -66,18 +67,20 @@ impl FaultProxy {
         let address = listener.local_addr()?;
         let (mode, _) = watch::channel(Mode::Pass);
         let (resets, _) = watch::channel(0);
+        let (forgets, _) = watch::channel(0);
         let open = Arc::new(AtomicUsize::new(0));
         let stop = CancellationToken::new();
         let acceptor = Acceptor {
             upstream,
             mode: mode.subscribe(),
             resets: resets.subscribe(),
+            forgets: forgets.subscribe(),
             open: open.clone(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         };
         tracker.spawn(acceptor.run(listener));
-        Ok(Self { address, mode, resets, open, _stop: stop.drop_guard() })
+        Ok(Self { address, mode, resets, forgets, open, _stop: stop.drop_guard() })
     }
 
     /// Starts a proxy for the broker at `url`, passing. Answers it, and the URL that leads through it.
@@ -109,6 +112,12 @@ impl FaultProxy {
         self.resets.send_modify(|count| *count += 1);
     }
 
+    /// Passes nothing more on the open connections, and says so to neither side: a firewall that has lost its state. New
+    /// ones pass.
+    pub fn forget_all(&self) {
+        self.forgets.send_modify(|count| *count += 1);
+    }
+
     /// How many connections are open. One whose client has gone counts until the proxy reads again and notices.
     pub fn open_connections(&self) -> usize {
         self.open.load(Ordering::SeqCst)
@@ -119,6 +128,7 @@ struct Acceptor {
     upstream: SocketAddr,
     mode: watch::Receiver<Mode>,
     resets: watch::Receiver<u64>,
+    forgets: watch::Receiver<u64>,
     open: Arc<AtomicUsize>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -137,7 +147,9 @@ impl Acceptor {
                 continue;
             }
             let (mode, mut resets, stop) = (self.mode.clone(), self.resets.clone(), self.stop.clone());
+            let mut forgets = self.forgets.clone();
             resets.mark_unchanged();
+            forgets.mark_unchanged();
             let (upstream, counted) = (self.upstream, Counted::new(&self.open));
             self.tracker.spawn(async move {
                 let _counted = counted;
@@ -151,7 +163,7 @@ impl Acceptor {
                         reset(&client);
                         reset(&server);
                     }
-                    () = carry(&client, &server, &mode) => {}
+                    () = carry_until_forgotten(&client, &server, &mode, &mut forgets) => {}
                 }
             });
         }
@@ -177,6 +189,20 @@ impl Drop for Counted {
 fn reset(socket: &TcpStream) {
     // Fails only for a socket that is broken already.
     let _ = socket.set_zero_linger();
+}
+
+/// Carries bytes both ways until one side ends, or neither any more.
+async fn carry_until_forgotten(
+    client: &TcpStream,
+    server: &TcpStream,
+    mode: &watch::Receiver<Mode>,
+    forgets: &mut watch::Receiver<u64>,
+) {
+    tokio::select! {
+        () = carry(client, server, mode) => {}
+        // The sockets stay open, and unread.
+        _ = forgets.changed() => std::future::pending().await,
+    }
 }
 
 /// Carries bytes both ways until one side ends.

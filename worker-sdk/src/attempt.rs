@@ -17,13 +17,12 @@ use crewcall_proto::{
 };
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::task::TaskTracker;
 
 use crate::{
     clock,
     context::JobContext,
     error::Failure,
-    execution::execute,
+    execution::{Handlers, execute},
     handler::{Ending, ServedType},
     limits::START_CONFIRM_TIMEOUT,
     options::FailureStrategy,
@@ -41,8 +40,7 @@ pub(crate) struct AttemptRun {
     pub(crate) redelivered: bool,
     pub(crate) traceparent: Option<String>,
     pub(crate) outbox: Arc<Outbox>,
-    /// Where the handler's task is counted.
-    pub(crate) tracker: TaskTracker,
+    pub(crate) handlers: Handlers,
     pub(crate) hand_over: HandOver,
 }
 
@@ -135,7 +133,7 @@ impl AttemptRun {
             let _ = tokio::time::timeout(START_CONFIRM_TIMEOUT, send(Report::start(sequence.next()))).await;
         }
         tokio::select! {
-            ending = execute(&self.served, &self.job, parameters, timeout, &self.tracker) => ending,
+            ending = execute(&self.served, &self.job, parameters, timeout, &self.handlers) => ending,
             () = narrate(self.news.clone(), self.redelivered, &sequence, send) => {
                 unreachable!("it narrates without end")
             }

@@ -2,6 +2,8 @@
 
 mod receive;
 
+mod news;
+
 mod subscribe;
 
 use std::{
@@ -10,14 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use crewcall_amqp::{ConsumerEvent, Delivery, LinkConfig, Publisher, PublisherOptions};
+use crewcall_amqp::{ConsumerEvent, Delivery, LinkConfig, LinkState, Publisher, PublisherOptions};
 use crewcall_proto::{
     JobType, MessageKind,
     discovery::{Announcement, HEARTBEAT_INTERVAL},
 };
-use serde::Serialize;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
@@ -27,10 +28,12 @@ use crate::{
     announce,
     attempt::AttemptEnd,
     clock,
+    execution::Handlers,
     intake::Intake,
     limits::FAREWELL_TIMEOUT,
     orders::{OrderBook, OrderKey},
     outbox::Outbox,
+    pulse::{self, Pulse},
     session::{Session, SessionSetup},
     shutdown::Shutdown,
     worker::{CheckedWorker, WorkerError},
@@ -52,6 +55,12 @@ enum Event {
     IntakeDue,
     /// It is time for a heartbeat.
     HeartbeatDue,
+    /// The state of the publishing link changed.
+    Publisher,
+    /// News of the runtime of the handlers.
+    Pulse(Pulse),
+    /// A part that runs for as long as the worker does has ended.
+    Broken(&'static str),
     /// The first request to leave.
     DrainRequested,
     /// The second request to leave, or the end of the grace period.
@@ -64,6 +73,7 @@ pub(crate) struct Crew {
     announcement: Announcement,
     outbox: Arc<Outbox>,
     session: Session,
+    publisher_state: watch::Receiver<LinkState>,
     /// The session that is up; `None` while there is none.
     generation: Option<u64>,
     /// Whether anything was said to discovery yet.
@@ -88,6 +98,10 @@ pub(crate) struct Crew {
     /// Wait for the handlers that did not end with their attempts.
     lingering: JoinSet<()>,
     heartbeat: Interval,
+    handlers: Handlers,
+    pulse: mpsc::Receiver<Pulse>,
+    /// When the log last said that the handlers block their runtime.
+    blocked_said_at: Option<Instant>,
     /// Handlers, acknowledgements and messages under way.
     tasks: TaskTracker,
     /// The two connections.
@@ -109,8 +123,8 @@ struct Leaving {
 }
 
 impl Crew {
-    /// Starts the links; nothing waits for them.
-    pub(crate) fn start(worker: CheckedWorker) -> Self {
+    /// Starts the links on this runtime, which no handler can block; nothing waits for them.
+    pub(crate) fn start(worker: CheckedWorker, handlers: Handlers) -> Self {
         let (stop_links, links) = (CancellationToken::new(), TaskTracker::new());
         let settings = &worker.settings;
         let config = |purpose: &str| {
@@ -127,8 +141,12 @@ impl Crew {
             worker_id: settings.worker_id.clone(),
             name: worker.name.clone(),
         };
+        let mut session_config = config("consumer");
+        // A link on which orders come in harms none of them when it is silent for a while, and its end counts as a
+        // delivery that failed.
+        session_config.suspect_timeout = session_config.operation_timeout;
         let setup = SessionSetup {
-            config: config("consumer"),
+            config: session_config,
             topology: settings.topology.clone(),
             worker_id: settings.worker_id.clone(),
             types: worker.types.iter().map(|served| served.job_type().clone()).collect(),
@@ -138,8 +156,13 @@ impl Crew {
             mpsc::channel(usize::try_from(worker.slots).unwrap_or(1).max(1));
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Two, so that it never waits for us while it has something to say.
+        let (pulse_sender, pulse) = mpsc::channel(2);
+        let watch = pulse::watch(handlers.runtime.clone(), pulse_sender);
+        links.spawn(stop_links.clone().run_until_cancelled_owned(watch));
         Self {
             announcement: announce::announcement(&worker, clock::now()),
+            publisher_state: outbox.publisher.state(),
             outbox: Arc::new(outbox),
             session: Session::start(setup, &stop_links, &links),
             generation: None,
@@ -156,7 +179,10 @@ impl Crew {
             handed_over_sender,
             lingering: JoinSet::new(),
             heartbeat,
-            tasks: TaskTracker::new(),
+            tasks: handlers.tracker.clone(),
+            handlers,
+            pulse,
+            blocked_said_at: None,
             links,
             stop_links,
             worker,
@@ -173,7 +199,7 @@ impl Crew {
             }
         };
         let handlers_linger =
-            self.orders.lingering() > 0 || matches!(ending, Err(WorkerError::HandedBack { .. }));
+            self.orders.lingering() > 0 || (ending.is_err() && self.orders.slots_busy() > 0);
         self.say_farewell(&ending).await;
         Farewell { ending, handlers_linger }
     }
@@ -193,8 +219,19 @@ impl Crew {
             Some(_) = self.lingering.join_next() => Event::HandlerGone,
             () = intake_due => Event::IntakeDue,
             _ = self.heartbeat.tick() => Event::HeartbeatDue,
-            Ok(()) = self.session.applied.changed() => Event::Subscribed,
-            Some(event) = self.session.events.recv() => Event::Link(event),
+            Some(pulse) = self.pulse.recv() => match pulse {
+                Pulse::Gone => Event::Broken("the runtime of its handlers was shut down"),
+                pulse => Event::Pulse(pulse),
+            },
+            applied = self.session.applied.changed() => {
+                applied.map_or(Event::Broken("its subscriptions are kept by nobody"), |()| Event::Subscribed)
+            }
+            changed = self.publisher_state.changed() => {
+                changed.map_or(Event::Broken("its link for publishing is gone"), |()| Event::Publisher)
+            }
+            event = self.session.events.recv() => {
+                event.map_or(Event::Broken("its link for consuming is gone"), Event::Link)
+            }
         }
     }
 
@@ -209,6 +246,9 @@ impl Crew {
             Event::HandedOver(key) => self.handed_over(&key),
             Event::HandlerGone => self.orders.handler_gone(),
             Event::HeartbeatDue => self.heartbeat_due(),
+            Event::Publisher => self.publisher_changed(),
+            Event::Pulse(pulse) => self.felt(pulse),
+            Event::Broken(part) => return ControlFlow::Break(Err(WorkerError::Broken(part.to_owned()))),
             Event::DrainRequested => self.leave(Ok(())),
             Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
         }
@@ -239,48 +279,6 @@ impl Crew {
     /// Whether new orders may begin.
     fn takes_orders(&self) -> bool {
         !self.paused && self.leaving.is_none()
-    }
-
-    fn announce(&mut self) {
-        self.awaits_welcome = true;
-        self.announced = true;
-        self.publish_soon(MessageKind::Announce, &self.announcement);
-        tracing::debug!(worker.id = %self.outbox.worker_id, "Announced to the backend");
-    }
-
-    fn heartbeat_due(&mut self) {
-        if self.awaits_welcome && self.generation.is_some() {
-            self.announce();
-        }
-        // Also while the consuming link is down: the publishing one may be up, and attempts are running.
-        if self.announced {
-            let heartbeat = announce::heartbeat(
-                &self.outbox.worker_id,
-                !self.takes_orders(),
-                self.orders.slots_busy(),
-                self.orders.listed(),
-            );
-            self.publish_soon(MessageKind::Heartbeat, &heartbeat);
-        }
-    }
-
-    /// Publishes news of the worker, and drops them if that takes until the next ones are due.
-    fn publish_soon(&self, kind: MessageKind, message: &impl Serialize) {
-        let message = match self.outbox.discovery(kind, message) {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::error!(%error, "The worker cannot send its {kind}: it serves too much, or its schemas are too large");
-                return;
-            }
-        };
-        let outbox = Arc::clone(&self.outbox);
-        self.tasks.spawn(async move {
-            match timeout(HEARTBEAT_INTERVAL, outbox.publisher.publish(message)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "The {kind} did not get through"),
-                Err(_) => tracing::debug!("The {kind} did not get through in time"),
-            }
-        });
     }
 
     /// Begins to leave: takes no more orders, and lets what runs finish within the grace period.

@@ -3,7 +3,7 @@
 use std::{any::Any, time::Duration};
 
 use crewcall_proto::{JsonObject, response::ErrorKind};
-use tokio::{task::JoinError, time::sleep};
+use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
@@ -13,18 +13,35 @@ use crate::{
     limits::STOP_GRACE,
 };
 
+/// Where handlers run: on the program's runtime, whatever runtime the rest of the worker is on.
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    pub(crate) runtime: Handle,
+    /// Counts their tasks.
+    pub(crate) tracker: TaskTracker,
+}
+
+impl Handlers {
+    /// On the runtime of whoever asks.
+    pub(crate) fn here() -> Self {
+        Self { runtime: Handle::current(), tracker: TaskTracker::new() }
+    }
+}
+
 /// Runs the handler of an attempt to its end: its own, a panic, or the grace after a stop.
 ///
 /// The handler has a task of its own, so that one that computes without `.await` cannot hold up the clock
-/// of its timeout, and a panic ends only that task. Dropping the future drops the handler.
+/// of its timeout, and a panic ends only that task. Dropping the future drops the handler. Never ends if the
+/// handlers' runtime was shut down: whoever runs the worker ends with it.
 pub(crate) async fn execute(
     served: &ServedType,
     job: &JobContext,
     parameters: JsonObject,
     timeout: Option<Duration>,
-    tracker: &TaskTracker,
+    handlers: &Handlers,
 ) -> Ending {
-    let mut handler = AbortOnDropHandle::new(tracker.spawn(served.run(job.clone(), parameters)));
+    let task = handlers.tracker.spawn_on(served.run(job.clone(), parameters), &handlers.runtime);
+    let mut handler = AbortOnDropHandle::new(task);
     let ended = tokio::select! {
         biased;
         ended = &mut handler => Some(ended),
@@ -35,7 +52,11 @@ pub(crate) async fn execute(
         (Some(Ok(Ok(result))), _) => Ok(result),
         (Some(Ok(Err(failure))), None) => Err(failure),
         (Some(Ok(Err(failure))), Some(cause)) => Err(stopped(cause, Some(failure))),
-        (Some(Err(error)), _) => Err(panicked(error)),
+        (Some(Err(error)), _) => match error.try_into_panic() {
+            Ok(payload) => Err(panicked(payload.as_ref())),
+            // Nobody but the end of its runtime can have dropped it.
+            Err(_) => std::future::pending().await,
+        },
         (None, cause) => Err(stopped(cause.unwrap_or(StopCause::TimedOut), None)),
     }
 }
@@ -62,15 +83,12 @@ fn stopped(cause: StopCause, said: Option<Failure>) -> Failure {
     failure
 }
 
-fn panicked(error: JoinError) -> Failure {
-    let message = match error.try_into_panic() {
-        Ok(payload) => format!("the handler panicked: {}", panic_message(payload.as_ref())),
-        Err(_) => "the handler was dropped while the worker shut down".to_owned(),
-    };
-    Failure::new(ErrorKind::Panic, true, message)
+fn panicked(payload: &(dyn Any + Send)) -> Failure {
+    Failure::new(ErrorKind::Panic, true, format!("the handler panicked: {}", panic_message(payload)))
 }
 
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()

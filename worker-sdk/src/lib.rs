@@ -69,7 +69,11 @@ mod check;
 
 mod shutdown;
 
+mod own_thread;
+
 mod crew;
+
+mod pulse;
 
 mod session;
 

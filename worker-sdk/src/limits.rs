@@ -35,6 +35,11 @@ pub const HAND_OVER_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 /// The longest time before a hand-over that can be set: no acknowledgement timeout is reasonably longer.
 pub const HAND_OVER_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a heartbeat may stay unconfirmed before the links are asked for a sign of life, which they have three seconds
+/// to give. So a link that swallowed a heartbeat is given up five seconds later, and the next session's comes in time for
+/// the lease.
+pub(crate) const HEARTBEAT_SUSPECTED_AFTER: Duration = Duration::from_secs(2);
+
 /// How many orders a heartbeat lists at most, the running ones first. An order takes up to 100 bytes, and a message
 /// has 1 MiB.
 pub const ORDERS_LISTED_MAX: usize = 10_000;
@@ -76,6 +81,15 @@ pub(crate) const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200)
 
 /// How long a leaving worker waits for its last acknowledgements and its goodbye.
 pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often the program's runtime is asked whether it gets around to a task: a spawned task a second costs nothing.
+pub(crate) const HANDLERS_ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// How long that may take before the log says that handlers block it. A machine that is merely busy is quicker.
+pub(crate) const HANDLERS_BLOCKED_AFTER: Duration = Duration::from_secs(3);
+
+/// How often the log says so at most: whoever blocks does it with every job.
+pub(crate) const HANDLERS_BLOCKED_SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// How long `--check` waits for each answer of the broker.
 pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@
 //! acknowledged in the end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -345,6 +345,15 @@ impl<D> OrderBook<D> {
     /// How many orders are unfinished.
     pub(crate) fn unfinished(&self) -> usize {
         self.running.len() + self.waiting.len()
+    }
+
+    /// How many attempts of each type run.
+    pub(crate) fn running_types(&self) -> BTreeMap<&JobType, usize> {
+        let mut types = BTreeMap::new();
+        for running in self.running.values() {
+            *types.entry(running.job.job_type()).or_default() += 1;
+        }
+        types
     }
 
     /// How many slots are taken.

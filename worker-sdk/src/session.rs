@@ -67,6 +67,11 @@ impl Session {
         Self { events, applied, consumer, wanted, names_used }
     }
 
+    /// The link itself.
+    pub(crate) fn consumer(&self) -> Consumer {
+        self.consumer.clone()
+    }
+
     /// A session came up.
     pub(crate) fn is_up(&self) {
         self.names_used.fetch_add(1, Ordering::Relaxed);

@@ -39,12 +39,11 @@ use crewcall_proto::{
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio_util::task::TaskTracker;
 
 use crate::{
     clock,
     context::{JobContext, StopCause},
-    execution::execute,
+    execution::{Handlers, execute},
     handler::{Handler, ServedType},
     options::JobOptions,
     progress::{ProgressBoard, ProgressObserver},
@@ -146,7 +145,7 @@ impl Setup {
         if self.cancel_at == Some(0) {
             job.stop(StopCause::Cancelled);
         }
-        let result = execute(served, &job, parameters, self.timeout, &TaskTracker::new()).await;
+        let result = execute(served, &job, parameters, self.timeout, &Handlers::here()).await;
         let progress = posted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Outcome { result, progress }
     }

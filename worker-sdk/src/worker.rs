@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     command_line::{self, Command},
-    crew::Crew,
+    crew::{Crew, Farewell},
+    execution::Handlers,
     handler::{Handler, ServedType},
     limits::{SLOTS_MAX, TYPES_MAX},
     options::JobOptions,
+    own_thread,
     settings::{Settings, SettingsError, name_default, slots_default},
     shutdown::{self, Shutdown},
 };
@@ -60,6 +62,13 @@ pub enum WorkerError {
     /// The process cannot listen for signals.
     #[error("the worker cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] std::io::Error),
+    /// The system gives no thread to the worker.
+    #[error("the worker has no thread of its own to run on")]
+    Thread(#[source] std::io::Error),
+    /// A part of the worker that runs for as long as it does has ended: a fault of this library, or a runtime that was
+    /// shut down under it. Its orders went back to the broker.
+    #[error("the worker cannot go on: {0}")]
+    Broken(String),
     /// The grace period was over, or a second signal came, while attempts were running: their orders went
     /// back to the broker, for another worker to run again.
     #[error("the worker handed back {orders} unfinished orders")]
@@ -194,16 +203,21 @@ impl Worker {
         }
         command_line::init_logging();
         worker.ready()?;
-        let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
-        let farewell = Crew::start(worker).serve(&shutdown).await;
-        if farewell.handlers_linger {
-            shutdown::end_if_handlers_linger();
-        }
-        Ok(farewell.ending?)
+        let handlers = Handlers::here();
+        let serve = async move || {
+            let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
+            let Farewell { ending, handlers_linger } = Crew::start(worker, handlers).serve(&shutdown).await;
+            if handlers_linger {
+                shutdown::end_if_handlers_linger();
+            }
+            ending
+        };
+        Ok(own_thread::run(serve).await??)
     }
 
     /// Serves until `stop` is cancelled, then drains: for a worker inside another program, or in a test.
-    /// Reads no command line and listens for no signal.
+    /// Reads no command line and listens for no signal. Handlers run on the runtime that this is called on; dropping the
+    /// future drops them, and their orders go back to the broker.
     ///
     /// # Errors
     ///
@@ -211,8 +225,8 @@ impl Worker {
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let worker = self.checked()?;
         worker.ready()?;
-        let shutdown = Shutdown::on_token(stop);
-        Crew::start(worker).serve(&shutdown).await.ending
+        let (shutdown, handlers) = (Shutdown::on_token(stop), Handlers::here());
+        own_thread::run(async move || Crew::start(worker, handlers).serve(&shutdown).await.ending).await?
     }
 
     fn knows(&self, job_type: &JobType) -> bool {

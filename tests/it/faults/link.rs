@@ -1,4 +1,4 @@
-//! The line to the broker: half-open, slow, reset (F6–F10).
+//! The line to the broker: half-open, slow, reset (F6–F10), forgotten (F97).
 //!
 //! Two fault proxies stand between a real installation and the broker: one before the backend, one before the workers.
 

@@ -1,4 +1,4 @@
-//! Workers: killed, frozen, cut off, repeating themselves (F25–F35).
+//! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96).
 
 use e2e::{process::Process, stack::Stack};
 
@@ -11,6 +11,8 @@ mod zombie;
 mod repeated;
 
 mod long_job;
+
+mod blocking;
 
 /// A worker with one slot that dies at a named point.
 async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Process {

@@ -50,6 +50,15 @@ struct Sleep {
     journal: Option<PathBuf>,
 }
 
+/// Keeps its thread to itself, as no handler should.
+#[derive(Deserialize, JsonSchema)]
+struct Block {
+    /// For how long, in milliseconds.
+    ms: u64,
+    /// A file that gets one line for each execution that begins.
+    journal: PathBuf,
+}
+
 /// How it was done.
 #[derive(Serialize, JsonSchema)]
 struct Slept {
@@ -121,6 +130,12 @@ async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
     Ok(Slept { steps: parameters.steps, worker: worker_name(), attempt: job.attempt() })
 }
 
+async fn block(job: JobContext, parameters: Block) -> Result<Done, JobError> {
+    note(&job, Some(&parameters.journal))?;
+    std::thread::sleep(Duration::from_millis(parameters.ms));
+    Ok(Done {})
+}
+
 async fn wait(job: JobContext, parameters: Wait) -> Result<Done, JobError> {
     job.cancelled().await;
     let now = clock_gettime(ClockId::Monotonic);
@@ -173,6 +188,7 @@ async fn main() -> anyhow::Result<()> {
     worker
         .job_if(serves("test.other"), "test.other", echo)
         .job_if(serves("test.sleep"), "test.sleep", sleep)
+        .job_if(serves("test.block"), "test.block", block)
         .job_if(serves("test.wait"), "test.wait", wait)
         .job_if(serves("test.fail"), "test.fail", fail)
         .job_if(serves("test.panic"), "test.panic", panic)

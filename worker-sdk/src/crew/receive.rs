@@ -192,9 +192,9 @@ impl Crew {
             redelivered,
             "The attempt begins"
         );
-        let (outbox, tracker) = (Arc::clone(&self.outbox), self.tasks.clone());
+        let (outbox, handlers) = (Arc::clone(&self.outbox), self.handlers.clone());
         let attempt =
-            AttemptRun { served, order, job, news, redelivered, traceparent, outbox, tracker, hand_over };
+            AttemptRun { served, order, job, news, redelivered, traceparent, outbox, handlers, hand_over };
         self.attempts.spawn(attempt.run());
     }
 

@@ -18,6 +18,9 @@ const LARGE_JOBS: usize = 64;
 /// What has to be stuck on a line for it to count as megabytes unsent.
 const STUCK_BYTES_MIN: usize = 2 * 1024 * 1024;
 
+/// How long each of the 80 steps of the held attempt takes: together longer than a lease.
+const HELD_STEP_MS: u64 = 250;
+
 /// How long the attempts run that end while the line is half-open.
 const ATTEMPT_MS: u64 = 2_000;
 
@@ -150,6 +153,31 @@ async fn f08_confirms_are_lost_one_way() {
     );
     found.hold("I14", format_args!("work resumed {resumed:?} after the line was back"));
     found.print("F8 confirms lost one way");
+}
+
+/// A firewall between the workers and the broker loses its state: both connections of a worker go silent for good, and
+/// new ones pass. The worker opens new ones within the lease of the attempt that it holds, which is the job's only one.
+#[tokio::test]
+async fn f97_a_firewall_forgets_the_connections_of_a_worker() {
+    let mut site = Site::start("f97").await;
+    site.stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    let worker = site.stack.worker(&["test.sleep"], 1).await.unwrap();
+    let parameters = json!({"steps": 80, "step_ms": HELD_STEP_MS, "journal": site.stack.journal()});
+    let job = json!({"type": "test.sleep", "parameters": parameters, "max_attempts": 1});
+    let id = site.stack.submit_job(job).await.unwrap();
+    let held = async || worker.log().contains("The attempt was handed over");
+    until("the attempt is held", NOTICED_WITHIN, held).await.unwrap();
+    site.worker_line.forget_all();
+    let noticed = worker_notices(&worker, 0).await;
+    let job = site.stack.api.finished(&id).await.unwrap();
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+    let mut found = site.stack.settled().await.unwrap();
+    let silent = site.stack.backend.log().contains("fell silent");
+    assert!(!silent, "the worker counted as lost:\n{}", site.stack.backend.log());
+    assert_eq!(site.stack.executions(), 1);
+    found.hold("I4", "the only attempt of a held job went on over the loss of both connections");
+    found.hold("I10", format_args!("the worker had given both connections up after {noticed:?}"));
+    found.print("F97 a firewall that forgets a worker's connections");
 }
 
 async fn submit_large(site: &mut Site, what: &str) -> Vec<String> {

@@ -1,0 +1,77 @@
+//! Whether the program's runtime, on which the handlers are, gets around to other work.
+
+use std::time::Duration;
+
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::limits::{HANDLERS_ASKED_EVERY, HANDLERS_BLOCKED_AFTER};
+
+/// News of the handlers' runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulse {
+    /// Nothing new has run on it for too long.
+    Blocked,
+    /// It runs again, after this time.
+    Recovered(Duration),
+    /// It was shut down.
+    Gone,
+}
+
+/// Asks a runtime again and again to run nothing, and tells when it takes too long. Ends with the runtime, and with
+/// whoever listens.
+pub(crate) async fn watch(handlers: Handle, news: mpsc::Sender<Pulse>) {
+    loop {
+        sleep(HANDLERS_ASKED_EVERY).await;
+        let asked_at = Instant::now();
+        let mut answer = AbortOnDropHandle::new(handlers.spawn(async {}));
+        let pulse = match timeout(HANDLERS_BLOCKED_AFTER, &mut answer).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(_)) => Pulse::Gone,
+            Err(_) => {
+                if news.send(Pulse::Blocked).await.is_err() {
+                    return;
+                }
+                if answer.await.is_ok() { Pulse::Recovered(asked_at.elapsed()) } else { Pulse::Gone }
+            }
+        };
+        if news.send(pulse).await.is_err() || pulse == Pulse::Gone {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as blocking;
+
+    use super::*;
+
+    /// The paused clock runs ahead of another runtime: what it is asked takes too long whatever it does.
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_is_blocked_is_told_of_and_when_it_recovers() {
+        let handlers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (tell, mut news) = mpsc::channel(1);
+        let watch = AbortOnDropHandle::new(Handle::current().spawn(watch(handlers.handle().clone(), tell)));
+        let (unblock, blocked) = blocking::channel::<()>();
+        handlers.handle().spawn(async move { blocked.recv() });
+        assert_eq!(news.recv().await, Some(Pulse::Blocked));
+        unblock.send(()).unwrap();
+        assert!(matches!(news.recv().await, Some(Pulse::Recovered(_))));
+        handlers.shutdown_background();
+        while news.recv().await.is_some_and(|pulse| pulse != Pulse::Gone) {}
+        watch.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_gets_around_to_it_is_not_told_of() {
+        let (tell, mut news) = mpsc::channel(1);
+        let asked = timeout(HANDLERS_ASKED_EVERY * 4, watch(Handle::current(), tell)).await;
+        assert!(asked.is_err(), "it goes on");
+        assert!(news.try_recv().is_err());
+    }
+}
