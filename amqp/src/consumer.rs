@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use delivery::Delivery;
+pub use fetcher::Fetcher;
 
 use crate::supervisor::{LinkStatus, Supervisor};
 use crate::{Declaration, LinkConfig, LinkError, LinkState};
 use remembered::Remembered;
 
 mod delivery;
+mod fetcher;
 mod remembered;
 mod session;
 
@@ -94,6 +96,7 @@ enum Action {
     Subscribe(Subscription),
     Unsubscribe(String),
     Resubscribe(Subscription),
+    OpenFetcher(oneshot::Sender<Fetcher>),
 }
 
 impl Consumer {
@@ -179,6 +182,17 @@ impl Consumer {
     /// As for [`subscribe`](Self::subscribe). After a refusal the queue is no longer consumed.
     pub async fn resubscribe(&self, subscription: Subscription) -> Result<(), LinkError> {
         self.command(Action::Resubscribe(subscription)).await
+    }
+
+    /// For taking single messages in this session.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], when there is no session, or the broker does not answer.
+    pub async fn fetcher(&self) -> Result<Fetcher, LinkError> {
+        let (fetcher, opened) = oneshot::channel();
+        self.command(Action::OpenFetcher(fetcher)).await?;
+        opened.await.map_err(|_| self.shared.status.not_connected())
     }
 
     /// From the next session on, consume only what the plan says: forgets everything that was subscribed,

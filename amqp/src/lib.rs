@@ -13,7 +13,7 @@
 //! every returned message with its whole body: programs put `lapin=off` into their log filter.
 
 pub use config::LinkConfig;
-pub use consumer::{Consumer, ConsumerEvent, Delivery, SessionPlan, Subscription};
+pub use consumer::{Consumer, ConsumerEvent, Delivery, Fetcher, SessionPlan, Subscription};
 pub use declaration::{Declaration, ExchangeKind};
 pub use error::{AckError, LinkError, PublishError};
 pub use message::{FirstDeath, HeaderValue, MessageProperties, OutboundMessage};

@@ -22,3 +22,30 @@ async fn each_job_goes_to_a_worker_of_its_type() {
     assert_eq!(page["jobs"].as_array().unwrap().len(), 10);
     stack.settled().await.unwrap();
 }
+
+/// A worker of three types and one slot is busy for long; beside it one of two of the types is idle. No order waits at
+/// the door of the busy one. When it is alone it does everything, one type after the other.
+#[tokio::test]
+async fn no_order_waits_at_a_busy_worker_beside_an_idle_one() {
+    let mut stack = Stack::start("hoarding").await.unwrap();
+    let _busy = stack.worker(&["test.sleep", "test.echo", "test.other"], 1).await.unwrap();
+    let long = stack.submit("test.sleep", json!({"steps": 80, "step_ms": 250})).await.unwrap();
+    stack.api.job_when(&long, |job| job["state"] == "running").await.unwrap();
+    let mut idle = stack.worker(&["test.echo", "test.other"], 1).await.unwrap();
+    for number in 0..8 {
+        let job_type = ["test.echo", "test.other"][number % 2];
+        let id = stack.submit(job_type, json!({"text": number.to_string()})).await.unwrap();
+        let job = stack.api.finished(&id).await.unwrap();
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+        let busy = stack.api.job(&long).await.unwrap();
+        assert_eq!(busy["state"], "running", "the order waited for the worker that was busy: {job}");
+    }
+    idle.kill().await.unwrap();
+    for number in 0..4 {
+        stack.submit("test.sleep", json!({"steps": 3, "step_ms": 250})).await.unwrap();
+        stack.submit("test.echo", json!({"text": number.to_string()})).await.unwrap();
+        stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap();
+    }
+    let found = stack.settled().await.unwrap();
+    found.print("orders beside an idle worker");
+}

@@ -6,6 +6,8 @@ mod news;
 
 mod subscribe;
 
+mod fetch;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
@@ -28,6 +30,7 @@ use crate::{
     announce,
     attempt::AttemptEnd,
     clock,
+    door::Door,
     execution::Handlers,
     intake::Intake,
     limits::FAREWELL_TIMEOUT,
@@ -51,8 +54,10 @@ enum Event {
     HandedOver(OrderKey),
     /// A handler that had not ended with its attempt is gone.
     HandlerGone,
-    /// A subscription that was changing may go on.
+    /// A subscription that was changing may go on, or every slot has been taken for long.
     IntakeDue,
+    /// Orders that were asked for; fewer than there was room for when there are no more.
+    Fetched(Vec<Delivery>),
     /// It is time for a heartbeat.
     HeartbeatDue,
     /// The state of the publishing link changed.
@@ -84,6 +89,12 @@ pub(crate) struct Crew {
     welcomed: BTreeSet<JobType>,
     /// How many orders of each of them may come in.
     intakes: BTreeMap<JobType, Intake>,
+    /// Whether any are consumed.
+    door: Door,
+    /// The fetch that is under way, if one is.
+    fetches: JoinSet<Vec<Delivery>>,
+    /// How many orders were fetched, to begin with another type each time.
+    fetched: usize,
     /// Whether the backend told us to take no more.
     paused: bool,
     /// How many messages could not be read.
@@ -170,6 +181,9 @@ impl Crew {
             awaits_welcome: false,
             welcomed: BTreeSet::new(),
             intakes: BTreeMap::new(),
+            door: Door::default(),
+            fetches: JoinSet::new(),
+            fetched: 0,
             paused: false,
             malformed: 0,
             leaving: None,
@@ -207,7 +221,8 @@ impl Crew {
     async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
         let hand_back_at = self.leaving.as_ref().map(|leaving| leaving.hand_back_at);
         let grace_over = at(hand_back_at);
-        let intake_due = at(self.intakes.values().filter_map(|intake| intake.due_at()).min());
+        let intakes_due = self.intakes.values().filter_map(|intake| intake.due_at());
+        let intake_due = at(intakes_due.chain(self.door.due_at()).min());
         tokio::select! {
             () = shutdown.hand_back.cancelled() => Event::HandBackRequested,
             () = grace_over => Event::HandBackRequested,
@@ -218,6 +233,8 @@ impl Crew {
             Some(key) = self.handed_over.recv() => Event::HandedOver(key),
             Some(_) = self.lingering.join_next() => Event::HandlerGone,
             () = intake_due => Event::IntakeDue,
+            // One that broke off brought nothing.
+            Some(fetched) = self.fetches.join_next() => Event::Fetched(fetched.unwrap_or_default()),
             _ = self.heartbeat.tick() => Event::HeartbeatDue,
             Some(pulse) = self.pulse.recv() => match pulse {
                 Pulse::Gone => Event::Broken("the runtime of its handlers was shut down"),
@@ -242,6 +259,7 @@ impl Crew {
             Event::Link(ConsumerEvent::Delivery(delivery)) => self.received(delivery),
             // What follows from these is looked at after every event.
             Event::Subscribed | Event::IntakeDue => {}
+            Event::Fetched(deliveries) => self.fetched(deliveries),
             Event::AttemptEnded(ended) => self.attempt_ended(ended),
             Event::HandedOver(key) => self.handed_over(&key),
             Event::HandlerGone => self.orders.handler_gone(),
@@ -253,6 +271,7 @@ impl Crew {
             Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
         }
         self.begin_orders();
+        self.follow_door();
         self.balance_subscriptions();
         self.give_back_if_drained();
         match self.leaving.take_if(|_| self.orders.is_empty()) {
@@ -272,6 +291,8 @@ impl Crew {
     fn link_down(&mut self) {
         self.session.is_down();
         self.generation = None;
+        self.fetches.abort_all();
+        self.door = Door::default();
         self.intakes.clear();
         self.orders.session_lost();
     }

@@ -37,6 +37,8 @@
 //!   started is not decided here: the worker does not look at `expires_at`, because its clock is not the backend's.
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
 //!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
+//! * Its loop and its links run on a thread of their own, handlers on the program's runtime. A handler that computes for long or makes blocking calls keeps the other handlers
+//!   from going on: do that in `tokio::task::spawn_blocking`. The worker stays heard all the same, and its log says so.
 //! * A panic is an error of the attempt, the process lives on. A broken link is opened again, without end.
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second one hands back at once.
 //! * Every worker answers `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
@@ -45,7 +47,7 @@
 //!
 //! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
 //! the order in which an order meets them: `session` (the link to the broker), `crew` (the loop that decides),
-//! `intake` and `orders` (what may be here, what is), `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
+//! `intake`, `door` and `orders` (what may be here, what is), `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
 
 mod worker;
 
@@ -78,6 +80,8 @@ mod pulse;
 mod session;
 
 mod intake;
+
+mod door;
 
 mod orders;
 

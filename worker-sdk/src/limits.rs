@@ -48,8 +48,15 @@ pub const ORDERS_LISTED_MAX: usize = 10_000;
 /// attempts end, so that the new prefetch is the full one, and what the broker had already sent arrives.
 pub(crate) const INTAKE_SETTLE: Duration = Duration::from_millis(200);
 
+/// How long every slot of a worker of several types is taken, with no attempt ending, before it stops consuming: an order
+/// that waits at its door for longer may wait beside an idle worker.
+pub(crate) const DOOR_STALLED_AFTER: Duration = Duration::from_millis(500);
+
+/// How many short attempts in a row, at least, have it consume again. To fetch costs a round trip for each order.
+pub(crate) const DOOR_SHORT_ENDS_MIN: usize = 8;
+
 /// How often an order may have come back to its queue for this worker to give it back once more because its
-/// slots are taken by held attempts. The broker counts each return, and gives the order up after five.
+/// slots are taken for long. The broker counts each return, and gives the order up after five.
 pub(crate) const RETURNS_MAX: i64 = 2;
 
 /// How often the order of an attempt that runs here may have come back to its queue before the attempt is handed over,

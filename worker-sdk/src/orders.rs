@@ -6,11 +6,12 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use crewcall_amqp::OutboundMessage;
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -123,6 +124,7 @@ pub(crate) struct OrderBook<D> {
 
 struct RunningAttempt<D> {
     job: JobContext,
+    began_at: Instant,
     deliveries: Deliveries<D>,
     /// Tells it to hand itself over now.
     hand_over: Arc<Notify>,
@@ -133,6 +135,8 @@ struct RunningAttempt<D> {
 /// What an attempt leaves behind when it ends.
 pub(crate) struct Leftovers<D> {
     pub(crate) deliveries: Vec<D>,
+    /// How long it took.
+    pub(crate) took: Duration,
     /// Set if its slot stays taken: fires when the handler is gone. Then call [`OrderBook::handler_gone`].
     pub(crate) lingers: Option<CancellationToken>,
 }
@@ -192,7 +196,8 @@ impl<D> OrderBook<D> {
         hand_over: Arc<Notify>,
         deliveries: Deliveries<D>,
     ) {
-        self.running.insert(key, RunningAttempt { job, deliveries, hand_over, held: false });
+        let began_at = Instant::now();
+        self.running.insert(key, RunningAttempt { job, began_at, deliveries, hand_over, held: false });
     }
 
     /// The backend knows that an attempt is held here: from now on heartbeats keep it, and its order is released.
@@ -216,15 +221,15 @@ impl<D> OrderBook<D> {
 
     /// An attempt ended. Its slot is free, unless it was stopped and something still works for it.
     pub(crate) fn ended(&mut self, key: &OrderKey) -> Leftovers<D> {
-        let Some(RunningAttempt { job, deliveries, held, .. }) = self.running.remove(key) else {
-            return Leftovers { deliveries: Vec::new(), lingers: None };
+        let Some(RunningAttempt { job, began_at, deliveries, held, .. }) = self.running.remove(key) else {
+            return Leftovers { deliveries: Vec::new(), took: Duration::ZERO, lingers: None };
         };
         self.held -= usize::from(held);
         let (was_stopped, gone) = (job.stop_cause().is_some(), job.gone());
         drop(job);
         let lingers = Some(gone).filter(|gone| was_stopped && !gone.is_cancelled());
         self.lingering += usize::from(lingers.is_some());
-        Leftovers { deliveries: deliveries.into_vec(), lingers }
+        Leftovers { deliveries: deliveries.into_vec(), took: began_at.elapsed(), lingers }
     }
 
     /// A handler that had not ended with its attempt is gone: its slot is free.
@@ -240,6 +245,11 @@ impl<D> OrderBook<D> {
     /// How many slots serve the broker's orders: neither held attempts nor lingering handlers take them.
     pub(crate) fn capacity(&self) -> usize {
         self.slots.saturating_sub(self.held + self.lingering)
+    }
+
+    /// How many slots are free, and how many orders could begin in them beside those that wait.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.saturating_sub(self.running.len() + self.lingering + self.waiting.len())
     }
 
     /// The numbers that decide how many orders of a type may come.
@@ -281,6 +291,14 @@ impl<D> OrderBook<D> {
             }
         }
         taken
+    }
+
+    /// Takes every order that waits here, except for those that have been returned often enough.
+    pub(crate) fn take_waiting_for_others(&mut self) -> Vec<D> {
+        let (stay, go): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|waiting| waiting.returns >= RETURNS_MAX);
+        self.waiting = stay;
+        go.into_iter().flat_map(|waiting| waiting.deliveries.all).collect()
     }
 
     /// Remembers the answer to an order, in case that the broker delivers it again.

@@ -234,3 +234,17 @@ fn a_drain_gives_back_what_has_not_begun() {
     book.ended(&OrderKey::of(&orders[0]));
     assert!(book.is_empty());
 }
+
+#[test]
+fn what_waits_beside_slots_that_are_taken_goes_to_others_but_not_for_ever() {
+    let (mut book, orders) = (Book::new(2), [order(), order(), order()]);
+    arrive(&mut book, &orders[0], 1);
+    assert_eq!(book.room(), 1);
+    begin(&mut book).unwrap();
+    arrive_again(&mut book, &orders[1], RETURNS_MAX, 2);
+    arrive(&mut book, &orders[2], 3);
+    assert_eq!(book.room(), 0);
+    assert_eq!(book.take_waiting_for_others(), [3]);
+    assert_eq!(book.take_waiting_for_others(), [0; 0], "the other one was returned often enough");
+    assert_eq!(begin(&mut book).unwrap().id(), orders[1].job_id);
+}

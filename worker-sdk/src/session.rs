@@ -2,7 +2,7 @@
 //! queues that are wanted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +10,8 @@ use std::{
 };
 
 use crewcall_amqp::{
-    Consumer, ConsumerEvent, Declaration, LinkConfig, LinkError, LinkState, SessionPlan, Subscription,
+    Consumer, ConsumerEvent, Declaration, Delivery, LinkConfig, LinkError, LinkState, SessionPlan,
+    Subscription,
 };
 use crewcall_proto::{JobType, Topology, WorkerId};
 use tokio::{
@@ -40,6 +41,7 @@ pub(crate) struct Session {
     pub(crate) applied: watch::Receiver<Wanted>,
     consumer: Consumer,
     wanted: watch::Sender<Wanted>,
+    topology: Topology,
     /// Counts the sessions that came up, for the name of the next control queue.
     names_used: Arc<AtomicU64>,
 }
@@ -60,11 +62,12 @@ impl Session {
         let (consumer, events) = Consumer::start_with_plan(setup.config.clone(), plan, stop, tracker);
         let (wanted, wishes) = watch::channel(Wanted::default());
         let (done, applied) = watch::channel(Wanted::default());
+        let topology = setup.topology.clone();
         let subscriber = Subscriber { consumer: consumer.clone(), setup, subscribed: BTreeMap::new() };
         tracker.spawn(stop.clone().run_until_cancelled_owned(subscriber.run(wishes, done)));
         let watcher = watch_link(consumer.state(), Arc::clone(&names_used));
         tracker.spawn(stop.clone().run_until_cancelled_owned(watcher));
-        Self { events, applied, consumer, wanted, names_used }
+        Self { events, applied, consumer, wanted, topology, names_used }
     }
 
     /// The link itself.
@@ -113,6 +116,17 @@ impl Session {
         let version = self.wanted.borrow().version;
         let applied = self.applied.borrow();
         generation == Some(applied.generation) && version == applied.version && holds(&applied.prefetches)
+    }
+
+    /// Takes at most so many orders, of one type after the other for as long as any has one. The session is asked in the
+    /// background; what is asked of it later does not wait.
+    pub(crate) fn fetch(
+        &self,
+        types: &[JobType],
+        orders_max: usize,
+    ) -> impl Future<Output = Vec<Delivery>> + Send + use<> {
+        let queues = types.iter().map(|job_type| self.topology.jobs_queue(job_type)).collect();
+        fetch(self.consumer.clone(), queues, orders_max)
     }
 
     /// Closes the connection: everything unacknowledged goes back to its queue.
@@ -181,6 +195,29 @@ async fn watch_link(mut state: watch::Receiver<LinkState>, names_used: Arc<Atomi
             | LinkState::Stopped => {}
         }
     }
+}
+
+/// Goes round the queues, and leaves out those that are found empty.
+async fn fetch(consumer: Consumer, mut queues: VecDeque<String>, orders_max: usize) -> Vec<Delivery> {
+    let mut orders = Vec::new();
+    let Ok(mut fetcher) = consumer.fetcher().await else { return orders };
+    while orders.len() < orders_max
+        && let Some(queue) = queues.pop_front()
+    {
+        match fetcher.fetch(&queue).await {
+            Ok(Some(order)) => {
+                orders.push(order);
+                queues.push_back(queue);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(queue, %error, "No order can be fetched");
+                let Ok(another) = consumer.fetcher().await else { return orders };
+                fetcher = another;
+            }
+        }
+    }
+    orders
 }
 
 /// Makes the subscriptions what is wanted. A task of its own, so that a slow broker holds up no heartbeat.

@@ -13,7 +13,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::delivery::{Delivery, SessionEnd, Source};
-use super::{Action, COMMANDS_WAITING_MAX, Command, ConsumerEvent, Remembered, SessionPlan, Subscription};
+use super::{
+    Action, COMMANDS_WAITING_MAX, Command, ConsumerEvent, Fetcher, Remembered, SessionPlan, Subscription,
+};
 use crate::declaration::{execute_all, short_string};
 use crate::error::sentence;
 use crate::supervisor::Supervisor;
@@ -273,6 +275,15 @@ impl Session {
                 Ok(()) => self.subscribe_and_remember(subscription).await,
                 Err(error) => Err(error),
             },
+            Action::OpenFetcher(opened) => self.transport.open_channel().await.map(|channel| {
+                // Who no longer waits for it does not want it.
+                drop(opened.send(Fetcher {
+                    channel,
+                    generation: self.generation,
+                    operation_timeout: self.operation_timeout,
+                    end: self.end.clone(),
+                }));
+            }),
         };
         // Who no longer waits for the answer does not want it.
         let _ = answer.send(result);

@@ -93,7 +93,7 @@ impl Crew {
         }
     }
 
-    fn ordered(&mut self, delivery: Delivery) {
+    pub(super) fn ordered(&mut self, delivery: Delivery) {
         let order = match decoded::<Order>(&delivery) {
             Ok(order) => order,
             Err(error) => {
@@ -199,7 +199,8 @@ impl Crew {
     }
 
     pub(super) fn attempt_ended(&mut self, ended: AttemptEnd) {
-        let Leftovers { deliveries, lingers } = self.orders.ended(&ended.key);
+        let Leftovers { deliveries, took, lingers } = self.orders.ended(&ended.key);
+        self.door.ended(took, usize::try_from(self.worker.slots).unwrap_or(usize::MAX));
         if let Some(gone) = lingers {
             tracing::warn!(
                 job.r#type = %ended.job_type,

@@ -13,7 +13,7 @@ impl Crew {
     /// order can come in their place.
     pub(super) fn balance_subscriptions(&mut self) {
         let mut changed = false;
-        if self.takes_orders() {
+        if self.takes_orders() && self.door.is_open() {
             let welcomed = std::mem::take(&mut self.welcomed);
             for job_type in &welcomed {
                 changed |= self.balance(job_type);
