@@ -28,7 +28,7 @@ struct Rule {
     because: &'static str,
 }
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         within: "",
         except: &["amqp"],
@@ -148,8 +148,14 @@ const RULES: [Rule; 15] = [
     Rule {
         within: "worker-sdk/src",
         except: &[],
-        never: &["crewcall_backend", "axum", "rusqlite", "jsonschema"],
+        never: &["crewcall_backend", "axum", "rusqlite"],
         because: "a worker knows the broker and the contract, not the backend",
+    },
+    Rule {
+        within: "worker-sdk/src",
+        except: &["worker-sdk/src/validation.rs"],
+        never: &["jsonschema"],
+        because: "a running worker checks nothing again; `--run-once` and `testing` do, with a feature that can be left out",
     },
 ];
 
@@ -172,7 +178,8 @@ const RESERVED: [(&str, &[&str]); 6] = [
     ("rusqlite", &["backend", "tests"]),
     ("prometheus", &["backend"]),
     ("utoipa", &["backend"]),
-    ("jsonschema", &["backend", "proto"]), // the tests of proto check its AsyncAPI document
+    // The tests of proto check its AsyncAPI document; to a worker it is optional.
+    ("jsonschema", &["backend", "proto", "worker-sdk"]),
 ];
 
 /// What belongs to one machine or one network: home folders, hosts that packages were fetched from. Taken apart, so
@@ -185,6 +192,13 @@ const FOREIGN: [&str; 6] = [
     concat!("registry.", "npmjs"),
     concat!("arti", "factory"),
 ];
+
+#[test]
+fn a_worker_can_do_without_a_validator() {
+    let manifest: Table = fs::read_to_string(root().join("worker-sdk/Cargo.toml")).unwrap().parse().unwrap();
+    assert_eq!(manifest["dependencies"]["jsonschema"]["optional"].as_bool(), Some(true));
+    assert_eq!(manifest["features"]["validate"].as_array().unwrap()[0].as_str(), Some("dep:jsonschema"));
+}
 
 #[test]
 fn no_layer_names_what_it_must_not() {

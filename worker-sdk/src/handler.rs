@@ -190,11 +190,22 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn parameters_that_do_not_fit_are_named_and_permanent() {
+    #[test]
+    fn parameters_that_the_type_does_not_take_are_named() {
         for (parameters, sentence) in [
             (json!({"to": "ten"}), "parameters.to: invalid type: string \"ten\", expected u32"),
             (json!({}), "the parameters: missing field `to`"),
+        ] {
+            let parameters = serde_json::from_value(parameters).unwrap();
+            assert_eq!(decoded::<Count>(parameters).err().unwrap().message, sentence);
+        }
+    }
+
+    #[tokio::test]
+    async fn parameters_that_do_not_fit_are_named_and_permanent() {
+        for (parameters, sentence) in [
+            #[cfg(feature = "validate")]
+            (json!({"to": 0}), "/parameters/to: 0 is less than the minimum of 1"),
             (json!([1]), "the parameters must be a JSON object, such as {\"width\": 640}"),
         ] {
             let failure = testing::run(count, parameters).await.result.unwrap_err();

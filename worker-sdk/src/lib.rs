@@ -37,7 +37,8 @@
 //!   started is not decided here: the worker does not look at `expires_at`, because its clock is not the backend's.
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
 //!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
-//! * Its loop and its links run on a thread of their own, handlers on the program's runtime. A handler that computes for long or makes blocking calls keeps the other handlers
+//! * Its loop and its links run on a thread of their own, handlers on the program's runtime, each in a tracing span with
+//!   `job.id`, `job.type` and `attempt`. A handler that computes for long or makes blocking calls keeps the other handlers
 //!   from going on: do that in `tokio::task::spawn_blocking`. The worker stays heard all the same, and its log says so.
 //! * A panic is an error of the attempt, the process lives on. A broken link is opened again, without end.
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second one hands back at once.
@@ -64,6 +65,8 @@ mod error;
 pub mod testing;
 
 pub mod limits;
+
+mod validation;
 
 mod command_line;
 

@@ -73,6 +73,10 @@ pub const TYPES_MAX: usize = Announcement::TYPES_MAX;
 /// How many instructions from the backend may be under way to a worker at once. They are small and rare.
 pub(crate) const CONTROL_PREFETCH: u16 = 16;
 
+/// How many problems of one set of parameters are told, as in the backend.
+#[cfg(feature = "validate")]
+pub(crate) const PROBLEMS_MAX: usize = 32;
+
 /// How many revoked attempts are remembered. A revocation matters only while its order is under way, and
 /// at most a dispatch window (about 2 000) of a type is.
 pub(crate) const REVOKED_ORDERS_MAX: usize = 2_048;

@@ -1,14 +1,15 @@
 //! Run a handler in a test, with no broker and no backend.
 //!
 //! It runs as it does in a worker: parameters and result pass through JSON, a panic is caught, the attempt
-//! can be cancelled or run out of time.
+//! can be cancelled or run out of time. Parameters that the backend would refuse, because they do not fit the schema
+//! that the type is announced with, are refused (feature `validate`, which is on by default).
 //!
 //! ```
 //! # use crewcall_worker::prelude::*;
 //! # use crewcall_worker::testing;
 //! # use serde_json::json;
 //! # #[derive(Deserialize, JsonSchema)]
-//! # struct Resize { width: u32 }
+//! # struct Resize { #[schemars(range(min = 1))] width: u32 }
 //! # #[derive(Serialize, JsonSchema)]
 //! # struct Resized { bytes: u64 }
 //! async fn resize(job: JobContext, parameters: Resize) -> Result<Resized, JobError> {
@@ -21,8 +22,8 @@
 //! assert_eq!(outcome.result?, json!({"bytes": 640}));
 //! assert_eq!(outcome.progress[0].percent, 100);
 //!
-//! let refused = testing::run(resize, json!({"width": "wide"})).await.result.unwrap_err();
-//! assert!(!refused.retryable);
+//! let refused = testing::run(resize, json!({"width": 0})).await.result.unwrap_err();
+//! assert_eq!(refused.message, "/parameters/width: 0 is less than the minimum of 1");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +48,7 @@ use crate::{
     handler::{Handler, ServedType},
     options::JobOptions,
     progress::{ProgressBoard, ProgressObserver},
+    validation,
 };
 pub use crate::{error::Failure, progress::Progress};
 
@@ -138,6 +140,9 @@ impl Setup {
             }
             Err(error) => return refused(format!("the parameters have no form in JSON: {error}")),
         };
+        if let Err(refused) = validation::check(&served.announced.parameters_schema, &parameters) {
+            return Outcome { result: Err(refused), progress: Vec::new() };
+        }
         let posted: Arc<Mutex<Vec<Progress>>> = Arc::default();
         let (board, _news) =
             ProgressBoard::new(Some(recorder(Arc::clone(&posted), self.cancel_at, observer)));

@@ -76,4 +76,10 @@ fn one_job_runs_without_a_broker() {
     let failed = crewcall_workers(&[], &["--run-once", "file.checksum", &parameters("prose.txt")]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8(failed.stderr).unwrap().contains("source_not_found"));
+
+    let narrow = format!("{{\"source\": {:?}, \"width\": 0}}", sample("poem.txt"));
+    let refused = crewcall_workers(&[], &["--run-once", "image.thumbnail", &narrow]);
+    assert_eq!(refused.status.code(), Some(1));
+    let sentence = String::from_utf8(refused.stderr).unwrap();
+    assert!(sentence.contains("/parameters/width: 0 is less than the minimum of 1"), "{sentence}");
 }
