@@ -81,7 +81,10 @@ pub(crate) async fn answer(command: Command, worker: &CheckedWorker) -> i32 {
             0
         }
         Command::Check => check::check(worker, &mut stdout()).await,
-        Command::RunOnce { job_type, parameters } => run_once(worker, &job_type, &parameters).await,
+        Command::RunOnce { job_type, parameters } => {
+            init_logging();
+            run_once(worker, &job_type, &parameters).await
+        }
     }
 }
 

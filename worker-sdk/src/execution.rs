@@ -5,6 +5,7 @@ use std::{any::Any, time::Duration};
 use crewcall_proto::{JsonObject, response::ErrorKind};
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::Instrument;
 
 use crate::{
     context::{JobContext, StopCause},
@@ -40,7 +41,14 @@ pub(crate) async fn execute(
     timeout: Option<Duration>,
     handlers: &Handlers,
 ) -> Ending {
-    let task = handlers.tracker.spawn_on(served.run(job.clone(), parameters), &handlers.runtime);
+    let span = tracing::info_span!(
+        "job",
+        job.id = %job.id(),
+        job.r#type = %job.job_type(),
+        attempt = job.attempt()
+    );
+    let run = served.run(job.clone(), parameters).instrument(span);
+    let task = handlers.tracker.spawn_on(run, &handlers.runtime);
     let mut handler = AbortOnDropHandle::new(task);
     let ended = tokio::select! {
         biased;
