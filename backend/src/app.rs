@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     http::{self, HttpState},
     metrics::Metrics,
     store::{OpenError, SqliteStore},
+    tasks::{Fallen, Tasks, watched},
 };
 
 /// How long the parts may take to end after they were told to.
@@ -75,9 +76,9 @@ pub enum BuildError {
 /// Why the backend stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store cannot be read or written.
+    /// A part cannot go on.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Fallen(Fallen),
     /// The store does not know what is on disk.
     #[error(
         "the store failed, and the process ends rather than guess what is on disk; start it again: {reason}"
@@ -89,6 +90,24 @@ pub enum RunError {
     /// HTTP cannot be served.
     #[error("HTTP cannot be served: {0}")]
     Http(#[from] std::io::Error),
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Failed { reason } => Self::StoreFailed { reason },
+            error => Self::Fallen(error.into()),
+        }
+    }
+}
+
+impl From<Fallen> for RunError {
+    fn from(fallen: Fallen) -> Self {
+        match fallen {
+            Fallen::Store(error) => error.into(),
+            fallen => Self::Fallen(fallen),
+        }
+    }
 }
 
 impl App {
@@ -136,11 +155,10 @@ struct Parts {
     interventions: Arc<Interventions>,
 }
 
-/// What every part is given: where its tasks run, and when they end.
-#[derive(Clone)]
+/// What every part is given, and the first that falls.
 struct Lifetime {
-    tracker: TaskTracker,
-    stop: CancellationToken,
+    tasks: Tasks,
+    fallen: mpsc::Receiver<Fallen>,
 }
 
 impl App {
@@ -150,8 +168,10 @@ impl App {
     ///
     /// [`RunError`] when a part failed for good.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let lifetime = Lifetime { tracker: TaskTracker::new(), stop: CancellationToken::new() };
-        let parts = self.assemble(&lifetime).await?;
+        let (tasks, fallen) = Tasks::new(TaskTracker::new(), CancellationToken::new());
+        let mut lifetime = Lifetime { tasks, fallen };
+        let tasks = lifetime.tasks.clone();
+        let parts = self.assemble(&tasks).await?;
         let (broker, relay) = (Arc::clone(&parts.broker), parts.relay.clone());
         let listener = TcpListener::from_std(self.listener)?;
         parts.relay.recover().await?;
@@ -163,61 +183,48 @@ impl App {
             store: Arc::clone(&parts.ledger.store),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&parts.ledger.metrics),
-            stop: lifetime.stop.clone(),
-            tracker: lifetime.tracker.clone(),
+            tasks: tasks.clone(),
         };
-        lifetime.tracker.spawn(inbound.run(broker.status()));
+        tasks.errand("the start of the readers", inbound.run(broker.status()));
         let router = http::router(HttpState::new(parts.jobs, parts.interventions, stop.clone()));
+        let served = async {
+            http::serve(listener, router, stop.clone()).await;
+            Ok(())
+        };
+        let (ledger, clock, ends) = (parts.ledger, Arc::clone(&self.clock), tasks.stop());
+        let (store, kept) = (Arc::clone(&ledger.store), self.config.retention);
         let outcome = tokio::select! {
             // Submissions end first: what they accepted is still published below.
-            () = http::serve(listener, router, stop.clone()) => Ok(()),
-            failed = parts.relay.run() => failed.map_err(RunError::from),
-            failed = timers::run(parts.ledger.clone(), Arc::clone(&self.clock), lifetime.stop.clone()) => failed.map_err(RunError::from),
-            failed = rescue::run(Arc::clone(&parts.discovery), lifetime.stop.clone()) => failed.map_err(RunError::from),
-            failed = reconcile::run(parts.discovery, lifetime.stop.clone()) => failed.map_err(RunError::from),
-            failed = retention::run(
-                Arc::clone(&parts.ledger.store),
-                Arc::clone(&self.clock),
-                self.config.retention,
-                lifetime.stop.clone(),
-            ) => failed.map_err(RunError::from),
+            ended = watched("HTTP", &stop, served) => ended.map_err(RunError::from),
+            ended = watched("the relay", ends, parts.relay.run()) => ended.map_err(RunError::from),
+            ended = watched("the timers", ends, timers::run(ledger, Arc::clone(&clock), ends.clone())) => ended.map_err(RunError::from),
+            ended = watched("the rescue", ends, rescue::run(Arc::clone(&parts.discovery), ends.clone())) => ended.map_err(RunError::from),
+            ended = watched("the reconciler", ends, reconcile::run(parts.discovery, ends.clone())) => ended.map_err(RunError::from),
+            ended = watched("retention", ends, retention::run(store, clock, kept, ends.clone())) => ended.map_err(RunError::from),
+            Some(fallen) = lifetime.fallen.recv() => Err(fallen.into()),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
         };
-        let ended = async {
-            broker.close().await; // first: it waits for the confirms that are under way
-            lifetime.stop.cancel();
-            lifetime.tracker.close();
-            lifetime.tracker.wait().await;
-            relay.keep_mark().await
-        };
-        match tokio::time::timeout(SHUTDOWN_GRACE, ended).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "The dispatch mark was not kept; the next start sends some orders again.");
-            }
-            Err(_) => tracing::error!(
-                tasks = lifetime.tracker.len(),
-                "Some tasks did not end in time; what they had not recorded is delivered again."
-            ),
+        if outcome.is_err() {
+            // At once, before anything is waited for: nothing is read, acknowledged or sent any more.
+            tasks.stop().cancel();
         }
+        end(&tasks, &broker, &relay).await;
         self.store.close().await;
         outcome
     }
 
-    async fn assemble(&self, lifetime: &Lifetime) -> Result<Parts, StoreError> {
+    async fn assemble(&self, tasks: &Tasks) -> Result<Parts, StoreError> {
         let clock = Arc::clone(&self.clock);
         let store: Arc<dyn JobStore> = Arc::clone(&self.store) as Arc<dyn JobStore>;
         let metrics = Arc::clone(&self.metrics);
         metrics.started(clock.now());
-        let Lifetime { tracker, stop } = lifetime.clone();
         let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
         let outbound = Arc::new(Outbound::start(OutboundParts {
             amqp_url: self.config.amqp_url.clone(),
             topology: self.config.amqp_prefix.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
-            stop: stop.clone(),
-            tracker: tracker.clone(),
+            tasks: tasks.clone(),
         }));
         let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
         let (hearing, watch) = (Arc::<Hearing>::default(), WatchHub::default());
@@ -232,8 +239,8 @@ impl App {
             registry: Arc::clone(&registry),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
-            tracker: tracker.clone(),
-            stop: stop.clone(),
+            tasks: tasks.clone(),
+            stop: tasks.stop().clone(),
         });
         let ledger = Ledger {
             store: Arc::clone(&store),
@@ -263,11 +270,35 @@ impl App {
             watch,
             clock,
             metrics,
-            tracker,
+            tasks: tasks.clone(),
         });
-        let interventions =
-            Arc::new(Interventions { discovery: Arc::clone(&discovery), clock: Arc::clone(&jobs.clock) });
+        let interventions = Arc::new(Interventions {
+            discovery: Arc::clone(&discovery),
+            clock: Arc::clone(&jobs.clock),
+            tasks: tasks.clone(),
+        });
         Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs, interventions })
+    }
+}
+
+/// Lets what runs finish, within [`SHUTDOWN_GRACE`].
+async fn end(tasks: &Tasks, broker: &Outbound, relay: &Relay) {
+    let ended = async {
+        broker.close().await; // first: it waits for the confirms that are under way
+        tasks.stop().cancel();
+        tasks.tracker().close();
+        tasks.tracker().wait().await;
+        relay.keep_mark().await
+    };
+    match tokio::time::timeout(SHUTDOWN_GRACE, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "The dispatch mark was not kept; the next start sends some orders again.");
+        }
+        Err(_) => tracing::error!(
+            tasks = tasks.tracker().len(),
+            "Some tasks did not end in time; what they had not recorded is delivered again."
+        ),
     }
 }
 

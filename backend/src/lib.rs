@@ -2,7 +2,7 @@
 //! about each.
 //!
 //! Direction of imports: [`domain`] ← [`dispatch`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
-//! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain.
+//! in the middle never import each other. [`metrics`], [`clock`] and [`tasks`] are for everybody but the domain.
 
 pub mod domain;
 
@@ -17,6 +17,8 @@ pub mod http;
 pub mod metrics;
 
 pub mod clock;
+
+pub mod tasks;
 
 pub mod config;
 

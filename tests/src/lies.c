@@ -15,6 +15,7 @@ struct lies {
   int64_t clock_ahead_seconds;
   int64_t fsync_fails;
   int64_t disk_full;
+  int64_t writes_fail;
 };
 
 static const volatile struct lies *lies;
@@ -51,9 +52,10 @@ int fdatasync(int file) {
   return real_fdatasync(file);
 }
 
-// A full disk still takes what is written over what is there.
+// A full disk still takes what is written over what is there; a broken one takes nothing.
 ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
   struct stat64 is;
+  if (lies->writes_fail) return errno = EIO, -1;
   if (lies->disk_full && fstat64(file, &is) == 0 && at + (off64_t)count > is.st_size) return errno = ENOSPC, -1;
   return real_pwrite64(file, bytes, count, at);
 }

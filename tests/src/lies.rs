@@ -13,10 +13,11 @@ use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 /// The numbers that `lies.c` reads, each of 8 bytes.
-const LIES_BYTES: u64 = 24;
+const LIES_BYTES: u64 = 32;
 const CLOCK_AHEAD_AT: u64 = 0;
 const FSYNC_FAILS_AT: u64 = 8;
 const DISK_FULL_AT: u64 = 16;
+const WRITES_FAIL_AT: u64 = 24;
 
 /// What is answered wrongly.
 pub struct Lies {
@@ -79,5 +80,14 @@ impl Lies {
     /// An error of the system.
     pub fn disk_full(&self, full: bool) -> anyhow::Result<()> {
         Ok(self.file.write_all_at(&i64::from(full).to_ne_bytes(), DISK_FULL_AT)?)
+    }
+
+    /// Lets every write into a file fail with `EIO`, or none.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system.
+    pub fn writes_fail(&self, fails: bool) -> anyhow::Result<()> {
+        Ok(self.file.write_all_at(&i64::from(fails).to_ne_bytes(), WRITES_FAIL_AT)?)
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
 use crewcall_proto::{DecodeError, MessageKind, Order, Topology, response::Progression};
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     inbox::{Inbox, Reader, content_type, read_body},
@@ -24,6 +23,7 @@ use crate::{
         recorder::{DeathReason, Response},
     },
     metrics::Metrics,
+    tasks::Tasks,
 };
 
 /// Unacknowledged messages per queue: a few batches, so that the next is here while one commits.
@@ -45,10 +45,8 @@ pub struct Inbound {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// When to stop.
-    pub stop: CancellationToken,
     /// Where links and readers run.
-    pub tracker: TaskTracker,
+    pub tasks: Tasks,
 }
 
 impl Inbound {
@@ -56,7 +54,7 @@ impl Inbound {
     /// all links to declare the same new queues at once, RabbitMQ 3.10 would answer some with an internal error.
     pub async fn run(self, mut broker: watch::Receiver<BrokerStatus>) {
         tokio::select! {
-            () = self.stop.cancelled() => {}
+            () = self.tasks.stop().cancelled() => {}
             up = broker.wait_for(|status| *status == BrokerStatus::Up) => {
                 if up.is_ok() {
                     self.start();
@@ -77,15 +75,28 @@ impl Inbound {
         let progressions = vec![names.response_queue(MessageKind::Progression)];
         let discovery = vec![names.discovery_queue()];
         self.read(
-            "results",
+            ("results", "the reader of results"),
             results,
             Results { recorder: Arc::clone(&self.recorder), topology: names.clone() },
         );
-        self.read("progressions", progressions, Progressions { recorder: Arc::clone(&self.recorder) });
-        self.read("discovery", discovery, DiscoveryInbox { discovery: Arc::clone(&self.discovery) });
+        self.read(
+            ("progressions", "the reader of progressions"),
+            progressions,
+            Progressions { recorder: Arc::clone(&self.recorder) },
+        );
+        self.read(
+            ("discovery", "the reader of discovery"),
+            discovery,
+            DiscoveryInbox { discovery: Arc::clone(&self.discovery) },
+        );
     }
 
-    fn read<I: Inbox + 'static>(&self, link: &'static str, queues: Vec<String>, inbox: I) {
+    fn read<I: Inbox + 'static>(
+        &self,
+        (link, part): (&'static str, &'static str),
+        queues: Vec<String>,
+        inbox: I,
+    ) {
         let subscriptions = queues
             .into_iter()
             .map(|queue| Subscription {
@@ -99,8 +110,8 @@ impl Inbound {
             LinkConfig::new(self.amqp_url.clone(), format!("crewcall-backend {link}")),
             topology::declarations(&self.topology),
             subscriptions,
-            &self.stop,
-            &self.tracker,
+            self.tasks.stop(),
+            self.tasks.tracker(),
         );
         let reader = Reader {
             inbox,
@@ -109,9 +120,9 @@ impl Inbound {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            stop: self.stop.clone(),
+            stop: self.tasks.stop().clone(),
         };
-        self.tracker.spawn(reader.run(events));
+        self.tasks.part(part, reader.run(events));
     }
 }
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::strike;
 use crate::{
     clock::Clock,
     dispatch::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
@@ -58,7 +59,11 @@ pub(super) struct Reader<I> {
 type Read<'a, M> = (M, &'a Delivery);
 
 impl<I: Inbox> Reader<I> {
-    pub(super) async fn run(self, mut events: mpsc::Receiver<ConsumerEvent>) {
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store does not let it go on. What was not recorded is not acknowledged: it is delivered
+    /// again to the next process.
+    pub(super) async fn run(self, mut events: mpsc::Receiver<ConsumerEvent>) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let mut deliveries = Vec::with_capacity(batch.len());
@@ -69,10 +74,16 @@ impl<I: Inbox> Reader<I> {
                     ConsumerEvent::Down { .. } => self.metrics.amqp_link(self.link, false),
                 }
             }
-            if !deliveries.is_empty() && self.process(deliveries).await.is_err() {
-                return; // stopping: what is not recorded is delivered again to the next process
+            if deliveries.is_empty() {
+                continue;
+            }
+            match self.process(deliveries).await {
+                Ok(()) => {}
+                Err(End::Stopping) => return Ok(()),
+                Err(End::Store(error)) => return Err(error),
             }
         }
+        Ok(())
     }
 
     async fn up(&self) {
@@ -83,8 +94,8 @@ impl<I: Inbox> Reader<I> {
         self.inbox.restored().await;
     }
 
-    /// `Err` when the process stops.
-    async fn process(&self, deliveries: Vec<Delivery>) -> Result<(), Stopping> {
+    /// Acknowledges the deliveries when all of them are on disk, and none of them otherwise.
+    async fn process(&self, deliveries: Vec<Delivery>) -> Result<(), End> {
         let mut readable = Vec::with_capacity(deliveries.len());
         let mut set_aside = Vec::new();
         for delivery in &deliveries {
@@ -101,47 +112,42 @@ impl<I: Inbox> Reader<I> {
         Ok(())
     }
 
-    /// Hands messages over. Answers those that the store can never take, to be set aside.
-    async fn take(&self, readable: &[Read<'_, I::Message>]) -> Result<Vec<QuarantinedMessage>, Stopping> {
+    /// Hands messages over. Answers those that the store can never take, to be set aside: it takes others, so it is
+    /// they.
+    async fn take(&self, readable: &[Read<'_, I::Message>]) -> Result<Vec<QuarantinedMessage>, End> {
         match self.take_together(readable).await {
             Ok(()) => return Ok(Vec::new()),
-            Err(Refusal::Stopping) => return Err(Stopping),
-            Err(Refusal::Broken(error)) => {
+            Err(End::Store(error @ StoreError::Broken { .. })) => {
                 tracing::error!(link = self.link, %error, messages = readable.len(), "Messages cannot be recorded together.");
             }
+            Err(end) => return Err(end),
         }
         // One of them is the culprit: the others must not suffer.
         let mut set_aside = Vec::new();
         for single in readable.chunks(1) {
             match (self.take_together(single).await, single) {
-                (Err(Refusal::Stopping), _) => return Err(Stopping),
-                (Err(Refusal::Broken(error)), [(_, delivery)]) => {
+                (Err(End::Store(error @ StoreError::Broken { .. })), [(_, delivery)]) => {
                     set_aside.push(self.set_aside(delivery, "unrecordable", error.to_string()));
                 }
-                _ => {}
+                (outcome, _) => outcome?,
             }
+        }
+        if !set_aside.is_empty() {
+            self.patiently(|| self.store.check()).await?;
         }
         Ok(set_aside)
     }
 
-    async fn take_together(&self, readable: &[Read<'_, I::Message>]) -> Result<(), Refusal> {
+    async fn take_together(&self, readable: &[Read<'_, I::Message>]) -> Result<(), End> {
         if readable.is_empty() {
             return Ok(());
         }
-        loop {
-            let messages = readable.iter().map(|(message, _)| message.clone()).collect();
-            match self.inbox.take(messages).await {
-                Ok(()) => return Ok(()),
-                Err(StoreError::Closed) => return Err(Refusal::Stopping),
-                Err(error @ StoreError::Broken { .. }) => return Err(Refusal::Broken(error)),
-                Err(error @ StoreError::Unavailable { .. }) => {
-                    self.wait_for_store(&error).await.map_err(|Stopping| Refusal::Stopping)?;
-                }
-            }
-        }
+        self.patiently(|| self.inbox.take(readable.iter().map(|(message, _)| message.clone()).collect()))
+            .await
     }
 
-    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), Stopping> {
+    /// Keeps messages that nobody can use.
+    async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), End> {
         for message in &messages {
             self.metrics.message_malformed(&message.queue, &message.reason);
             tracing::warn!(
@@ -152,49 +158,54 @@ impl<I: Inbox> Reader<I> {
                 "A message could not be read and is set aside."
             );
         }
-        while !messages.is_empty() {
-            match self.store.quarantine(messages.clone()).await {
-                Ok(()) => break,
-                Err(StoreError::Closed) => return Err(Stopping),
-                Err(error @ StoreError::Unavailable { .. }) => self.wait_for_store(&error).await?,
-                Err(error) => {
-                    tracing::error!(%error, "Unreadable messages could not be kept; they are dropped.");
-                    break;
-                }
-            }
+        if messages.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.patiently(|| self.store.quarantine(messages.clone())).await
     }
 
-    async fn wait_for_store(&self, error: &StoreError) -> Result<(), Stopping> {
-        tracing::warn!(link = self.link, %error, "Messages wait for the store.");
-        tokio::select! {
-            () = self.stop.cancelled() => Err(Stopping),
-            () = tokio::time::sleep(STORE_RETRY) => Ok(()),
+    /// Asks something of the store until it can answer.
+    async fn patiently<F>(&self, ask: impl Fn() -> F) -> Result<(), End>
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        loop {
+            match ask().await {
+                Ok(()) => return Ok(()),
+                Err(StoreError::Closed) => return Err(End::Stopping),
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(link = self.link, %error, "Messages wait for the store.");
+                }
+                Err(error) => return Err(End::Store(error)),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(End::Stopping),
+                () = tokio::time::sleep(STORE_RETRY) => {}
+            }
         }
     }
 
     fn set_aside(&self, delivery: &Delivery, reason: &str, detail: String) -> QuarantinedMessage {
-        let kept = delivery.body.len().min(QUARANTINE_BODY_BYTES_MAX);
+        let mut body = delivery.body[..delivery.body.len().min(QUARANTINE_BODY_BYTES_MAX)].to_vec();
+        strike::tokens(&mut body);
         QuarantinedMessage {
             queue: delivery.queue.to_string(),
             routing_key: delivery.routing_key.clone(),
             reason: reason.to_owned(),
-            detail,
-            body: delivery.body[..kept].to_vec(),
+            detail: strike::tokens_of_text(detail),
+            body,
             body_bytes: delivery.body.len(),
             at: self.clock.now(),
         }
     }
 }
 
-/// The process is shutting down.
-struct Stopping;
-
-/// Why a batch was not taken.
-enum Refusal {
+/// Why nothing more is read, and what was read is not acknowledged.
+enum End {
+    /// The process is shutting down.
     Stopping,
-    Broken(StoreError),
+    /// The store does not take it, now or later.
+    Store(StoreError),
 }
 
 /// One multiple-acknowledgement for each queue of the batch: the deliveries of a queue come in order. A

@@ -11,5 +11,7 @@ pub mod inbound;
 
 mod inbox;
 
+mod strike;
+
 pub use inbound::Inbound;
 pub use outbound::Outbound;

@@ -20,16 +20,16 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{inbound, topology};
 use crate::{
     clock::Clock,
     dispatch::{
         hearing::Pulse,
-        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
+        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, StoreError},
     },
     metrics::Metrics,
+    tasks::Tasks,
 };
 
 /// What the property `app_id` of our messages says.
@@ -63,27 +63,25 @@ pub struct OutboundParts {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// When to stop.
-    pub stop: CancellationToken,
     /// Where the link runs.
-    pub tracker: TaskTracker,
+    pub tasks: Tasks,
 }
 
 impl Outbound {
     /// Starts the link; whether it is up shows in [`Broker::status`].
     #[must_use]
     pub fn start(parts: OutboundParts) -> Self {
-        let OutboundParts { amqp_url, topology, clock, metrics, stop, tracker } = parts;
+        let OutboundParts { amqp_url, topology, clock, metrics, tasks } = parts;
         let publisher = Publisher::start(
             LinkConfig::new(amqp_url, "crewcall-backend orders"),
             topology::declarations(&topology),
             PublisherOptions::default(),
-            &stop,
-            &tracker,
+            tasks.stop(),
+            tasks.tracker(),
         );
         let connecting = BrokerStatus::Down { reason: "connecting".to_owned() };
         let (sender, status) = watch::channel(connecting);
-        tracker.spawn(follow(publisher.clone(), sender, metrics));
+        tasks.part("the link for orders", follow(publisher.clone(), sender, metrics));
         Self { publisher, topology, clock, status, declared: DashMap::new(), control_count: Mutex::new(0) }
     }
 
@@ -249,7 +247,11 @@ impl Broker for Outbound {
 }
 
 /// Translates the link's state until it stops.
-async fn follow(publisher: Publisher, status: watch::Sender<BrokerStatus>, metrics: Arc<Metrics>) {
+async fn follow(
+    publisher: Publisher,
+    status: watch::Sender<BrokerStatus>,
+    metrics: Arc<Metrics>,
+) -> Result<(), StoreError> {
     const LINK: &str = "orders";
     let mut state = publisher.state();
     let mut sessions = 0_u64;
@@ -272,7 +274,7 @@ async fn follow(publisher: Publisher, status: watch::Sender<BrokerStatus>, metri
             LinkState::Stopped => BrokerStatus::Down { reason: "stopped".to_owned() },
         });
         if stopped || state.changed().await.is_err() {
-            return;
+            return Ok(());
         }
     }
 }

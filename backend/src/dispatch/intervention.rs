@@ -1,8 +1,10 @@
 //! What people do to jobs that are under way: cancel them, and try them again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{JobId, control::Control};
+use crewcall_proto::{Attempt, JobId, JobType, WorkerId, control::Control};
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 
 use super::{
     discovery::Discovery,
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{Cancellation, Event, Problem, State},
+    tasks::Tasks,
 };
 
 /// How many jobs one bulk request changes at most; it says when there are more.
@@ -18,6 +21,14 @@ pub const BULK_JOBS_MAX: usize = 10_000;
 
 /// How many jobs of a bulk request are changed in one transaction.
 const BULK_BATCH_MAX: usize = 500;
+
+/// How many workers are told something at once: the confirms of the broker come together, and other instructions still
+/// find room on the link.
+const TELLINGS_AT_ONCE: usize = 64;
+
+/// For how long workers are told what one transaction changed. Longer is in vain: the broker does not take it, and
+/// heartbeats bring it up again.
+const TELLING_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The longest name of who cancels, in characters.
 pub const ACTOR_LENGTH_MAX: usize = 200;
@@ -118,10 +129,13 @@ pub struct Interventions {
     pub discovery: Arc<Discovery>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where workers are told.
+    pub tasks: Tasks,
 }
 
 impl Interventions {
-    /// Does something to one job. Repeating it is harmless.
+    /// Does something to one job: when this returns `Ok`, it is on disk. Workers are told after that, and nobody waits
+    /// for it. Repeating it is harmless.
     ///
     /// # Errors
     ///
@@ -196,37 +210,65 @@ impl Interventions {
         };
         let events = ids.into_iter().map(|job_id| JobEvent { job_id, event: event.clone() }).collect();
         let applied = self.discovery.ledger.record(events).await?;
-        for answer in &applied {
-            match answer {
-                Applied::Changed(change) => self.tell(change).await,
-                Applied::Stale(_) | Applied::UnknownJob => {}
-            }
+        let unwanted: Vec<Unwanted> = applied.iter().filter_map(Unwanted::of).collect();
+        if !unwanted.is_empty() {
+            self.tasks.errand("the telling of workers", tell(Arc::clone(&self.discovery), unwanted));
         }
         Ok(applied)
     }
 
-    /// Tells the workers concerned that an attempt is not wanted any more.
-    async fn tell(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, from, life, .. } = change;
-        if life.cancellation.is_none() {
-            return;
-        }
+    fn store(&self) -> &dyn JobStore {
+        self.discovery.ledger.store.as_ref()
+    }
+}
+
+/// An attempt that is not wanted any more, and who should hear of it.
+enum Unwanted {
+    /// The worker that runs it.
+    Running { worker_id: WorkerId, job_id: JobId, attempt: Attempt },
+    /// Whichever worker has its order.
+    Ordered { job_type: JobType, job_id: JobId, attempt: Attempt },
+}
+
+impl Unwanted {
+    fn of(applied: &Applied) -> Option<Self> {
+        let Applied::Changed(change) = applied else { return None };
+        let JobChange { job_id, job_type, from, life, .. } = change.as_ref();
+        life.cancellation.as_ref()?;
         let (job_id, attempt) = (*job_id, life.attempt);
         match (from, &life.claim) {
             (State::Running, Some(claim)) => {
-                self.discovery.tell_to_cancel(&claim.worker_id, job_id, attempt).await;
+                Some(Self::Running { worker_id: claim.worker_id.clone(), job_id, attempt })
             }
-            (State::Dispatched, _) => {
-                let revoke = Control::Revoke { job_id, attempt };
-                if let Err(error) = self.discovery.broker.tell_type(job_type, &revoke).await {
-                    tracing::warn!(job.id = %job_id, %error, "An order could not be revoked; if it is run, its result is refused.");
-                }
-            }
-            _ => {}
+            (State::Dispatched, _) => Some(Self::Ordered { job_type: job_type.clone(), job_id, attempt }),
+            _ => None,
         }
     }
+}
 
-    fn store(&self) -> &dyn JobStore {
-        self.discovery.ledger.store.as_ref()
+/// Tells the workers concerned. Whoever cannot be told in time is told again after its next heartbeat, or has its
+/// result refused.
+async fn tell(discovery: Arc<Discovery>, unwanted: Vec<Unwanted>) {
+    let all = stream::iter(&unwanted)
+        .for_each_concurrent(TELLINGS_AT_ONCE, |unwanted| tell_one(&discovery, unwanted));
+    if timeout(TELLING_TIME_MAX, all).await.is_err() {
+        tracing::warn!(
+            attempts = unwanted.len(),
+            "Not all workers could be told in time that attempts are not wanted any more."
+        );
+    }
+}
+
+async fn tell_one(discovery: &Discovery, unwanted: &Unwanted) {
+    match unwanted {
+        Unwanted::Running { worker_id, job_id, attempt } => {
+            discovery.tell_to_cancel(worker_id, *job_id, *attempt).await;
+        }
+        Unwanted::Ordered { job_type, job_id, attempt } => {
+            let revoke = Control::Revoke { job_id: *job_id, attempt: *attempt };
+            if let Err(error) = discovery.broker.tell_type(job_type, &revoke).await {
+                tracing::warn!(job.id = %job_id, %error, "An order could not be revoked; if it is run, its result is refused.");
+            }
+        }
     }
 }

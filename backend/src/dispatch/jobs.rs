@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crewcall_proto::{JobId, codec::PAYLOAD_BYTES_MAX};
-use tokio_util::task::TaskTracker;
 
 use super::{
     Relay,
@@ -20,6 +19,7 @@ use crate::{
     clock::Clock,
     domain::{AttemptRecord, Job, Problem, State, Submission, Waiting, waiting::Surroundings},
     metrics::Metrics,
+    tasks::Tasks,
 };
 
 /// Submits and reads jobs.
@@ -45,7 +45,7 @@ pub struct Jobs {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where an intake runs to its end.
-    pub tracker: TaskTracker,
+    pub tasks: Tasks,
 }
 
 /// Why a submission is not accepted.
@@ -99,13 +99,21 @@ impl Jobs {
         let job = self.check(submission)?;
         let stored = self.store_all(vec![(job, idempotency)]).await?;
         match stored.into_iter().next() {
-            Some(Inserted::Stored { job, .. }) => Ok(Submitted::Accepted(job)),
-            Some(Inserted::Replayed { job }) => Ok(Submitted::Replayed(job)),
-            Some(Inserted::KeyReused) => Err(SubmitError::KeyReused),
+            Some(inserted) => submitted(inserted),
             None => {
                 Err(StoreError::Broken { reason: "it answered an insert with nothing".to_owned() }.into())
             }
         }
+    }
+
+    /// What became of an earlier submission with this key, if there was one. Asked of a submission that would be refused:
+    /// what was a job once stays accepted, though its times have passed or its type's schema has changed since.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] when the key belongs to another body, or the store cannot tell.
+    pub async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Submitted>, SubmitError> {
+        self.store.submitted_before(key).await?.map(submitted).transpose()
     }
 
     /// Accepts many jobs, each for itself: one that is no job does not spoil the others. Answers in their order.
@@ -158,7 +166,7 @@ impl Jobs {
     async fn store_all(&self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
         // A client that hangs up drops this future: what was begun is finished all the same, or a stored
         // job would miss its publication.
-        let stored = self.tracker.spawn(self.intake().store(jobs));
+        let stored = self.tasks.errand("the intake of jobs", self.intake().store(jobs));
         stored.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -221,6 +229,14 @@ impl Jobs {
             flow: self.flow.get(&job.job_type),
         };
         Waiting::of(&job.job_type, &job.life, around)
+    }
+}
+
+fn submitted(inserted: Inserted) -> Result<Submitted, SubmitError> {
+    match inserted {
+        Inserted::Stored { job, .. } => Ok(Submitted::Accepted(job)),
+        Inserted::Replayed { job } => Ok(Submitted::Replayed(job)),
+        Inserted::KeyReused => Err(SubmitError::KeyReused),
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, Due, JobStore, StoreError},
@@ -27,7 +27,7 @@ use super::{
     wakes::Wakes,
     watch::WatchHub,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, tasks::Tasks};
 
 /// The dispatch window of a type that is slow or has few slots: enough to keep a worker busy while the
 /// backend restarts.
@@ -45,6 +45,9 @@ const BATCH_MAX: usize = 256;
 /// How often the high-water mark is kept. After a crash, what was confirmed since is sent again.
 const MARK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// What is said of an order on its way when it ends unexpectedly.
+const PUBLICATION: &str = "the publication of an order";
+
 /// How long to wait before asking a store again that could not answer.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
@@ -60,7 +63,7 @@ struct Inner {
     registry: Arc<Registry>,
     watch: WatchHub,
     metrics: Arc<Metrics>,
-    tracker: TaskTracker,
+    tasks: Tasks,
     stop: CancellationToken,
     /// The types that may have ready jobs and room.
     dirty: Mutex<BTreeSet<JobType>>,
@@ -85,7 +88,7 @@ pub struct RelayParts {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where publications run.
-    pub tracker: TaskTracker,
+    pub tasks: Tasks,
     /// When to stop.
     pub stop: CancellationToken,
 }
@@ -94,14 +97,14 @@ impl Relay {
     /// A relay that publishes nothing yet; see [`Relay::run`].
     #[must_use]
     pub fn new(parts: RelayParts) -> Self {
-        let RelayParts { store, broker, registry, watch, metrics, tracker, stop } = parts;
+        let RelayParts { store, broker, registry, watch, metrics, tasks, stop } = parts;
         let inner = Inner {
             store,
             broker,
             registry,
             watch,
             metrics,
-            tracker,
+            tasks,
             stop,
             dirty: Mutex::default(),
             wake: Notify::new(),
@@ -185,7 +188,7 @@ impl Relay {
     /// broker has confirmed it, or until the process stops, and then the next process does.
     pub fn publish(&self, dispatch: Dispatch) {
         let relay = self.clone();
-        self.inner.tracker.spawn(async move { relay.publish_until_confirmed(dispatch).await });
+        self.inner.tasks.errand(PUBLICATION, async move { relay.publish_until_confirmed(dispatch).await });
     }
 
     /// Publishes like [`Relay::publish`], but has the order on its way before it returns: those that are taken
@@ -194,7 +197,7 @@ impl Relay {
         let relay = self.clone();
         let mut publication = Box::pin(async move { relay.publish_until_confirmed(dispatch).await });
         if futures_util::poll!(publication.as_mut()).is_pending() {
-            self.inner.tracker.spawn(publication);
+            self.inner.tasks.errand(PUBLICATION, publication);
         }
     }
 

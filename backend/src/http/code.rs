@@ -63,6 +63,8 @@ pub enum Code {
     InternalError,
     /// The store cannot work now.
     StoreUnavailable,
+    /// What was asked for takes too long to read.
+    ReadTooSlow,
     /// The broker cannot be reached.
     BrokerUnavailable,
     /// Too many watch already.
@@ -83,7 +85,7 @@ struct Explanation {
 }
 
 /// How many codes there are.
-const CODES: usize = 29;
+const CODES: usize = 30;
 
 /// One for each code, in the order of [`Code`].
 static EXPLANATIONS: [Explanation; CODES] = [
@@ -261,6 +263,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         status: StatusCode::SERVICE_UNAVAILABLE,
         title: "The store cannot work now",
         advice: "It is locked, full or closing. Nothing was stored; try again after the time in Retry-After.",
+    },
+    Explanation {
+        code: Code::ReadTooSlow,
+        word: "read-too-slow",
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        title: "The read takes too long",
+        advice: "Ask for less: one type with one state, a rarer label, or a shorter time with created_after and created_before. The same again would take as long.",
     },
     Explanation {
         code: Code::BrokerUnavailable,

@@ -16,7 +16,6 @@ use super::{
     jobs::{JobPath, not_found},
     problem::{Code, Problem, ProblemBody},
     query::type_pattern,
-    workers::TELL_TIME_MAX,
 };
 use crate::{
     dispatch::{
@@ -119,7 +118,7 @@ pub(super) async fn retry(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `read-too-slow`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn cancel_many(
@@ -145,7 +144,7 @@ pub(super) async fn cancel_many(
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`: some jobs may have been changed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `read-too-slow`: some jobs may have been changed; ask again. `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn retry_many(
@@ -160,9 +159,8 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
     let is_cancel = matches!(intervention, Intervention::Cancel { .. });
     let interventions = Arc::clone(&state.interventions);
     let done = detached(state, async move { interventions.intervene(id, &intervention).await });
-    // The change is on disk before workers are told, and without the broker that takes until it is back: whoever
-    // was not reached is told again after its next heartbeat. So the job itself says how far this got.
-    let done = tokio::time::timeout(TELL_TIME_MAX, done).await.ok().transpose()?.transpose()?;
+    // What is answered is on disk. While the store cannot work this waits, and then says so.
+    let done = done.await??;
     let refused = |found: JobState| {
         let (code, detail) = if is_cancel {
             (Code::JobIsOver, format!("the job is {found}, so it cannot be cancelled"))
@@ -175,9 +173,9 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
         Problem::new(code, detail).with_state(found)
     };
     match done {
-        Some(Intervened::UnknownJob) => return Err(not_found(id)),
-        Some(Intervened::Impossible(found)) => return Err(refused(found)),
-        Some(Intervened::Changed | Intervened::Already) | None => {}
+        Intervened::UnknownJob => return Err(not_found(id)),
+        Intervened::Impossible(found) => return Err(refused(found)),
+        Intervened::Changed | Intervened::Already => {}
     }
     let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
     let life = &view.job.life;
@@ -187,9 +185,6 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
         // It ended before its worker heard of the cancellation.
         ended @ (JobState::Completed | JobState::Failed) => return Err(refused(ended)),
         _ if life.cancellation.is_some() => StatusCode::ACCEPTED,
-        _ if done.is_none() => {
-            return Err(Problem::new(Code::StoreUnavailable, "the store did not answer in time"));
-        }
         // Somebody tried it again at the same time.
         _ => StatusCode::OK,
     };

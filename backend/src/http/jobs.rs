@@ -19,7 +19,7 @@ use crate::{
     dispatch::{
         JobView, Jobs,
         jobs::Submitted,
-        ports::{JobQuery, StoreError},
+        ports::{IdempotencyKey, JobQuery, StoreError},
     },
     domain::Job,
 };
@@ -57,10 +57,9 @@ const TAG: &str = "jobs";
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
     let key = idempotency::read_key(request.headers())?;
     let text = body::read_json(&state.bodies, request).await?;
-    let submission = submission::read(&text, state.jobs.clock.now())?;
     let key = key.map(|key| idempotency::bound(key, &text));
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];
-    match state.jobs.submit(submission, key).await? {
+    match submitted(&state.jobs, &text, key).await? {
         Submitted::Accepted(job) => {
             let waiting = state.jobs.waiting(&job);
             let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
@@ -71,6 +70,21 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
             let replayed = [(idempotency::IDEMPOTENCY_REPLAYED, "true")];
             Ok((at(job.id), replayed, Json(dto::Job::with_attempts(&view))).into_response())
         }
+    }
+}
+
+/// Submits what a body says; or answers for the job that the same key and body made before, whatever would be said
+/// against it today.
+async fn submitted(jobs: &Jobs, text: &[u8], key: Option<IdempotencyKey>) -> Result<Submitted, Problem> {
+    let outcome = match submission::read(text, jobs.clock.now()) {
+        Ok(submission) => jobs.submit(submission, key.clone()).await.map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    match (outcome, key) {
+        (Err(refused), Some(key)) if refused.code().status().is_client_error() => {
+            jobs.submitted_before(&key).await?.ok_or(refused)
+        }
+        (outcome, _) => outcome,
     }
 }
 
@@ -128,7 +142,7 @@ pub(super) async fn get(
         (status = 200, description = "A page", body = dto::JobList, headers(("Link" = String, description = "`rel=\"next\"`: the page after this one, if there is one"))),
         (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `read-too-slow`: a filter finds few among many", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(

@@ -116,7 +116,7 @@ async fn detached<T: Send + 'static>(
     state: &HttpState,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = state.jobs.tracker.spawn(work.in_current_span()).await;
+    let done = state.jobs.tasks.errand("a change", work.in_current_span()).await;
     done.map_err(|error| Problem::internal(&error))
 }
 

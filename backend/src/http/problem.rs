@@ -127,8 +127,23 @@ impl From<StoreError> for Problem {
                     format!("the store cannot work now: {reason}; try again after the time in Retry-After"),
                 )
             }
+            StoreError::TooSlow { after } => {
+                tracing::warn!(after = after.as_secs_f64(), "A read took too long and was given up.");
+                let detail = format!(
+                    "the read took longer than {} s and was given up: ask for less, such as one type with one state, a rarer label, or a shorter time (created_after, created_before)",
+                    after.as_secs_f64()
+                );
+                Self::new(Code::ReadTooSlow, detail)
+            }
             StoreError::Closed => {
                 Self::new(Code::StoreUnavailable, "the backend is shutting down: try again")
+            }
+            StoreError::Failed { .. } => {
+                tracing::error!(cause = %error, "A request failed.");
+                Self::new(
+                    Code::InternalError,
+                    "the store failed, and the backend ends: whether it stored this shows when it is back",
+                )
             }
             StoreError::Broken { .. } => Self::internal(&error),
         }

@@ -18,7 +18,7 @@ const TAG: &str = "operation";
 /// List the quarantine
 ///
 /// Messages that no part of Crewcall could read, newest first; the newest 10 000 are kept. Of each body, the
-/// first 4 KiB are.
+/// first 4 KiB are, with whatever may be an attempt token struck out.
 #[utoipa::path(
     get, path = "/v1/quarantine", tag = TAG, operation_id = "listQuarantine",
     params(

@@ -19,7 +19,7 @@ use crate::dispatch::{
 };
 
 /// How long the broker may take to confirm an instruction to a worker.
-pub(super) const TELL_TIME_MAX: Duration = Duration::from_secs(2);
+const TELL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The tag of these routes in the document.
 const TAG: &str = "workers";

@@ -1,6 +1,8 @@
 //! The backend dies at a named point of its work, with jobs in flight (F19–F24): what it had committed goes on where
 //! it was, what it had not never happened, and nothing ends twice.
 
+mod parts;
+
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use crewcall_proto::JobType;

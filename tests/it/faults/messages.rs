@@ -23,6 +23,7 @@ use super::corpus::{Body, bombs, damaged, dice, is_readable, noise};
 
 mod flood;
 mod forged;
+mod tokens;
 
 /// How many random bodies each queue gets, and as many damaged messages.
 const RANDOM_BODIES: usize = 50;

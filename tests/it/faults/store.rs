@@ -1,5 +1,7 @@
 //! The store: its disk is full, it is locked, its `fsync` fails (F40–F42).
 
+mod in_flight;
+
 use std::time::Duration;
 
 use e2e::{

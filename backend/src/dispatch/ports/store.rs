@@ -19,6 +19,10 @@ pub trait JobStore: Send + Sync {
     /// Answers in the order of `jobs`.
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
 
+    /// What became of an earlier submission with this key, if there was one: never [`Inserted::Stored`]. Whatever was
+    /// sent to the store before is stored by then.
+    async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError>;
+
     /// Runs the state machine over `events`, in order, and keeps what it says. Answers in their order.
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError>;
 
@@ -63,7 +67,7 @@ pub trait JobStore: Send + Sync {
     /// The jobs of the type in state dispatched, the longest dispatched first: what the reconciler looks after.
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError>;
 
-    /// Whether it can do its work now: reads and writes a little.
+    /// Whether it can do its work now: reads a little, and takes a job through its life, of which nothing is kept.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// One job with its ended attempts, oldest first.
@@ -399,9 +403,22 @@ pub enum StoreError {
         /// What it says.
         reason: String,
     },
-    /// It holds something that cannot be read, or refuses a statement: an error in the program or a damaged file.
-    #[error("the store failed: {reason}")]
+    /// What it was to read takes too long, and was given up.
+    #[error("the read took longer than {} s", .after.as_secs_f64())]
+    TooSlow {
+        /// After which time.
+        after: Duration,
+    },
+    /// It cannot do this one thing: a row cannot be read, or a statement is refused, by an error in the program or a
+    /// file that was edited. Whether it can do others, [`JobStore::check`] tells.
+    #[error("the store refused: {reason}")]
     Broken {
+        /// What it says.
+        reason: String,
+    },
+    /// It will never work again in this process, and nobody knows what of the last things it was asked is on disk.
+    #[error("the store failed: {reason}")]
+    Failed {
         /// What it says.
         reason: String,
     },
@@ -414,6 +431,6 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::TooSlow { .. })
     }
 }

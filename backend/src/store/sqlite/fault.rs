@@ -31,7 +31,8 @@ pub(super) enum Severity {
     /// Nothing happened; the same would fail again.
     Lasting,
     /// Nobody knows what is on disk: after a failed fsync the system may have dropped the pages that it
-    /// could not write, and a second fsync succeeds without them. Only reading the file anew tells.
+    /// could not write, and a second fsync succeeds without them. Only reading the file anew tells. A file that is
+    /// damaged is not written to either: each write may damage more.
     Fatal,
 }
 
@@ -49,7 +50,9 @@ impl Fault {
                 | ErrorCode::FileLockingProtocolFailed,
             ) => Severity::Passing,
             Some(ErrorCode::SystemIoFailure) if is_passing_io(error) => Severity::Passing,
-            Some(ErrorCode::SystemIoFailure) => Severity::Fatal,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Severity::Fatal
+            }
             _ => Severity::Lasting,
         }
     }
@@ -64,11 +67,11 @@ fn is_passing_io(error: &rusqlite::Error) -> bool {
 
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
-        let reason = match fault.severity() {
-            Severity::Passing => return Self::Unavailable { reason: advice(&fault) },
-            Severity::Lasting | Severity::Fatal => fault.to_string(),
-        };
-        Self::Broken { reason }
+        match fault.severity() {
+            Severity::Passing => Self::Unavailable { reason: advice(&fault) },
+            Severity::Lasting => Self::Broken { reason: fault.to_string() },
+            Severity::Fatal => Self::Failed { reason: fault.to_string() },
+        }
     }
 }
 
@@ -93,13 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_fsync_is_fatal_and_a_full_disk_is_not() {
+    fn a_failed_fsync_and_a_damaged_file_are_fatal_and_a_full_disk_is_not() {
         assert_eq!(severity(ffi::SQLITE_IOERR_FSYNC), Severity::Fatal);
         assert_eq!(severity(ffi::SQLITE_IOERR_WRITE), Severity::Fatal);
         assert_eq!(severity(ffi::SQLITE_IOERR_SHMSIZE), Severity::Passing);
         assert_eq!(severity(ffi::SQLITE_FULL), Severity::Passing);
         assert_eq!(severity(ffi::SQLITE_BUSY), Severity::Passing);
-        assert_eq!(severity(ffi::SQLITE_CORRUPT), Severity::Lasting);
+        assert_eq!(severity(ffi::SQLITE_CORRUPT), Severity::Fatal);
+        assert_eq!(severity(ffi::SQLITE_NOTADB), Severity::Fatal);
+        assert_eq!(severity(ffi::SQLITE_ERROR), Severity::Lasting);
         assert_eq!(severity(ffi::SQLITE_CONSTRAINT_UNIQUE), Severity::Lasting);
     }
 }

@@ -54,8 +54,8 @@ use crate::{
     clock::Clock,
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
-        StoredClaim, StoredType,
+        IdempotencyKey, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage,
+        Released, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
     metrics::Metrics,
@@ -89,7 +89,7 @@ impl SqliteStore {
     }
 
     /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
-    /// on disk, or a panic. The process should exit loudly, and read the file anew. Never resolves otherwise.
+    /// on disk, a damaged file, or a panic. Every call answers [`StoreError::Failed`] from then on. The process should exit loudly, and read the file anew. Never resolves otherwise.
     pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
         self.writer.failed()
     }
@@ -118,6 +118,12 @@ impl JobStore for SqliteStore {
         // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
         let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
         self.writer.write(rows.len(), move |desk| commands::insert(desk, rows)).await
+    }
+
+    async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError> {
+        // The writer is asked: the first submission may still be on its way to it.
+        let key = key.clone();
+        self.writer.write(1, move |desk| commands::earlier(desk, &key)).await
     }
 
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
@@ -174,7 +180,7 @@ impl JobStore for SqliteStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.readers.read(queries::dispatch_marks).await?;
-        self.writer.write(1, Desk::keep_time).await
+        self.writer.write(1, commands::rehearse).await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
@@ -183,12 +189,12 @@ impl JobStore for SqliteStore {
 
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
         let (query, counts) = (query.clone(), self.counts.all());
-        self.readers.read(move |connection| list::list(connection, &query, &counts)).await
+        self.readers.list(move |connection| list::list(connection, &query, &counts)).await
     }
 
     async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError> {
         let (query, counts) = (query.clone(), self.counts.all());
-        self.readers.read(move |connection| list::list_ids(connection, &query, &counts)).await
+        self.readers.list(move |connection| list::list_ids(connection, &query, &counts)).await
     }
 
     async fn delete_finished(

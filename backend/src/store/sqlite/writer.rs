@@ -160,7 +160,7 @@ impl Writer {
     async fn why_ended(&self) -> StoreError {
         let mut status = self.status.clone();
         match status.wait_for(|status| *status != Status::Running).await.as_deref() {
-            Ok(Status::Failed(reason)) => StoreError::Broken { reason: reason.clone() },
+            Ok(Status::Failed(reason)) => StoreError::Failed { reason: reason.clone() },
             _ => StoreError::Closed,
         }
     }

@@ -152,11 +152,11 @@ async fn after_a_failed_fsync_nothing_is_done_any_more() {
     let store = open(directory.path(), &Arc::default());
     let failed = store.failed();
     for outcome in together(&store, |_| Err(sqlite_fault(ffi::SQLITE_IOERR_FSYNC))).await {
-        assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError::Failed { .. })), "{outcome:?}");
     }
     let reason = soon(failed).await;
     assert!(reason.contains("I/O"), "{reason}");
-    assert!(matches!(store.insert(accepted("late").1).await, Err(StoreError::Broken { .. })));
+    assert!(matches!(store.insert(accepted("late").1).await, Err(StoreError::Failed { .. })));
     store.close().await;
     // The file is free, and holds what was committed before.
     let again = open(directory.path(), &Arc::default());
@@ -170,9 +170,23 @@ async fn a_panic_is_told_to_everybody() {
     let store = open(directory.path(), &Arc::default());
     let failed = store.failed();
     for outcome in together(&store, |_| panic!("a test")).await {
-        assert!(matches!(outcome, Err(StoreError::Broken { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(StoreError::Failed { .. })), "{outcome:?}");
     }
     assert_eq!(soon(failed).await, "the writing thread panicked");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_check_rehearses_what_is_done_with_results_and_keeps_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), &Arc::default());
+    store.check().await.unwrap();
+    assert_eq!((jobs(&store).await, store.dispatch_marks().await.unwrap().issued.0), (0, 0));
+    let lose = |desk: &mut Desk| Ok(desk.connection.execute_batch("ALTER TABLE attempts RENAME TO lost")?);
+    store.writer.write(1, lose).await.unwrap();
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, StoreError::Broken { .. }), "{error}");
+    assert!(store.insert(accepted("other work").1).await.is_ok(), "the store goes on with what it can");
     store.close().await;
 }
 

@@ -12,6 +12,7 @@ use crewcall_backend::{
     domain::{Event, Submission},
     metrics::Metrics,
     store::SqliteStore,
+    tasks::Tasks,
 };
 use crewcall_proto::{ExecutionId, JobId, JobType, WorkerId, response::Origin};
 use tempfile::TempDir;
@@ -57,7 +58,7 @@ impl Stage {
             registry: Arc::new(Registry::new(hearing)),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
-            tracker: tasks.clone(),
+            tasks: Tasks::new(tasks.clone(), stop.clone()).0,
             stop: stop.clone(),
         });
         relay.recover().await.unwrap();

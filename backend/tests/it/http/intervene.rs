@@ -1,16 +1,25 @@
 //! Cancelling jobs and trying them again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::dispatch::ports::StoreError;
 use crewcall_proto::{Attempt, JobId, control::Control};
+use futures_util::{
+    FutureExt,
+    future::{join_all, select_all},
+};
 use reqwest::{RequestBuilder, StatusCode};
+use rusqlite::Connection;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     server::{Options, Server, WORKER, answer, problem, sorted},
     stores::FailingStore,
 };
+
+/// Longer than the telling of a worker may take, shorter than the store waits for a lock.
+const LOCKED_FOR: Duration = Duration::from_secs(3);
 
 const NOBODY: &str = "0190b6f0-0000-7000-8000-000000000000";
 
@@ -52,7 +61,7 @@ async fn a_dispatched_job_is_revoked() {
         (&json!("cancelled"), &json!("anonymous"))
     );
     let revoke = Control::Revoke { job_id: id, attempt: Attempt::FIRST };
-    assert_eq!(server.broker.told(), [("a".to_owned(), revoke)]);
+    assert_eq!(server.broker.told_soon().await, [("a".to_owned(), revoke)]);
     server.stop().await;
 }
 
@@ -66,7 +75,7 @@ async fn a_running_job_is_being_cancelled_until_its_worker_answers() {
     assert_eq!(told["waiting_for"]["reason"], "cancellation");
     assert_eq!(told["cancellation"]["reason"], Value::Null);
     let stop = Control::Cancel { job_id: id, attempt: Attempt::FIRST };
-    assert_eq!(server.broker.told(), [(WORKER.to_owned(), stop)]);
+    assert_eq!(server.broker.told_soon().await, [(WORKER.to_owned(), stop)]);
     let repeated = job(cancel(&server, id), StatusCode::ACCEPTED).await;
     assert_eq!(repeated["version"], told["version"]);
     // It was faster than the cancellation.
@@ -161,6 +170,30 @@ async fn many_jobs_are_cancelled_and_tried_again_by_a_filter() {
     let again = ask("/v1/jobs/retry", json!({"filter": {}, "all": true})).await;
     assert_eq!(again, json!({"matched": 4, "changed": 4, "more": false}));
     assert_eq!(states("state=ready").await, 7);
+    server.stop().await;
+}
+
+/// Another program has the right to write, for longer than a worker is waited for.
+#[tokio::test]
+async fn what_is_answered_is_on_disk() {
+    let server = Server::start().await;
+    let (failed, waiting) = (server.submit_dispatched("a").await, server.submit(json!({"type": "b"})).await);
+    server.started(failed).await;
+    server.failed(failed, false).await;
+    let other = Connection::open(server.database()).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut answers = [
+        job(retry(&server, failed), StatusCode::OK).boxed(),
+        job(cancel(&server, waiting), StatusCode::OK).boxed(),
+        job(server.post_empty("/v1/types/a/pause"), StatusCode::OK).boxed(),
+    ];
+    let early = timeout(LOCKED_FOR, select_all(&mut answers)).await;
+    assert!(early.is_err(), "nothing can be stored, and this is answered: {}", early.unwrap().0);
+    other.execute_batch("ROLLBACK").unwrap();
+    let answers = join_all(answers).await;
+    let [retried, cancelled, paused] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!((&retried["state"], &retried["attempt"]), (&json!("ready"), &json!(2)));
+    assert_eq!((&cancelled["state"], &paused["paused"]["by"]), (&json!("cancelled"), &json!("anonymous")));
     server.stop().await;
 }
 

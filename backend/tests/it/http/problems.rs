@@ -1,6 +1,6 @@
 //! Bad input gets a clear answer: a snapshot of each.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{dispatch::ports::StoreError, http::body::BODY_BYTES_MAX, http::problem::Code};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
@@ -208,6 +208,30 @@ async fn a_store_that_cannot_work_says_when_to_come_back() {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(response.headers()["retry-after"], "1");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_that_is_too_slow_says_what_to_ask_for() {
+    let store = FailingStore(|| StoreError::TooSlow { after: Duration::from_secs(5) });
+    let server = Server::start_with(Options { store: Some(Arc::new(store)), ..Options::default() }).await;
+    insta::assert_json_snapshot!(
+        "read_too_slow",
+        problem(server.get("/v1/jobs?label.a=b&state=failed")).await
+    );
+    let bulk = problem(server.post("/v1/jobs/cancel", &json!({"all": true}))).await;
+    assert_eq!(bulk["code"], "read-too-slow");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_failed_says_that_nobody_knows_what_it_kept() {
+    let store = FailingStore(|| StoreError::Failed { reason: "disk I/O error".to_owned() });
+    let server = Server::start_with(Options { store: Some(Arc::new(store)), ..Options::default() }).await;
+    insta::assert_json_snapshot!(
+        "store_failed",
+        problem(server.post("/v1/jobs", &json!({"type": "a"}))).await
+    );
     server.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! A served API, and what tests do to it from the other side: play the workers.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crewcall_backend::{
     http::{self, HttpState, watchers::WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
+    tasks::Tasks,
 };
 use crewcall_proto::{
     ContentType, ExecutionId, JobId, JobType, Order, Timestamp, WorkerId,
@@ -55,7 +57,7 @@ pub(super) struct Server {
     ledger: Ledger,
     discovery: Arc<Discovery>,
     serving: TaskTracker,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// How a [`Server`] differs from the usual.
@@ -103,6 +105,7 @@ impl Server {
         let watchers_max = options.watchers_max.unwrap_or(WATCHERS_MAX);
         let Kept { directory, store, catalogue, flow } = Kept::open(options, &clock, &metrics).await;
         let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
+        let (tasks, _fallen) = Tasks::new(serving.clone(), stop.clone());
         let (hearing, broker) = (Arc::<Hearing>::default(), Arc::new(PlayedBroker::default()));
         let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
         let (watch, leases) = (WatchHub::default(), Arc::new(Leases::new(Arc::clone(&hearing))));
@@ -113,7 +116,7 @@ impl Server {
             registry: Arc::clone(&registry),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
-            tracker: serving.clone(),
+            tasks: tasks.clone(),
             stop: stop.clone(),
         });
         let ledger = Ledger {
@@ -132,7 +135,11 @@ impl Server {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),
         });
-        let interventions = Interventions { discovery: Arc::clone(&discovery), clock: Arc::clone(&clock) };
+        let interventions = Interventions {
+            discovery: Arc::clone(&discovery),
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+        };
         let jobs = Arc::new(Jobs {
             store,
             relay,
@@ -144,25 +151,19 @@ impl Server {
             watch,
             clock,
             metrics,
-            tracker: serving.clone(),
+            tasks,
         });
         let state = HttpState::new(Arc::clone(&jobs), Arc::new(interventions), stop.clone())
             .watchers_max(watchers_max);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         serving.spawn(http::serve(listener, http::router(state.clone()), stop.clone()));
-        Self {
-            base,
-            client: client(),
-            jobs,
-            broker,
-            state,
-            stop,
-            ledger,
-            discovery,
-            serving,
-            _directory: directory,
-        }
+        Self { base, client: client(), jobs, broker, state, stop, ledger, discovery, serving, directory }
+    }
+
+    /// The store's file.
+    pub(super) fn database(&self) -> PathBuf {
+        self.directory.path().join("crewcall.db")
     }
 
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
@@ -405,6 +406,17 @@ impl PlayedBroker {
     /// What workers and types were told since this was asked last.
     pub(super) fn told(&self) -> Vec<(String, Control)> {
         std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// The same, as soon as it is anything.
+    pub(super) async fn told_soon(&self) -> Vec<(String, Control)> {
+        let anything = async {
+            while self.told.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, anything).await.expect("nobody was told anything");
+        self.told()
     }
 }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use crewcall_backend::{
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage, Released, StoreError,
-        StoredClaim, StoredType,
+        IdempotencyKey, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage,
+        Released, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
 };
@@ -19,6 +19,10 @@ pub(super) struct FailingStore(pub(super) fn() -> StoreError);
 #[async_trait]
 impl JobStore for FailingStore {
     async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn submitted_before(&self, _: &IdempotencyKey) -> Result<Option<Inserted>, StoreError> {
         Err((self.0)())
     }
 
@@ -140,6 +144,10 @@ impl JobStore for FillingStore {
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
         self.take(jobs.len())?;
         self.store.insert(jobs).await
+    }
+
+    async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError> {
+        self.store.submitted_before(key).await
     }
 
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {

@@ -1,9 +1,12 @@
 //! Submitting a job and reading it back.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::time::timeout;
 
-use super::server::{Server, answer, problem, sorted};
+use super::server::{PATIENCE, Server, answer, problem, sorted};
 
 #[tokio::test]
 async fn an_accepted_job_is_read_back_as_it_was_submitted() {
@@ -112,5 +115,48 @@ async fn a_submission_with_a_key_makes_one_job() {
     let twice = submit("a", "{\"type\":\"a\"}").header("idempotency-key", "b");
     assert_eq!(problem(twice).await["code"], "invalid-idempotency-key");
     assert_eq!(answer(submit(&"x".repeat(255), "{\"type\":\"a\"}")).await.status(), StatusCode::CREATED);
+    server.stop().await;
+}
+
+/// Whoever repeats a submission because the answer got lost must not be told that it is no job.
+#[tokio::test]
+async fn what_was_accepted_is_replayed_whatever_would_be_said_against_it_today() {
+    let server = Server::start().await;
+    let submit = |key: &str, body: &str| {
+        server.post_text("/v1/jobs", "application/json", body.to_owned()).header("idempotency-key", key)
+    };
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1_500);
+    let expires = json!({"type": "a", "expires_at": soon.to_string()}).to_string();
+    // A time up to 60 s ago means now.
+    let almost = jiff::Timestamp::now() - jiff::SignedDuration::from_millis(58_500);
+    let runs = json!({"type": "a", "run_at": almost.to_string()}).to_string();
+    let typed = json!({"type": "b", "parameters": {"width": "wide"}}).to_string();
+    let submissions = [("expires", expires), ("runs", runs), ("typed", typed)];
+    let mut ids = Vec::new();
+    for (key, body) in &submissions {
+        let accepted = answer(submit(key, body)).await;
+        assert_eq!(accepted.status(), StatusCode::CREATED, "{body}");
+        ids.push(accepted.json::<serde_json::Value>().await.unwrap()["id"].clone());
+    }
+    server.announce("b", json!({"properties": {"width": {"type": "integer"}}})).await;
+    for ((key, body), id) in submissions.iter().zip(ids) {
+        let refused = async {
+            // The same without a key that anybody used: as soon as it is no job any more.
+            while answer(server.post_text("/v1/jobs", "application/json", body.clone())).await.status()
+                != StatusCode::UNPROCESSABLE_ENTITY
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, refused).await.unwrap();
+        assert_eq!(answer(submit("another", body)).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let replayed = answer(submit(key, body)).await;
+        assert_eq!(replayed.status(), StatusCode::OK, "{body}");
+        assert_eq!(replayed.headers()["idempotency-replayed"], "true");
+        assert_eq!(replayed.json::<serde_json::Value>().await.unwrap()["id"], id);
+        for other in [body.replace('}', " }"), "[]".to_owned()] {
+            assert_eq!(problem(submit(key, &other)).await["code"], "idempotency-key-reused", "{other}");
+        }
+    }
     server.stop().await;
 }

@@ -85,7 +85,7 @@ async fn f39_a_forged_answer_changes_nothing() {
 }
 
 /// A job of the type that the rogue runs.
-async fn running(stack: &mut Stack, rogue: &Rogue, job_type: &JobType) -> Taken {
+pub(super) async fn running(stack: &mut Stack, rogue: &Rogue, job_type: &JobType) -> Taken {
     rogue.announce(job_type).await.unwrap();
     stack.api.served_by(job_type.as_str(), 1).await.unwrap();
     let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();

@@ -13,7 +13,7 @@ use crate::dispatch::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted};
 const PURGED_PER_KEY: usize = 4;
 
 /// What became of an earlier submission with this key, if there was one.
-pub(super) fn earlier(desk: &Desk, key: &IdempotencyKey) -> Result<Option<Inserted>, Fault> {
+pub(in super::super) fn earlier(desk: &Desk, key: &IdempotencyKey) -> Result<Option<Inserted>, Fault> {
     let mut statement = desk
         .connection
         .prepare_cached("SELECT job_seq, body_hash FROM idempotency_keys WHERE key = ? AND created_at > ?")?;

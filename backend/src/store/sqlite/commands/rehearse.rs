@@ -1,0 +1,53 @@
+//! Whether the store can do its work: a job goes through its life, and nothing of it is kept.
+
+use crewcall_proto::{AttemptToken, ExecutionId, JobId, WorkerId, response::Origin};
+
+use super::{
+    super::{desk::Desk, fault::Fault},
+    apply::apply,
+    insert::{NewRow, insert},
+};
+use crate::{
+    dispatch::ports::{Accepted, Applied, Inserted, JobEvent},
+    domain::{Event, Submission},
+};
+
+/// The type of the job: no worker announces it, and nobody ever sees it.
+const JOB_TYPE: &str = "rehearsal";
+
+/// Keeps the time, and stores, dispatches and completes a job as for real. Fails as these would.
+pub(in super::super) fn rehearse(desk: &mut Desk) -> Result<(), Fault> {
+    desk.keep_time()?;
+    let point = desk.tally.point();
+    desk.execute("SAVEPOINT rehearsal", ())?;
+    // When it fails, it is taken back with the whole command.
+    play(desk)?;
+    desk.execute("ROLLBACK TO rehearsal", ())?;
+    desk.execute("RELEASE rehearsal", ())?;
+    desk.tally.go_back(point);
+    Ok(())
+}
+
+fn play(desk: &mut Desk) -> Result<(), Fault> {
+    const NO_JOB: Fault = Fault::Inconsistent("a job that was rehearsed is none");
+    let (now, job_id) = (desk.now(), JobId::generate());
+    let submission = Submission { job_type: JOB_TYPE.to_owned(), ..Submission::default() };
+    let job = submission.validate(now).map_err(|_| NO_JOB)?.accept(job_id, now);
+    // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
+    let row = NewRow::new(Accepted { job, window: 0, idempotency: None });
+    let stored = insert(desk, vec![row])?;
+    let Some(Inserted::Stored { job, .. }) = stored.first() else { return Err(NO_JOB) };
+    let token = AttemptToken::generate();
+    let origin = Origin {
+        job_id,
+        attempt: job.life.attempt,
+        attempt_token: token,
+        execution_id: ExecutionId::generate(),
+        worker_id: WorkerId::generate(),
+    };
+    let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
+    let events = [Event::Dispatched { token }, completed];
+    let applied = apply(desk, events.map(|event| JobEvent { job_id, event }).to_vec())?;
+    let changed = applied.iter().all(|applied| matches!(applied, Applied::Changed(_)));
+    if changed { Ok(()) } else { Err(NO_JOB) }
+}

@@ -1,0 +1,45 @@
+//! A part of the backend falls (F73): the process ends with a sentence that names it, instead of living on without it.
+
+use e2e::stack::{Stack, Surroundings};
+use serde_json::json;
+
+use super::{dying_at, short_job};
+
+/// A reader, an order on its way and a link panic, one after the other. What they had not done is done by the next
+/// process.
+#[tokio::test]
+async fn f73_a_part_of_the_backend_panics() {
+    const PARTS: [(&str, &str); 3] = [
+        ("responses_recorded=panic", "the reader of results panicked"),
+        ("order_confirmed=panic", "the publication of an order panicked"),
+        ("message_unconfirmed=panic", "the link for orders ended by itself"),
+    ];
+    let mut stack = Stack::start("f73").await.unwrap();
+    stack.expect_error("panicked at");
+    let _worker = stack.worker(&["test.sleep"], 2).await.unwrap();
+    let mut said = Vec::new();
+    for (failpoint, sentence) in PARTS {
+        stack.backend.kill().await.unwrap();
+        stack.surround(dying_at(failpoint));
+        stack.restart_backend().await.unwrap();
+        match stack.api.submit(short_job(stack.folder())).await {
+            Ok(id) => stack.accepted(id),
+            Err(_) => stack.unanswered(), // it was quicker
+        }
+        let status = stack.backend.wait().await.unwrap();
+        let last = stack.backend.log().lines().last().unwrap().to_owned();
+        assert!(status.code().is_some_and(|code| code != 0), "{status}: {last}");
+        assert!(last.contains(sentence) && last.contains("start it again"), "{last}");
+        said.push(last);
+    }
+    stack.surround(Surroundings::default());
+    stack.restart_backend().await.unwrap();
+    stack.api.ready().await.unwrap();
+    let took = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let mut found = stack.settled().await.unwrap();
+    for sentence in said {
+        found.hold("I15", format_args!("{sentence:?}"));
+    }
+    found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));
+    found.print("F73 a part of the backend panics");
+}
