@@ -1,8 +1,9 @@
 //! The node's folder, its configuration and its environment.
 
 use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
@@ -16,6 +17,9 @@ pub(crate) const OWNER_VARIABLE: &str = "CREWCALL_DEV_BROKER_DIR";
 /// How much of the log goes into an error.
 const LOG_TAIL_BYTES: usize = 4 * 1024;
 
+/// What the owner may do with the folder, and nobody else: its files are messages, and the cookie that rules the node.
+const OWNER_ONLY: u32 = 0o700;
+
 /// What belongs to a node and stays the same from start to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -27,7 +31,7 @@ impl Layout {
     /// Creates the folder when it is missing, and reads or makes the node's name. The name is kept in the folder
     /// because the node's data are filed under it.
     pub(crate) fn open(dir: &Path) -> Result<Self, DevBrokerError> {
-        fs::create_dir_all(dir).map_err(DevBrokerError::io(format!("create {}", dir.display())))?;
+        make_private(dir).map_err(DevBrokerError::io(format!("create {}", dir.display())))?;
         let dir = dir.canonicalize().map_err(DevBrokerError::io(format!("find {}", dir.display())))?;
         let name_file = dir.join("node.name");
         let node_name = match fs::read_to_string(&name_file) {
@@ -138,6 +142,11 @@ impl Layout {
         }
         text[start..].trim().to_owned()
     }
+}
+
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(dir)?;
+    fs::set_permissions(dir, Permissions::from_mode(OWNER_ONLY))
 }
 
 /// Two schedulers that never spin and listen to this machine only: a private node must not slow down what it

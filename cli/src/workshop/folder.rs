@@ -1,8 +1,9 @@
 //! The folder of `crewcall dev`: `./.crewcall`, for one process at a time.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io::{Read, Seek, SeekFrom},
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -10,6 +11,8 @@ use crate::exit::Failure;
 
 /// The folder's name, in the working directory.
 const NAME: &str = ".crewcall";
+/// What the owner may do with it, and nobody else.
+const OWNER_ONLY: u32 = 0o700;
 /// How many lines of a log are shown when there is trouble.
 const TAIL_LINES_MAX: usize = 20;
 /// How much of a log is read for them, in bytes.
@@ -39,7 +42,7 @@ impl Folder {
     }
 
     pub(super) fn claim_at(root: &Path) -> Result<Self, Failure> {
-        fs::create_dir_all(root).map_err(|error| cannot("make the folder", root, &error))?;
+        make_private(root).map_err(|error| cannot("make the folder", root, &error))?;
         let root = root.canonicalize().map_err(|error| cannot("find the folder", root, &error))?;
         let lock_path = root.join("dev.lock");
         let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, &error))?;
@@ -103,7 +106,13 @@ impl Folder {
     }
 }
 
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+/// Makes the folder when it is missing. No other user has any business in it: it holds the database.
+fn make_private(root: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(root)?;
+    fs::set_permissions(root, Permissions::from_mode(OWNER_ONLY))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::Part(format!("cannot {what} {}: {error}", path.display()))
 }
 
@@ -129,6 +138,19 @@ fn tail(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_other_user_may_look_into_the_folder() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join(NAME);
+        for made_before in [false, true] {
+            if made_before {
+                fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+            }
+            let _folder = Folder::claim_at(&root).ok().unwrap();
+            assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700, "{made_before}");
+        }
+    }
 
     #[test]
     fn the_tail_of_a_log() {

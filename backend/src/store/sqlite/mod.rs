@@ -9,6 +9,8 @@
 
 mod open;
 
+mod private;
+
 mod migrations;
 
 pub mod writer;

@@ -1,7 +1,7 @@
 //! Opening the file: who may, and what it must be.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::migrations;
+use super::{migrations, private};
 
 /// How long a lock of another program on the file (a backup, a shell) only delays us; longer ones make the store
 /// unavailable.
@@ -170,15 +170,9 @@ impl Ownership {
     /// file are one database.
     pub(super) fn take(path: &Path) -> Result<(Self, PathBuf), OpenError> {
         let path = resolve(path)?;
-        let mut lock_name = path.as_os_str().to_owned();
-        lock_name.push(".lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(PathBuf::from(lock_name))
-            .map_err(|error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() })?;
+        let not_writable =
+            |error: io::Error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() };
+        let mut lock = private::open(&private::beside(&path, private::LOCK)).map_err(not_writable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -196,6 +190,7 @@ impl Ownership {
         if let Err(error) = sign(&mut lock) {
             tracing::debug!(reason = %error, "The lock file does not say who holds it.");
         }
+        private::prepare(&path).map_err(not_writable)?;
         Ok((Self { _lock: lock }, path))
     }
 }

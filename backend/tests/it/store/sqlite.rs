@@ -141,6 +141,30 @@ async fn a_file_has_one_owner() {
 }
 
 #[tokio::test]
+async fn no_other_user_may_open_what_is_kept() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    let files = ["", "-wal", "-shm", ".lock"].map(|ending| format!("{}{ending}", path.display()));
+    let modes = || files.each_ref().map(|file| fs::metadata(file).unwrap().permissions().mode() & 0o777);
+
+    let store = open(&path, &HandClock::new()).unwrap();
+    assert_eq!(modes(), [0o600; 4], "as they are made");
+    // The files of an earlier version, and of a crash, which leaves the log.
+    let log = fs::read(&files[1]).unwrap();
+    store.close().await;
+    drop(store);
+    fs::write(&files[1], log).unwrap();
+    fs::write(&files[2], "").unwrap();
+    for file in &files {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let store = open(&path, &HandClock::new()).unwrap();
+    assert_eq!(modes(), [0o600; 4], "those that were there");
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_closed_store_says_so() {
     let subject = Subject::sqlite();
     let pending = subject.store.insert(vec![accepted(subject.job("a"), 0)]);
