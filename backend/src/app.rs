@@ -186,7 +186,9 @@ impl App {
             tasks: tasks.clone(),
         };
         tasks.errand("the start of the readers", inbound.run(broker.status()));
-        let router = http::router(HttpState::new(parts.jobs, parts.interventions, stop.clone()));
+        let state = HttpState::new(parts.jobs, parts.interventions, stop.clone())
+            .hosts(self.config.http_hosts.clone());
+        let router = http::router(state);
         let served = async {
             http::serve(listener, router, stop.clone()).await;
             Ok(())

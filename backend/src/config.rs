@@ -8,7 +8,7 @@ use std::{
 
 use crewcall_proto::Topology;
 
-use crate::dispatch::retention::Retention;
+use crate::{dispatch::retention::Retention, http::HttpHosts};
 
 /// What the backend is told when it starts.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Where HTTP is served; port 0 takes a free one.
     pub http_listen: SocketAddr,
+    /// By which names it may be asked for over HTTP, beside its addresses and `localhost`.
+    pub http_hosts: HttpHosts,
     /// For how long jobs are kept after they ended.
     pub retention: Retention,
     /// Whether to listen on other than loopback addresses although there is no authentication.
@@ -44,6 +46,7 @@ impl Default for Config {
             amqp_prefix: Topology::default(),
             database: DatabaseUrl::Sqlite(PathBuf::from("crewcall.db")),
             http_listen: Self::HTTP_LISTEN_DEFAULT,
+            http_hosts: HttpHosts::default(),
             retention: Retention::default(),
             insecure: false,
         }

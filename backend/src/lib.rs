@@ -26,3 +26,4 @@ pub mod app;
 
 pub use app::{App, BuildError, RunError};
 pub use config::{Config, DatabaseUrl};
+pub use http::HttpHosts;

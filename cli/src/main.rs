@@ -26,6 +26,8 @@ mod progress;
 
 mod logs;
 
+mod log_filter;
+
 mod signals;
 
 mod workshop;

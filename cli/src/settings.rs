@@ -6,6 +6,7 @@
 //! | `--amqp-prefix` | `CREWCALL_AMQP_PREFIX` | `amqp_prefix` | `crewcall` |
 //! | `--database-url` | `CREWCALL_DATABASE_URL` | `database_url` | `sqlite://crewcall.db` |
 //! | `--http-listen` | `CREWCALL_HTTP_LISTEN` | `http_listen` | `127.0.0.1:8080` |
+//! | `--http-hosts` | `CREWCALL_HTTP_HOSTS` | `http_hosts` | none |
 //! | `--retention-completed` | `CREWCALL_RETENTION_COMPLETED` | `retention_completed` | `14d` |
 //! | `--retention-failed` | `CREWCALL_RETENTION_FAILED` | `retention_failed` | `14d` |
 //! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
@@ -16,12 +17,11 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
-use crewcall_backend::{Config, DatabaseUrl, dispatch::retention::Retention};
+use crewcall_backend::{Config, DatabaseUrl, HttpHosts, dispatch::retention::Retention};
 use crewcall_proto::Topology;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 
-use crate::duration;
+use crate::{duration, log_filter};
 
 /// What is logged when nothing says otherwise: one line per thing that an operator wants to know.
 pub(crate) const LOG_DEFAULT: &str = "info,lapin=off";
@@ -44,6 +44,9 @@ pub(crate) struct ServeFlags {
     /// Where the HTTP API listens.
     #[arg(long, value_name = "ADDRESS:PORT", help = with_places("Where the HTTP API listens; port 0 takes a free one", "HTTP_LISTEN", Config::HTTP_LISTEN_DEFAULT))]
     pub(crate) http_listen: Option<String>,
+    /// By which names the HTTP API may be asked for.
+    #[arg(long, value_name = "NAMES", help = with_places("By which names the HTTP API may be asked for beside its addresses and localhost, with commas between them", "HTTP_HOSTS", "none"))]
+    pub(crate) http_hosts: Option<String>,
     /// For how long completed jobs are kept.
     #[arg(long, value_name = "DURATION", help = with_places("How long completed jobs are kept, or forever", "RETENTION_COMPLETED", RETENTION_DEFAULT))]
     pub(crate) retention_completed: Option<String>,
@@ -108,12 +111,30 @@ pub(crate) struct SettingsFile {
     amqp_prefix: Option<String>,
     database_url: Option<String>,
     http_listen: Option<String>,
+    http_hosts: Option<Names>,
     retention_completed: Option<String>,
     retention_failed: Option<String>,
     retention_cancelled: Option<String>,
     insecure: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
+}
+
+/// Names in `crewcall.toml`: an array, or one text with commas, as in the other places.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "http_hosts is an array of names, or one text with commas between them")]
+enum Names {
+    Text(String),
+    Array(Vec<String>),
+}
+
+impl Names {
+    fn joined(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Array(names) => names.join(","),
+        }
+    }
 }
 
 /// A setting that cannot be used.
@@ -175,6 +196,7 @@ impl ServeSettings {
         // A flag without a value can only say yes.
         let insecure_flag = flags.insecure.then(|| "true".to_owned());
         let insecure_file = file.insecure.map(|insecure| insecure.to_string());
+        let http_hosts_file = file.http_hosts.as_ref().map(Names::joined);
         let defaults = Config::default();
         Ok(Self {
             backend: Config {
@@ -186,6 +208,8 @@ impl ServeSettings {
                     .read(defaults.database, DatabaseUrl::from_str)?,
                 http_listen: pick("http_listen", &flags.http_listen, &file.http_listen)
                     .read(defaults.http_listen, read_address)?,
+                http_hosts: pick("http_hosts", &flags.http_hosts, &http_hosts_file)
+                    .read(defaults.http_hosts, HttpHosts::from_str)?,
                 retention: Retention {
                     completed: pick(
                         "retention_completed",
@@ -206,7 +230,7 @@ impl ServeSettings {
                     .read(defaults.insecure, read_bool)?,
             },
             log: LogSettings {
-                filter: pick("log", &flags.log, &file.log).read(LOG_DEFAULT.to_owned(), read_log_filter)?,
+                filter: pick("log", &flags.log, &file.log).read(LOG_DEFAULT.to_owned(), log_filter::read)?,
                 format: pick("log_format", &flags.log_format, &file.log_format)
                     .read(LogFormat::Text, read_log_format)?,
             },
@@ -283,15 +307,6 @@ fn read_log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-fn read_log_filter(text: &str) -> Result<String, String> {
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "'{text}' is no log filter ({error}); write a level such as debug, or info,crewcall_backend=debug"
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,6 +374,9 @@ mod tests {
             refusal(&none, &[("CREWCALL_HTTP_LISTEN", "8080")], ""),
             refusal(&none, &[("CREWCALL_INSECURE", "yes")], ""),
             refusal(&none, &[("CREWCALL_LOG", "crewcall=loud")], ""),
+            refusal(&none, &[], "log = \"debg\""),
+            refusal(&none, &[], "http_hosts = [\"a.example\", \"*.example\"]"),
+            refusal(&none, &[], "http_hosts = 7"),
             refusal(&none, &[("CREWCALL_RETENTION_FAILED", "14")], ""),
             refusal(&none, &[("CREWCALL_RETENTION_FAILED", "0s")], ""),
             refusal(&none, &[], "database_url = \"crewcall.db\""),

@@ -82,17 +82,18 @@ pub(crate) async fn answer(command: Command, worker: &CheckedWorker) -> i32 {
         }
         Command::Check => check::check(worker, &mut stdout()).await,
         Command::RunOnce { job_type, parameters } => {
-            init_logging();
+            init_logging(worker.settings.log.as_deref());
             run_once(worker, &job_type, &parameters).await
         }
     }
 }
 
 /// Logs to standard error, unless the program has set a subscriber of its own.
-pub(crate) fn init_logging() {
-    let filter = EnvFilter::try_from_env("CREWCALL_LOG")
-        .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
+pub(crate) fn init_logging(filter: Option<&str>) {
+    let filter = match filter {
+        Some(filter) => EnvFilter::new(filter),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT)),
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -70,6 +70,8 @@ mod validation;
 
 mod command_line;
 
+mod log_filter;
+
 mod check;
 
 mod shutdown;

@@ -7,7 +7,10 @@ use std::{
 
 use crewcall_proto::{ContentType, Topology, WorkerId};
 
-use crate::limits::{DRAIN_GRACE_DEFAULT, HAND_OVER_AFTER_DEFAULT, HAND_OVER_AFTER_MAX, SLOTS_MAX};
+use crate::{
+    limits::{DRAIN_GRACE_DEFAULT, HAND_OVER_AFTER_DEFAULT, HAND_OVER_AFTER_MAX, SLOTS_MAX},
+    log_filter,
+};
 
 /// The settings of one worker process.
 #[derive(Clone)]
@@ -35,6 +38,9 @@ pub struct Settings {
     pub hand_over_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
+    /// `CREWCALL_LOG`: what [`Worker::run`](crate::Worker::run) logs, a level or levels by module. Default: what
+    /// `RUST_LOG` says, else `info`.
+    pub log: Option<String>,
 }
 
 /// A setting that cannot be used. Says what would do.
@@ -56,6 +62,7 @@ impl Default for Settings {
             drain_grace: DRAIN_GRACE_DEFAULT,
             hand_over_after: HAND_OVER_AFTER_DEFAULT,
             content_type: ContentType::default(),
+            log: None,
         }
     }
 }
@@ -104,6 +111,9 @@ impl Settings {
         if let Some(content_type) = read("CREWCALL_WORKER_CONTENT_TYPE") {
             settings.content_type =
                 content_type.parse(|text| text.parse::<ContentType>().map_err(|error| error.to_string()))?;
+        }
+        if let Some(filter) = read("CREWCALL_LOG") {
+            settings.log = Some(filter.parse(log_filter::read)?);
         }
         Ok(settings)
     }
@@ -192,6 +202,7 @@ mod tests {
             ("CREWCALL_DRAIN_SECONDS", "5"),
             ("CREWCALL_HAND_OVER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
+            ("CREWCALL_LOG", "info, resizer=debug"),
         ])
         .unwrap();
         assert_eq!(settings.amqp_url, "amqps://broker/%2f");
@@ -202,6 +213,7 @@ mod tests {
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
         assert_eq!(settings.hand_over_after, Duration::from_millis(500));
         assert_eq!(settings.content_type, ContentType::Json);
+        assert_eq!(settings.log.as_deref(), Some("info,resizer=debug"));
     }
 
     #[test]
@@ -219,6 +231,7 @@ mod tests {
             ("CREWCALL_HAND_OVER_SECONDS", "inf"),
             ("CREWCALL_HAND_OVER_SECONDS", "86401"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
+            ("CREWCALL_LOG", "debg"),
         ] {
             let sentence = from(&[(variable, text)]).err().unwrap().to_string();
             assert!(sentence.starts_with(variable), "{sentence}");

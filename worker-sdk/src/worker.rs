@@ -201,7 +201,7 @@ impl Worker {
                 code => std::process::exit(code),
             };
         }
-        command_line::init_logging();
+        command_line::init_logging(worker.settings.log.as_deref());
         worker.ready()?;
         let handlers = Handlers::here();
         let serve = async move || {

@@ -27,7 +27,10 @@ pub mod pace;
 
 pub mod waiting;
 
+pub mod excerpt;
+
 pub use event::Event;
+pub use excerpt::excerpt;
 pub use flow::{Flow, FlowChange, Pause};
 pub use job::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Failure, Job, Life, Policy, Priority, Progress,

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::problem::{Code, Problem};
+use crate::domain::excerpt;
 
 /// The largest body, in bytes: parameters of 256 KiB, written with escapes, and the rest of a submission.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -40,20 +41,24 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// could bring 4 GiB.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The room for bodies. Cheap to clone.
+/// Room for so many bytes of bodies or answers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Room(Arc<Semaphore>);
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_BYTES_MAX)))
-    }
-}
-
 impl Room {
+    /// Room for `bytes` at once.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// Whether there is room for so many bytes.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.0.available_permits() >= bytes
+    }
+
     /// For so many bytes more; `None` when there is none. Nobody waits for it: whoever did would keep the room that
-    /// he has.
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// they have.
+    pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;
         Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
     }
@@ -142,7 +147,7 @@ fn essence(headers: &HeaderMap) -> String {
 fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
     let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let found = found.unwrap_or("a body without content-type");
-    Problem::new(Code::UnsupportedMediaType, format!("send {expected}, not {found}"))
+    Problem::new(Code::UnsupportedMediaType, format!("send {expected}, not {}", excerpt(found)))
 }
 
 async fn read(
@@ -259,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn there_is_room_for_so_many_bodies_and_again_when_they_are_done() {
-        let room = Room::default();
+        let room = Room::of(BODIES_BYTES_MAX);
         let largest = || Body::from(vec![b' '; BODY_BYTES_MAX]);
         let (headers, places) = (HeaderMap::new(), BODIES_BYTES_MAX / BODY_BYTES_MAX);
         let mut held = Vec::new();

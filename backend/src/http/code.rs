@@ -25,6 +25,10 @@ pub enum Code {
     InvalidIdempotencyKey,
     /// The body ended early or broke off.
     UnreadableBody,
+    /// The request does not say, or not clearly, which host it asks for.
+    InvalidHost,
+    /// A page of another site wants to change something.
+    CrossSite,
     /// There is no such route.
     RouteNotFound,
     /// There is no such job.
@@ -49,6 +53,8 @@ pub enum Code {
     BodyTooLarge,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
+    /// The request asks for a host that is not this one.
+    HostNotAllowed,
     /// The submission is no job.
     InvalidSubmission,
     /// The parameters do not fit the type's schema.
@@ -73,6 +79,8 @@ pub enum Code {
     TooManyBatches,
     /// Too many bodies are held already.
     TooManyBodies,
+    /// Too many answers wait to be read already.
+    TooManyAnswers,
 }
 
 /// What there is to say of a code.
@@ -85,7 +93,7 @@ struct Explanation {
 }
 
 /// How many codes there are.
-const CODES: usize = 30;
+const CODES: usize = 34;
 
 /// One for each code, in the order of [`Code`].
 static EXPLANATIONS: [Explanation; CODES] = [
@@ -130,6 +138,20 @@ static EXPLANATIONS: [Explanation; CODES] = [
         status: StatusCode::BAD_REQUEST,
         title: "The body broke off",
         advice: "The connection or the encoding of the body failed. Nothing was stored; send it again.",
+    },
+    Explanation {
+        code: Code::InvalidHost,
+        word: "invalid-host",
+        status: StatusCode::BAD_REQUEST,
+        title: "The request does not say which host it asks for",
+        advice: "Send the header Host once, with a name or an address, and a port if need be.",
+    },
+    Explanation {
+        code: Code::CrossSite,
+        word: "cross-site",
+        status: StatusCode::FORBIDDEN,
+        title: "A page of another site asks",
+        advice: "Nothing was changed. Browsers send Sec-Fetch-Site or Origin with what a page asks; programs need neither.",
     },
     Explanation {
         code: Code::RouteNotFound,
@@ -216,6 +238,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         advice: "Send the header content-type: application/json.",
     },
     Explanation {
+        code: Code::HostNotAllowed,
+        word: "host-not-allowed",
+        status: StatusCode::MISDIRECTED_REQUEST,
+        title: "The backend does not answer to this name",
+        advice: "Ask for it by its IP address or by localhost, or add the name to its setting --http-hosts.",
+    },
+    Explanation {
         code: Code::InvalidSubmission,
         word: "invalid-submission",
         status: StatusCode::UNPROCESSABLE_ENTITY,
@@ -299,6 +328,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         title: "Too many large requests at once",
         advice: "Nothing was done; send the request again after the time in Retry-After.",
     },
+    Explanation {
+        code: Code::TooManyAnswers,
+        word: "too-many-answers",
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        title: "Too many large answers wait to be read",
+        advice: "Nothing was done; ask again after the time in Retry-After, or for a smaller page.",
+    },
 ];
 
 impl Code {
@@ -346,7 +382,9 @@ impl Code {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::StoreUnavailable | Self::BrokerUnavailable => Some(RETRY_AFTER),
-            Self::TooManyWatchers | Self::TooManyBatches | Self::TooManyBodies => Some(PLACE_RETRY_AFTER),
+            Self::TooManyWatchers | Self::TooManyBatches | Self::TooManyBodies | Self::TooManyAnswers => {
+                Some(PLACE_RETRY_AFTER)
+            }
             _ => None,
         }
     }

@@ -12,13 +12,10 @@ use super::{
     problem::{Code, Problem, field},
     query::read_time,
 };
-use crate::domain::Problem as FieldProblem;
+use crate::domain::{Problem as FieldProblem, excerpt};
 
 /// How alike two names must be, from 0 to 1, for one to be meant when the other is written.
 const ALIKE_MIN: f64 = 0.8;
-
-/// How much of an unknown field's name is repeated, in characters.
-const NAME_SHOWN_MAX: usize = 64;
 
 /// Which fields an object may have.
 pub(super) struct Shape {
@@ -185,7 +182,7 @@ fn unknown(shape: &Shape, name: &str) -> FieldProblem {
     let alike = |known: &&str| strsim::jaro_winkler(name, known);
     let nearest = shape.names.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     let nearest = nearest.filter(|known| alike(known) >= ALIKE_MIN);
-    let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+    let shown = excerpt(name);
     let hint = match nearest {
         Some(known) => format!("did you mean {known:?}?"),
         None => format!("{} has {}", shape.what, shape.names.join(", ")),

@@ -1,5 +1,7 @@
 //! Submitting and reading jobs.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{FromRequestParts, Path, RawQuery, Request, State},
@@ -9,27 +11,35 @@ use axum::{
 use crewcall_proto::JobId;
 
 use super::{
-    HttpState, body, cursor, dto, idempotency,
+    HttpState,
+    answers::{self, Pieces},
+    body, cursor, dto, idempotency,
     problem::{Code, Problem, ProblemBody},
     query::{self, ListQuery},
     submission,
     waiting::WaitingReader,
 };
-use crate::{
-    dispatch::{
-        JobView, Jobs,
-        jobs::Submitted,
-        ports::{IdempotencyKey, JobQuery, StoreError},
-    },
-    domain::Job,
+use crate::dispatch::{
+    JobView,
+    jobs::Submitted,
+    ports::{IdempotencyKey, JobQuery},
 };
 
 /// A page ends early when its parameters and results take more than this, in bytes: 500 jobs may carry
 /// 250 MB.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How many jobs of a page are read at once: what a page of the largest jobs costs beyond its own size.
-const PAGE_STEP_JOBS: usize = 64;
+/// How many jobs of a page are read at once.
+const STEP_JOBS: usize = 64;
+
+/// How much text the jobs of one step may have, in bytes, the last aside: read, they take several times as much.
+const STEP_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many pages are put together at once: twice as many as the store reads at once, so that it is kept busy.
+pub(super) const PAGES_MAX: usize = 8;
+
+/// How long a page waits for its turn, as long as a read does in the store.
+const PAGE_TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// The tag of these routes in the document.
 const TAG: &str = "jobs";
@@ -40,7 +50,7 @@ const TAG: &str = "jobs";
 /// same key and body within 24 hours answer 200 with the job that the first made, as it is now.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = TAG, operation_id = "submitJob",
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, description = "The submitter's own name for this submission: 1 to 255 visible ASCII characters")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "The submitter's own name for this submission: 1 to 255 visible ASCII characters")),
     request_body = dto::NewJob,
     responses(
         (status = 200, description = "The job is stored already, under this key", body = dto::Job, headers(("Location" = String, description = "The job's path"), ("Idempotency-Replayed" = String, description = "`true`"))),
@@ -150,46 +160,71 @@ pub(super) async fn list(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
     let asked = ListQuery::read(raw.as_deref())?;
-    let (jobs, more) = read_page(&state.jobs, &asked.query).await?;
-    let next_cursor = jobs.last().filter(|_| more).map(|last| cursor::encode(last.id));
+    let turn = tokio::time::timeout(PAGE_TURN_WAIT, state.pages.acquire()).await;
+    let _turn = turn.ok().and_then(Result::ok).ok_or_else(answers::no_room)?;
+    let page = Page::read(&state, &asked.query).await?;
+    let next_cursor = page.last.filter(|_| page.more).map(cursor::encode);
     let link =
         next_cursor.as_deref().map(|cursor| format!("</v1/jobs?{}>; rel=\"next\"", asked.next(cursor)));
-    let mut waiting = WaitingReader::new(&state.jobs);
-    let jobs = jobs.iter().map(|job| dto::Job::in_list(job, waiting.of(job).as_ref())).collect();
-    let body = Json(dto::JobList { jobs, next_cursor });
+    let mut json = page.json;
+    json.text("],\"next_cursor\":");
+    json.json(&next_cursor)?;
+    json.text("}");
+    let body = json.finish()?;
     Ok(match link {
         Some(link) => ([(header::LINK, link)], body).into_response(),
-        None => body.into_response(),
+        None => body,
     })
 }
 
-/// The jobs of one page, and whether there are more after it.
-async fn read_page(jobs: &Jobs, query: &JobQuery) -> Result<(Vec<Job>, bool), StoreError> {
-    let mut step = query.clone();
-    let (mut page, mut page_bytes) = (Vec::new(), 0);
-    loop {
-        let wanted = (query.limit - page.len()).min(PAGE_STEP_JOBS);
-        // One more than is wanted tells whether there are more.
-        step.limit = wanted + 1;
-        let mut found = jobs.list(&step).await?.into_iter();
-        for job in found.by_ref().take(wanted) {
-            page_bytes += payload_bytes(&job);
-            step.before = Some(job.id);
-            page.push(job);
-            if page_bytes > PAGE_BYTES_MAX {
-                break;
-            }
-        }
-        let more = found.next().is_some();
-        if !more || page.len() == query.limit || page_bytes > PAGE_BYTES_MAX {
-            return Ok((page, more));
-        }
-    }
+/// A page as far as it is read: the beginning of a [`dto::JobList`].
+struct Page {
+    json: Pieces,
+    jobs: usize,
+    last: Option<JobId>,
+    /// Whether there are jobs after it.
+    more: bool,
 }
 
-fn payload_bytes(job: &Job) -> usize {
-    let parameters = serde_json::to_vec(&job.parameters).map_or(0, |text| text.len());
-    parameters + job.life.result.as_ref().map_or(0, String::len)
+impl Page {
+    /// Reads a page in steps: each job is written before the next step is read.
+    async fn read(state: &HttpState, query: &JobQuery) -> Result<Self, Problem> {
+        let mut page = Self { json: Pieces::new(&state.answers), jobs: 0, last: None, more: false };
+        page.json.text("{\"jobs\":[");
+        let mut waiting = WaitingReader::new(&state.jobs);
+        let mut step = query.clone();
+        step.bytes_max = Some(STEP_BYTES_MAX);
+        loop {
+            let wanted = if page.json.bytes() > PAGE_BYTES_MAX { 0 } else { query.limit - page.jobs };
+            let wanted = wanted.min(STEP_JOBS);
+            // One more than is wanted tells whether there are more.
+            step.limit = wanted + 1;
+            step.before = page.last.or(query.before);
+            let mut found = state.jobs.list(&step).await?.into_iter();
+            let written = page.json.bytes();
+            for job in found.by_ref().take(wanted) {
+                page.push(&dto::Job::in_list(&job, waiting.of(&job).as_ref()), job.id)?;
+                if page.json.bytes() > PAGE_BYTES_MAX {
+                    break;
+                }
+            }
+            page.more = found.next().is_some();
+            let may_be_cut = page.json.bytes() - written >= STEP_BYTES_MAX;
+            let is_full = page.jobs == query.limit || page.json.bytes() > PAGE_BYTES_MAX;
+            if page.more && is_full || !page.more && !may_be_cut {
+                return Ok(page);
+            }
+        }
+    }
+
+    fn push(&mut self, job: &dto::Job, id: JobId) -> Result<(), Problem> {
+        if self.jobs > 0 {
+            self.json.text(",");
+        }
+        self.jobs += 1;
+        self.last = Some(id);
+        self.json.json(job)
+    }
 }
 
 /// There is no job of this id.

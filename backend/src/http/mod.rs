@@ -1,12 +1,17 @@
 //! The HTTP API: the only place that knows axum.
 //!
-//! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, a route (`jobs`,
+//! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, [`access`]
+//! lets it in, [`answers`] takes room for what is answered, a route (`jobs`,
 //! `batch`, `intervene`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
 //! [`body`], `fields` and [`query`], asks the use-cases of `dispatch`, and answers a shape of [`dto`] or a [`problem`].
 
 pub mod serve;
 
 mod request;
+
+pub mod access;
+
+pub mod answers;
 
 mod jobs;
 
@@ -59,10 +64,14 @@ use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use access::HttpHosts;
 pub use serve::serve;
 
 use crate::dispatch::{Interventions, Jobs};
+use answers::ANSWERS_BYTES_MAX;
 use batch::BATCHES_MAX;
+use body::BODIES_BYTES_MAX;
+use jobs::PAGES_MAX;
 use problem::Problem;
 use watchers::{WATCHERS_MAX, Watchers};
 
@@ -71,6 +80,8 @@ use watchers::{WATCHERS_MAX, Watchers};
 pub struct HttpState {
     jobs: Arc<Jobs>,
     interventions: Arc<Interventions>,
+    /// By which names we may be asked for.
+    hosts: Arc<HttpHosts>,
     /// When streams and long polls end.
     stop: CancellationToken,
     watchers: Watchers,
@@ -78,6 +89,10 @@ pub struct HttpState {
     batches: Arc<Semaphore>,
     /// The room for all other bodies.
     bodies: body::Room,
+    /// The room for answers.
+    answers: body::Room,
+    /// The places in which pages are put together.
+    pages: Arc<Semaphore>,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
     scrape: Arc<Mutex<()>>,
 }
@@ -89,18 +104,33 @@ impl HttpState {
         Self {
             jobs,
             interventions,
+            hosts: Arc::default(),
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
-            bodies: body::Room::default(),
+            bodies: body::Room::of(BODIES_BYTES_MAX),
+            answers: body::Room::of(ANSWERS_BYTES_MAX),
+            pages: Arc::new(Semaphore::new(PAGES_MAX)),
             scrape: Arc::default(),
         }
+    }
+
+    /// The same, to be asked for by these names too.
+    #[must_use]
+    pub fn hosts(self, hosts: HttpHosts) -> Self {
+        Self { hosts: Arc::new(hosts), ..self }
     }
 
     /// The same with another limit than [`WATCHERS_MAX`].
     #[must_use]
     pub fn watchers_max(self, watchers_max: usize) -> Self {
         Self { watchers: Watchers::new(watchers_max), ..self }
+    }
+
+    /// The same with another limit than [`ANSWERS_BYTES_MAX`].
+    #[must_use]
+    pub fn answers_bytes_max(self, bytes_max: usize) -> Self {
+        Self { answers: body::Room::of(bytes_max), ..self }
     }
 
     /// How many streams and long polls are open.
@@ -126,7 +156,7 @@ async fn detached<T: Send + 'static>(
 ///
 /// When the OpenAPI document cannot be written, which its parts, being constants, do not allow.
 pub fn router(state: HttpState) -> Router {
-    let (routes, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(jobs::submit, jobs::list))
         .routes(routes!(jobs::get))
         .routes(routes!(batch::submit))
@@ -152,12 +182,15 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(health::metrics))
         .routes(routes!(openapi::document))
         .split_for_parts();
+    openapi::add_refusals(&mut document);
     let document = document.to_json().expect("a document made of constants can be written");
     routes
         .merge(openapi::pages())
         .fallback(request::route_not_found)
         .method_not_allowed_fallback(request::method_not_allowed)
         .layer(Extension(openapi::DocumentText(document.into())))
+        .layer(from_fn_with_state(state.clone(), answers::hold))
+        .layer(from_fn_with_state(state.clone(), access::guard))
         .layer(from_fn_with_state(state.clone(), request::observe))
         .with_state(state)
 }

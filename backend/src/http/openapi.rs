@@ -10,10 +10,13 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use utoipa::OpenApi;
+use utoipa::{
+    OpenApi,
+    openapi::{Content, Ref, RefOr, ResponseBuilder, path::Operation},
+};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::problem::Code;
+use super::problem::{Code, PROBLEM_MEDIA_TYPE};
 
 /// Where the document stands.
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -41,6 +44,37 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
     )
 )]
 pub(super) struct Document;
+
+/// Adds to every operation what [`super::access`] and [`super::answers`] may answer in its place.
+pub(super) fn add_refusals(document: &mut utoipa::openapi::OpenApi) {
+    const READING: [Code; 3] = [Code::InvalidHost, Code::HostNotAllowed, Code::TooManyAnswers];
+    for item in document.paths.paths.values_mut() {
+        let reading = item.get.iter_mut().map(|operation| (operation, None));
+        let changing = [&mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
+        let changing = changing.map(|operation| (operation, Some(Code::CrossSite)));
+        for (operation, more) in reading.chain(changing) {
+            for code in READING.into_iter().chain(more) {
+                add_refusal(operation, code);
+            }
+        }
+    }
+}
+
+fn add_refusal(operation: &mut Operation, code: Code) {
+    let status = code.status().as_str().to_owned();
+    let answers = &mut operation.responses.responses;
+    if let Some(RefOr::T(answer)) = answers.get_mut(&status) {
+        // Writing to a String does not fail.
+        let _ = write!(answer.description, "; `{}`", code.as_str());
+        return;
+    }
+    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+    let answer = ResponseBuilder::new()
+        .description(format!("`{}`", code.as_str()))
+        .content(PROBLEM_MEDIA_TYPE, problem)
+        .build();
+    answers.insert(status, answer.into());
+}
 
 /// The finished document, written once.
 #[derive(Clone)]

@@ -10,11 +10,14 @@ use utoipa::ToSchema;
 pub use super::code::Code;
 use crate::{
     dispatch::{SubmitError, catalogue::PROBLEMS_MAX, ports::StoreError},
-    domain::{Problem as FieldProblem, State},
+    domain::{Problem as FieldProblem, State, excerpt::cut},
 };
 
 /// The media type of a problem.
 pub(super) const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// How much of a pointer is told, in characters: its parts are names that the caller chose.
+const POINTER_CHARACTERS_MAX: usize = 256;
 
 /// How much of one message is told, in characters: a message may quote the value that it complains of.
 const MESSAGE_CHARACTERS_MAX: usize = 500;
@@ -37,6 +40,9 @@ impl Problem {
 
     /// A problem that lies in certain fields, told in the order of their pointers.
     pub(super) fn with_errors(code: Code, mut errors: Vec<FieldProblem>) -> Self {
+        for error in &mut errors {
+            error.pointer = cut(&error.pointer, POINTER_CHARACTERS_MAX);
+        }
         errors.sort_by(|a, b| (&a.pointer, &a.message).cmp(&(&b.pointer, &b.message)));
         let detail = match errors.as_slice() {
             [only] if only.pointer.is_empty() => only.message.clone(),
@@ -95,10 +101,7 @@ impl Problem {
 }
 
 fn shortened(message: &str) -> String {
-    match message.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-        None => message.to_owned(),
-    }
+    cut(message, MESSAGE_CHARACTERS_MAX)
 }
 
 /// One field that is wrong.

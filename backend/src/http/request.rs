@@ -19,9 +19,13 @@ use super::{
     HttpState,
     problem::{Code, PROBLEM_MEDIA_TYPE, Problem},
 };
+use crate::domain::excerpt;
 
 /// The header that carries the request id, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For whose pages an answer is.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The longest request id that is taken from a caller, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -60,7 +64,7 @@ pub(super) async fn observe(State(state): State<HttpState>, request: Request, ne
 pub(super) async fn route_not_found(uri: Uri) -> Problem {
     Problem::new(
         Code::RouteNotFound,
-        format!("there is no route {}; /openapi.json lists those that exist", uri.path()),
+        format!("there is no route {}; /openapi.json lists those that exist", excerpt(uri.path())),
     )
 }
 
@@ -69,7 +73,11 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let detail = format!("{} has no method {method}; the header Allow names those it has", uri.path());
+    let detail = format!(
+        "{} has no method {}; the header Allow names those it has",
+        excerpt(uri.path()),
+        excerpt(method.as_str())
+    );
     Problem::new(Code::MethodNotAllowed, detail).into_response()
 }
 
@@ -111,6 +119,8 @@ fn finished(mut response: Response, request_id: &str) -> Response {
     }
     // Jobs change all the time, and results are nobody else's business.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // A page of another site has no use for our answers, not even one that it cannot read.
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     // Parameters and results are the submitter's words: no browser may take them for a page.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

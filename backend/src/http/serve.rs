@@ -8,11 +8,16 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    net::sockopt::set_tcp_user_timeout,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many connections are open at once; further ones wait in the kernel's queue. Fewer where the process may not
@@ -29,6 +34,10 @@ pub const READ_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a connection may take to send the head of a request, or to say nothing between two.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a caller may take nothing of what is sent to it. Then its connection is closed: what it was to get holds
+/// memory, and a watcher a place.
+pub const WRITE_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long requests may take to end once the backend stops. Streams and long polls end at once.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -91,16 +100,28 @@ fn connections_max() -> usize {
     most
 }
 
+/// A stream that fails when nothing of what is written to it is taken for [`WRITE_IDLE_MAX`].
+fn impatient<S: AsyncRead + AsyncWrite>(stream: S) -> TimeoutStream<S> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_IDLE_MAX));
+    stream
+}
+
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
     // Answers are small and wanted at once.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "A connection keeps its delay.");
     }
+    // The same for what the system holds: a silent stream may fit into its buffers for hours.
+    let idle_ms = u32::try_from(WRITE_IDLE_MAX.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = set_tcp_user_timeout(&stream, idle_ms) {
+        tracing::debug!(%error, "The system does not watch whether a connection is read.");
+    }
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(READ_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(impatient(stream))), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -111,5 +132,31 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "A connection broke off.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
+        let (ours, mut theirs) = tokio::io::duplex(1);
+        let mut ours = Box::pin(impatient(ours));
+        let slow = TaskTracker::new().spawn(async move {
+            for _ in 0..4 {
+                tokio::time::sleep(WRITE_IDLE_MAX - Duration::from_secs(1)).await;
+                theirs.read_u8().await.unwrap();
+            }
+            theirs
+        });
+        ours.write_all(b"slow").await.unwrap();
+        let _theirs = slow.await.unwrap();
+        let began = tokio::time::Instant::now();
+        let given_up = ours.write_all(b"nobody reads this").await.unwrap_err();
+        assert_eq!(given_up.kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), WRITE_IDLE_MAX.as_secs());
     }
 }

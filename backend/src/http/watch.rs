@@ -20,7 +20,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HttpState, dto,
+    HttpState,
+    answers::SMALL_BYTES_MAX,
+    body::Room,
+    dto,
     jobs::{JobPath, not_found},
     problem::{Problem, ProblemBody},
     query::WatchFilter,
@@ -81,6 +84,8 @@ pub(super) async fn watch_job(
         seen,
         current: Some(view),
         over: false,
+        answers: state.answers.clone(),
+        room: None,
         _place: place,
     };
     Ok(events(stream::unfold(feed, JobFeed::next), state.stop))
@@ -111,7 +116,7 @@ pub(super) async fn watch_all(
 ) -> Result<Response, Problem> {
     let filter = WatchFilter::read(raw.as_deref())?;
     let place = state.watchers.admit()?;
-    let feed = AllFeed::new(Arc::clone(&state.jobs), filter, last_event_id(&headers), place);
+    let feed = AllFeed::new(&state, filter, last_event_id(&headers), place);
     Ok(events(stream::unfold(feed, AllFeed::next), state.stop))
 }
 
@@ -130,11 +135,18 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok())
 }
 
-fn job_event(id: String, data: &impl Serialize) -> Option<Event> {
-    let event = Event::default().event("job").id(id).json_data(data);
-    event
+/// The event of a job, and the room that it takes until the next is asked for, which is when it was sent. `None` cuts
+/// the watcher off: the job cannot be written, or too much waits to be read by others; it comes back and asks again.
+fn job_event(
+    answers: &Room,
+    id: String,
+    data: &impl Serialize,
+) -> Option<(Event, Option<OwnedSemaphorePermit>)> {
+    let text = serde_json::to_string(data)
         .inspect_err(|error| tracing::error!(%error, "A job could not be written; its watcher is cut off."))
-        .ok()
+        .ok()?;
+    let room = if text.len() <= SMALL_BYTES_MAX { None } else { Some(answers.take(text.len())?) };
+    Some((Event::default().event("job").id(id).data(text), room))
 }
 
 /// One job's changes.
@@ -147,11 +159,15 @@ struct JobFeed {
     /// What was read and not yet looked at.
     current: Option<JobView>,
     over: bool,
+    /// The room for answers, and what of it the last event takes.
+    answers: Room,
+    room: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
 
 impl JobFeed {
     async fn next(mut self) -> Option<(Event, Self)> {
+        self.room = None;
         while !self.over {
             let view = match self.current.take() {
                 Some(view) => view,
@@ -161,7 +177,9 @@ impl JobFeed {
             self.over = life.state.is_terminal();
             if life.version > self.seen {
                 self.seen = life.version;
-                let event = job_event(life.version.to_string(), &dto::Job::with_attempts(&view))?;
+                let id = life.version.to_string();
+                let (event, room) = job_event(&self.answers, id, &dto::Job::with_attempts(&view))?;
+                self.room = room;
                 return Some((event, self));
             }
         }
@@ -185,16 +203,20 @@ struct AllFeed {
     watch: AllWatch,
     /// Whether the watcher has to be told to start over.
     reset: bool,
+    /// The room for answers, and what of it the last event takes.
+    answers: Room,
+    room: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
 
 impl AllFeed {
     fn new(
-        jobs: Arc<Jobs>,
+        state: &HttpState,
         filter: WatchFilter,
         last_event_id: Option<&str>,
         place: OwnedSemaphorePermit,
     ) -> Self {
+        let jobs = Arc::clone(&state.jobs);
         let hub = &jobs.watch;
         // An id of an earlier process, or none of ours, is as good as one that is forgotten.
         let of_this_process = |id: &str| {
@@ -208,17 +230,19 @@ impl AllFeed {
             Some(None) => (from_now(hub), true),
             None => (from_now(hub), false),
         };
-        Self { jobs, filter, watch, reset, _place: place }
+        Self { jobs, filter, watch, reset, answers: state.answers.clone(), room: None, _place: place }
     }
 
     async fn next(mut self) -> Option<(Event, Self)> {
+        self.room = None;
         loop {
             if std::mem::take(&mut self.reset) {
                 return Some((Event::default().event("reset").data("{}"), self));
             }
             match self.watch.next().await {
                 Ok(changed) if self.filter.wants(&changed.job_type, changed.state) => {
-                    if let Some(event) = self.read(&changed).await? {
+                    if let Some((event, room)) = self.read(&changed).await? {
+                        self.room = room;
                         return Some((event, self));
                     }
                 }
@@ -232,7 +256,7 @@ impl AllFeed {
     }
 
     /// The job that changed, unless it went on to what is not wanted. The outer `None` cuts the watcher off.
-    async fn read(&self, changed: &Changed) -> Option<Option<Event>> {
+    async fn read(&self, changed: &Changed) -> Option<Option<(Event, Option<OwnedSemaphorePermit>)>> {
         let job = match self.jobs.store.get(changed.job_id).await {
             Ok(Some((job, _))) => job,
             Ok(None) => return Some(None),
@@ -245,6 +269,6 @@ impl AllFeed {
             return Some(None);
         }
         let id = format!("{}-{}", self.jobs.watch.epoch(), changed.sequence);
-        job_event(id, &dto::JobEvent::from(&job)).map(Some)
+        job_event(&self.answers, id, &dto::JobEvent::from(&job)).map(Some)
     }
 }

@@ -13,9 +13,12 @@ use super::{
     HttpState, dto,
     problem::{Code, Problem, ProblemBody},
 };
-use crate::dispatch::{
-    ports::BrokerError,
-    registry::{Presence, Worker},
+use crate::{
+    dispatch::{
+        ports::BrokerError,
+        registry::{Presence, Worker},
+    },
+    domain::excerpt,
 };
 
 /// How long the broker may take to confirm an instruction to a worker.
@@ -127,7 +130,7 @@ fn find(state: &HttpState, id: &str) -> Result<Worker, Problem> {
     // What is no id is nobody's id.
     let worker = id.parse::<WorkerId>().ok().and_then(|id| state.jobs.registry.worker(&id));
     worker.ok_or_else(|| {
-        let detail = format!("no worker {id:?} is known; /v1/workers lists those that are");
+        let detail = format!("no worker {:?} is known; /v1/workers lists those that are", excerpt(id));
         Problem::new(Code::WorkerNotFound, detail)
     })
 }

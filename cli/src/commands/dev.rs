@@ -12,7 +12,7 @@ use crate::{
     client::{Client, ClientError, parse_url},
     commands::submit::{attend, conclude},
     exit::{Exit, Failure},
-    logs,
+    log_filter, logs,
     output::{note, print_json},
     settings::LOG_DEFAULT,
     signals::Signals,
@@ -37,8 +37,9 @@ const SAMPLE_JOB_MAX: Duration = Duration::from_secs(60);
 /// When a part does not start or breaks, or the job does not end well with `--once`.
 pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
+    let filter = log_filter()?;
     let folder = Folder::claim()?;
-    logs::to_file(folder.create_log("backend.log")?, &log_filter());
+    logs::to_file(folder.create_log("backend.log")?, &filter);
     let tracker = TaskTracker::new();
     let mut workshop = tokio::select! {
         opened = Workshop::open(&folder, &tracker) => opened?,
@@ -152,11 +153,13 @@ fn quote(path: &Path) -> String {
     if is_plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-fn log_filter() -> String {
-    env::var("CREWCALL_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty())
-        .unwrap_or_else(|| LOG_DEFAULT.to_owned())
+fn log_filter() -> Result<String, Failure> {
+    match env::var("CREWCALL_LOG") {
+        Ok(text) if !text.is_empty() => {
+            log_filter::read(&text).map_err(|reason| Failure::Part(format!("CREWCALL_LOG: {reason}")))
+        }
+        _ => Ok(LOG_DEFAULT.to_owned()),
+    }
 }
 
 fn interrupted() -> Failure {

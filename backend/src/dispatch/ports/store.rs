@@ -341,6 +341,9 @@ pub struct JobQuery {
     pub before: Option<JobId>,
     /// How many at most.
     pub limit: usize,
+    /// After how many bytes of parameters and results a list of whole jobs ends early, with the job that reaches
+    /// them. `None` for never.
+    pub bytes_max: Option<usize>,
 }
 
 /// How many jobs of a type are in a state.

@@ -35,10 +35,25 @@ pub(super) fn list(connection: &Connection, query: &JobQuery, tally: &Counts) ->
     let mut one = connection.prepare_cached(concat!(
         "SELECT ",
         job_columns!(),
+        ", octet_length(parameters) + coalesce(octet_length(result), 0)",
         " FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?"
     ))?;
-    let read = |id: &IdBytes| one.query_row([&id[..]], |row| Ok(Columns::of(row).job()))?;
-    matching(connection, query, tally)?.iter().map(read).collect()
+    let mut read = |id: &IdBytes| {
+        one.query_row([&id[..]], |row| {
+            let mut columns = Columns::of(row);
+            Ok(columns.job().and_then(|job| Ok((job, columns.take::<i64>()?))))
+        })?
+    };
+    let (mut jobs, mut bytes) = (Vec::new(), 0);
+    for id in matching(connection, query, tally)? {
+        let (job, payload) = read(&id)?;
+        jobs.push(job);
+        bytes += usize::try_from(payload).unwrap_or_default();
+        if query.bytes_max.is_some_and(|bytes_max| bytes >= bytes_max) {
+            break;
+        }
+    }
+    Ok(jobs)
 }
 
 /// Lists the ids of jobs.

@@ -14,6 +14,10 @@ mod flow;
 
 mod quarantine;
 
+mod access;
+
+mod answers;
+
 mod problems;
 
 mod read;

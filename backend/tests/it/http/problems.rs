@@ -157,7 +157,7 @@ async fn a_request_that_does_not_end_is_cut_off_when_the_backend_stops() {
 }
 
 /// The beginning of a submission written by hand.
-const HEAD: &str = "POST /v1/jobs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+const HEAD: &str = "POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.base.strip_prefix("http://").unwrap()).await.unwrap()

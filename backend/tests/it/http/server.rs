@@ -19,7 +19,7 @@ use crewcall_backend::{
         relay::RelayParts,
     },
     domain::{Event, Failure},
-    http::{self, HttpState, watchers::WATCHERS_MAX},
+    http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
     tasks::Tasks,
@@ -64,10 +64,37 @@ pub(super) struct Server {
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) watchers_max: Option<usize>,
+    pub(super) answers_bytes_max: Option<usize>,
     /// Takes the place of the store, for all but the start.
     pub(super) store: Option<Arc<dyn JobStore>>,
     /// Stores this many jobs and then fails.
     pub(super) stores_max: Option<usize>,
+    /// By which names it may be asked for.
+    pub(super) http_hosts: Option<&'static str>,
+}
+
+/// What of them concerns HTTP.
+struct HttpOptions {
+    watchers_max: usize,
+    answers_bytes_max: usize,
+    hosts: HttpHosts,
+}
+
+impl HttpOptions {
+    fn of(options: &Options) -> Self {
+        Self {
+            watchers_max: options.watchers_max.unwrap_or(WATCHERS_MAX),
+            answers_bytes_max: options.answers_bytes_max.unwrap_or(ANSWERS_BYTES_MAX),
+            hosts: options.http_hosts.unwrap_or_default().parse().unwrap(),
+        }
+    }
+
+    fn state(self, jobs: Arc<Jobs>, interventions: Interventions, stop: CancellationToken) -> HttpState {
+        HttpState::new(jobs, Arc::new(interventions), stop)
+            .hosts(self.hosts)
+            .watchers_max(self.watchers_max)
+            .answers_bytes_max(self.answers_bytes_max)
+    }
 }
 
 /// What a [`Server`] starts from.
@@ -102,7 +129,7 @@ impl Server {
     pub(super) async fn start_with(options: Options) -> Self {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let watchers_max = options.watchers_max.unwrap_or(WATCHERS_MAX);
+        let http = HttpOptions::of(&options);
         let Kept { directory, store, catalogue, flow } = Kept::open(options, &clock, &metrics).await;
         let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
         let (tasks, _fallen) = Tasks::new(serving.clone(), stop.clone());
@@ -153,8 +180,7 @@ impl Server {
             metrics,
             tasks,
         });
-        let state = HttpState::new(Arc::clone(&jobs), Arc::new(interventions), stop.clone())
-            .watchers_max(watchers_max);
+        let state = http.state(Arc::clone(&jobs), interventions, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         serving.spawn(http::serve(listener, http::router(state.clone()), stop.clone()));
