@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{client::ClientError, output::printable, parameters::ParameterError, settings::SettingsError};
+use crate::{client::ClientError, parameters::ParameterError, settings::SettingsError};
 
 /// The exit codes of every command. Scripts rely on them: they only ever grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Failure {
     pub(crate) fn sentence(&self) -> Option<String> {
         match self {
             Self::ReaderGone => None,
-            other => Some(printable(&other.to_string())),
+            other => Some(other.to_string()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    fmt::Write as _,
     io::{self, IsTerminal, Write},
 };
 
@@ -53,7 +54,7 @@ pub(crate) fn print_list<T: Show>(items: &[Document<T>], format: Format) -> Resu
             note(&format!("no {}", T::PLURAL));
             Ok(())
         }
-        Format::Table => print(&table(Some(T::HEADER), items.iter().map(|item| item.row()))),
+        Format::Table => write_out(&table(Some(T::HEADER), items.iter().map(|item| item.row()))),
         Format::Json => print_json(&items.iter().map(|item| &item.raw).collect::<Vec<_>>()),
         Format::Jsonl | Format::Name => items.iter().try_for_each(|item| print_one(item, format)),
     }
@@ -62,20 +63,27 @@ pub(crate) fn print_list<T: Show>(items: &[Document<T>], format: Format) -> Resu
 /// Prints one thing alone.
 pub(crate) fn print_one<T: Show>(item: &Document<T>, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Table => print(&item.details()),
+        Format::Table => write_out(&item.details()),
         Format::Json => print_json(&item.raw),
-        Format::Jsonl => print(&item.raw.to_string()),
+        Format::Jsonl => write_out(&printable_json(&item.raw.to_string())),
         Format::Name => print(&item.identity()),
     }
 }
 
 /// Prints JSON for people: indented.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(&serde_json::to_string_pretty(value).expect("what was JSON can be JSON again"))
+    let text = serde_json::to_string_pretty(value).expect("what was JSON can be JSON again");
+    write_out(&printable_json(&text))
 }
 
-/// Prints lines, at once: the reader of a pipe waits for them.
+/// Prints lines that are no table and no JSON.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write_out(&printable(text))
+}
+
+/// Prints lines as they are, at once: the reader of a pipe waits for them. Only for what may have colours, each cell
+/// of which was made [`printable`].
+fn write_out(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
     Ok(stdout.flush()?)
@@ -84,7 +92,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Tells a person something, on standard error.
 pub(crate) fn note(text: &str) {
     // Nobody is left to be told that standard error is gone.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }
 
 /// Lays out rows in columns: no lines, two spaces in between. On a terminal the last column wraps; the
@@ -147,6 +155,20 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// The same for JSON text, which stays JSON: what JSON itself does not escape stands within its strings.
+fn printable_json(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            // Writing to a String does not fail.
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// At most `characters_max` characters of one line.
 pub(crate) fn shorten(text: &str, characters_max: usize) -> String {
     let line = printable(text).replace(['\n', '\t'], " ");
@@ -179,6 +201,8 @@ mod tests {
     #[test]
     fn terminals_are_not_steered_by_workers() {
         assert_eq!(printable("a\u{1b}[2Jb\nc\u{9b}d"), "a\\u{1b}[2Jb\nc\\u{9b}d");
+        let json = serde_json::to_string_pretty(&serde_json::json!({"a\u{1b}": "b\u{9b}31m\u{7f}"})).unwrap();
+        assert_eq!(printable_json(&json), "{\n  \"a\\u001b\": \"b\\u009b31m\\u007f\"\n}");
         assert_eq!(shorten("one\ntwo\tthree", 8), "one two…");
         assert_eq!(shorten("größer", 6), "größer");
     }

@@ -77,7 +77,7 @@ impl ProgressDisplay {
     /// Says that the backend is away.
     pub(crate) fn lost(&mut self, reason: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(went_away(reason)),
+            Some(bar) => bar.set_message(shorten(&went_away(reason), MESSAGE_CHARACTERS_MAX)),
             None => note(&went_away(reason)),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     api::{BatchAnswer, BatchOutcome},
     client::{Client, ClientError, problem::Problem},
     exit::{Exit, Failure},
-    output::{note, print, printable},
+    output::{note, print},
 };
 
 /// How many jobs are submitted in one request. Enough that requests do not count, few enough that ids are
@@ -180,7 +180,7 @@ fn tell(outcome: &BatchOutcome, numbers: &[usize]) -> Result<(usize, usize), Fai
         print(&ids.join("\n"))?;
     }
     if !refusals.is_empty() {
-        note(&printable(&refusals.join("\n")));
+        note(&refusals.join("\n"));
     }
     Ok((ids.len(), refusals.len()))
 }

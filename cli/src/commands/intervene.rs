@@ -8,7 +8,7 @@ use crate::{
     arguments::{FilterArguments, InterveneArguments},
     client::{Client, ClientError, operations::Intervention},
     exit::{Exit, Failure},
-    output::{Format, note, print, print_json, print_one, printable},
+    output::{Format, note, print, print_json, print_one},
 };
 
 /// Does something to the jobs that were named, or to all that a filter lets through.
@@ -60,7 +60,7 @@ async fn each(
                 Format::Json | Format::Jsonl | Format::Name => print_one(&job, format)?,
             },
             Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409) => {
-                note(&printable(&format!("error: {id}: {problem}")));
+                note(&format!("error: {id}: {problem}"));
                 exit = Exit::Usage;
             }
             Err(error) => return Err(error.into()),
