@@ -135,7 +135,7 @@ impl Catalogue {
             .take(PROBLEMS_MAX)
             .map(|error| Problem {
                 pointer: format!("/parameters{}", error.instance_path()),
-                message: error.to_string(),
+                message: super::mismatch::sentence(&error),
             })
             .collect()
     }

@@ -25,6 +25,8 @@ pub mod registry;
 
 pub mod catalogue;
 
+mod mismatch;
+
 pub mod flow;
 
 pub mod hearing;
