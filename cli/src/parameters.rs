@@ -13,11 +13,17 @@ use std::{
     io::{self, Read},
 };
 
+use crewcall_proto::numbers::{ARRIVE, changed_numbers};
 use serde_json::{Map, Value};
+
+use crate::output::shorten;
 
 /// The longest file or input that is read for parameters, in bytes. The backend takes 256 KiB of
 /// parameters; this is only here so that `@/dev/zero` ends.
 pub(crate) const INPUT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How much of a refused number is repeated, in characters.
+const NUMBER_CHARACTERS_MAX: usize = 64;
 
 /// Where the parameters of one submission come from.
 #[derive(Debug, Default)]
@@ -61,6 +67,14 @@ pub(crate) enum ParameterError {
     Duplicate {
         /// The key.
         key: String,
+    },
+    /// A number that would not arrive as it was written.
+    #[error("{origin}: the number {number} would be sent as another one: {ARRIVE}")]
+    Number {
+        /// The parameter, or the place that it was read from.
+        origin: String,
+        /// The number.
+        number: String,
     },
     /// `key:=` with something that is no JSON.
     #[error(
@@ -180,15 +194,28 @@ fn read_word(word: &str) -> Result<(&str, Value), ParameterError> {
                     reason: error.to_string(),
                 },
             })?;
-            Ok((key, parsed))
+            match changed_number(&text) {
+                Some(number) => Err(ParameterError::Number { origin: format!("'{key}'"), number }),
+                None => Ok((key, parsed)),
+            }
         }
     }
+}
+
+/// The first number that would be sent as another one.
+fn changed_number(json: &str) -> Option<String> {
+    changed_numbers(json.as_bytes(), "", 1)
+        .pop()
+        .map(|changed| shorten(&changed.number, NUMBER_CHARACTERS_MAX))
 }
 
 fn document(origin: &str, text: &str) -> Result<Map<String, Value>, ParameterError> {
     let refuse = |reason: String| ParameterError::Document { origin: origin.to_owned(), reason };
     match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Object(map)) => match changed_number(text) {
+            Some(number) => Err(ParameterError::Number { origin: origin.to_owned(), number }),
+            None => Ok(map),
+        },
         Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
             Err(refuse("is JSON, but not an object".to_owned()))
         }
@@ -285,6 +312,8 @@ mod tests {
             read(&[], Some("[1]"), ""),
             read(&[], Some("{"), ""),
             read(&["-"], None, "source=a"),
+            read(&["n:=[1, 18446744073709551616]"], None, ""),
+            read(&[], Some("{\"n\": -0}"), ""),
         ]
         .into_iter()
         .map(|result| result.unwrap_err().to_string())

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`job_type`] and [`ids`] (the validated words), [`order`] → [`response`] (the life
 //! of one attempt), [`discovery`] and [`control`] (who is there, and what they are told),
-//! [`codec`] (bytes), [`topology`] (names).
+//! [`codec`] (bytes), [`numbers`] (which of them arrive), [`topology`] (names).
 
 pub mod job_type;
 
@@ -26,6 +26,8 @@ pub mod control;
 pub mod message;
 
 pub mod codec;
+
+pub mod numbers;
 
 mod named;
 

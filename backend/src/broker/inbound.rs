@@ -6,7 +6,11 @@
 use std::sync::Arc;
 
 use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
-use crewcall_proto::{DecodeError, MessageKind, Order, Topology, response::Progression};
+use crewcall_proto::{
+    ContentType, DecodeError, MessageKind, Order, Topology,
+    numbers::{ARRIVE, ChangedNumber, changed_numbers},
+    response::{Completed, ErrorKind, Failed, Progression},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -22,9 +26,13 @@ use crate::{
         ports::{BrokerStatus, JobStore, StoreError},
         recorder::{DeathReason, Response},
     },
+    domain::excerpt,
     metrics::Metrics,
     tasks::Tasks,
 };
+
+/// The code of a result with a number that would be kept as another one.
+pub const RESULT_NOT_EXACT: &str = "result_not_exact";
 
 /// Unacknowledged messages per queue: a few batches, so that the next is here while one commits.
 const PREFETCH: u16 = 1_024;
@@ -138,7 +146,7 @@ impl Inbox for Results {
     fn read(&self, delivery: &Delivery) -> Result<Response, DecodeError> {
         let queue: &str = &delivery.queue;
         if queue == self.topology.response_queue(MessageKind::Completed) {
-            read_body(delivery).map(Response::Completed)
+            completed(delivery)
         } else if queue == self.topology.response_queue(MessageKind::Error) {
             read_body(delivery).map(Response::Failed)
         } else if queue == self.topology.response_queue(MessageKind::Held) {
@@ -157,6 +165,37 @@ impl Inbox for Results {
     }
 
     async fn restored(&self) {}
+}
+
+/// A result; or a failure in its place, if a number of it would be kept as another one.
+fn completed(delivery: &Delivery) -> Result<Response, DecodeError> {
+    let completed: Completed = read_body(delivery)?;
+    if content_type(delivery)? != ContentType::Json {
+        return Ok(Response::Completed(completed));
+    }
+    let Some(ChangedNumber { pointer, number }) = changed_numbers(&delivery.body, "/result", 1).pop() else {
+        return Ok(Response::Completed(completed));
+    };
+    let message =
+        format!("the number {} at {} cannot be kept as it is: {ARRIVE}", excerpt(&number), excerpt(&pointer));
+    let Completed {
+        job_id, attempt, attempt_token, execution_id, worker_id, started_at, finished_at, ..
+    } = completed;
+    Ok(Response::Failed(Failed {
+        job_id,
+        attempt,
+        attempt_token,
+        execution_id,
+        worker_id,
+        kind: ErrorKind::Handler,
+        code: Some(RESULT_NOT_EXACT.to_owned()),
+        message,
+        detail: None,
+        retryable: false,
+        retry_after_ms: None,
+        started_at: Some(started_at),
+        finished_at,
+    }))
 }
 
 fn death_reason(delivery: &Delivery) -> DeathReason {

@@ -1,15 +1,24 @@
 //! Reading a submission: every problem is told at once, each with a pointer to its field.
 
-use crewcall_proto::Timestamp;
+use crewcall_proto::{
+    Timestamp,
+    numbers::{ARRIVE, ChangedNumber, changed_numbers},
+};
 
 use super::{
     fields::{Fields, Shape},
     problem::{Code, Problem},
 };
-use crate::domain::{
-    Submission,
-    schedule::{BackoffRequest, Times},
+use crate::{
+    dispatch::catalogue::PROBLEMS_MAX,
+    domain::{
+        Submission, excerpt,
+        schedule::{BackoffRequest, Times},
+    },
 };
+
+/// The pointer to the parameters.
+const PARAMETERS: &str = "/parameters";
 
 /// The fields of a submission.
 static SUBMISSION: Shape = Shape {
@@ -45,6 +54,10 @@ static BACKOFF: Shape = Shape {
 pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
     let mut fields = Fields::parse(&SUBMISSION, text, Code::InvalidSubmission)?;
     let submission = from_fields(&mut fields);
+    for ChangedNumber { pointer, number } in changed_numbers(text, PARAMETERS, PROBLEMS_MAX) {
+        let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
+        fields.wrong(&pointer[1..], message);
+    }
     let mut problems = fields.finish();
     if problems.is_empty() {
         return Ok(submission);
@@ -117,6 +130,21 @@ mod tests {
     fn wrong_shapes_and_wrong_values_are_told_together() {
         let text = r#"{"type":7,"parameters":null,"priority":1.5,"max_attempts":0,"labels":{"a/b":1},"Priority":1,"~":0}"#;
         insta::assert_debug_snapshot!(errors(text));
+    }
+
+    #[test]
+    fn numbers_of_the_parameters_arrive_or_are_refused() {
+        let text =
+            r#"{"type":"a","parameters":{"big":[18446744073709551615,-9223372036854775808,0.1,-0.0,1e300]}}"#;
+        let parameters = read(text.as_bytes(), NOW).unwrap().parameters;
+        assert_eq!(
+            serde_json::to_string(&parameters["big"]).unwrap(),
+            text[28..text.len() - 2].trim_start_matches("\"big\":")
+        );
+        let text =
+            r#"{"type":"a","parameters":{"big":[18446744073709551616,-0],"pi":3.14159265358979323846}}"#;
+        let pointers: Vec<String> = errors(text).into_iter().map(|(pointer, _)| pointer).collect();
+        assert_eq!(pointers, ["/parameters/big/0", "/parameters/big/1", "/parameters/pi"]);
     }
 
     #[test]

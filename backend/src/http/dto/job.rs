@@ -22,7 +22,8 @@ pub struct NewJob {
     /// The job type: 1 to 128 characters of `a-z 0-9 . _ -` in dot-separated words.
     #[schema(example = "image.thumbnail")]
     r#type: String,
-    /// What to work on; at most 256 KiB of JSON. Held against the schema that the type's workers announced.
+    /// What to work on; at most 256 KiB of JSON. Held against the schema that the type's workers announced. Numbers are
+    /// integers from −2^63 to 2^64−1 or 64-bit floats; another one is refused, since it would not arrive as it was sent.
     #[schema(value_type = Object, required = false)]
     parameters: JsonObject,
     /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
@@ -41,6 +42,7 @@ pub struct NewJob {
     #[schema(minimum = 0, maximum = 31_622_400)]
     delay_seconds: Option<f64>,
     /// When the job is not worth starting any more: if no attempt began by then, it fails with the kind `expired`.
+    /// Later than it is due, and at most 366 days ahead.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// How long one attempt may run; for ever if not given.

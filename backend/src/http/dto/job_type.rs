@@ -135,7 +135,7 @@ pub struct Limits {
     #[schema(minimum = 1, maximum = 100_000)]
     running_max: Option<u32>,
     /// How many of its attempts begin in a second at most; at least one a day.
-    #[schema(maximum = 100_000)]
+    #[schema(minimum = 0.000_011_574_074_074_074_073, maximum = 100_000)]
     rate_per_second: Option<f64>,
 }
 

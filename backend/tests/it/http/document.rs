@@ -2,8 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use crewcall_backend::{
+    domain::{
+        flow::{RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, RUNNING_MAX_MAX},
+        retry::ATTEMPTS_MAX,
+        schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
+    },
+    http::{
+        idempotency::KEY_LENGTH_MAX,
+        query::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX, WAIT_MAX},
+    },
+};
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::server::{Server, answer};
 
@@ -89,5 +100,74 @@ async fn the_documentation_asks_no_other_host() {
     assert!(entry.contains("\"url\": \"/openapi.json\""), "{entry}");
     assert!(entry.contains("\"validatorUrl\": \"none\""), "{entry}");
     assert!(!entry.contains("://"), "{entry}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_the_document_are_those_of_the_program() {
+    let server = Server::start().await;
+    let document = server.read("/openapi.json").await;
+    let schemas = &document["components"]["schemas"];
+    for (schema, field, limit, expected) in [
+        ("NewJob", "priority", "minimum", 0.0),
+        ("NewJob", "priority", "maximum", 9.0),
+        ("NewJob", "max_attempts", "minimum", 1.0),
+        ("NewJob", "max_attempts", "maximum", f64::from(ATTEMPTS_MAX)),
+        ("NewJob", "delay_seconds", "maximum", SCHEDULE_AHEAD_MAX.as_secs_f64()),
+        ("NewJob", "timeout_seconds", "minimum", TIMEOUT_MIN.as_secs_f64()),
+        ("NewJob", "timeout_seconds", "maximum", TIMEOUT_MAX.as_secs_f64()),
+        ("NewBackoff", "initial_seconds", "maximum", BACKOFF_MAX.as_secs_f64()),
+        ("NewBackoff", "max_seconds", "maximum", BACKOFF_MAX.as_secs_f64()),
+        ("NewBackoff", "factor", "minimum", 1.0),
+        ("NewBackoff", "factor", "maximum", BACKOFF_FACTOR_MAX),
+        ("Limits", "running_max", "minimum", 1.0),
+        ("Limits", "running_max", "maximum", f64::from(RUNNING_MAX_MAX)),
+        ("Limits", "rate_per_second", "minimum", RATE_PER_SECOND_MIN),
+        ("Limits", "rate_per_second", "maximum", RATE_PER_SECOND_MAX),
+    ] {
+        let found = &schemas[schema]["properties"][field][limit];
+        assert_eq!(found.as_f64(), Some(expected), "{limit} of {field} of {schema}: {found}");
+    }
+    let days = SCHEDULE_AHEAD_MAX.as_secs() / (24 * 60 * 60);
+    for field in ["run_at", "expires_at"] {
+        let said = schemas["NewJob"]["properties"][field]["description"].as_str().unwrap();
+        assert!(said.contains(&format!("{days} days")), "{field}: {said}");
+    }
+    let parameter = |path: &str, method: &str, name: &str| {
+        let all = document["paths"][path][method]["parameters"].as_array().unwrap();
+        all.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
+    };
+    assert_eq!(parameter("/v1/jobs", "get", "limit")["maximum"], PAGE_JOBS_MAX);
+    assert!((1..=PAGE_JOBS_MAX).contains(&PAGE_JOBS_DEFAULT));
+    assert_eq!(parameter("/v1/jobs/{id}", "get", "wait")["maximum"], WAIT_MAX.as_secs());
+    let key = parameter("/v1/jobs", "post", "Idempotency-Key");
+    assert_eq!((&key["minLength"], &key["maxLength"]), (&json!(1), &json!(KEY_LENGTH_MAX)), "{key}");
+    assert_eq!(key["pattern"], "^[!-~]+$");
+    for (given, expected) in [("!~", 201), ("two words", 400), ("", 400), ("\u{e9}", 400)] {
+        let request = server.post("/v1/jobs", &json!({"type": "a"})).header("idempotency-key", given);
+        assert_eq!(answer(request).await.status().as_u16(), expected, "{given:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_document_allows_null_it_is_taken() {
+    let server = Server::start().await;
+    server.announce("a.b", json!({})).await;
+    let id = server.submit(json!({"type": "a.b"})).await;
+    let document = server.read("/openapi.json").await;
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let schema = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let choices = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
+        if !choices.is_some_and(|choices| choices.contains(&json!({"type": "null"}))) {
+            continue;
+        }
+        let path = path.replace("{id}", &id.to_string()).replace("{type}", "a.b");
+        let status = answer(server.post(&path, &Value::Null)).await.status();
+        assert!(status.is_success(), "{path}: {status}");
+        asked += 1;
+    }
+    assert_eq!(asked, 4, "cancel, retry, pause and resume");
     server.stop().await;
 }
