@@ -46,7 +46,7 @@ fn no_level(word: &str) -> String {
     let nearest = LEVELS.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     let hint = match nearest.filter(|level| alike(level) >= ALIKE_MIN) {
         Some(level) => format!("did you mean {level}?"),
-        None => format!("there are {}", LEVELS.join(", ")),
+        None => format!("there are {}.", LEVELS.join(", ")),
     };
     format!("'{word}' is no log level: {hint} A module goes with its level, such as crewcall_backend=debug")
 }

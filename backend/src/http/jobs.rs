@@ -20,7 +20,7 @@ use super::{
     waiting::WaitingReader,
 };
 use crate::dispatch::{
-    JobView,
+    JobView, Jobs,
     jobs::Submitted,
     ports::{IdempotencyKey, JobQuery},
 };

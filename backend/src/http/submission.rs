@@ -134,13 +134,10 @@ mod tests {
 
     #[test]
     fn numbers_of_the_parameters_arrive_or_are_refused() {
-        let text =
-            r#"{"type":"a","parameters":{"big":[18446744073709551615,-9223372036854775808,0.1,-0.0,1e300]}}"#;
+        let numbers = "[18446744073709551615,-9223372036854775808,0.1,-0.0,1e+300]";
+        let text = format!("{{\"type\":\"a\",\"parameters\":{{\"big\":{numbers}}}}}");
         let parameters = read(text.as_bytes(), NOW).unwrap().parameters;
-        assert_eq!(
-            serde_json::to_string(&parameters["big"]).unwrap(),
-            text[28..text.len() - 2].trim_start_matches("\"big\":")
-        );
+        assert_eq!(parameters["big"].to_string(), numbers);
         let text =
             r#"{"type":"a","parameters":{"big":[18446744073709551616,-0],"pi":3.14159265358979323846}}"#;
         let pointers: Vec<String> = errors(text).into_iter().map(|(pointer, _)| pointer).collect();

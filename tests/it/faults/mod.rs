@@ -19,8 +19,6 @@ mod fleet;
 
 mod resources;
 
-mod callers;
-
 mod races;
 
 mod chaos;
