@@ -12,6 +12,7 @@ async fn a_panic_ends_the_attempt_and_not_the_worker() {
     let failed = stack.api.finished(&id).await.unwrap();
     assert_eq!((&failed["state"], &failed["error"]["kind"]), (&json!("failed"), &json!("panic")), "{failed}");
     assert!(failed["error"]["message"].as_str().unwrap().contains("this handler panics"), "{failed}");
+    assert!(failed["error"]["detail"].as_str().unwrap().contains("test-worker.rs:"), "where: {failed}");
     let next = stack.submit("test.echo", json!({"text": "still here"})).await.unwrap();
     assert_eq!(stack.api.finished(&next).await.unwrap()["result"]["worker"], "worker-0");
     stack.settled().await.unwrap();

@@ -177,6 +177,11 @@ impl Failure {
         Self::from(JobError::of_kind(kind, retryable, message))
     }
 
+    pub(crate) fn with_detail(self, detail: Option<String>) -> Self {
+        let detail = detail.map(|detail| truncated(detail, JobError::MESSAGE_CHARACTERS_MAX));
+        Self { detail, ..self }
+    }
+
     pub(crate) fn with_code(mut self, code: &str) -> Self {
         self.code = Some(code.to_owned());
         self

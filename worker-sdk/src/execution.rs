@@ -1,8 +1,9 @@
 //! Running a handler: no broker is needed for it, so tests and `--run-once` run what a worker runs.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use crewcall_proto::{JsonObject, response::ErrorKind};
+use futures_util::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
@@ -12,6 +13,7 @@ use crate::{
     error::Failure,
     handler::{Ending, ServedType},
     limits::STOP_GRACE,
+    panics,
 };
 
 /// Where handlers run: on the program's runtime, whatever runtime the rest of the worker is on.
@@ -25,6 +27,7 @@ pub(crate) struct Handlers {
 impl Handlers {
     /// On the runtime of whoever asks.
     pub(crate) fn here() -> Self {
+        panics::note_places();
         Self { runtime: Handle::current(), tracker: TaskTracker::new() }
     }
 }
@@ -47,7 +50,9 @@ pub(crate) async fn execute(
         job.r#type = %job.job_type(),
         attempt = job.attempt()
     );
-    let run = served.run(job.clone(), parameters).instrument(span);
+    // Caught on the thread on which it panics, which knows where.
+    let run = AssertUnwindSafe(served.run(job.clone(), parameters)).catch_unwind();
+    let run = run.map(|ran| ran.unwrap_or_else(|payload| Err(panicked(payload.as_ref())))).instrument(span);
     let task = handlers.tracker.spawn_on(run, &handlers.runtime);
     let mut handler = AbortOnDropHandle::new(task);
     let ended = tokio::select! {
@@ -59,12 +64,10 @@ pub(crate) async fn execute(
         // Who finishes in spite of a stop has finished.
         (Some(Ok(Ok(result))), _) => Ok(result),
         (Some(Ok(Err(failure))), None) => Err(failure),
+        (Some(Ok(Err(failure))), Some(_)) if failure.kind == ErrorKind::Panic => Err(failure),
         (Some(Ok(Err(failure))), Some(cause)) => Err(stopped(cause, Some(failure))),
-        (Some(Err(error)), _) => match error.try_into_panic() {
-            Ok(payload) => Err(panicked(payload.as_ref())),
-            // Nobody but the end of its runtime can have dropped it.
-            Err(_) => std::future::pending().await,
-        },
+        // Its panics are caught, so it was dropped, and nobody but the end of its runtime can have done that.
+        (Some(Err(_)), _) => std::future::pending().await,
         (None, cause) => Err(stopped(cause.unwrap_or(StopCause::TimedOut), None)),
     }
 }
@@ -92,7 +95,8 @@ fn stopped(cause: StopCause, said: Option<Failure>) -> Failure {
 }
 
 fn panicked(payload: &(dyn Any + Send)) -> Failure {
-    Failure::new(ErrorKind::Panic, true, format!("the handler panicked: {}", panic_message(payload)))
+    let message = format!("the handler panicked: {}", panic_message(payload));
+    Failure::new(ErrorKind::Panic, true, message).with_detail(panics::take_place())
 }
 
 /// What a panic said.
@@ -129,6 +133,7 @@ mod tests {
         let failure = Setup::new().run(clumsy, json!({})).await.result.unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Panic);
         assert!(failure.retryable && failure.message.contains("größe fehlt"), "{failure}");
+        assert!(failure.detail.unwrap().starts_with(concat!("at ", file!(), ":")));
     }
 
     #[tokio::test]

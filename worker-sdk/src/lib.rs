@@ -94,6 +94,8 @@ mod attempt;
 
 mod execution;
 
+mod panics;
+
 mod progress;
 
 mod announce;
