@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -244,6 +244,41 @@ impl Publisher {
     /// cannot wait for the next heartbeat. Without a session, or while the broker blocks it, nothing happens.
     pub fn suspect(&self) {
         self.shared.suspicion.notify_waiters();
+    }
+
+    /// Deletes a queue with nothing in it and nobody who consumes from it, and no longer repeats `declared`. Returns
+    /// whether it is gone. What is published to it between the look and the deletion goes with it: the flags that would
+    /// have the broker look do not exist for quorum queues (RabbitMQ 3.10 closes the connection over them).
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], when there is no session, the broker does not answer, or refuses.
+    pub async fn delete_idle_queue(&self, queue: &str, declared: &[Declaration]) -> Result<bool, LinkError> {
+        match self.queue_depth(queue).await? {
+            Some(QueueDepth { messages: 0, consumers: 0 }) => {}
+            Some(_) => return Ok(false),
+            None => {
+                self.shared.remembered.remove(declared);
+                return Ok(true);
+            }
+        }
+        let what = format!("queue {queue}");
+        let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
+        let connection = self.connection().await?;
+        let limit = self.shared.operation_timeout;
+        let channel = open_channel(&connection, limit).await?;
+        let options = QueueDeleteOptions {
+            if_unused: false, // not for quorum queues, see above
+            if_empty: false,  // likewise
+            nowait: false,    // the answer is the point
+        };
+        // First: a session that begins in between must not make it again.
+        self.shared.remembered.remove(declared);
+        match timeout(limit, channel.queue_delete(name, options)).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
+            Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
+        }
     }
 
     /// What the link is doing; the receiver always holds the latest state.

@@ -15,8 +15,9 @@ use crate::{
     config::{Config, DatabaseUrl},
     dispatch::{
         Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Recorder, Registry,
-        Relay, WatchHub,
+        Relay, WatchHub, discovery,
         due_times::DueTimes,
+        forget,
         ports::{Broker, JobStore, StoreError},
         reconcile,
         relay::RelayParts,
@@ -186,7 +187,7 @@ impl App {
             tasks: tasks.clone(),
         };
         tasks.errand("the start of the readers", inbound.run(broker.status()));
-        let state = HttpState::new(parts.jobs, parts.interventions, stop.clone())
+        let state = HttpState::new(Arc::clone(&parts.jobs), parts.interventions, stop.clone())
             .hosts(self.config.http_hosts.clone());
         let router = http::router(state);
         let served = async {
@@ -203,6 +204,7 @@ impl App {
             ended = watched("the rescue", ends, rescue::run(Arc::clone(&parts.discovery), ends.clone())) => ended.map_err(RunError::from),
             ended = watched("the reconciler", ends, reconcile::run(parts.discovery, ends.clone())) => ended.map_err(RunError::from),
             ended = watched("retention", ends, retention::run(store, clock, kept, ends.clone())) => ended.map_err(RunError::from),
+            ended = watched("forgetting", ends, forget::run(parts.jobs, kept.types, ends.clone())) => ended.map_err(RunError::from),
             Some(fallen) = lifetime.fallen.recv() => Err(fallen.into()),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
         };
@@ -259,6 +261,7 @@ impl App {
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            unreadable: discovery::Unreadable::default(),
         });
         let recorder = Arc::new(Recorder { discovery: Arc::clone(&discovery) });
         let jobs = Arc::new(Jobs {

@@ -153,6 +153,12 @@ pub(crate) enum TypesCommand {
     },
     /// Limit how many attempts of a type run at once, or begin in a second
     Limit(LimitArguments),
+    /// Forget a job type that has neither jobs nor workers
+    Rm {
+        /// The job type
+        #[arg(value_name = "TYPE")]
+        job_type: JobType,
+    },
 }
 
 /// What `types limit` takes.

@@ -29,6 +29,9 @@ pub(crate) const LOG_DEFAULT: &str = "info,lapin=off";
 /// For how long jobs are kept after they ended, when nothing says otherwise.
 const RETENTION_DEFAULT: &str = "14d";
 
+/// For how long types are kept that nobody uses, when nothing says otherwise.
+const RETENTION_TYPES_DEFAULT: &str = "30d";
+
 /// The flags of `serve`. Texts, because a flag is judged in the same place as a variable.
 #[derive(Debug, Default, Args)]
 pub(crate) struct ServeFlags {
@@ -56,6 +59,9 @@ pub(crate) struct ServeFlags {
     /// For how long cancelled jobs are kept.
     #[arg(long, value_name = "DURATION", help = with_places("How long cancelled jobs are kept, or forever", "RETENTION_CANCELLED", RETENTION_DEFAULT))]
     pub(crate) retention_cancelled: Option<String>,
+    /// For how long types are kept that nobody uses.
+    #[arg(long, value_name = "DURATION", help = with_places("How long job types are kept that have neither jobs nor workers, or forever", "RETENTION_TYPES", RETENTION_TYPES_DEFAULT))]
+    pub(crate) retention_types: Option<String>,
     /// Listen beyond this machine.
     #[arg(long, help = with_places("Listen beyond this machine although the API has no authentication yet", "INSECURE", false))]
     pub(crate) insecure: bool,
@@ -115,6 +121,7 @@ pub(crate) struct SettingsFile {
     retention_completed: Option<String>,
     retention_failed: Option<String>,
     retention_cancelled: Option<String>,
+    retention_types: Option<String>,
     insecure: Option<bool>,
     log: Option<String>,
     log_format: Option<String>,
@@ -225,6 +232,8 @@ impl ServeSettings {
                         &file.retention_cancelled,
                     )
                     .read(defaults.retention.cancelled, read_retention)?,
+                    types: pick("retention_types", &flags.retention_types, &file.retention_types)
+                        .read(defaults.retention.types, read_retention)?,
                 },
                 insecure: pick("insecure", &insecure_flag, &insecure_file)
                     .read(defaults.insecure, read_bool)?,
@@ -335,6 +344,11 @@ mod tests {
         assert_eq!(settings.backend.database, "sqlite://crewcall.db".parse().unwrap());
         assert_eq!(settings.backend.retention, Retention::default());
         assert_eq!(duration::parse(RETENTION_DEFAULT), Ok(Retention::DEFAULT), "what the help says");
+        assert_eq!(
+            duration::parse(RETENTION_TYPES_DEFAULT),
+            Ok(Retention::TYPES_DEFAULT),
+            "what the help says"
+        );
         assert!(!settings.backend.insecure);
         assert_eq!(settings.log, LogSettings { filter: LOG_DEFAULT.to_owned(), format: LogFormat::Text });
     }
@@ -360,9 +374,15 @@ mod tests {
         let flags = ServeFlags { retention_completed: Some("36h".to_owned()), ..ServeFlags::default() };
         let variables = [("CREWCALL_RETENTION_FAILED", "forever")];
         let retention =
-            resolve(&flags, &variables, "retention_cancelled = \"1d\"").unwrap().backend.retention;
+            resolve(&flags, &variables, "retention_cancelled = \"1d\"\nretention_types = \"48h\"")
+                .unwrap()
+                .backend
+                .retention;
         let hours = |hours: u64| Some(Duration::from_secs(hours * 60 * 60));
-        assert_eq!(retention, Retention { completed: hours(36), failed: None, cancelled: hours(24) });
+        assert_eq!(
+            retention,
+            Retention { completed: hours(36), failed: None, cancelled: hours(24), types: hours(48) }
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, JobId, JobType};
+use crate::{Attempt, JobId, JobType, named};
 
 /// One instruction. Told apart by the field `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,14 @@ pub enum Control {
     Welcome {
         /// The types whose queues are ready.
         types: Vec<JobType>,
+        /// What was not taken, and why: a type that is not served, or, of one that is among `types`, its schema.
+        #[serde(default, deserialize_with = "named::list", skip_serializing_if = "Vec::is_empty")]
+        refused: Vec<RefusedType>,
+    },
+    /// The announcement was not taken, or not as it was sent.
+    Refused {
+        /// What is wrong with it, in one sentence.
+        reason: String,
     },
     /// Stop running this attempt, and say how it ended.
     Cancel {
@@ -38,4 +46,13 @@ pub enum Control {
     /// A kind that this version does not know; ignored and counted.
     #[serde(other)]
     Unknown,
+}
+
+/// A type that was announced and not taken, or not as it was announced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedType {
+    /// The type.
+    pub job_type: JobType,
+    /// What is wrong with it, in one sentence.
+    pub reason: String,
 }

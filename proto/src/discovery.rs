@@ -47,6 +47,8 @@ impl Announcement {
     pub const TYPES_MAX: usize = 256;
     /// The most slots one worker may have.
     pub const SLOTS_MAX: u32 = 1_000;
+    /// How many characters are kept of the name, the host and each version: they stand in lists.
+    pub const TEXT_CHARACTERS_MAX: usize = 200;
 }
 
 /// The library that a worker was built with.
@@ -63,18 +65,26 @@ pub struct Sdk {
 pub struct AnnouncedType {
     /// The type.
     pub job_type: JobType,
-    /// One sentence for people.
-    #[serde(default)]
+    /// One sentence for people. At most [`AnnouncedType::DESCRIPTION_CHARACTERS_MAX`].
+    #[serde(default, deserialize_with = "named::or_absent")]
     pub description: String,
     /// The version of the handler.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::or_absent")]
     pub version: String,
     /// JSON Schema (draft 2020-12) of the parameters; the backend refuses jobs that do not fit it. `{}` takes anything.
-    #[serde(default)]
+    /// At most [`AnnouncedType::SCHEMA_BYTES_MAX`].
+    #[serde(default, deserialize_with = "named::or_absent")]
     pub parameters_schema: JsonObject,
-    /// JSON Schema of the result, for readers.
-    #[serde(default)]
+    /// JSON Schema of the result, for readers. At most [`AnnouncedType::SCHEMA_BYTES_MAX`].
+    #[serde(default, deserialize_with = "named::or_absent")]
     pub result_schema: JsonObject,
+}
+
+impl AnnouncedType {
+    /// How many characters of the description are kept.
+    pub const DESCRIPTION_CHARACTERS_MAX: usize = 1_000;
+    /// How large each schema may be, in bytes of its JSON text.
+    pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 }
 
 /// A worker is alive, and what it is doing. Sent every [`HEARTBEAT_INTERVAL`].
@@ -116,7 +126,7 @@ pub struct RunningOrder {
     /// The attempt.
     pub attempt: Attempt,
     /// Whether its order was acknowledged already, so that only this heartbeat keeps the lease.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::or_absent")]
     pub held: bool,
 }
 

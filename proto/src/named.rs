@@ -27,6 +27,13 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(list.into_iter().map(|Named(value)| value).collect())
 }
 
+/// An optional field: null is as good as absent.
+pub(crate) fn or_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A struct that was read from a map with text keys.
 pub(crate) struct Named<T>(pub(crate) T);
 

@@ -102,6 +102,15 @@ impl Rogue {
         Ok(self.publisher.queue_depth(queue).await?.map_or(0, |depth| depth.messages))
     }
 
+    /// How many messages wait in a queue; `None`, when there is no such queue.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not say.
+    pub async fn depth_of(&self, queue: &str) -> anyhow::Result<Option<u32>> {
+        Ok(self.publisher.queue_depth(queue).await?.map(|depth| depth.messages))
+    }
+
     /// Publishes a response.
     ///
     /// # Errors
@@ -209,6 +218,27 @@ impl Rogue {
             at: Timestamp::from_millis(0),
         };
         self.respond(MessageKind::Progression, &taken.order.job_type, &started).await
+    }
+
+    /// Reports how far an attempt is.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not take it.
+    pub async fn progressed(&self, taken: &Taken, seq: u64, percent: u8) -> anyhow::Result<()> {
+        let progress = Progression {
+            job_id: taken.order.job_id,
+            attempt: taken.order.attempt,
+            attempt_token: taken.order.attempt_token,
+            execution_id: taken.execution_id,
+            worker_id: self.worker_id.clone(),
+            seq,
+            kind: ProgressionKind::Progress,
+            percent: Some(percent),
+            message: Some(format!("{percent} of 100")),
+            at: Timestamp::from_millis(0),
+        };
+        self.respond(MessageKind::Progression, &taken.order.job_type, &progress).await
     }
 
     /// Hands an attempt over, and acknowledges its order.

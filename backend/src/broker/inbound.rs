@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
 use crewcall_proto::{
-    ContentType, DecodeError, MessageKind, Order, Topology,
+    ContentType, DecodeError, MessageKind, Order, Topology, WorkerId,
     numbers::{ARRIVE, ChangedNumber, changed_numbers},
     response::{Completed, ErrorKind, Failed, Progression},
 };
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::{
@@ -226,6 +227,12 @@ impl Inbox for Progressions {
     async fn restored(&self) {}
 }
 
+/// What is read of an announcement that cannot be read.
+#[derive(Deserialize)]
+struct Sender {
+    worker_id: WorkerId,
+}
+
 /// Announcements, heartbeats and goodbyes.
 struct DiscoveryInbox {
     discovery: Arc<Discovery>,
@@ -239,7 +246,16 @@ impl Inbox for DiscoveryInbox {
             return pulse(delivery).map(Discovered::Pulse);
         }
         match MessageKind::from_word(&delivery.routing_key) {
-            Some(MessageKind::Announce) => read_body(delivery).map(Discovered::Announced),
+            Some(MessageKind::Announce) => {
+                read_body(delivery).map(Discovered::Announced).inspect_err(|error| {
+                    // Set aside like any other, but its sender can be told.
+                    if let (Ok(Sender { worker_id }), Ok(content_type)) =
+                        (read_body(delivery), content_type(delivery))
+                    {
+                        self.discovery.unreadable(worker_id, content_type, error.to_string());
+                    }
+                })
+            }
             Some(MessageKind::Heartbeat) => read_body(delivery).map(Discovered::Heartbeat),
             Some(MessageKind::Goodbye) => read_body(delivery).map(Discovered::Goodbye),
             Some(

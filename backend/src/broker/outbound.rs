@@ -197,6 +197,13 @@ impl Broker for Outbound {
         Ok(())
     }
 
+    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
+        let declarations = topology::type_declarations(&self.topology, job_type);
+        self.declared.remove(job_type);
+        let queue = self.topology.jobs_queue(job_type);
+        self.publisher.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
+    }
+
     async fn tell_worker(
         &self,
         worker_id: &WorkerId,

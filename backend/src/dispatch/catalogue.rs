@@ -1,34 +1,44 @@
 //! Which types exist, and which parameters they take: learnt from announcements, kept in the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{JobType, JsonObject, discovery::AnnouncedType};
+use crewcall_proto::{JobType, JsonObject, Timestamp, discovery::AnnouncedType};
 use dashmap::DashMap;
-use serde_json::Value;
 
-use super::ports::{JobStore, StoreError, StoredType};
+use super::{
+    ports::{JobStore, StoreError, StoredType},
+    schema::{CheckError, Checker, Schema},
+};
 use crate::{clock::Clock, domain::Problem};
-
-/// The largest schema that is taken from a worker, in bytes of its JSON text.
-pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 
 /// How many types are remembered.
 pub const TYPES_MAX: usize = 10_000;
 
-/// How many problems of one submission are told.
-pub const PROBLEMS_MAX: usize = 32;
+/// How many types are remembered that were refused: a reason for each, until it is taken.
+const REFUSALS_MAX: usize = 1_000;
+
+/// How old the time at which a type was last announced may become while it is served: a write an hour is no load, and
+/// what is forgotten after weeks need not be known better.
+const TOUCHED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The live catalogue of types.
 pub struct Catalogue {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
+    checker: Checker,
     types: DashMap<JobType, Entry>,
+    /// Why a type was not taken when it was announced last.
+    refusals: DashMap<JobType, String>,
+    /// Held while a worker is taken, and while a type is forgotten: nobody is welcomed to what is being deleted.
+    pub(super) changing: tokio::sync::Mutex<()>,
 }
 
 struct Entry {
     stored: StoredType,
-    /// The compiled schema; `None` for one that takes anything.
-    validator: Option<Arc<jsonschema::Validator>>,
+    /// The compiled schema; `None` for one that takes anything, or cannot be used.
+    schema: Option<Arc<Schema>>,
+    /// Why the type is not served with its schemas, if it is not.
+    schema_error: Option<String>,
     /// Why the type has no queue, if it has none.
     queue_trouble: Option<String>,
 }
@@ -47,20 +57,9 @@ pub enum Learnt {
 /// Why an announced type is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Its parameters schema is no JSON Schema.
-    #[error("the parameters schema of {job_type} is not usable: {reason}")]
-    Schema {
-        /// Which type.
-        job_type: JobType,
-        /// What is wrong.
-        reason: String,
-    },
     /// There are too many types.
-    #[error("{job_type} is not taken: the catalogue holds its limit of {TYPES_MAX} types")]
-    Full {
-        /// Which type.
-        job_type: JobType,
-    },
+    #[error("the backend knows its limit of {TYPES_MAX} types: delete some that nobody uses any more")]
+    Full,
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,71 +72,131 @@ impl Catalogue {
     ///
     /// [`StoreError`] when it cannot be read.
     pub async fn load(store: Arc<dyn JobStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let types = DashMap::new();
+        let (checker, types) = (Checker::default(), DashMap::new());
         for stored in store.types().await? {
-            let validator = compile(&stored.parameters_schema).unwrap_or_else(|reason| {
-                tracing::warn!(job.r#type = %stored.job_type, reason, "The stored schema is not usable; any parameters are taken.");
-                None
-            });
-            types.insert(stored.job_type.clone(), Entry { stored, validator, queue_trouble: None });
+            let (schema, schema_error) = compiled(&checker, &stored.parameters_schema).await;
+            if let Some(reason) = &schema_error {
+                tracing::warn!(job.r#type = %stored.job_type, reason, "A type is served without its schema.");
+            }
+            types
+                .insert(stored.job_type.clone(), Entry { stored, schema, schema_error, queue_trouble: None });
         }
-        Ok(Self { store, clock, types })
+        let (refusals, changing) = (DashMap::new(), tokio::sync::Mutex::default());
+        Ok(Self { store, clock, checker, types, refusals, changing })
     }
 
     /// Takes a type as a worker announced it. What was announced last counts: during a rolling change of
-    /// workers a submission is held against the newest schema.
+    /// workers a submission is held against the newest schema. A schema that cannot be used does not keep the type
+    /// from being served: its jobs are taken with any parameters, and [`Catalogue::schema_error`] says so.
     ///
     /// # Errors
     ///
     /// [`CatalogueError`] when it is not taken; other types of the same worker are not affected.
     pub async fn announced(&self, announced: &AnnouncedType) -> Result<Learnt, CatalogueError> {
         let job_type = announced.job_type.clone();
-        let schema_error = |reason| CatalogueError::Schema { job_type: job_type.clone(), reason };
         let before = self.types.get(&job_type).map(|entry| entry.stored.clone());
-        if let Some(known) = &before
-            && same(known, announced)
-        {
-            return Ok(Learnt::Known);
-        }
         if before.is_none() && self.types.len() >= TYPES_MAX {
-            return Err(CatalogueError::Full { job_type });
-        }
-        for schema in [&announced.parameters_schema, &announced.result_schema] {
-            let bytes = serde_json::to_vec(schema).map_or(usize::MAX, |text| text.len());
-            if bytes > SCHEMA_BYTES_MAX {
-                return Err(schema_error(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
+            if self.refusals.len() < REFUSALS_MAX {
+                self.refusals.insert(job_type, CatalogueError::Full.to_string());
             }
+            return Err(CatalogueError::Full);
         }
-        let validator = compile(&announced.parameters_schema).map_err(schema_error)?;
+        let (parameters_schema, parameters_error) = bounded(&announced.parameters_schema, "parameters");
+        let (result_schema, result_error) = bounded(&announced.result_schema, "result");
+        let too_large = parameters_error.or(result_error);
         let now = self.clock.now();
         let stored = StoredType {
             job_type: job_type.clone(),
             description: announced.description.clone(),
             version: announced.version.clone(),
-            parameters_schema: announced.parameters_schema.clone(),
-            result_schema: announced.result_schema.clone(),
+            parameters_schema,
+            result_schema,
             first_announced_at: before.as_ref().map_or(now, |known| known.first_announced_at),
             last_announced_at: now,
         };
+        if before.as_ref().is_some_and(|known| same(known, &stored)) {
+            if let Some(mut entry) = self.types.get_mut(&job_type)
+                && too_large.is_some()
+            {
+                entry.schema_error = too_large; // the store does not remember it
+            }
+            self.touch(&job_type).await?;
+            return Ok(Learnt::Known);
+        }
+        let (schema, unusable) = compiled(&self.checker, &stored.parameters_schema).await;
+        let schema_error = too_large.or(unusable);
         self.store.put_type(stored.clone()).await?;
         let queue_trouble = self.queue_trouble(&job_type);
-        self.types.insert(job_type, Entry { stored, validator, queue_trouble });
+        self.refusals.remove(&job_type);
+        self.types.insert(job_type, Entry { stored, schema, schema_error, queue_trouble });
         Ok(if before.is_some() { Learnt::Changed } else { Learnt::New })
     }
 
-    /// What is wrong with the parameters, by the type's schema. Nothing, for a type that nobody announced yet.
+    /// The type is served: what is served is not forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be kept.
+    pub async fn touch(&self, job_type: &JobType) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Some(mut stored) = self.get(job_type).filter(|stored| is_older(stored, now, TOUCHED_EVERY))
+        else {
+            return Ok(());
+        };
+        stored.last_announced_at = now;
+        self.store.put_type(stored).await?;
+        if let Some(mut entry) = self.types.get_mut(job_type) {
+            entry.stored.last_announced_at = now;
+        }
+        Ok(())
+    }
+
+    /// The types that were last served longer ago than `kept_for`.
     #[must_use]
-    pub fn parameter_problems(&self, job_type: &JobType, parameters: &JsonObject) -> Vec<Problem> {
-        let validator = self.types.get(job_type).and_then(|entry| entry.validator.clone());
-        let Some(validator) = validator else { return Vec::new() };
-        validator
-            .iter_errors(&Value::Object(parameters.clone()))
-            .take(PROBLEMS_MAX)
-            .map(|error| Problem {
-                pointer: format!("/parameters{}", error.instance_path()),
-                message: super::mismatch::sentence(&error),
-            })
-            .collect()
+    pub fn not_served_for(&self, kept_for: Duration) -> Vec<JobType> {
+        let now = self.clock.now();
+        let old = self.types.iter().filter(|entry| is_older(&entry.stored, now, kept_for));
+        old.map(|entry| entry.key().clone()).collect()
+    }
+
+    /// Removes a type that the store does not keep any more.
+    pub fn forget(&self, job_type: &JobType) {
+        self.types.remove(job_type);
+        self.refusals.remove(job_type);
+    }
+
+    /// Why the type is not served with the schemas that were announced last, if it is not.
+    #[must_use]
+    pub fn schema_error(&self, job_type: &JobType) -> Option<String> {
+        self.types.get(job_type).and_then(|entry| entry.schema_error.clone())
+    }
+
+    /// Why the type was not taken when it was announced last, if it was not.
+    #[must_use]
+    pub fn refusal(&self, job_type: &JobType) -> Option<String> {
+        self.refusals.get(job_type).map(|reason| reason.clone())
+    }
+
+    /// The types that were not taken.
+    #[must_use]
+    pub fn refused(&self) -> Vec<JobType> {
+        self.refusals.iter().map(|refusal| refusal.key().clone()).collect()
+    }
+
+    /// What is wrong with the parameters, by the type's schema. Nothing, for a type that nobody announced yet.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when they could not be checked.
+    pub async fn parameter_problems(
+        &self,
+        job_type: &JobType,
+        parameters: &JsonObject,
+    ) -> Result<Vec<Problem>, CheckError> {
+        match self.types.get(job_type).and_then(|entry| entry.schema.clone()) {
+            Some(schema) => self.checker.check(&schema, parameters).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Whether anybody ever announced the type.
@@ -187,18 +246,33 @@ impl Catalogue {
     }
 }
 
-fn same(known: &StoredType, announced: &AnnouncedType) -> bool {
+fn same(known: &StoredType, announced: &StoredType) -> bool {
     known.description == announced.description
         && known.version == announced.version
         && known.parameters_schema == announced.parameters_schema
         && known.result_schema == announced.result_schema
 }
 
-fn compile(schema: &JsonObject) -> Result<Option<Arc<jsonschema::Validator>>, String> {
-    if schema.is_empty() {
-        return Ok(None);
+fn is_older(stored: &StoredType, now: Timestamp, age: Duration) -> bool {
+    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    now.as_millis().saturating_sub(stored.last_announced_at.as_millis()) >= age
+}
+
+/// A schema as it is kept: none, if it is too large.
+fn bounded(schema: &JsonObject, of: &str) -> (JsonObject, Option<String>) {
+    let bytes = serde_json::to_vec(schema).map_or(usize::MAX, |text| text.len());
+    if bytes <= AnnouncedType::SCHEMA_BYTES_MAX {
+        return (schema.clone(), None);
     }
-    jsonschema::validator_for(&Value::Object(schema.clone()))
-        .map(|validator| Some(Arc::new(validator)))
-        .map_err(|error| error.to_string())
+    let most = AnnouncedType::SCHEMA_BYTES_MAX;
+    (JsonObject::new(), Some(format!("the schema of the {of} is not kept: it is larger than {most} bytes")))
+}
+
+async fn compiled(checker: &Checker, schema: &JsonObject) -> (Option<Arc<Schema>>, Option<String>) {
+    match checker.compile(schema).await {
+        Ok(schema) => (schema, None),
+        Err(reason) => {
+            (None, Some(format!("parameters are not checked, for the schema cannot be used: {reason}")))
+        }
+    }
 }

@@ -1,20 +1,24 @@
 //! Announcements, heartbeats and goodbyes: how workers become known, get their queues, and get lost.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crewcall_proto::{
     Attempt, ContentType, JobId, JobType, WorkerId,
-    control::Control,
+    control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
 };
 use futures_util::future::join_all;
 
 use super::{
+    announcement,
     catalogue::{Catalogue, CatalogueError, Learnt},
     hearing::{Hearing, Pulse},
     ledger::Ledger,
     ports::{Broker, StoreError},
-    registry::Registry,
+    registry::{Registry, WORKERS_MAX},
 };
 use crate::clock::Clock;
 
@@ -48,12 +52,32 @@ impl Discovered {
 /// Which types of a batch of announcements have their queues, and their parked jobs released.
 type ServedTypes = HashMap<JobType, bool>;
 
-/// What a worker is to be told that was taken.
+/// What a worker is to be told that announced itself.
 struct Welcome {
     worker_id: WorkerId,
     content_type: ContentType,
-    control: Control,
+    /// What is wrong with its announcement, if anything is.
+    refused: Option<String>,
+    /// What was taken; `None` when nothing was.
+    control: Option<Control>,
 }
+
+/// What became of the types of a worker.
+#[derive(Default)]
+struct Taken {
+    /// Those that the catalogue knows now.
+    known: HashSet<JobType>,
+    /// Those that have their queues.
+    ready: Vec<JobType>,
+    /// What was not taken, or not as it was announced.
+    refused: Vec<RefusedType>,
+}
+
+/// The workers whose announcements could not be read, to be told so.
+pub type Unreadable = Mutex<Vec<(WorkerId, ContentType, String)>>;
+
+/// How many of them are told in one step; the others announce themselves again.
+const UNREADABLE_MAX: usize = 256;
 
 /// Knows the workers.
 pub struct Discovery {
@@ -69,6 +93,8 @@ pub struct Discovery {
     pub broker: Arc<dyn Broker>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who is to be told that nobody could read what he announced.
+    pub unreadable: Unreadable,
 }
 
 impl Discovery {
@@ -79,7 +105,7 @@ impl Discovery {
     ///
     /// [`StoreError`] when a type could not be kept; call again with the same messages.
     pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
-        let (mut served, mut welcomes) = (ServedTypes::new(), Vec::new());
+        let (mut served, mut welcomes) = (ServedTypes::new(), self.take_unreadable());
         let mut last = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
             last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
@@ -90,7 +116,7 @@ impl Discovery {
             }
             match message {
                 Discovered::Announced(announcement) => {
-                    welcomes.extend(self.announced(announcement, &mut served).await?);
+                    welcomes.push(self.announced(announcement, &mut served).await?);
                 }
                 Discovered::Heartbeat(heartbeat) => self.heartbeat(&heartbeat).await,
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye),
@@ -100,6 +126,14 @@ impl Discovery {
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
         join_all(welcomes.iter().map(|welcome| self.welcome(welcome))).await;
         Ok(())
+    }
+
+    /// An announcement could not be read, but for its sender: it is told with what is heard next.
+    pub fn unreadable(&self, worker_id: WorkerId, content_type: ContentType, reason: String) {
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if unreadable.len() < UNREADABLE_MAX {
+            unreadable.push((worker_id, content_type, reason));
+        }
     }
 
     /// The link to discovery is up again: what was said meanwhile may be lost, so everybody is asked to announce
@@ -140,66 +174,102 @@ impl Discovery {
         &self,
         mut announcement: Announcement,
         served: &mut ServedTypes,
-    ) -> Result<Option<Welcome>, StoreError> {
+    ) -> Result<Welcome, StoreError> {
         let worker_id = announcement.worker_id.clone();
-        announcement.types.truncate(Announcement::TYPES_MAX);
-        announcement.slots = announcement.slots.clamp(1, Announcement::SLOTS_MAX);
         let content_type = announcement.content_type;
         let known = self.registry.worker(&worker_id).is_some();
-        let types = announcement.types.clone();
+        let refused = announcement::keep_within_limits(&mut announcement);
+        if let Some(reason) = &refused
+            && !known
+        {
+            tracing::warn!(worker.id = %worker_id, reason, "An announcement breaks a limit.");
+        }
+        let _turn = self.catalogue.changing.lock().await;
         // First the queues, then the word that somebody serves them: an order that came in between would be parked.
-        let ready = self.serve_all(&worker_id, &types, served).await?;
+        let taken = self.serve_all(&worker_id, &announcement.types, served).await?;
+        // Nobody is counted for a type that was not taken.
+        announcement.types.retain(|announced| taken.known.contains(&announced.job_type));
+        let types = announcement.types.len();
         if !self.registry.announced(announcement.clone(), self.clock.now()) {
             tracing::warn!(worker.id = %worker_id, "A worker is not taken: there are too many.");
-            return Ok(None);
+            let refused = Some(format!("the backend knows its limit of {WORKERS_MAX} workers"));
+            return Ok(Welcome { worker_id, content_type, refused, control: None });
         }
         if !known {
             tracing::info!(
                 worker.id = %worker_id, worker.name = announcement.name, worker.host = announcement.host,
-                slots = announcement.slots, types = types.len(), "A worker announced itself."
+                slots = announcement.slots, types, "A worker announced itself."
             );
         }
-        for job_type in &ready {
+        for job_type in &taken.ready {
             self.ledger.relay.wake(job_type);
         }
-        Ok(Some(Welcome { worker_id, content_type, control: Control::Welcome { types: ready } }))
+        let control = Control::Welcome { types: taken.ready, refused: taken.refused };
+        Ok(Welcome { worker_id, content_type, refused, control: Some(control) })
+    }
+
+    fn take_unreadable(&self) -> Vec<Welcome> {
+        let unreadable = std::mem::take(&mut *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner));
+        let told = unreadable.into_iter().map(|(worker_id, content_type, reason)| {
+            let refused = Some(format!("the announcement cannot be read: {reason}"));
+            Welcome { worker_id, content_type, refused, control: None }
+        });
+        told.collect()
     }
 
     async fn welcome(&self, welcome: &Welcome) {
-        let Welcome { worker_id, content_type, control } = welcome;
+        let Welcome { worker_id, content_type, refused, control } = welcome;
+        if let Some(reason) = refused {
+            let refused = Control::Refused { reason: reason.clone() };
+            if let Err(error) = self.broker.tell_worker(worker_id, *content_type, &refused).await {
+                tracing::warn!(worker.id = %worker_id, %error, "A worker could not be told what is wrong with its announcement.");
+            }
+        }
+        let Some(control) = control else { return };
         if let Err(error) = self.broker.tell_worker(worker_id, *content_type, control).await {
             // It announces itself again until it is welcomed.
             tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
         }
     }
 
-    /// Takes the types of a worker. Answers those that have their queues. What was done for a type of the same batch
-    /// is not done again.
+    /// Takes the types of a worker. What was done for a type of the same batch is not done again.
     async fn serve_all(
         &self,
         worker_id: &WorkerId,
         types: &[AnnouncedType],
         served: &mut ServedTypes,
-    ) -> Result<Vec<JobType>, StoreError> {
-        let mut ready = Vec::new();
+    ) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
         for announced in types {
             let job_type = &announced.job_type;
-            match self.catalogue.announced(announced).await {
-                Ok(learnt) => {
-                    let is_served = match served.get(job_type) {
-                        Some(is_served) => *is_served,
-                        None => self.serve(job_type, learnt).await?,
-                    };
-                    served.insert(job_type.clone(), is_served);
-                    ready.extend(is_served.then(|| job_type.clone()));
-                }
+            let mut refuse = |reason| taken.refused.push(RefusedType { job_type: job_type.clone(), reason });
+            let learnt = match self.catalogue.announced(announced).await {
+                Ok(learnt) => learnt,
                 Err(CatalogueError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(worker.id = %worker_id, %error, "An announced type is not taken.");
+                    tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, %error, "An announced type is not taken.");
+                    refuse(error.to_string());
+                    continue;
                 }
+            };
+            if let Some(reason) = self.catalogue.schema_error(job_type) {
+                if learnt != Learnt::Known {
+                    tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, reason, "A type is served without its schema.");
+                }
+                refuse(reason);
             }
+            let is_served = match served.get(job_type) {
+                Some(is_served) => *is_served,
+                None => self.serve(job_type, learnt).await?,
+            };
+            if !is_served && let Some(trouble) = self.catalogue.queue_trouble(job_type) {
+                refuse(format!("it has no queue: {trouble}"));
+            }
+            served.insert(job_type.clone(), is_served);
+            taken.known.insert(job_type.clone());
+            taken.ready.extend(is_served.then(|| job_type.clone()));
         }
-        Ok(ready)
+        Ok(taken)
     }
 
     /// Gives a served type its queue, and its parked jobs back their way.

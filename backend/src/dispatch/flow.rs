@@ -52,4 +52,8 @@ impl FlowControl {
         }
         Ok(flow)
     }
+    /// Forgets what was set for a type; the store has forgotten it.
+    pub fn forget(&self, job_type: &JobType) {
+        self.types.remove(job_type);
+    }
 }

@@ -1,8 +1,8 @@
 //! Submitting and reading jobs: the use-cases behind the HTTP routes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{JobId, codec::PAYLOAD_BYTES_MAX};
+use crewcall_proto::{JobId, JobType, WorkerId, codec::PAYLOAD_BYTES_MAX};
 
 use super::{
     Relay,
@@ -10,14 +10,19 @@ use super::{
     due_times::DueTimes,
     flow::FlowControl,
     ports::{
-        Accepted, Broker, Dispatch, DispatchNumber, IdempotencyKey, Inserted, JobQuery, JobStore, StoreError,
+        Accepted, Broker, Dispatch, DispatchNumber, IdempotencyKey, InFlight, Inserted, JobQuery, JobStore,
+        StoreError,
     },
-    registry::Registry,
+    registry::{Presence, Registry, Worker},
+    schema::{CHECK_TIME_MAX, CheckError},
     watch::WatchHub,
 };
 use crate::{
     clock::Clock,
-    domain::{AttemptRecord, Job, Problem, State, Submission, Waiting, waiting::Surroundings},
+    domain::{
+        AttemptRecord, Job, Problem, State, Submission, Waiting,
+        waiting::{Claimant, Surroundings},
+    },
     metrics::Metrics,
     tasks::Tasks,
 };
@@ -57,6 +62,9 @@ pub enum SubmitError {
     /// Its parameters do not fit the type's schema.
     #[error("the parameters have {} problems", .0.len())]
     InvalidParameters(Vec<Problem>),
+    /// Its parameters could not be held against the type's schema yet: too many others are.
+    #[error("too many parameters are being checked")]
+    CheckBusy,
     /// Its idempotency key belongs to another submission.
     #[error("the idempotency key was used for another body")]
     KeyReused,
@@ -96,7 +104,7 @@ impl Jobs {
         submission: Submission,
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Submitted, SubmitError> {
-        let job = self.check(submission)?;
+        let job = self.check(submission).await?;
         let stored = self.store_all(vec![(job, idempotency)]).await?;
         match stored.into_iter().next() {
             Some(inserted) => submitted(inserted),
@@ -125,8 +133,12 @@ impl Jobs {
         &self,
         submissions: Vec<Submission>,
     ) -> Result<Vec<Result<Arc<Job>, SubmitError>>, StoreError> {
-        let checked: Vec<Result<Job, SubmitError>> =
-            submissions.into_iter().map(|submission| self.check(submission)).collect();
+        let mut checked: Vec<Result<Job, SubmitError>> = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            checked.push(self.check(submission).await);
+            // Each takes little, all of them may take long.
+            tokio::task::consume_budget().await;
+        }
         let jobs =
             checked.iter().filter_map(|job| job.as_ref().ok().cloned()).map(|job| (job, None)).collect();
         let mut stored = self.store_all(jobs).await?.into_iter();
@@ -144,7 +156,7 @@ impl Jobs {
     }
 
     /// Reads a submission as a job.
-    fn check(&self, submission: Submission) -> Result<Job, SubmitError> {
+    async fn check(&self, submission: Submission) -> Result<Job, SubmitError> {
         let now = self.clock.now();
         let new = submission.validate(now).map_err(SubmitError::Invalid)?;
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());
@@ -156,11 +168,18 @@ impl Jobs {
                 ),
             }]));
         }
-        let problems = self.catalogue.parameter_problems(&new.job_type, &new.parameters);
-        if !problems.is_empty() {
-            return Err(SubmitError::InvalidParameters(problems));
+        match self.catalogue.parameter_problems(&new.job_type, &new.parameters).await {
+            Ok(problems) if problems.is_empty() => Ok(new.accept(JobId::generate(), now)),
+            Ok(problems) => Err(SubmitError::InvalidParameters(problems)),
+            Err(CheckError::TooCostly) => Err(SubmitError::InvalidParameters(vec![Problem {
+                pointer: "/parameters".to_owned(),
+                message: format!(
+                    "they cannot be held against the type's schema within {} s: pass less, or ask whoever wrote the schema for a simpler one",
+                    CHECK_TIME_MAX.as_secs()
+                ),
+            }])),
+            Err(CheckError::Busy) => Err(SubmitError::CheckBusy),
         }
-        Ok(new.accept(JobId::generate(), now))
     }
 
     async fn store_all(&self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
@@ -196,7 +215,7 @@ impl Jobs {
     /// # Errors
     ///
     /// [`StoreError`] when it cannot be read.
-    pub async fn wait(&self, id: JobId, wait: std::time::Duration) -> Result<Option<JobView>, StoreError> {
+    pub async fn wait(&self, id: JobId, wait: Duration) -> Result<Option<JobView>, StoreError> {
         let deadline = tokio::time::Instant::now() + wait;
         let mut watch = self.watch.watch_job(id);
         loop {
@@ -221,14 +240,39 @@ impl Jobs {
     /// What a job waits for; `None` when it is over.
     #[must_use]
     pub fn waiting(&self, job: &Job) -> Option<Waiting> {
-        let around = Surroundings {
+        let around = self.surroundings(&job.job_type);
+        Waiting::of(&job.job_type, &job.life, &around, |worker_id| self.claimant(worker_id))
+    }
+
+    /// What every job of a type may wait for.
+    #[must_use]
+    pub fn surroundings(&self, job_type: &JobType) -> Surroundings {
+        let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
+        Surroundings {
             broker_trouble: self.broker.status().borrow().trouble(),
-            queue_trouble: self.catalogue.queue_trouble(&job.job_type),
-            workers: self.registry.capacity(&job.job_type).workers,
-            type_known: self.catalogue.knows(&job.job_type),
-            flow: self.flow.get(&job.job_type),
-        };
-        Waiting::of(&job.job_type, &job.life, around)
+            queue_trouble: self.catalogue.queue_trouble(job_type),
+            refusal: self.catalogue.refusal(job_type),
+            staff: self.registry.staff(job_type),
+            type_known: self.catalogue.knows(job_type),
+            flow: self.flow.get(job_type),
+            rate_wait: self.relay.waits_for_rate(job_type),
+            window: self.relay.window(job_type),
+            with_broker,
+            in_flight,
+        }
+    }
+
+    /// How the worker is that runs an attempt.
+    #[must_use]
+    pub fn claimant(&self, worker_id: &WorkerId) -> Claimant {
+        match self.registry.worker(worker_id) {
+            Some(Worker { presence: Presence::Lost, last_seen_at, .. }) => {
+                let silent_ms = self.clock.now().as_millis().saturating_sub(last_seen_at.as_millis());
+                Claimant::Silent(Duration::from_millis(u64::try_from(silent_ms).unwrap_or(0)))
+            }
+            Some(_) => Claimant::There,
+            None => Claimant::Unknown,
+        }
     }
 }
 

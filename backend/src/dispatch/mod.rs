@@ -17,6 +17,8 @@ pub mod recorder;
 
 pub mod ledger;
 
+mod announcement;
+
 pub mod discovery;
 
 pub mod queues;
@@ -26,6 +28,8 @@ pub mod registry;
 pub mod catalogue;
 
 mod mismatch;
+
+pub mod schema;
 
 pub mod flow;
 
@@ -44,6 +48,8 @@ pub mod due_times;
 pub mod timers;
 
 pub mod retention;
+
+pub mod forget;
 
 pub mod watch;
 

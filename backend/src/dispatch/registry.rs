@@ -3,12 +3,17 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    Attempt, ContentType, JobId, JobType, Timestamp, WorkerId,
-    discovery::{Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER, WorkerStatus},
+    Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId,
+    discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER, WorkerStatus},
 };
 use dashmap::{DashMap, Entry};
 
+mod crew;
+
+pub use self::crew::Capacity;
+use self::crew::Crew;
 use super::hearing::Hearing;
+use crate::domain::waiting::Staff;
 
 /// How long a lost worker is still shown, so that an operator sees that it was there.
 pub const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
@@ -19,7 +24,7 @@ pub const WORKERS_MAX: usize = 20_000;
 /// A worker as it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Worker {
-    /// What it announced.
+    /// What it announced; of its types the names alone, for the catalogue knows the rest.
     pub announcement: Announcement,
     /// What it is about.
     pub presence: Presence,
@@ -44,6 +49,11 @@ impl Worker {
     /// How many attempts it runs at once; [`Announcement::SLOTS_MAX`] bounds it.
     fn slots(&self) -> usize {
         usize::try_from(self.announcement.slots).unwrap_or(usize::MAX)
+    }
+
+    /// How many of them are taken, as it said last.
+    fn slots_taken(&self) -> usize {
+        usize::try_from(self.slots_busy).unwrap_or(usize::MAX).min(self.slots())
     }
 }
 
@@ -85,17 +95,6 @@ pub struct Registry {
     hearing: Arc<Hearing>,
 }
 
-/// The workers of a type.
-#[derive(Debug, Clone, Copy, Default)]
-struct Crew {
-    /// Those that are there.
-    capacity: Capacity,
-    /// Those that are known, lost ones among them.
-    known: usize,
-    /// How many of the known read nothing but JSON.
-    json_only: usize,
-}
-
 impl Registry {
     /// Nobody yet.
     #[must_use]
@@ -104,11 +103,12 @@ impl Registry {
     }
 
     /// Takes an announcement. `false` when the registry is full of others.
-    pub fn announced(&self, announcement: Announcement, now: Timestamp) -> bool {
+    pub fn announced(&self, mut announcement: Announcement, now: Timestamp) -> bool {
         let id = announcement.worker_id.clone();
         if self.workers.len() >= WORKERS_MAX && !self.workers.contains_key(&id) {
             return false;
         }
+        announcement.types = announcement.types.into_iter().map(named_only).collect();
         let mut worker = Worker {
             announcement,
             presence: Presence::Idle,
@@ -143,12 +143,17 @@ impl Registry {
         if worker.presence == Presence::Lost {
             return false;
         }
-        worker.presence = match heartbeat.status {
+        let presence = match heartbeat.status {
             WorkerStatus::Idle => Presence::Idle,
             WorkerStatus::Draining => Presence::Draining,
             WorkerStatus::Busy | WorkerStatus::Unknown => Presence::Busy,
         };
-        worker.slots_busy = heartbeat.slots_busy;
+        // Most heartbeats say what the one before said, and a worker may have hundreds of types.
+        if (presence, heartbeat.slots_busy) != (worker.presence, worker.slots_busy) {
+            self.count(&worker, Crew::leave);
+            (worker.presence, worker.slots_busy) = (presence, heartbeat.slots_busy);
+            self.count(&worker, Crew::join);
+        }
         worker.orders.clone_from(&heartbeat.orders);
         worker.last_seen_at = now;
         worker.heard = self.hearing.time();
@@ -230,6 +235,19 @@ impl Registry {
         self.crew(job_type).capacity
     }
 
+    /// Who serves the type now, and what they do.
+    #[must_use]
+    pub fn staff(&self, job_type: &JobType) -> Staff {
+        self.crew(job_type).staff()
+    }
+
+    /// The types that workers serve who are there.
+    #[must_use]
+    pub fn served(&self) -> Vec<JobType> {
+        let there = self.crews.iter().filter(|crew| crew.capacity.workers > 0);
+        there.map(|crew| crew.key().clone()).collect()
+    }
+
     /// Every attempt that a worker who is there says that it runs.
     #[must_use]
     pub fn running(&self) -> HashSet<(JobId, Attempt)> {
@@ -258,41 +276,20 @@ impl Registry {
     }
 }
 
-impl Crew {
-    fn join(&mut self, worker: &Worker) {
-        self.known += 1;
-        self.json_only += usize::from(worker.announcement.content_type == ContentType::Json);
-        if worker.presence != Presence::Lost {
-            self.capacity.workers += 1;
-            self.capacity.slots += worker.slots();
-        }
+/// Thousands of workers announce the same schemas, and each may be as large as a message.
+fn named_only(announced: AnnouncedType) -> AnnouncedType {
+    AnnouncedType {
+        job_type: announced.job_type,
+        description: String::new(),
+        version: String::new(),
+        parameters_schema: JsonObject::new(),
+        result_schema: JsonObject::new(),
     }
-
-    fn leave(&mut self, worker: &Worker) {
-        self.known -= 1;
-        self.json_only -= usize::from(worker.announcement.content_type == ContentType::Json);
-        if worker.presence != Presence::Lost {
-            self.capacity.workers -= 1;
-            self.capacity.slots -= worker.slots();
-        }
-    }
-}
-
-/// What a type's workers can do at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Capacity {
-    /// How many workers.
-    pub workers: usize,
-    /// How many slots in all.
-    pub slots: usize,
 }
 
 #[cfg(test)]
 mod tests {
-    use crewcall_proto::{
-        JsonObject,
-        discovery::{AnnouncedType, Sdk},
-    };
+    use crewcall_proto::discovery::Sdk;
     use proptest::prelude::*;
     use tokio::time::advance;
 
@@ -334,7 +331,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Announce { worker: u8, types: Vec<u8>, slots: u32, json: bool },
-        Heartbeat { worker: u8 },
+        Heartbeat { worker: u8, draining: bool, slots_busy: u32 },
         Goodbye { worker: u8 },
         Silence { seconds: u64 },
     }
@@ -344,7 +341,8 @@ mod tests {
             .prop_map(|(worker, types, slots, json)| Step::Announce { worker, types, slots, json });
         let step = prop_oneof![
             3 => announce,
-            2 => (0..4_u8).prop_map(|worker| Step::Heartbeat { worker }),
+            2 => (0..4_u8, any::<bool>(), 0..6_u32)
+                .prop_map(|(worker, draining, slots_busy)| Step::Heartbeat { worker, draining, slots_busy }),
             1 => (0..4_u8).prop_map(|worker| Step::Goodbye { worker }),
             2 => prop_oneof![Just(8), Just(700)].prop_map(|seconds| Step::Silence { seconds }),
         ];
@@ -357,11 +355,11 @@ mod tests {
                 let content_type = if json { ContentType::Json } else { ContentType::MessagePack };
                 registry.announced(announcement(worker, &types, slots, content_type), NOW);
             }
-            Step::Heartbeat { worker } => {
+            Step::Heartbeat { worker, draining, slots_busy } => {
                 let heartbeat = Heartbeat {
                     worker_id: worker_id(worker),
-                    status: WorkerStatus::Idle,
-                    slots_busy: 0,
+                    status: if draining { WorkerStatus::Draining } else { WorkerStatus::Busy },
+                    slots_busy,
                     orders: Vec::new(),
                     at: NOW,
                 };
@@ -397,9 +395,17 @@ mod tests {
                     let there = crew.iter().filter(|worker| worker.presence != Presence::Lost);
                     let capacity = Capacity {
                         workers: there.clone().count(),
-                        slots: there.map(Worker::slots).sum(),
+                        slots: there.clone().map(Worker::slots).sum(),
                     };
                     assert_eq!(registry.capacity(&job_type), capacity);
+                    let taking = there.clone().filter(|worker| worker.presence != Presence::Draining);
+                    let staff = Staff {
+                        workers: capacity.workers,
+                        draining: capacity.workers - taking.clone().count(),
+                        slots: taking.clone().map(Worker::slots).sum(),
+                        slots_busy: taking.map(Worker::slots_taken).sum(),
+                    };
+                    assert_eq!(registry.staff(&job_type), staff);
                     let packed = !crew.is_empty()
                         && crew.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
                     let encoding = if packed { ContentType::MessagePack } else { ContentType::Json };
@@ -411,6 +417,24 @@ mod tests {
                 assert!(registry.crews.is_empty(), "nobody is left: {:?}", registry.crews);
             });
         }
+    }
+
+    #[tokio::test]
+    async fn of_types_the_names_alone_are_kept() {
+        let registry = Registry::new(Arc::default());
+        let mut sent = announcement(0, &[0, 1], 1, ContentType::Json);
+        let names: Vec<JobType> = sent.types.iter().map(|announced| announced.job_type.clone()).collect();
+        for announced in &mut sent.types {
+            announced.description = "x".repeat(1_000);
+            announced.parameters_schema.insert("enum".to_owned(), vec![0; 1_000].into());
+            announced.result_schema = announced.parameters_schema.clone();
+        }
+        registry.announced(sent, NOW);
+        let kept = registry.worker(&worker_id(0)).unwrap();
+        assert!(kept.announcement.types.iter().all(|kept| {
+            kept.description.is_empty() && kept.parameters_schema.is_empty() && kept.result_schema.is_empty()
+        }));
+        assert!(kept.job_types().eq(&names));
     }
 
     #[tokio::test(start_paused = true)]

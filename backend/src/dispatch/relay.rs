@@ -155,6 +155,12 @@ impl Relay {
         }
     }
 
+    /// Whether jobs of the type are ready, and only its rate limit keeps them.
+    #[must_use]
+    pub fn waits_for_rate(&self, job_type: &JobType) -> bool {
+        self.lock_later().is_set(job_type)
+    }
+
     /// How many attempts of the type may be with the broker now; none while the broker takes nothing.
     #[must_use]
     pub fn window(&self, job_type: &JobType) -> usize {

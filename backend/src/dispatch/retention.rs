@@ -16,7 +16,7 @@ const BATCH_MAX: usize = 200;
 /// How long to rest between two steps, so that deleting a million jobs does not take the disk from those that run.
 const REST: Duration = Duration::from_millis(50);
 
-/// For how long jobs are kept after they ended, by state. `None` keeps them for ever.
+/// For how long jobs are kept after they ended, by state, and types after they were used. `None` keeps them for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Completed jobs.
@@ -25,17 +25,22 @@ pub struct Retention {
     pub failed: Option<Duration>,
     /// Cancelled jobs.
     pub cancelled: Option<Duration>,
+    /// Types that have no jobs, after a worker served them last.
+    pub types: Option<Duration>,
 }
 
 impl Retention {
     /// For how long jobs are kept by default: 14 days.
     pub const DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+    /// For how long types are kept by default after a worker served them last: 30 days, twice as long as jobs.
+    pub const TYPES_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let kept = Some(Self::DEFAULT);
-        Self { completed: kept, failed: kept, cancelled: kept }
+        Self { completed: kept, failed: kept, cancelled: kept, types: Some(Self::TYPES_DEFAULT) }
     }
 }
 

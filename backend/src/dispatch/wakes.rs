@@ -37,6 +37,11 @@ impl Wakes {
         }
     }
 
+    /// Whether the type is to be looked at again.
+    pub(super) fn is_set(&self, job_type: &JobType) -> bool {
+        self.keys.contains_key(job_type)
+    }
+
     /// The next type whose time has come. Of an empty queue nobody is woken: whoever sets a time asks again.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<JobType> {
         match self.queue.poll_expired(context) {

@@ -91,7 +91,7 @@ impl WatchHub {
     #[must_use]
     pub fn watch_job(&self, job_id: JobId) -> JobWatch {
         let receiver = self.inner.single.entry(job_id).or_insert_with(|| watch::channel(0).0).subscribe();
-        JobWatch { job_id, receiver, inner: Arc::clone(&self.inner) }
+        JobWatch { job_id, receiver: Some(receiver), inner: Arc::clone(&self.inner) }
     }
 
     /// Watches every job: first the remembered changes after `after` (all that come from now on, if `None`), then the new ones.
@@ -122,22 +122,26 @@ pub struct TooOld;
 #[derive(Debug)]
 pub struct JobWatch {
     job_id: JobId,
-    receiver: watch::Receiver<u64>,
+    /// Taken when the watch ends.
+    receiver: Option<watch::Receiver<u64>>,
     inner: Arc<Inner>,
 }
 
 impl JobWatch {
     /// Returns when the job changed since the watch began or since the last call. Safe to cancel.
     pub async fn changed(&mut self) {
-        // The sender lives in the map for as long as this watch does.
-        let _ = self.receiver.changed().await;
+        if let Some(receiver) = &mut self.receiver {
+            // The sender lives in the map for as long as this watch does.
+            let _ = receiver.changed().await;
+        }
     }
 }
 
 impl Drop for JobWatch {
     fn drop(&mut self) {
-        // Ours is still counted while the predicate runs.
-        self.inner.single.remove_if(&self.job_id, |_, sender| sender.receiver_count() <= 1);
+        // Before the receivers are counted: of two that end at once, each would take the other for one that goes on.
+        self.receiver.take();
+        self.inner.single.remove_if(&self.job_id, |_, sender| sender.receiver_count() == 0);
     }
 }
 
@@ -181,6 +185,25 @@ mod tests {
         watch.changed().await;
         drop(watch);
         assert!(hub.inner.single.is_empty(), "a watch that ended leaves nothing behind");
+    }
+
+    #[test]
+    fn watches_that_end_together_leave_nothing_behind() {
+        let hub = WatchHub::default();
+        let together = Arc::new(std::sync::Barrier::new(2));
+        for _ in 0..2_000 {
+            let id = JobId::generate();
+            std::thread::scope(|threads| {
+                for watch in [hub.watch_job(id), hub.watch_job(id)] {
+                    let together = Arc::clone(&together);
+                    threads.spawn(move || {
+                        together.wait();
+                        drop(watch);
+                    });
+                }
+            });
+        }
+        assert!(hub.inner.single.is_empty(), "{} entries are left", hub.inner.single.len());
     }
 
     #[tokio::test]

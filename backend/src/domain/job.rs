@@ -59,7 +59,7 @@ pub struct Life {
     pub due_at: Timestamp,
     /// Who asked to cancel it, if somebody did.
     pub cancellation: Option<Cancellation>,
-    /// The latest news of the current attempt.
+    /// The latest news of the current attempt, from the execution that speaks for it.
     pub progress: Option<Progress>,
     /// What came out, when completed. JSON text, at most 256 KiB.
     pub result: Option<String>,
@@ -129,7 +129,7 @@ pub struct Cancellation {
 /// How far an attempt got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// 0 to 100; never falls within an attempt.
+    /// 0 to 100; never falls within an execution.
     pub percent: u8,
     /// What the worker says it is doing.
     pub message: Option<String>,

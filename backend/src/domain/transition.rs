@@ -309,6 +309,7 @@ impl Machine<'_> {
         Ok(self.change(|life| {
             life.state = State::Ready;
             life.claim = None;
+            life.progress = None;
         }))
     }
 
@@ -453,6 +454,10 @@ fn failure(kind: ErrorKind, message: String) -> Failure {
 }
 
 fn claim(life: &mut Life, origin: &Origin, seq: u64, started_at: Timestamp) {
+    // How far another execution got says nothing about this one, which begins anew.
+    if life.claim.as_ref().is_none_or(|claim| claim.execution_id != origin.execution_id) {
+        life.progress = None;
+    }
     life.state = State::Running;
     life.started_at = Some(started_at);
     life.claim = Some(Claim {

@@ -122,6 +122,25 @@ fn late_and_forged_messages_change_nothing() {
 }
 
 #[test]
+fn the_progress_is_that_of_the_execution_that_speaks() {
+    let started = |number| Event::Started { origin: origin(1, 1, number), seq: 1, at: NOW };
+    let progressed = |number, percent| Event::Progressed {
+        origin: origin(1, 1, number),
+        seq: 2,
+        percent: Some(percent),
+        message: Some(format!("{percent} done")),
+        at: NOW,
+    };
+    let lost = live(dispatched(), [started(7), progressed(7, 80)]);
+    let redelivered = live(lost.clone(), [started(8)]);
+    assert_eq!(redelivered.progress, None, "its worker is gone, and another begins anew");
+    assert_eq!(live(redelivered, [progressed(8, 10)]).progress.unwrap().percent, 10);
+    let sent_again =
+        live(lost, [Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) }]);
+    assert_eq!((sent_again.state, sent_again.progress), (State::Ready, None));
+}
+
+#[test]
 fn a_redelivered_order_moves_the_claim_and_the_first_result_counts() {
     let first = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
     let second = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
@@ -332,7 +351,8 @@ proptest! {
                 endings += u32::from(change.life.state.is_terminal());
                 ended.extend(change.ended.map(|record| record.attempt));
                 let before = life.progress.as_ref().map_or(0, |progress| progress.percent);
-                if change.life.attempt == life.attempt {
+                let execution = |life: &Life| life.claim.as_ref().map(|claim| claim.execution_id);
+                if change.life.attempt == life.attempt && execution(&change.life) == execution(&life) {
                     prop_assert!(change.life.progress.as_ref().map_or(0, |p| p.percent) >= before);
                 }
                 life = change.life;

@@ -49,6 +49,8 @@ pub enum Code {
     JobNotRetryable,
     /// The worker fell silent, so it cannot be told anything.
     WorkerLost,
+    /// The type has jobs or workers, so it cannot be forgotten.
+    TypeInUse,
     /// The body is too large.
     BodyTooLarge,
     /// The body is not declared as JSON.
@@ -81,6 +83,8 @@ pub enum Code {
     TooManyBodies,
     /// Too many answers wait to be read already.
     TooManyAnswers,
+    /// Too many parameters are checked already.
+    TooManyChecks,
 }
 
 /// What there is to say of a code.
@@ -93,7 +97,7 @@ struct Explanation {
 }
 
 /// How many codes there are.
-const CODES: usize = 34;
+const CODES: usize = 36;
 
 /// One for each code, in the order of [`Code`].
 static EXPLANATIONS: [Explanation; CODES] = [
@@ -224,6 +228,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         advice: "It fell silent and hears nothing. If its process lives, it announces itself again as soon as it reaches the broker.",
     },
     Explanation {
+        code: Code::TypeInUse,
+        word: "type-in-use",
+        status: StatusCode::CONFLICT,
+        title: "The type is in use",
+        advice: "The detail says by whom. A type is deleted when it has neither jobs, over or not, nor workers.",
+    },
+    Explanation {
         code: Code::BodyTooLarge,
         word: "body-too-large",
         status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -335,6 +346,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         title: "Too many large answers wait to be read",
         advice: "Nothing was done; ask again after the time in Retry-After, or for a smaller page.",
     },
+    Explanation {
+        code: Code::TooManyChecks,
+        word: "too-many-checks",
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        title: "Too many parameters are being checked",
+        advice: "The parameters take more than a moment to be held against the type's schema, and others wait for that already. Nothing was stored; send the job again after the time in Retry-After.",
+    },
 ];
 
 impl Code {
@@ -382,9 +400,11 @@ impl Code {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::StoreUnavailable | Self::BrokerUnavailable => Some(RETRY_AFTER),
-            Self::TooManyWatchers | Self::TooManyBatches | Self::TooManyBodies | Self::TooManyAnswers => {
-                Some(PLACE_RETRY_AFTER)
-            }
+            Self::TooManyWatchers
+            | Self::TooManyBatches
+            | Self::TooManyBodies
+            | Self::TooManyAnswers
+            | Self::TooManyChecks => Some(PLACE_RETRY_AFTER),
             _ => None,
         }
     }

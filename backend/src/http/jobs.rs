@@ -61,7 +61,7 @@ const TAG: &str = "jobs";
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`, `too-many-bodies`, `too-many-checks`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {

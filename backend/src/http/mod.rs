@@ -171,7 +171,7 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(workers::drain))
         .routes(routes!(workers::resume))
         .routes(routes!(types::list))
-        .routes(routes!(types::get))
+        .routes(routes!(types::get, types::delete))
         .routes(routes!(flow::pause))
         .routes(routes!(flow::resume))
         .routes(routes!(flow::limit))

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 pub use super::code::Code;
 use crate::{
-    dispatch::{SubmitError, catalogue::PROBLEMS_MAX, ports::StoreError},
+    dispatch::{SubmitError, ports::StoreError, schema::PROBLEMS_MAX},
     domain::{Problem as FieldProblem, State, excerpt::cut},
 };
 
@@ -158,6 +158,10 @@ impl From<SubmitError> for Problem {
         match error {
             SubmitError::Invalid(problems) => Self::with_errors(Code::InvalidSubmission, problems),
             SubmitError::InvalidParameters(problems) => Self::with_errors(Code::InvalidParameters, problems),
+            SubmitError::CheckBusy => Self::new(
+                Code::TooManyChecks,
+                "the parameters need more than a moment to be checked, and too many others do so already",
+            ),
             SubmitError::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "this Idempotency-Key was used for a submission with another body: use a new key for another job",

@@ -10,7 +10,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    dispatch::catalogue::PROBLEMS_MAX,
+    dispatch::schema::PROBLEMS_MAX,
     domain::{
         Submission, excerpt,
         schedule::{BackoffRequest, Times},

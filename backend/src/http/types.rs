@@ -1,18 +1,22 @@
 //! Which job types there are: what workers announced, and what jobs have.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
     extract::{Path, State},
+    http::StatusCode,
 };
 use crewcall_proto::JobType;
 
 use super::{
-    HttpState, dto,
+    HttpState, detached, dto,
     problem::{Code, Problem, ProblemBody},
 };
-use crate::{dispatch::ports::Count, domain::State as JobState};
+use crate::{
+    dispatch::{forget::Forgotten, ports::Count},
+    domain::State as JobState,
+};
 
 /// The tag of these routes in the document.
 const TAG: &str = "types";
@@ -35,6 +39,9 @@ pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::Typ
         by_type.entry(stored.job_type).or_default();
     }
     for (job_type, _) in state.jobs.store.flows().await? {
+        by_type.entry(job_type).or_default();
+    }
+    for job_type in state.jobs.catalogue.refused() {
         by_type.entry(job_type).or_default();
     }
     for count in &counts {
@@ -63,6 +70,44 @@ pub(super) async fn get(
     read(&state, &job_type).await.map(Json)
 }
 
+/// Forget a job type
+///
+/// Deletes a type that nobody uses any more, with what was set for it and its queue. A worker that announces it, or a
+/// job that names it, makes it known again. Types without jobs and workers are also forgotten by themselves after a time.
+#[utoipa::path(
+    delete, path = "/v1/types/{type}", tag = TAG, operation_id = "deleteType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    responses(
+        (status = 204, description = "It is forgotten"),
+        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`type-in-use`: it has jobs, over or not, or workers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let job_type = named(&name)?;
+    let jobs = Arc::clone(&state.jobs);
+    let forgotten = detached(&state, async move { jobs.forget_type(&job_type).await }).await??;
+    match forgotten {
+        Forgotten::Done => Ok(StatusCode::NO_CONTENT),
+        Forgotten::Unknown => Err(not_found(&name)),
+        Forgotten::HasWorkers(workers) => Err(Problem::new(
+            Code::TypeInUse,
+            format!("{workers} workers serve {name}: end them first, or a new one would bring it back"),
+        )),
+        Forgotten::HasJobs => Err(Problem::new(
+            Code::TypeInUse,
+            format!(
+                "{name} has jobs: those that are not over have to end, and those that are over are deleted after their time"
+            ),
+        )),
+    }
+}
+
 /// The type of this name.
 ///
 /// # Errors
@@ -80,7 +125,8 @@ pub(super) fn named(name: &str) -> Result<JobType, Problem> {
 pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
     let counts = state.jobs.store.counts().await?;
     let counts: Vec<&Count> = counts.iter().filter(|count| count.job_type == *job_type).collect();
-    if counts.is_empty() && !state.jobs.catalogue.knows(job_type) {
+    let catalogue = &state.jobs.catalogue;
+    if counts.is_empty() && !catalogue.knows(job_type) && catalogue.refusal(job_type).is_none() {
         let set = state.jobs.store.flows().await?;
         if !set.iter().any(|(known, _)| known == job_type) {
             return Err(not_found(job_type.as_str()));
@@ -101,8 +147,12 @@ fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::T
     let oldest_waiting = waiting.filter_map(|count| count.oldest_created_at).min();
     let flow = state.jobs.flow.get(job_type);
     let capacity = state.jobs.registry.capacity(job_type);
-    let queue_trouble = state.jobs.catalogue.queue_trouble(job_type);
-    dto::Type { queue_trouble, ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting) }
+    dto::Type {
+        queue_trouble: state.jobs.catalogue.queue_trouble(job_type),
+        schema_error: state.jobs.catalogue.schema_error(job_type),
+        refused: state.jobs.catalogue.refusal(job_type),
+        ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)
+    }
 }
 
 /// Whether a job in this state is due and has not started: what "oldest waiting" is about.

@@ -13,15 +13,13 @@ use crate::{
 /// be thousands of workers.
 pub(super) struct WaitingReader<'a> {
     jobs: &'a Jobs,
-    broker_trouble: Option<String>,
     by_type: HashMap<JobType, Surroundings>,
 }
 
 impl<'a> WaitingReader<'a> {
     /// What is the case now.
     pub(super) fn new(jobs: &'a Jobs) -> Self {
-        let broker_trouble = jobs.broker.status().borrow().trouble();
-        Self { jobs, broker_trouble, by_type: HashMap::new() }
+        Self { jobs, by_type: HashMap::new() }
     }
 
     /// What a job waits for; `None` when it is over.
@@ -29,13 +27,9 @@ impl<'a> WaitingReader<'a> {
         if job.life.state.is_terminal() {
             return None;
         }
-        let around = self.by_type.entry(job.job_type.clone()).or_insert_with(|| Surroundings {
-            broker_trouble: self.broker_trouble.clone(),
-            queue_trouble: self.jobs.catalogue.queue_trouble(&job.job_type),
-            workers: self.jobs.registry.capacity(&job.job_type).workers,
-            type_known: self.jobs.catalogue.knows(&job.job_type),
-            flow: self.jobs.flow.get(&job.job_type),
-        });
-        Waiting::of(&job.job_type, &job.life, around.clone())
+        let jobs = self.jobs;
+        let around =
+            self.by_type.entry(job.job_type.clone()).or_insert_with(|| jobs.surroundings(&job.job_type));
+        Waiting::of(&job.job_type, &job.life, around, |worker_id| jobs.claimant(worker_id))
     }
 }

@@ -98,6 +98,12 @@ pub(crate) struct JobType {
     /// Whether a worker ever announced it; jobs may name a type that nobody serves.
     #[serde(default = "announced_by_default")]
     pub(crate) announced: bool,
+    /// Why it is not served with its schemas, if it is not.
+    #[serde(default)]
+    pub(crate) schema_error: Option<String>,
+    /// Why it was not taken from a worker, if it was not.
+    #[serde(default)]
+    pub(crate) refused: Option<String>,
     /// How many live workers serve it.
     #[serde(default)]
     pub(crate) workers: u32,

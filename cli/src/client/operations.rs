@@ -130,6 +130,11 @@ impl Client {
         self.get(url).await
     }
 
+    /// Forgets a type.
+    pub(crate) async fn delete_type(&self, job_type: &str) -> Result<(), ClientError> {
+        self.done(self.http.delete(self.endpoint(&["v1", "types", job_type]))).await
+    }
+
     /// Deletes one of them.
     pub(crate) async fn delete_quarantined(&self, number: u64) -> Result<(), ClientError> {
         self.done(self.http.delete(self.endpoint(&["v1", "quarantine", &number.to_string()]))).await

@@ -1,4 +1,4 @@
-//! `crewcall types ls|get|pause|resume|limit`: what can be submitted, and how fast it is worked on.
+//! `crewcall types ls|get|pause|resume|limit|rm`: what can be submitted, and how fast it is worked on.
 
 use crate::{
     arguments::{Limit, LimitArguments, TypesCommand},
@@ -31,6 +31,10 @@ pub(crate) async fn run(client: &Client, command: &TypesCommand) -> Result<Exit,
             print(&format!("{job_type} goes on"))?;
         }
         TypesCommand::Limit(arguments) => limit(client, arguments).await?,
+        TypesCommand::Rm { job_type } => {
+            client.delete_type(job_type.as_str()).await?;
+            print(&format!("{job_type} is forgotten"))?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -101,6 +101,8 @@ impl Show for JobType {
             ("limits", limits(self.running_max, self.rate_per_second)),
             ("workers", format!("{} with {} slots", self.workers, self.slots)),
             ("queue", self.queue_trouble.clone().unwrap_or_default()),
+            ("schema", self.schema_error.clone().unwrap_or_default()),
+            ("refused", self.refused.clone().unwrap_or_default()),
             ("jobs", counts.join(", ")),
             ("oldest waits since", time(self.oldest_waiting_at.as_deref())),
         ]);
@@ -116,10 +118,12 @@ impl Show for JobType {
 }
 
 impl JobType {
-    /// `no queue`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
+    /// `refused`, `no queue`, `unchecked`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
     fn flow(&self) -> String {
         let parts = [
+            self.refused.as_ref().map(|_| "refused".to_owned()),
             self.queue_trouble.as_ref().map(|_| "no queue".to_owned()),
+            self.schema_error.as_ref().map(|_| "unchecked".to_owned()),
             self.paused.as_ref().map(|_| "paused".to_owned()),
             self.running_max.map(|most| format!("≤{most}")),
             self.rate_per_second.map(|most| format!("≤{most}/s")),

@@ -9,7 +9,7 @@ use std::{
 use crewcall_proto::{
     ContentType, JobType, MessageKind, PROTOCOL_VERSION, Topology, WorkerId,
     codec::{BODY_BYTES_MAX, DEPTH_MAX, PAYLOAD_BYTES_MAX},
-    discovery::{Announcement, HEARTBEAT_INTERVAL, WORKER_LOST_AFTER},
+    discovery::{AnnouncedType, Announcement, HEARTBEAT_INTERVAL, WORKER_LOST_AFTER},
     response::{ErrorKind, Failed, Progression},
 };
 use serde_json::Value;
@@ -164,6 +164,9 @@ fn the_limits_are_those_of_the_code() {
         ("prefix", Topology::PREFIX_LENGTH_MAX),
         ("types of a worker", Announcement::TYPES_MAX),
         ("slots of a worker", usize::try_from(Announcement::SLOTS_MAX).unwrap()),
+        ("name, host and version of a worker", Announcement::TEXT_CHARACTERS_MAX),
+        ("description of a type", AnnouncedType::DESCRIPTION_CHARACTERS_MAX),
+        ("each schema of a type", AnnouncedType::SCHEMA_BYTES_MAX),
         ("message of a progression", Progression::MESSAGE_CHARACTERS_MAX),
         ("message and detail of an error", Failed::MESSAGE_CHARACTERS_MAX),
         ("interval of heartbeats", seconds(HEARTBEAT_INTERVAL)),

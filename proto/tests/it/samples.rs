@@ -4,7 +4,7 @@
 use crewcall_proto::{
     Attempt, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION,
     Timestamp, WorkerId,
-    control::Control,
+    control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
@@ -34,7 +34,14 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::Goodbye(Goodbye { worker_id: worker_id(), reason: "drained".to_owned() }),
     ];
     let controls = [
-        Control::Welcome { types: vec![job_type("image.thumbnail"), job_type("text.statistics")] },
+        Control::Welcome {
+            types: vec![job_type("image.thumbnail"), job_type("text.statistics")],
+            refused: vec![RefusedType {
+                job_type: job_type("text.statistics"),
+                reason: "its parameters are not checked: the schema has no type \"map\"".to_owned(),
+            }],
+        },
+        Control::Refused { reason: "slots is 0: counted as 1".to_owned() },
         Control::Cancel { job_id: job_id(), attempt: attempt(2) },
         Control::Revoke { job_id: job_id(), attempt: attempt(2) },
         Control::Drain,
@@ -45,7 +52,11 @@ pub(crate) fn full() -> Vec<Sample> {
         .into_iter()
         .map(|message| (message.kind().as_str().to_owned(), message))
         .chain(controls.into_iter().map(|control| (control_section(&control), Message::Control(control))))
-        .map(|(section, message)| Sample { name: section.replace('.', "-"), section, message })
+        .map(|(section, message)| {
+            // The bytes of the name without a suffix are older than the field.
+            let suffix = if section == "control.welcome" { "-refused" } else { "" };
+            Sample { name: format!("{}{suffix}", section.replace('.', "-")), section, message }
+        })
         .collect()
 }
 
@@ -85,6 +96,14 @@ pub(crate) fn minimal() -> Vec<Sample> {
         let section = message.kind().as_str().to_owned();
         Sample { name: format!("{section}-minimal"), section, message }
     })
+    .chain([Sample {
+        name: "control-welcome".to_owned(),
+        section: "control.welcome".to_owned(),
+        message: Message::Control(Control::Welcome {
+            types: vec![job_type("image.thumbnail"), job_type("text.statistics")],
+            refused: Vec::new(),
+        }),
+    }])
     .collect()
 }
 
@@ -92,6 +111,7 @@ pub(crate) fn minimal() -> Vec<Sample> {
 fn control_section(control: &Control) -> String {
     let kind = match control {
         Control::Welcome { .. } => "welcome",
+        Control::Refused { .. } => "refused",
         Control::Cancel { .. } => "cancel",
         Control::Revoke { .. } => "revoke",
         Control::Drain => "drain",

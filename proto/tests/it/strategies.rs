@@ -2,7 +2,7 @@
 
 use crewcall_proto::{
     Attempt, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, Timestamp, WorkerId,
-    control::Control,
+    control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
@@ -184,13 +184,19 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
 
 fn control() -> impl Strategy<Value = Control> {
     prop_oneof![
-        vec(job_type(), 0..4).prop_map(|types| Control::Welcome { types }),
+        (vec(job_type(), 0..4), vec(refused(), 0..3))
+            .prop_map(|(types, refused)| Control::Welcome { types, refused }),
+        any::<String>().prop_map(|reason| Control::Refused { reason }),
         (job_id(), attempt()).prop_map(|(job_id, attempt)| Control::Cancel { job_id, attempt }),
         (job_id(), attempt()).prop_map(|(job_id, attempt)| Control::Revoke { job_id, attempt }),
         Just(Control::Drain),
         Just(Control::Resume),
         Just(Control::Announce),
     ]
+}
+
+fn refused() -> impl Strategy<Value = RefusedType> {
+    (job_type(), any::<String>()).prop_map(|(job_type, reason)| RefusedType { job_type, reason })
 }
 
 fn json() -> impl Strategy<Value = Value> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crewcall_amqp::{AckError, Delivery};
 use crewcall_proto::{
-    ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec, control::Control, response::ErrorKind,
+    ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec,
+    control::{Control, RefusedType},
+    response::ErrorKind,
 };
 use serde::de::DeserializeOwned;
 
@@ -48,7 +50,16 @@ impl Crew {
             Err(error) => return self.count_malformed(delivery, &error),
         };
         match control {
-            Control::Welcome { types } => self.welcomed(types),
+            Control::Welcome { types, refused } => {
+                tell_refused(&types, &refused);
+                self.welcomed(types);
+            }
+            Control::Refused { reason } => {
+                tracing::error!(
+                    reason,
+                    "The backend does not take the announcement as it was sent: change the worker"
+                );
+            }
             Control::Cancel { job_id, attempt } => match self.orders.cancel(job_id, attempt) {
                 Cancellation::Told | Cancellation::Unknown => {}
                 Cancellation::NotBegun(waiting) => {
@@ -252,6 +263,17 @@ impl Crew {
             malformed = self.malformed,
             "A message cannot be read and is put aside"
         );
+    }
+}
+
+/// The worker goes on without, so whoever runs it has to read of it.
+fn tell_refused(types: &[JobType], refused: &[RefusedType]) {
+    for RefusedType { job_type, reason } in refused {
+        if types.contains(job_type) {
+            tracing::error!(job.r#type = %job_type, reason, "The backend serves a type, but not as it was announced");
+        } else {
+            tracing::error!(job.r#type = %job_type, reason, "The backend refuses a type: this worker gets no jobs of it");
+        }
     }
 }
 

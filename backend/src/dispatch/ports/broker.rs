@@ -16,6 +16,9 @@ pub trait Broker: Send + Sync {
     /// Makes sure that the type has a queue and is routed to it.
     async fn declare_type(&self, job_type: &JobType) -> Result<(), BrokerError>;
 
+    /// Deletes the type's queue, if nothing waits there and nobody consumes it. Answers whether it is gone.
+    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError>;
+
     /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
     async fn tell_worker(
         &self,

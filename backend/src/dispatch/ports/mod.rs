@@ -7,7 +7,7 @@ mod broker;
 pub use broker::{Broker, BrokerError, BrokerStatus, OrdersWaiting};
 pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted, JobChange, JobEvent, JobQuery, JobStore,
+    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, JobStore,
     QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, Released,
     StoreError, StoredClaim, StoredType,
 };

@@ -91,11 +91,18 @@ pub trait JobStore: Send + Sync {
     /// How many jobs there are, by type and state.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
+    /// How many attempts of a type are dispatched or run, as committed last.
+    fn in_flight(&self, job_type: &JobType) -> InFlight;
+
     /// The types ever announced, by name.
     async fn types(&self) -> Result<Vec<StoredType>, StoreError>;
 
     /// Keeps a type as it was last announced.
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError>;
+
+    /// Deletes a type as it was announced, and what was set for it. Answers how much there was of it; `None`, if it has
+    /// jobs: nothing is deleted then.
+    async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError>;
 
     /// What was set for types; a type that is not named has the default.
     async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError>;
@@ -116,6 +123,15 @@ pub trait JobStore: Send + Sync {
 
     /// Sets messages aside that could not be read, keeping the newest [`QUARANTINE_MESSAGES_MAX`].
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError>;
+}
+
+/// How many attempts of a type are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InFlight {
+    /// Those that occupy the dispatch window.
+    pub with_broker: usize,
+    /// All that are dispatched or run, held ones among them.
+    pub all: usize,
 }
 
 /// How many unreadable messages are kept; older ones make room.

@@ -329,7 +329,8 @@ impl From<&Failure> for JobError {
 /// What a job that is not over waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingFor {
-    /// One of `due`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `first_worker`, `worker`, `slot`, `response`, `cancellation`.
+    /// One of `due`, `turn`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `refused`, `first_worker`, `worker`,
+    /// `draining`, `slot`, `start`, `response`, `redelivery`, `lease`, `cancellation`.
     #[schema(example = "slot")]
     pub reason: &'static str,
     /// The same in a sentence.
@@ -338,21 +339,7 @@ pub struct WaitingFor {
 
 impl From<&Waiting> for WaitingFor {
     fn from(waiting: &Waiting) -> Self {
-        let reason = match waiting {
-            Waiting::Due { .. } => "due",
-            Waiting::Window(_) => "window",
-            Waiting::Pause { .. } => "pause",
-            Waiting::Limit { .. } => "limit",
-            Waiting::Rate { .. } => "rate",
-            Waiting::Broker(_) => "broker",
-            Waiting::Queue { .. } => "queue",
-            Waiting::FirstWorker(_) => "first_worker",
-            Waiting::Worker(_) => "worker",
-            Waiting::Slot(_) => "slot",
-            Waiting::Response(_) => "response",
-            Waiting::Cancellation(_) => "cancellation",
-        };
-        Self { reason, message: waiting.sentence(rfc3339) }
+        Self { reason: waiting.reason(), message: waiting.sentence(rfc3339) }
     }
 }
 

@@ -38,6 +38,11 @@ pub struct Type {
     /// JSON Schema of the result.
     #[schema(value_type = Object)]
     pub result_schema: JsonObject,
+    /// Why it is not served with the schemas that were announced last, if it is not: one is no JSON Schema, is too
+    /// large or too costly to check, or has a pattern that needs backtracking. Any parameters are taken then.
+    pub schema_error: Option<String>,
+    /// Why it was not taken when a worker announced it last, if it was not: its workers get no jobs.
+    pub refused: Option<String>,
     /// How many workers serve it now.
     pub workers: usize,
     /// How many slots they have in all.
@@ -65,7 +70,7 @@ pub struct Type {
 }
 
 impl Type {
-    /// A type that was announced, has jobs, or has something set for it. Nothing is wrong with its queue.
+    /// A type that was announced, has jobs, or has something set for it. Nothing is wrong with it.
     pub(in crate::http) fn new(
         job_type: &JobType,
         stored: Option<StoredType>,
@@ -93,6 +98,8 @@ impl Type {
             version,
             parameters_schema,
             result_schema,
+            schema_error: None,
+            refused: None,
             workers: capacity.workers,
             slots: capacity.slots,
             queue_trouble: None,

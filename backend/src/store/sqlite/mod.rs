@@ -56,8 +56,8 @@ use crate::{
     clock::Clock,
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        IdempotencyKey, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage,
-        Released, StoreError, StoredClaim, StoredType,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
+        QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
     metrics::Metrics,
@@ -213,12 +213,21 @@ impl JobStore for SqliteStore {
         self.readers.read(move |connection| queries::counts(connection, &counts)).await
     }
 
+    fn in_flight(&self, job_type: &JobType) -> InFlight {
+        self.counts.in_flight(job_type)
+    }
+
     async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
         self.readers.read(queries::types).await
     }
 
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
         self.writer.write(1, move |desk| commands::put_type(desk, &stored)).await
+    }
+
+    async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError> {
+        let job_type = job_type.clone();
+        self.writer.write(1, move |desk| commands::delete_type(desk, &job_type)).await
     }
 
     async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {

@@ -11,7 +11,7 @@ use std::{
 use crewcall_proto::JobType;
 
 use crate::{
-    dispatch::ports::DispatchNumber,
+    dispatch::ports::{DispatchNumber, InFlight},
     domain::{Flow, Life, Pace, Slot, State},
 };
 
@@ -42,13 +42,31 @@ impl StateCounts {
 
 /// The committed counts, for readers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedCounts(Arc<Mutex<BTreeMap<JobType, StateCounts>>>);
+pub(super) struct SharedCounts(Arc<Mutex<BTreeMap<JobType, Committed>>>);
+
+/// What was committed of one type.
+#[derive(Debug, Clone, Copy, Default)]
+struct Committed {
+    counts: StateCounts,
+    occupying: u64,
+}
 
 impl SharedCounts {
     /// Every type that has jobs, by name.
     pub(super) fn all(&self) -> Vec<(JobType, StateCounts)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(job_type, counts)| (job_type.clone(), *counts)).collect()
+        counts.iter().map(|(job_type, committed)| (job_type.clone(), committed.counts)).collect()
+    }
+
+    /// How many attempts of one type are dispatched or run.
+    pub(super) fn in_flight(&self, job_type: &JobType) -> InFlight {
+        let Committed { counts, occupying } = {
+            let shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.get(job_type).copied().unwrap_or_default()
+        };
+        let all = counts.get(State::Dispatched).saturating_add(counts.get(State::Running));
+        let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        InFlight { with_broker: number(occupying), all: number(all) }
     }
 }
 
@@ -156,7 +174,9 @@ impl Tally {
         tally.counts.add(state, jobs);
         tally.occupying += occupying;
         let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.entry(job_type.clone()).or_default().add(state, jobs);
+        let committed = shared.entry(job_type.clone()).or_default();
+        committed.counts.add(state, jobs);
+        committed.occupying += occupying;
     }
 
     pub(super) fn shared(&self) -> SharedCounts {
@@ -166,6 +186,11 @@ impl Tally {
     /// Adds what was set for a type when the database was opened.
     pub(super) fn load_terms(&mut self, job_type: JobType, terms: Terms) {
         self.types.entry(job_type).or_default().terms = terms;
+    }
+
+    /// Whether there are jobs of the type, over or not.
+    pub(super) fn has_jobs(&self, job_type: &JobType) -> bool {
+        self.types.get(job_type).is_some_and(|tally| !tally.counts.is_empty())
     }
 
     /// How many attempts of the type may go to the broker, if `window` may be there at once.
@@ -243,9 +268,13 @@ impl Tally {
         let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         for step in self.steps.drain(..) {
             let Step::Job { job_type, from, to } = step else { continue };
-            let counts = shared.entry(job_type.clone()).or_default();
+            let Committed { counts, occupying } = shared.entry(job_type.clone()).or_default();
             if let Some(from) = from {
                 counts.subtract(from.state, 1);
+                *occupying = occupying.saturating_sub(u64::from(from.occupies_window));
+            }
+            if let Some(to) = to {
+                *occupying += u64::from(to.occupies_window);
             }
             match to {
                 Some(to) => counts.add(to.state, 1),

@@ -51,15 +51,31 @@ async fn limits_are_set_together_and_shown() {
     let limits = json!({"running_max": 3, "rate_per_second": 0.5});
     let limited = done(server.put("/v1/types/a/limits", &limits)).await;
     assert_eq!((&limited["running_max"], &limited["rate_per_second"]), (&json!(3), &json!(0.5)));
-    server.broker.set(BrokerStatus::Up);
-    server.announce("a", json!({})).await;
-    let id = server.submit(json!({"type": "a"})).await;
-    let reason = async || server.read(&format!("/v1/jobs/{id}")).await["waiting_for"]["reason"].clone();
-    assert_eq!(reason().await, "limit");
-    done(server.put("/v1/types/a/limits", &json!({"rate_per_second": 1}))).await;
-    assert_eq!(reason().await, "rate");
     let free = done(server.put("/v1/types/a/limits", &json!({"running_max": null}))).await;
     assert_eq!((&free["running_max"], &free["rate_per_second"]), (&Value::Null, &Value::Null));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_names_a_limit_only_where_it_is_reached() {
+    let server = Server::start().await;
+    server.broker.set(BrokerStatus::Up);
+    server.relay();
+    server.announce("a", json!({})).await;
+    let waits_for = async |id, wanted: &str| {
+        let path = format!("/v1/jobs/{id}");
+        let reached = async { while server.read(&path).await["waiting_for"]["reason"] != wanted {} };
+        tokio::time::timeout(super::server::PATIENCE, reached).await.expect(wanted);
+    };
+    done(server.put("/v1/types/a/limits", &json!({"running_max": 1}))).await;
+    let first = server.submit(json!({"type": "a"})).await;
+    waits_for(first, "start").await;
+    let second = server.submit(json!({"type": "a"})).await;
+    waits_for(second, "limit").await;
+    done(server.put("/v1/types/a/limits", &json!({"rate_per_second": 0.001}))).await;
+    waits_for(second, "start").await;
+    let third = server.submit(json!({"type": "a"})).await;
+    waits_for(third, "rate").await;
     server.stop().await;
 }
 

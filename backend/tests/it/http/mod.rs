@@ -8,6 +8,8 @@ mod submit;
 
 mod batch;
 
+mod catalogue;
+
 mod intervene;
 
 mod flow;

@@ -185,10 +185,10 @@ async fn a_job_says_what_it_waits_for() {
     server.broker.set(BrokerStatus::Up);
     assert_eq!(waits_for(id).await, "first_worker");
     server.announce("a", json!({})).await;
-    assert_eq!(waits_for(id).await, "window");
+    assert_eq!(waits_for(id).await, "turn");
     let id = server.submit_dispatched("b").await;
     server.announce("b", json!({})).await;
-    assert_eq!(waits_for(id).await, "slot");
+    assert_eq!(waits_for(id).await, "start");
     server.started(id).await;
     assert_eq!(waits_for(id).await, "response");
     assert_eq!(server.read(&format!("/v1/jobs/{id}")).await["worker_id"], WORKER);

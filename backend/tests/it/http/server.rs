@@ -12,13 +12,13 @@ use crewcall_backend::{
     dispatch::{
         Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Registry, Relay,
         WatchHub,
-        discovery::Discovered,
+        discovery::{Discovered, Unreadable},
         due_times::DueTimes,
         hearing::{PULSE_EVERY, Pulse},
         ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
         relay::RelayParts,
     },
-    domain::{Event, Failure},
+    domain::{Event, Failure, State},
     http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
@@ -27,7 +27,7 @@ use crewcall_backend::{
 use crewcall_proto::{
     ContentType, ExecutionId, JobId, JobType, Order, Timestamp, WorkerId,
     control::Control,
-    discovery::{AnnouncedType, Announcement, Sdk},
+    discovery::{AnnouncedType, Announcement, Goodbye, Sdk},
     response::{ErrorKind, Origin},
 };
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
@@ -71,6 +71,8 @@ pub(super) struct Options {
     pub(super) stores_max: Option<usize>,
     /// By which names it may be asked for.
     pub(super) http_hosts: Option<&'static str>,
+    /// The database, if it is not to be a new one.
+    pub(super) file: Option<PathBuf>,
 }
 
 /// What of them concerns HTTP.
@@ -108,7 +110,7 @@ struct Kept {
 impl Kept {
     async fn open(options: Options, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("crewcall.db");
+        let path = options.file.unwrap_or_else(|| directory.path().join("crewcall.db"));
         let store = SqliteStore::open(&path, Arc::clone(clock), Arc::clone(metrics)).unwrap();
         let store: Arc<dyn JobStore> = Arc::new(store);
         let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(clock)).await.unwrap());
@@ -161,6 +163,7 @@ impl Server {
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),
+            unreadable: Unreadable::default(),
         });
         let interventions = Interventions {
             discovery: Arc::clone(&discovery),
@@ -244,6 +247,16 @@ impl Server {
 
     /// A worker announces the type.
     pub(super) async fn announce(&self, job_type: &str, parameters_schema: Value) {
+        self.announce_as(job_type, parameters_schema, |_| {}).await;
+    }
+
+    /// A worker announces the type, and something else than usual.
+    pub(super) async fn announce_as(
+        &self,
+        job_type: &str,
+        parameters_schema: Value,
+        change: impl FnOnce(&mut Announcement),
+    ) {
         let announced = AnnouncedType {
             job_type: JobType::new(job_type).unwrap(),
             description: format!("Does {job_type}."),
@@ -251,7 +264,7 @@ impl Server {
             parameters_schema: parameters_schema.as_object().unwrap().clone(),
             result_schema: serde_json::Map::new(),
         };
-        let announcement = Announcement {
+        let mut announcement = Announcement {
             worker_id: WORKER.parse().unwrap(),
             name: "player".to_owned(),
             version: "0.0.1".to_owned(),
@@ -263,7 +276,26 @@ impl Server {
             types: vec![announced],
             started_at: Timestamp::from_millis(1_700_000_000_000),
         };
+        change(&mut announcement);
         self.discovery.heard(vec![Discovered::Announced(announcement)]).await.unwrap();
+    }
+
+    /// A worker announces something that cannot be read.
+    pub(super) async fn unreadable(&self, content_type: ContentType, reason: &str) {
+        self.discovery.unreadable(WORKER.parse().unwrap(), content_type, reason.to_owned());
+        self.discovery.heard(Vec::new()).await.unwrap();
+    }
+
+    /// The worker leaves.
+    pub(super) async fn goodbye(&self) {
+        let goodbye = Goodbye { worker_id: WORKER.parse().unwrap(), reason: "drained".to_owned() };
+        self.discovery.heard(vec![Discovered::Goodbye(goodbye)]).await.unwrap();
+    }
+
+    /// Deletes the cancelled jobs.
+    pub(super) async fn delete_jobs(&self) {
+        let later = self.jobs.clock.now().plus_millis(1_000);
+        self.jobs.store.delete_finished(State::Cancelled, later, 100).await.unwrap();
     }
 
     /// Lets time pass in which the link is well, and nobody says anything.
@@ -397,6 +429,8 @@ pub(super) fn sorted(mut value: Value) -> Value {
 pub(crate) struct PlayedBroker {
     status: watch::Sender<BrokerStatus>,
     told: Mutex<Vec<(String, Control)>>,
+    /// Whose queues were deleted.
+    pub(super) deleted: Mutex<Vec<JobType>>,
     /// Whether instructions are not confirmed for the time being.
     silent: watch::Sender<bool>,
     asked: Mutex<Option<Box<dyn Fn() + Send>>>,
@@ -405,7 +439,13 @@ pub(crate) struct PlayedBroker {
 impl Default for PlayedBroker {
     fn default() -> Self {
         let (status, _) = watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() });
-        Self { status, told: Mutex::default(), silent: watch::channel(false).0, asked: Mutex::default() }
+        Self {
+            status,
+            told: Mutex::default(),
+            deleted: Mutex::default(),
+            silent: watch::channel(false).0,
+            asked: Mutex::default(),
+        }
     }
 }
 
@@ -454,6 +494,11 @@ impl Broker for PlayedBroker {
 
     async fn declare_type(&self, _: &JobType) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
+        self.deleted.lock().unwrap().push(job_type.clone());
+        Ok(true)
     }
 
     async fn tell_worker(

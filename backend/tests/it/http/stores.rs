@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use crewcall_backend::{
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        IdempotencyKey, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry, QuarantinedMessage,
-        Released, StoreError, StoredClaim, StoredType,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
+        QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
 };
@@ -98,7 +98,15 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
+    fn in_flight(&self, _: &JobType) -> InFlight {
+        InFlight::default()
+    }
+
     async fn put_type(&self, _: StoredType) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+
+    async fn delete_type(&self, _: &JobType) -> Result<Option<usize>, StoreError> {
         Err((self.0)())
     }
 
@@ -231,8 +239,16 @@ impl JobStore for FillingStore {
         self.store.types().await
     }
 
+    fn in_flight(&self, job_type: &JobType) -> InFlight {
+        self.store.in_flight(job_type)
+    }
+
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
         self.store.put_type(stored).await
+    }
+
+    async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError> {
+        self.store.delete_type(job_type).await
     }
 
     async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {

@@ -28,7 +28,7 @@ pub(super) enum Violation {
     ChangedAfterTheEnd,
     /// I7: news of an attempt that is over still change the job.
     PastCounts,
-    /// I8: the progress fell within an attempt.
+    /// I8: the progress fell within an execution.
     ProgressFell,
     /// A job was cancelled that nobody asked to cancel.
     CancelledByNobody,
@@ -59,7 +59,11 @@ pub(super) fn check_change(
     if after.attempt > ATTEMPTS_MAX {
         return Err(Violation::TooManyAttempts);
     }
-    if after.attempt == before.attempt && after.percent < before.percent {
+    let execution = |view: &View| view.claim.map(|(execution, _)| execution);
+    if after.attempt == before.attempt
+        && execution(after) == execution(before)
+        && after.percent < before.percent
+    {
         return Err(Violation::ProgressFell);
     }
     if after.result_of != before.result_of {
@@ -123,7 +127,7 @@ impl fmt::Display for Violation {
             Self::ForeignResult => f.write_str("the result is not that of the current attempt"),
             Self::ChangedAfterTheEnd => f.write_str("the job changes after its end"),
             Self::PastCounts => f.write_str("news of an attempt that is over would change the job"),
-            Self::ProgressFell => f.write_str("the progress falls within an attempt"),
+            Self::ProgressFell => f.write_str("the progress falls within an execution"),
             Self::CancelledByNobody => f.write_str("the job is cancelled, and nobody asked for it"),
             Self::NoToken => f.write_str("an order has no token"),
             Self::Stuck => f.write_str("the job never ends, although no further fault happens"),

@@ -34,6 +34,17 @@ pub(in super::super) fn put_type(desk: &Desk, stored: &StoredType) -> Result<(),
     Ok(())
 }
 
+/// Deletes a type that has no jobs, and what was set for it. Answers how much that was; `None`, if it has jobs.
+pub(in super::super) fn delete_type(desk: &mut Desk, job_type: &JobType) -> Result<Option<usize>, Fault> {
+    if desk.tally.has_jobs(job_type) {
+        return Ok(None);
+    }
+    let set = usize::from(desk.tally.terms(job_type) != Terms::default());
+    put_terms(desk, job_type, Terms::default())?;
+    let types = desk.execute("DELETE FROM types WHERE type = ?", [job_type.as_str()])?;
+    Ok(Some(types + set))
+}
+
 /// Sets messages aside; the oldest make room.
 pub(in super::super) fn quarantine(desk: &Desk, messages: &[QuarantinedMessage]) -> Result<(), Fault> {
     for message in messages {
