@@ -33,9 +33,13 @@ pub const LISTS: usize = READERS / 2;
 /// it is better to say so.
 pub const READ_TURN_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a read may take: a list that finds few among millions would keep others from their turn, and the log from
+/// How long a list may take: one that finds few among millions would keep others from their turn, and the log from
 /// starting over.
-pub const READ_TIME_MAX: Duration = Duration::from_secs(5);
+pub const LIST_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long any other read may take. They are short, but for a disk that hardly answers: then the next try finds more
+/// of it in memory.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// After how many steps of a statement SQLite asks whether it may go on: well below a millisecond's worth.
 const STEPS_PER_LOOK: std::ffi::c_int = 4_000;
@@ -52,7 +56,7 @@ pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     /// Whether every read is to end.
     closing: Arc<AtomicBool>,
-    time_max: Duration,
+    list_time_max: Duration,
 }
 
 /// A connection that goes back when it was used, also after a panic.
@@ -71,17 +75,17 @@ impl Drop for Borrowed {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, Refusal> {
-        Self::with_time_max(path, READ_TIME_MAX)
+        Self::with_list_time_max(path, LIST_TIME_MAX)
     }
 
-    fn with_time_max(path: &Path, time_max: Duration) -> Result<Self, Refusal> {
+    fn with_list_time_max(path: &Path, list_time_max: Duration) -> Result<Self, Refusal> {
         let idle = (0..READERS).map(|_| open::reader(path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             turns: Arc::new(Semaphore::new(READERS)),
             lists: Semaphore::new(LISTS),
             idle: Arc::new(Mutex::new(idle)),
             closing: Arc::default(),
-            time_max,
+            list_time_max,
         })
     }
 
@@ -91,7 +95,7 @@ impl Readers {
         query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let _place = in_turn(self.lists.acquire()).await?;
-        self.read(query).await
+        self.read_within(self.list_time_max, query).await
     }
 
     /// Runs `query` on a thread that may block, on one consistent state of the database: all that was
@@ -100,8 +104,16 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.read_within(READ_TIME_MAX, query).await
+    }
+
+    async fn read_within<T: Send + 'static>(
+        &self,
+        time_max: Duration,
+        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let turn = in_turn(Arc::clone(&self.turns).acquire_owned()).await?;
-        let (idle, closing, time_max) = (Arc::clone(&self.idle), Arc::clone(&self.closing), self.time_max);
+        let (idle, closing) = (Arc::clone(&self.idle), Arc::clone(&self.closing));
         let work = spawn_blocking(move || {
             // Moved in: if the caller goes away, the query still runs to its end, and keeps its turn.
             let _turn = turn;
@@ -163,10 +175,10 @@ mod tests {
     /// Longer than any machine takes for a short read, and short for a test.
     const TIME_MAX: Duration = Duration::from_millis(500);
 
-    fn readers(directory: &Path, time_max: Duration) -> Readers {
+    fn readers(directory: &Path, list_time_max: Duration) -> Readers {
         let path = directory.join("crewcall.db");
         drop(open::writer(&path).unwrap());
-        Readers::with_time_max(&path, time_max).unwrap()
+        Readers::with_list_time_max(&path, list_time_max).unwrap()
     }
 
     fn endless(connection: &Connection) -> Result<i64, Fault> {
@@ -179,11 +191,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_takes_too_long_is_ended_and_its_connection_reads_on() {
+    async fn a_list_that_takes_too_long_is_ended_and_its_connection_reads_on() {
         let directory = tempfile::tempdir().unwrap();
         let readers = readers(directory.path(), TIME_MAX);
         for _ in 0..READERS {
-            let ended = readers.read(endless).await.unwrap_err();
+            let ended = readers.list(endless).await.unwrap_err();
             assert!(matches!(ended, StoreError::TooSlow { after: TIME_MAX }) && ended.is_retryable());
         }
         assert_eq!(readers.read(short).await.unwrap(), 7);
