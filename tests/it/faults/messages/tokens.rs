@@ -1,10 +1,10 @@
 //! Answers that nobody can read, with tokens that somebody could use (F74).
 
 use crewcall_proto::{ContentType, JobType, MessageKind, Topology, encode};
-use e2e::{rogue::Rogue, stack::Stack};
+use e2e::{rogue::Rogue, stack::Stack, wait::until};
 use rusqlite::Connection;
 
-use super::{completed, forged::running, set_aside};
+use super::{SET_ASIDE_WITHIN, completed, forged::running};
 
 /// A worker's answers break off, in JSON and in MessagePack, in the middle of the token and behind it. They are set
 /// aside, and neither the API nor the database tells the token of the attempt, which is still under way.
@@ -26,7 +26,10 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
             sent += 1;
         }
     }
-    set_aside(&stack, sent).await;
+    // They are counted before they are stored.
+    let expected = i64::try_from(sent).unwrap();
+    let stored = async || stack.query("SELECT count(*) FROM quarantine").unwrap() == expected;
+    until("all are set aside", SET_ASIDE_WITHIN, stored).await.unwrap();
 
     let part = &token.as_bytes()[..13];
     let shows = |kept: &[u8]| kept.windows(part.len()).any(|window| window == part);
