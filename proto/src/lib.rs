@@ -31,6 +31,8 @@ pub mod numbers;
 
 mod named;
 
+mod salvage;
+
 pub mod topology;
 
 pub use codec::{ContentType, DecodeError, EncodeError, decode, encode};

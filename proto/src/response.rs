@@ -189,11 +189,11 @@ pub enum ErrorKind {
     Timeout,
     /// The worker could not read the parameters as its type.
     InvalidParameters,
-    /// The worker that held the attempt fell silent.
+    /// The worker that held the attempt fell silent, or its order was gone again and again without an answer.
     WorkerLost,
     /// The order was delivered too often without an answer: it probably kills its worker.
     CrashLoop,
-    /// The order could not be decoded.
+    /// The order could not be decoded, or the answer to it.
     Malformed,
     /// The job was cancelled while the attempt ran.
     Cancelled,

@@ -16,14 +16,40 @@ fn python() -> PathBuf {
     python
 }
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python/worker.py");
+
+async fn started(stack: &Stack, script: &Path) -> Process {
+    let mut command = tokio::process::Command::new(python());
+    command.arg("-u").arg(script).env("CREWCALL_AMQP_URL", &stack.amqp_url).kill_on_drop(true);
+    let worker = Process::start("python", stack.folder(), command).unwrap();
+    stack.api.served_by("text.statistics", 1).await.unwrap();
+    worker
+}
+
+/// JSON has no word for "not a number", but Python writes one unless it is told not to.
+#[tokio::test]
+async fn a_python_worker_whose_handler_returns_no_number_says_so() {
+    let mut stack = Stack::start("python-nan").await.unwrap();
+    let script = stack.folder().join("nan.py");
+    let honest = std::fs::read_to_string(SCRIPT).unwrap();
+    let (count, no_number) = (r#""characters": len(text)"#, r#""characters": float("nan")"#);
+    assert!(honest.contains(count), "the handler is another");
+    std::fs::write(&script, honest.replace(count, no_number)).unwrap();
+    let mut worker = started(&stack, &script).await;
+    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
+    let job = stack.api.finished(&id).await.unwrap();
+    assert_eq!((&job["state"], &job["error"]["kind"]), (&json!("failed"), &json!("handler")), "{job}");
+    let message = job["error"]["message"].as_str().unwrap();
+    assert!(message.contains("Out of range float values are not JSON compliant"), "{job}");
+    worker.signal(Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
+    stack.settled().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_python_worker_does_a_job_and_says_goodbye() {
     let mut stack = Stack::start("python").await.unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python/worker.py");
-    let mut command = tokio::process::Command::new(python());
-    command.arg("-u").arg(script).env("CREWCALL_AMQP_URL", &stack.amqp_url).kill_on_drop(true);
-    let mut worker = Process::start("python", stack.folder(), command).unwrap();
-    stack.api.served_by("text.statistics", 1).await.unwrap();
+    let mut worker = started(&stack, Path::new(SCRIPT)).await;
     let listed = stack.api.json("/v1/workers").await.unwrap();
     assert_eq!(listed["workers"][0]["sdk"]["language"], "python", "{listed}");
     let text = "eins zwei\ndrei – 四\n";

@@ -9,7 +9,7 @@ use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
 use crewcall_proto::{
     ContentType, DecodeError, MessageKind, Order, Topology, WorkerId,
     numbers::{ARRIVE, ChangedNumber, changed_numbers},
-    response::{Completed, ErrorKind, Failed, Progression},
+    response::{Completed, ErrorKind, Failed, Origin, Progression},
 };
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -159,6 +159,15 @@ impl Inbox for Results {
         } else {
             read_body(delivery).map(Response::Returned)
         }
+    }
+
+    /// An answer that cannot be read still ends its attempt: no other will come.
+    fn salvage(&self, delivery: &Delivery, error: &DecodeError) -> Option<Response> {
+        let is_answer = [MessageKind::Completed, MessageKind::Error]
+            .into_iter()
+            .any(|kind| *delivery.queue == *self.topology.response_queue(kind));
+        let origin = Origin::salvage(&delivery.body).filter(|_| is_answer)?;
+        Some(Response::Unreadable { origin, reason: error.to_string() })
     }
 
     async fn take(&self, messages: Vec<Response>) -> Result<(), StoreError> {

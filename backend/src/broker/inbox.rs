@@ -30,6 +30,11 @@ pub(super) trait Inbox: Send + Sync {
     /// Reads one message.
     fn read(&self, delivery: &Delivery) -> Result<Self::Message, DecodeError>;
 
+    /// What a message that cannot be read means all the same. It is set aside as well, so that people can look at it.
+    fn salvage(&self, _delivery: &Delivery, _error: &DecodeError) -> Option<Self::Message> {
+        None
+    }
+
     /// Takes what was read. After `Ok` it is on disk, or needs not be.
     fn take(&self, messages: Vec<Self::Message>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -101,7 +106,10 @@ impl<I: Inbox> Reader<I> {
         for delivery in &deliveries {
             match self.inbox.read(delivery) {
                 Ok(message) => readable.push((message, delivery)),
-                Err(error) => set_aside.push(self.set_aside(delivery, error.code(), error.to_string())),
+                Err(error) => {
+                    readable.extend(self.inbox.salvage(delivery, &error).map(|message| (message, delivery)));
+                    set_aside.push(self.set_aside(delivery, error.code(), error.to_string()));
+                }
             }
         }
         set_aside.extend(self.take(&readable).await?);

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    Attempt, ContentType, JobId, Order, WorkerId,
+    Attempt, ContentType, JobId, Order, Timestamp, WorkerId,
     codec::PAYLOAD_BYTES_MAX,
-    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
+    response::{Completed, ErrorKind, Failed, Held, Origin, Progression, ProgressionKind},
 };
 
 use super::{
@@ -16,6 +16,9 @@ use crate::domain::{Event, Failure, Stale};
 
 /// The code of a result that is too large to keep.
 pub const RESULT_TOO_LARGE: &str = "result_too_large";
+
+/// The code of an answer that cannot be read.
+pub const UNREADABLE_RESPONSE: &str = "unreadable_response";
 
 /// Something that came back for an attempt.
 #[derive(Debug, Clone)]
@@ -28,6 +31,13 @@ pub enum Response {
     Completed(Completed),
     /// A worker did not manage.
     Failed(Failed),
+    /// A worker answered, in a message that cannot be read.
+    Unreadable {
+        /// Whose answer it was: that much could be read.
+        origin: Origin,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Nobody ever served its type.
     Returned(Order),
     /// The broker gave up delivering it.
@@ -73,6 +83,7 @@ impl Recorder {
                 | Response::Held(_)
                 | Response::Completed(_)
                 | Response::Failed(_)
+                | Response::Unreadable { .. }
                 | Response::DeadLettered { .. } => None,
             })
             .collect();
@@ -118,6 +129,9 @@ impl Recorder {
             Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
             Response::Completed(completed) => (completed.job_id, completed_event(&completed)),
             Response::Failed(failed) => (failed.job_id, failed_event(failed)),
+            Response::Unreadable { origin, reason } => {
+                (origin.job_id, unreadable_event(origin, &reason, self.discovery.clock.now()))
+            }
             Response::Returned(order) => {
                 (order.job_id, Event::Returned { attempt: order.attempt, token: order.attempt_token })
             }
@@ -174,6 +188,7 @@ fn coalesce(responses: Vec<Response>) -> Vec<Response> {
         | Response::Held(_)
         | Response::Completed(_)
         | Response::Failed(_)
+        | Response::Unreadable { .. }
         | Response::Returned(_)
         | Response::DeadLettered { .. } => true,
     };
@@ -237,6 +252,26 @@ fn failed_event(failed: Failed) -> Event {
         retry_after: failed.retry_after_ms.map(Duration::from_millis),
         started_at: failed.started_at,
         finished_at: failed.finished_at,
+    }
+}
+
+/// It may have been a success, but nobody can say of what; and what cannot be written this time cannot be written next
+/// time.
+fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
+    let message =
+        format!("worker {} answered in a message that cannot be read and was set aside: {reason}", origin.worker_id);
+    Event::Failed {
+        origin,
+        failure: Failure {
+            kind: ErrorKind::Malformed,
+            code: Some(UNREADABLE_RESPONSE.to_owned()),
+            message: cut(message, Failed::MESSAGE_CHARACTERS_MAX),
+            detail: None,
+        },
+        retryable: false,
+        retry_after: None,
+        started_at: None,
+        finished_at: now,
     }
 }
 

@@ -106,7 +106,8 @@ pub enum Event {
     },
     /// The time came after which the job is not worth starting.
     Expired,
-    /// The order of an in-flight attempt is in no queue and with no worker: it has to be sent again.
+    /// The order of an in-flight attempt is in no queue and with no worker: it has to be sent again, unless it was sent
+    /// [`SENDINGS_MAX`](super::retry::SENDINGS_MAX) times already.
     OrderLost {
         /// Which order.
         attempt: Attempt,

@@ -53,6 +53,8 @@ pub struct Life {
     pub attempts_max: u32,
     /// The token of the current attempt, from its first dispatch on.
     pub token: Option<AttemptToken>,
+    /// How often the order of the current attempt was lost and sent again.
+    pub resends: u32,
     /// Which execution speaks for the current attempt, once one reported its start.
     pub claim: Option<Claim>,
     /// When it may be dispatched.
@@ -82,6 +84,7 @@ impl Life {
             attempt: Attempt::FIRST,
             attempts_max,
             token: None,
+            resends: 0,
             claim: None,
             due_at,
             cancellation: None,

@@ -19,6 +19,11 @@ pub struct Backoff {
 /// How many attempts a job has when its submitter names no number.
 pub const ATTEMPTS_DEFAULT: u32 = 5;
 
+/// How often the order of one attempt is sent, the first time counted. What happens to be lost is lost once; an order
+/// that is gone each time is acknowledged by somebody who does not answer it, or not so that it can be read, and each
+/// sending runs it once more.
+pub const SENDINGS_MAX: u32 = 5;
+
 /// The most attempts a submitter may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
 

@@ -9,7 +9,7 @@ use crewcall_proto::{
 
 use super::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, Failure, Life, Policy, Progress, State,
-    retry::RETRY_AFTER_MAX,
+    retry::{RETRY_AFTER_MAX, SENDINGS_MAX},
 };
 
 /// What the pure function needs to know of the world at this moment.
@@ -306,10 +306,18 @@ impl Machine<'_> {
             let message = "the order was lost while its job was to be cancelled".to_owned();
             return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), false)));
         }
+        if self.life.resends + 1 >= SENDINGS_MAX {
+            let message = format!(
+                "the order was sent {SENDINGS_MAX} times and was gone each time, without an answer that could be read: \
+                 a worker acknowledges what it does not answer, or somebody empties the queue"
+            );
+            return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), true)));
+        }
         Ok(self.change(|life| {
             life.state = State::Ready;
             life.claim = None;
             life.progress = None;
+            life.resends += 1;
         }))
     }
 
@@ -342,6 +350,7 @@ impl Machine<'_> {
                 life.attempts_max = life.attempts_max.max(life.attempt.get());
                 life.state = State::Ready;
                 life.due_at = self.moment.now;
+                life.resends = 0;
                 life.cancellation = None;
                 life.finished_at = None;
                 life.claim = None;
@@ -373,6 +382,7 @@ impl Machine<'_> {
                 life.state = State::Scheduled;
                 life.attempt = life.attempt.next();
                 life.token = None;
+                life.resends = 0;
                 life.progress = None;
                 life.due_at =
                     self.moment.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));

@@ -179,6 +179,28 @@ fn a_lost_order_is_sent_again_as_the_same_attempt() {
 }
 
 #[test]
+fn an_order_that_is_gone_each_time_ends_its_attempt() {
+    let lost = |attempt| Event::OrderLost { attempt, token: AttemptToken::from_bits(1) };
+    let dispatch = || Event::Dispatched { token: AttemptToken::from_bits(1) };
+    let mut life = Life::new(2, NOW, NOW);
+    for attempt in [Attempt::FIRST, Attempt::FIRST.next()] {
+        for sending in 1..SENDINGS_MAX {
+            life = live(life, [dispatch(), lost(attempt)]);
+            assert_eq!((life.state, life.attempt, life.resends), (State::Ready, attempt, sending));
+        }
+        life = live(life, [dispatch(), lost(attempt)]);
+        assert_eq!(life.failure.as_ref().map(|failure| failure.kind), Some(ErrorKind::WorkerLost));
+        if attempt == Attempt::FIRST {
+            assert_eq!((life.state, life.attempt.get(), life.resends), (State::Scheduled, 2, 0));
+            life.state = State::Ready; // it is due
+        }
+    }
+    assert_eq!(life.state, State::Failed);
+    let life = live(life, [Event::RetryRequested, dispatch(), lost(Attempt::new(3).unwrap())]);
+    assert_eq!((life.state, life.resends), (State::Ready, 1), "a retry counts anew");
+}
+
+#[test]
 fn a_lost_order_of_a_cancelled_job_is_not_sent_again() {
     let lost = Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
     let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };

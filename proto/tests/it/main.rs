@@ -10,6 +10,7 @@ mod strategies;
 mod golden;
 mod hostile;
 mod round_trip;
+mod salvage;
 
 mod asyncapi;
 mod document;

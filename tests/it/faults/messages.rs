@@ -24,6 +24,7 @@ use super::corpus::{Body, bombs, damaged, dice, is_readable, noise};
 mod flood;
 mod forged;
 mod tokens;
+mod unreadable;
 
 /// How many random bodies each queue gets, and as many damaged messages.
 const RANDOM_BODIES: usize = 50;

@@ -51,6 +51,7 @@ const PROTOCOL: Protocol = Protocol {
     forgets: true,
     crashes_only: false,
     cancels: true,
+    answers_are_lost: false,
 };
 
 /// States that a search visits at the least: fewer, and the world has lost a part.
@@ -81,6 +82,12 @@ fn no_two_faults_harm_a_job_that_is_held() {
 fn no_fault_harms_a_job_that_reports_everything() {
     let reports = &[News::Started, News::Progressed, News::Held];
     println!("{}", check(Protocol { reports, ..PROTOCOL }, 1));
+}
+
+#[test]
+fn a_job_whose_answers_are_lost_comes_to_its_end() {
+    let protocol = Protocol { answers_are_lost: true, reports: &[News::Started], ..PROTOCOL };
+    println!("{}", check(protocol, 1));
 }
 
 /// The shortest way to what a broken part breaks. Nothing is forgotten, so that it shows where each message is from.
@@ -128,6 +135,24 @@ fn acknowledging_before_the_commit_loses_the_answer() {
         let explored = explore(transition, repaired, 2);
         assert!(explored.is_ok(), "{explored:?}");
     }
+}
+
+#[test]
+fn without_a_limit_of_sendings_a_job_whose_answers_are_lost_never_ends() {
+    let protocol = Protocol { answers_are_lost: true, cancels: false, crashes_only: true, ..PROTOCOL };
+    let trace = counterexample(without_limit_of_sendings, protocol);
+    println!("{trace}");
+    assert_eq!(trace.violation, Violation::Stuck, "{trace}");
+}
+
+/// Nobody counts how often an order was sent.
+fn without_limit_of_sendings(
+    life: &Life,
+    policy: &Policy,
+    event: Event,
+    moment: Moment,
+) -> Result<Change, Stale> {
+    transition(&Life { resends: 0, ..life.clone() }, policy, event, moment)
 }
 
 /// News of whichever attempt are taken for news of the current one.

@@ -26,6 +26,8 @@ pub(super) struct Protocol {
     pub(super) crashes_only: bool,
     /// Whether somebody may cancel the job.
     pub(super) cancels: bool,
+    /// Whether no answer can be read, or workers acknowledge and give none.
+    pub(super) answers_are_lost: bool,
 }
 
 /// One thing that happens. It is done at once; everything that a crash can come between is two steps.
@@ -260,7 +262,9 @@ pub(super) fn take(
             publish(&mut next, execution, news);
             next.executions.replace(execution, Execution { said: Some(news), ..execution });
         }
-        Step::Answer(execution, news) => answer(&mut next, execution, news),
+        Step::Answer(execution, news) => {
+            answer(&mut next, execution, (!protocol.answers_are_lost).then_some(news));
+        }
         Step::AcknowledgeOrder(execution) => {
             next.executions.remove(execution);
             if !execution.has_answered {
@@ -378,8 +382,12 @@ fn end_lease(next: &mut World, view: &View, lives: &mut Lives) -> Result<(), Vio
     }
 }
 
-fn answer(next: &mut World, execution: Execution, news: News) {
-    publish(next, execution, news);
+/// A worker is done; `None`: and nobody learns of it.
+fn answer(next: &mut World, execution: Execution, news: Option<News>) {
+    match news {
+        Some(news) => publish(next, execution, news),
+        None => next.truth_mut(execution.order.attempt).unheard = true,
+    }
     next.executions.remove(execution);
     if execution.has_order {
         next.executions.insert(Execution { has_answered: true, ..execution });

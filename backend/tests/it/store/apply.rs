@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crewcall_backend::{
     dispatch::ports::{Applied, JobEvent, Released},
-    domain::{AttemptOutcome, AttemptRecord, Backoff, Event, Policy, Progress, Stale, State},
+    domain::{
+        AttemptOutcome, AttemptRecord, Backoff, Event, Job, Policy, Progress, Stale, State, retry::SENDINGS_MAX,
+    },
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 
@@ -197,6 +199,27 @@ pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subje
     let life = subject.change(&job, timed_out).await.life;
     assert!(life.failure.unwrap().message.contains("longer than its 1.5 s"));
     subject.finish().await;
+}
+
+pub(crate) async fn how_often_an_order_was_sent_outlives_a_restart(mut subject: Subject) {
+    let mut job = subject.dispatched("a").await;
+    for resends in 1..SENDINGS_MAX {
+        subject.reopen().await;
+        let life = subject.change(&job, order_lost(&job)).await.life;
+        assert_eq!((life.state, life.resends), (State::Ready, resends));
+        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().remove(0).job;
+    }
+    subject.reopen().await;
+    let change = subject.change(&job, order_lost(&job)).await;
+    assert_eq!((change.life.state, change.life.attempt.get()), (State::Scheduled, 2));
+    let outcome = change.ended.as_ref().map(|ended| ended.outcome.as_str());
+    assert_eq!(outcome, Some(ErrorKind::WorkerLost.as_str()));
+    assert_eq!(subject.read(job.id).await.0.life, change.life);
+    subject.finish().await;
+}
+
+fn order_lost(job: &Job) -> Event {
+    Event::OrderLost { attempt: job.life.attempt, token: job.life.token.unwrap() }
 }
 
 pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {

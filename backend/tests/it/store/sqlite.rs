@@ -48,6 +48,7 @@ conforms! {
         a_cancelled_attempt_and_a_retry_are_kept,
         what_waits_is_cancelled_at_once,
         each_job_is_tried_again_by_its_own_policy,
+        how_often_an_order_was_sent_outlives_a_restart,
         every_kind_of_error_is_kept,
     }
     dispatch {

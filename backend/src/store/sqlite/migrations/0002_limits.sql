@@ -2,3 +2,6 @@
 
 -- The last slot of the type's rate limit that was taken, in nanoseconds since 1970-01-01T00:00:00Z.
 ALTER TABLE flows ADD COLUMN rate_slot_ns INTEGER;
+
+-- How often the order of the current attempt was lost and sent again.
+ALTER TABLE jobs ADD COLUMN resends INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,95 @@
+//! Answers that cannot be read (F77).
+
+use crewcall_proto::{AttemptToken, ContentType, JobType, MessageKind, Topology};
+use e2e::{
+    rogue::{Rogue, Taken},
+    stack::Stack,
+};
+use serde_json::{Value, json};
+
+use super::completed;
+
+/// What stands in the place of a result until it is damaged.
+const RESULT: &str = "RESULT";
+
+/// A result, and how the message around it calls itself.
+struct Damage {
+    result: String,
+    content_type: &'static str,
+    /// Whether the attempt is handed over first, so that no order is behind it any more.
+    is_held: bool,
+}
+
+impl Damage {
+    fn of(result: &str) -> Self {
+        Self { result: result.to_owned(), content_type: ContentType::Json.as_str(), is_held: false }
+    }
+}
+
+/// A worker answers in messages that no reader takes, and acknowledges: with a not-a-number, with a result that nests too
+/// deeply or is too large, with a content type that is wrong or unknown. Each ends its job at once, as `malformed`, and
+/// is set aside for people to look at. The same words with a token that was made up change nothing.
+#[tokio::test]
+async fn f77_an_answer_that_cannot_be_read_ends_its_attempt() {
+    let mut stack = Stack::start("unreadable").await.unwrap();
+    let job_type = JobType::new("test.mumble").unwrap();
+    let rogue = Rogue::start(&stack.amqp_url);
+    rogue.announce(&job_type).await.unwrap();
+    stack.api.served_by(job_type.as_str(), 1).await.unwrap();
+    let (nan, right) = (r#"{"mean": NaN}"#, r#"{"mean": 1}"#);
+    let damages = [
+        Damage::of(nan),
+        Damage { is_held: true, ..Damage::of(nan) },
+        Damage::of(&("[".repeat(40) + &"]".repeat(40))),
+        Damage::of(&format!("\"{}\"", "x".repeat(1_100_000))),
+        Damage { content_type: ContentType::MessagePack.as_str(), ..Damage::of(right) },
+        Damage { content_type: "text/plain", ..Damage::of(right) },
+    ];
+    for damage in &damages {
+        let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
+        let taken = rogue.take(&job_type).await.unwrap();
+        if damage.is_held {
+            rogue.started(&taken).await.unwrap();
+            rogue.hold(&taken).await.unwrap();
+            rogue.heartbeat(&taken, true).await.unwrap();
+        }
+        mumble(&rogue, &taken, damage, taken.order.attempt_token).await;
+        if !damage.is_held {
+            taken.delivery.ack().await.unwrap();
+        }
+        let job = stack.api.finished(&id).await.unwrap();
+        let error = &job["error"];
+        let told = (&job["state"], &error["kind"], &error["code"]);
+        assert_eq!(told, (&json!("failed"), &json!("malformed"), &json!("unreadable_response")), "{job}");
+        assert_eq!(job["attempts"].as_array().map(Vec::len), Some(1), "it is not tried again: {job}");
+    }
+    let kept = stack.api.json("/v1/quarantine").await.unwrap();
+    assert_eq!(kept["messages"].as_array().map(Vec::len), Some(damages.len()), "{kept}");
+
+    let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
+    let taken = rogue.take(&job_type).await.unwrap();
+    mumble(&rogue, &taken, &damages[0], AttemptToken::generate()).await;
+    let is_refused = |answer: &Value| answer["messages"].as_array().map(Vec::len) == Some(damages.len() + 1);
+    stack.api.json_when("/v1/quarantine", is_refused).await.unwrap();
+    assert!(stack.api.stale("token").await.unwrap() >= 1.0);
+    rogue.respond(MessageKind::Completed, &job_type, &completed(&rogue, &taken)).await.unwrap();
+    taken.delivery.ack().await.unwrap();
+    let job = stack.api.finished(&id).await.unwrap();
+    assert_eq!(job["state"], "completed", "{job}");
+    let mut found = stack.settled().await.unwrap();
+    rogue.vanish().await;
+    found.hold("I1", format_args!("{} jobs whose answers nobody can read were ended by them", damages.len()));
+    found.hold("I11", "an answer that cannot be read and has a made-up token changed nothing");
+    found.print("F77 an answer that cannot be read");
+}
+
+/// Answers in a message that cannot be read.
+async fn mumble(rogue: &Rogue, taken: &Taken, damage: &Damage, attempt_token: AttemptToken) {
+    let mut answer = completed(rogue, taken);
+    (answer.result, answer.attempt_token) = (json!(RESULT), attempt_token);
+    let text = serde_json::to_string(&answer).unwrap();
+    let body = text.replace(&format!("\"{RESULT}\""), &damage.result).into_bytes();
+    let names = Topology::default();
+    let key = names.response_key(MessageKind::Completed, &taken.order.job_type);
+    rogue.send(&names.response_exchange(), &key, body, damage.content_type).await.unwrap();
+}
