@@ -158,6 +158,9 @@ pub struct Failed {
     /// The chain of causes, or anything else that helps; the same limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Whether the order had been delivered before, so that this execution has it and no earlier one. Absent: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redelivered: Option<bool>,
     /// Whether another attempt may succeed.
     pub retryable: bool,
     /// How long to wait before it, in milliseconds, instead of the job's own back-off.

@@ -177,26 +177,37 @@ impl Rogue {
     ///
     /// When none comes.
     pub async fn take(&self, job_type: &JobType) -> anyhow::Result<Taken> {
+        let mut events = self.consume(job_type);
+        let delivery = delivered(&mut events).await?;
+        let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
+        let order = decode(content_type, &delivery.body)?;
+        Ok(Taken { order, delivery, execution_id: ExecutionId::generate(), _events: events })
+    }
+
+    /// Gives back every order of the type that comes, until so many came.
+    ///
+    /// # Errors
+    ///
+    /// When none comes any more.
+    pub async fn give_back(&self, job_type: &JobType, times: usize) -> anyhow::Result<()> {
+        let mut events = self.consume(job_type);
+        for _ in 0..times {
+            delivered(&mut events).await?.nack(true).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one order of the type at a time, until the receiver is dropped.
+    fn consume(&self, job_type: &JobType) -> mpsc::Receiver<ConsumerEvent> {
         let subscription = Subscription {
             queue: self.names.jobs_queue(job_type),
             prefetch: 1,
             tag: "rogue".to_owned(),
             exclusive: false,
         };
-        let (_consumer, mut events) =
+        let (_consumer, events) =
             Consumer::start(self.link.clone(), Vec::new(), vec![subscription], &self.stop, &self.tracker);
-        let delivery = async {
-            loop {
-                match events.recv().await.context("the consumer ended")? {
-                    ConsumerEvent::Delivery(delivery) => return anyhow::Ok(delivery),
-                    ConsumerEvent::Up { .. } | ConsumerEvent::Down { .. } => {}
-                }
-            }
-        };
-        let delivery = timeout(PATIENCE, delivery).await.context("no order came")??;
-        let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
-        let order = decode(content_type, &delivery.body)?;
-        Ok(Taken { order, delivery, execution_id: ExecutionId::generate(), _events: events })
+        events
     }
 
     /// Reports the start of an attempt.
@@ -296,4 +307,17 @@ impl Rogue {
         let body = encode(ContentType::Json, message)?;
         self.send(&self.names.discovery_exchange(), kind.as_str(), body, ContentType::Json.as_str()).await
     }
+}
+
+/// The next delivery.
+async fn delivered(events: &mut mpsc::Receiver<ConsumerEvent>) -> anyhow::Result<Delivery> {
+    let delivery = async {
+        loop {
+            match events.recv().await.context("the consumer ended")? {
+                ConsumerEvent::Delivery(delivery) => return Ok(delivery),
+                ConsumerEvent::Up { .. } | ConsumerEvent::Down { .. } => {}
+            }
+        }
+    };
+    timeout(PATIENCE, delivery).await.context("no order came")?
 }

@@ -97,7 +97,11 @@ impl AttemptRun {
 
     async fn concluded(mut self) -> (Conclusion, Option<Failure>) {
         let started_at = clock::now();
-        let execution = Execution { id: ExecutionId::generate(), started_at: Some(started_at) };
+        let execution = Execution {
+            id: ExecutionId::generate(),
+            started_at: Some(started_at),
+            redelivered: self.redelivered,
+        };
         let parameters = std::mem::take(&mut self.order.parameters);
         let ending = self.narrated(parameters, &execution).await;
         self.log(&ending, started_at);
@@ -260,12 +264,14 @@ pub(crate) struct Execution {
     pub(crate) id: ExecutionId,
     /// When the handler began; `None` if it did not.
     pub(crate) started_at: Option<Timestamp>,
+    /// Whether the order had been delivered before.
+    pub(crate) redelivered: bool,
 }
 
 impl Execution {
     /// For an order that is answered without running its handler.
-    pub(crate) fn not_begun() -> Self {
-        Self { id: ExecutionId::generate(), started_at: None }
+    pub(crate) fn not_begun(redelivered: bool) -> Self {
+        Self { id: ExecutionId::generate(), started_at: None, redelivered }
     }
 }
 
@@ -307,6 +313,7 @@ pub(crate) fn response(
                 code: failure.code,
                 message: failure.message,
                 detail: failure.detail,
+                redelivered: execution.redelivered.then_some(true),
                 retryable: failure.retryable,
                 retry_after_ms: failure.retry_after.map(milliseconds),
                 started_at: execution.started_at,

@@ -35,8 +35,8 @@ class Job:
         self.origin |= {"execution_id": str(uuid.uuid4()), "worker_id": WORKER_ID}
         self.parameters, self.began, self.timeout = order["parameters"], now(), order.get("timeout_ms")
         self.percent, self.seq, self.answer, self.stop = 0, 0, None, None
-        # An attempt that comes again belongs to this execution once it has said that it started.
-        self.tell_at = now() if delivery.redelivered else now() + 250
+        # An attempt that comes again belongs to this execution once it has said that it started, or failed.
+        self.redelivered, self.tell_at = delivery.redelivered, now() + (0 if delivery.redelivered else 250)
 
     def start(self):
         if not self.answer:
@@ -52,6 +52,8 @@ class Job:
             kind, body = "error", {"kind": "handler", "message": repr(error), "retryable": False}
         if self.stop:
             kind, body = "error", {"kind": self.stop, "message": "it was stopped", "retryable": self.stop == "timeout"}
+        if kind == "error":
+            body["redelivered"] = self.redelivered
         self.answer = kind, {**self.origin, **body, "started_at": self.began, "finished_at": now()}
 
 class Worker:

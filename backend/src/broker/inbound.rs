@@ -201,6 +201,7 @@ fn completed(delivery: &Delivery) -> Result<Response, DecodeError> {
         code: Some(RESULT_NOT_EXACT.to_owned()),
         message,
         detail: None,
+        redelivered: Some(true), // as for any result, it does not matter who was the first
         retryable: false,
         retry_after_ms: None,
         started_at: Some(started_at),

@@ -10,7 +10,7 @@ use crewcall_proto::{
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 
 use super::{
     announcement,
@@ -24,6 +24,9 @@ use crate::clock::Clock;
 
 /// How many parked jobs are released in one step.
 const RELEASE_BATCH_MAX: usize = 500;
+
+/// How many workers are told to stop something at once: each may wait for a slow broker's confirm.
+pub const TOLD_AT_ONCE: usize = 32;
 
 /// What a worker said.
 #[derive(Debug, Clone)]
@@ -159,6 +162,14 @@ impl Discovery {
                 attempts = worker.orders.len(), "A worker fell silent and is taken as lost."
             );
         }
+    }
+
+    /// Tells workers to stop attempts, some at once.
+    pub async fn tell_to_cancel_all(&self, stopped: Vec<(WorkerId, JobId, Attempt)>) {
+        let tell = |(worker_id, job_id, attempt)| async move {
+            self.tell_to_cancel(&worker_id, job_id, attempt).await;
+        };
+        stream::iter(stopped).for_each_concurrent(TOLD_AT_ONCE, tell).await;
     }
 
     /// Tells a worker to stop an attempt. What it does not hear is told again when it says that it is still at it.
@@ -303,9 +314,10 @@ impl Discovery {
     }
 
     async fn heartbeat(&self, heartbeat: &Heartbeat) {
-        for (job_id, attempt) in self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders) {
-            self.tell_to_cancel(&heartbeat.worker_id, job_id, attempt).await;
-        }
+        let stopped = self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
+        let told =
+            stopped.into_iter().map(|(job_id, attempt)| (heartbeat.worker_id.clone(), job_id, attempt));
+        self.tell_to_cancel_all(told.collect()).await;
         if self.registry.heartbeat(heartbeat, self.clock.now()) {
             return;
         }

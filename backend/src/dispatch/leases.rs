@@ -3,7 +3,7 @@
 //! Leases live in memory and are measured by the time in which workers could be heard ([`Hearing`]), never by a
 //! worker's clock. After a restart they are rebuilt from the claims in the store, with their full time ahead of them.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, WorkerId,
@@ -13,17 +13,13 @@ use dashmap::DashMap;
 
 use super::{
     hearing::Hearing,
+    overtaking::Overtaking,
     ports::{JobChange, StoredClaim},
 };
 use crate::domain::{Claim, State};
 
 /// A held attempt is lost with its worker: nobody else can have it.
 pub const HELD_LEASE: Duration = WORKER_LOST_AFTER;
-
-/// An attempt that is not held belongs to the broker, which delivers its order again when the worker's
-/// connection ends. Only when nothing was heard for this long do we look whether it really did: the broker
-/// itself needs up to three of its 10 s heartbeats to notice.
-pub const DELIVERED_LEASE: Duration = Duration::from_secs(60);
 
 /// How much longer than its timeout an attempt may run before the backend ends it: the worker does so
 /// itself, unless it cannot.
@@ -54,21 +50,27 @@ pub struct Lease {
     deadline: Option<Duration>,
 }
 
-/// Why a lease is over.
+/// Why a lease is over. That of an attempt that is not held ends by its time alone: its order belongs to the broker, which
+/// delivers it again when the worker's connection ends, and the reconciler looks whether it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseEnd {
     /// The attempt ran for longer than it may.
     Overdue,
-    /// The worker was not heard of for too long.
+    /// The worker that held it was not heard of for too long.
     Silent,
 }
 
 impl Lease {
+    /// When the worker was last heard of, by the clock of hearing.
+    #[must_use]
+    pub const fn renewed(&self) -> Duration {
+        self.renewed
+    }
+
     fn end(&self, now: Duration) -> Option<LeaseEnd> {
-        let patience = if self.held { HELD_LEASE } else { DELIVERED_LEASE };
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             Some(LeaseEnd::Overdue)
-        } else if now.saturating_sub(self.renewed) >= patience {
+        } else if self.held && now.saturating_sub(self.renewed) >= HELD_LEASE {
             Some(LeaseEnd::Silent)
         } else {
             None
@@ -80,6 +82,8 @@ impl Lease {
 #[derive(Debug)]
 pub struct Leases {
     leases: DashMap<JobId, Lease>,
+    /// Which orders were overtaken by those that workers speak of.
+    pub overtaking: Overtaking,
     hearing: Arc<Hearing>,
 }
 
@@ -87,7 +91,7 @@ impl Leases {
     /// None yet.
     #[must_use]
     pub fn new(hearing: Arc<Hearing>) -> Self {
-        Self { leases: DashMap::new(), hearing }
+        Self { leases: DashMap::new(), overtaking: Overtaking::default(), hearing }
     }
 
     /// Takes over the claims that an earlier process recorded.
@@ -98,6 +102,9 @@ impl Leases {
     /// Follows a change of a job: a running job has a lease, any other has none.
     pub fn follow(&self, change: &JobChange) {
         let JobChange { job_id, job_type, life, timeout, .. } = change;
+        if let Some(number) = change.delivered {
+            self.overtaking.delivered(job_type, number);
+        }
         match (&life.claim, life.token, life.state) {
             (Some(claim), Some(token), State::Running) => self.put(StoredClaim {
                 job_id: *job_id,
@@ -131,20 +138,24 @@ impl Leases {
         cancelled
     }
 
-    /// The leases whose time is up, and why.
+    /// Leases whose time is up, and why.
     #[must_use]
-    pub fn ended(&self) -> Vec<(Lease, LeaseEnd)> {
+    pub fn ended(&self, limit: usize) -> Vec<(Lease, LeaseEnd)> {
         let now = self.hearing.time();
-        self.leases.iter().filter_map(|lease| Some((lease.clone(), lease.end(now)?))).collect()
+        self.leases.iter().filter_map(|lease| Some((lease.clone(), lease.end(now)?))).take(limit).collect()
     }
 
-    /// Puts off a lease that cannot be decided yet.
-    pub fn postpone(&self, job_ids: &HashSet<JobId>) {
-        for job_id in job_ids {
-            if let Some(mut lease) = self.leases.get_mut(job_id) {
-                lease.renewed = self.hearing.time();
-            }
-        }
+    /// Forgets a lease on what is over.
+    pub fn forget(&self, ended: &Lease) {
+        let is_same =
+            |lease: &Lease| (lease.attempt, lease.execution_id) == (ended.attempt, ended.execution_id);
+        self.leases.remove_if(&ended.job_id, |_, lease| is_same(lease));
+    }
+
+    /// The leases of attempts that are not held: their orders should be with a worker or with the broker.
+    #[must_use]
+    pub fn delivered(&self) -> Vec<Lease> {
+        self.leases.iter().filter(|lease| !lease.held).map(|lease| lease.clone()).collect()
     }
 
     fn put(&self, running: StoredClaim) {

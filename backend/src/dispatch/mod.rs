@@ -43,6 +43,8 @@ pub mod rescue;
 
 pub mod reconcile;
 
+pub mod overtaking;
+
 pub mod due_times;
 
 pub mod timers;

@@ -91,13 +91,14 @@ impl Recorder {
             coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
         let applied = self.discovery.ledger.record(events).await?;
-        for (speaker, answer) in speakers.into_iter().zip(&applied) {
-            if let (Some(speaker), Applied::Stale(Stale::Terminal | Stale::Attempt)) = (speaker, answer) {
-                // Its job is over, or has moved on. This also ends what was started although it was revoked.
-                let Speaker { worker_id, job_id, attempt } = speaker;
-                self.discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
-            }
-        }
+        // Whose job is over, or has moved on. This also ends what was started although it was revoked.
+        let late = speakers.into_iter().zip(&applied).filter_map(|(speaker, answer)| {
+            let Speaker { worker_id, job_id, attempt } = speaker?;
+            let is_late = matches!(answer, Applied::Stale(Stale::Terminal | Stale::Attempt));
+            is_late.then_some((worker_id, job_id, attempt))
+        });
+        let late = late.collect();
+        self.discovery.tell_to_cancel_all(late).await;
         self.release_served(returned).await
     }
 
@@ -228,6 +229,7 @@ fn completed_event(completed: &Completed) -> Event {
             message,
             detail: None,
         },
+        redelivered: true, // as for any result, it does not matter who was the first
         retryable: false,
         retry_after: None,
         started_at: Some(started_at),
@@ -248,6 +250,7 @@ fn failed_event(failed: Failed) -> Event {
             message: cut(failed.message, limit),
             detail: failed.detail.map(|text| cut(text, limit)),
         },
+        redelivered: failed.redelivered.unwrap_or(false),
         retryable: failed.retryable && failed.kind.permits_retry(),
         retry_after: failed.retry_after_ms.map(Duration::from_millis),
         started_at: failed.started_at,
@@ -258,8 +261,10 @@ fn failed_event(failed: Failed) -> Event {
 /// It may have been a success, but nobody can say of what; and what cannot be written this time cannot be written next
 /// time.
 fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
-    let message =
-        format!("worker {} answered in a message that cannot be read and was set aside: {reason}", origin.worker_id);
+    let message = format!(
+        "worker {} answered in a message that cannot be read and was set aside: {reason}",
+        origin.worker_id
+    );
     Event::Failed {
         origin,
         failure: Failure {
@@ -268,6 +273,7 @@ fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
             message: cut(message, Failed::MESSAGE_CHARACTERS_MAX),
             detail: None,
         },
+        redelivered: false, // it does not say
         retryable: false,
         retry_after: None,
         started_at: None,
@@ -326,6 +332,7 @@ mod tests {
                 code: None,
                 message: String::new(),
                 detail: None,
+                redelivered: None,
                 retryable: true,
                 retry_after_ms: None,
                 started_at: None,

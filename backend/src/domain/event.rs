@@ -72,6 +72,9 @@ pub enum Event {
         origin: Origin,
         /// Why.
         failure: Failure,
+        /// Whether the broker had delivered the order before: the execution then has it, and whoever reported his start has
+        /// lost it.
+        redelivered: bool,
         /// Whether another attempt may succeed.
         retryable: bool,
         /// How long to wait before it, if the worker knows better than the back-off.
@@ -87,7 +90,8 @@ pub enum Event {
         attempt: Attempt,
         /// Its token.
         token: AttemptToken,
-        /// Delivered too often (`crash_loop`, may be tried again), or refused by a worker (`malformed`).
+        /// Delivered too often (`crash_loop`), or refused by a worker (`malformed`): the end of the job. But an order that
+        /// was delivered too often and hardly ever begun is sent again, once.
         failure: Failure,
     },
     /// The worker that ran the attempt fell silent for longer than its lease.

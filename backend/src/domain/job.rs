@@ -53,8 +53,10 @@ pub struct Life {
     pub attempts_max: u32,
     /// The token of the current attempt, from its first dispatch on.
     pub token: Option<AttemptToken>,
-    /// How often the order of the current attempt was lost and sent again.
+    /// How often the order of the current attempt was lost, or given up by the broker, and sent again.
     pub resends: u32,
+    /// How many executions of the current attempt began. While it goes on, none has answered.
+    pub starts: u32,
     /// Which execution speaks for the current attempt, once one reported its start.
     pub claim: Option<Claim>,
     /// When it may be dispatched.
@@ -85,6 +87,7 @@ impl Life {
             attempts_max,
             token: None,
             resends: 0,
+            starts: 0,
             claim: None,
             due_at,
             cancellation: None,

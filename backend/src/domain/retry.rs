@@ -24,6 +24,12 @@ pub const ATTEMPTS_DEFAULT: u32 = 5;
 /// sending runs it once more.
 pub const SENDINGS_MAX: u32 = 5;
 
+/// How many executions of an attempt began, at the least, when an order that the broker gave up means that the job ends its
+/// worker's process. The broker gives an order up after six deliveries, and workers report the start of each but the first
+/// before they run it, so such a job has five. With fewer than half, the order mostly came back for other reasons: lost
+/// lines, and workers that were restarted while it waited for a slot.
+pub const CRASHES_MIN: u32 = 3;
+
 /// The most attempts a submitter may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
 

@@ -1,5 +1,7 @@
 //! The state machine: what an event makes of a job.
 
+mod guard;
+
 use std::time::Duration;
 
 use crewcall_proto::{
@@ -9,7 +11,7 @@ use crewcall_proto::{
 
 use super::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, Failure, Life, Policy, Progress, State,
-    retry::{RETRY_AFTER_MAX, SENDINGS_MAX},
+    retry::{CRASHES_MIN, RETRY_AFTER_MAX, SENDINGS_MAX},
 };
 
 /// What the pure function needs to know of the world at this moment.
@@ -86,8 +88,8 @@ pub fn transition(life: &Life, policy: &Policy, event: Event, moment: Moment) ->
         Event::Completed { origin, result, started_at, finished_at } => {
             machine.completed(origin, result, started_at, finished_at)
         }
-        Event::Failed { origin, failure, retryable, retry_after, started_at, finished_at } => {
-            machine.speaks_or_unclaimed(&origin)?;
+        Event::Failed { origin, failure, redelivered, retryable, retry_after, started_at, finished_at } => {
+            machine.may_fail(&origin, redelivered)?;
             Ok(machine.end_attempt(Ending {
                 failure,
                 retryable,
@@ -245,13 +247,22 @@ impl Machine<'_> {
         if self.life.claim.as_ref().is_some_and(|claim| claim.held) {
             return Err(Stale::Execution);
         }
+        // An order that came back without having been begun is no crash loop, unless it does so a second time.
+        let is_innocent = self.life.starts < CRASHES_MIN && self.life.resends == 0;
+        if failure.kind == ErrorKind::CrashLoop && is_innocent && self.life.cancellation.is_none() {
+            let mut change = self.sent_again();
+            // A fresh token for the next order: this news may come twice, and must not speak of that.
+            change.life.token = None;
+            return Ok(change);
+        }
         let retryable = match failure.kind {
-            ErrorKind::Malformed
+            // Whoever wants more workers to die of it can ask for a retry.
+            ErrorKind::CrashLoop
+            | ErrorKind::Malformed
             | ErrorKind::InvalidParameters
             | ErrorKind::Cancelled
             | ErrorKind::Expired => false,
-            ErrorKind::CrashLoop
-            | ErrorKind::Handler
+            ErrorKind::Handler
             | ErrorKind::Panic
             | ErrorKind::Timeout
             | ErrorKind::WorkerLost
@@ -313,12 +324,17 @@ impl Machine<'_> {
             );
             return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), true)));
         }
-        Ok(self.change(|life| {
+        Ok(self.sent_again())
+    }
+
+    /// The current attempt gets another order.
+    fn sent_again(&self) -> Change {
+        self.change(|life| {
             life.state = State::Ready;
             life.claim = None;
             life.progress = None;
             life.resends += 1;
-        }))
+        })
     }
 
     /// What waits is cancelled at once, and so is an order that nobody reported to have started: should
@@ -350,7 +366,7 @@ impl Machine<'_> {
                 life.attempts_max = life.attempts_max.max(life.attempt.get());
                 life.state = State::Ready;
                 life.due_at = self.moment.now;
-                life.resends = 0;
+                (life.resends, life.starts) = (0, 0);
                 life.cancellation = None;
                 life.finished_at = None;
                 life.claim = None;
@@ -382,7 +398,7 @@ impl Machine<'_> {
                 life.state = State::Scheduled;
                 life.attempt = life.attempt.next();
                 life.token = None;
-                life.resends = 0;
+                (life.resends, life.starts) = (0, 0);
                 life.progress = None;
                 life.due_at =
                     self.moment.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
@@ -408,49 +424,6 @@ impl Machine<'_> {
         }
     }
 
-    fn expect_state(&self, state: State) -> Result<(), Stale> {
-        if self.life.state == state {
-            Ok(())
-        } else if self.life.state.is_terminal() {
-            Err(Stale::Terminal)
-        } else {
-            Err(Stale::State)
-        }
-    }
-
-    /// The attempt fence: without it, one error could be charged to two attempts.
-    fn expect_attempt(&self, attempt: Attempt) -> Result<(), Stale> {
-        if self.life.state.is_terminal() {
-            Err(Stale::Terminal)
-        } else if self.life.attempt == attempt {
-            Ok(())
-        } else {
-            Err(Stale::Attempt)
-        }
-    }
-
-    /// The attempt fence and the capability together.
-    fn expect_current(&self, attempt: Attempt, token: AttemptToken) -> Result<(), Stale> {
-        self.expect_attempt(attempt)?;
-        if self.life.token == Some(token) { Ok(()) } else { Err(Stale::Token) }
-    }
-
-    /// The claim of this execution on the current attempt.
-    fn expect_claim(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<&Claim, Stale> {
-        self.expect_attempt(attempt)?;
-        self.expect_state(State::Running)?;
-        self.life.claim.as_ref().filter(|claim| claim.execution_id == execution_id).ok_or(Stale::Execution)
-    }
-
-    /// What a single execution may say: it has the claim, or nobody has.
-    fn speaks_or_unclaimed(&self, origin: &Origin) -> Result<(), Stale> {
-        self.expect_current(origin.attempt, origin.attempt_token)?;
-        match &self.life.claim {
-            Some(claim) if claim.execution_id != origin.execution_id => Err(Stale::Execution),
-            _ => Ok(()),
-        }
-    }
-
     fn change(&self, edit: impl FnOnce(&mut Life)) -> Change {
         let mut life = self.life.clone();
         edit(&mut life);
@@ -464,9 +437,10 @@ fn failure(kind: ErrorKind, message: String) -> Failure {
 }
 
 fn claim(life: &mut Life, origin: &Origin, seq: u64, started_at: Timestamp) {
-    // How far another execution got says nothing about this one, which begins anew.
     if life.claim.as_ref().is_none_or(|claim| claim.execution_id != origin.execution_id) {
+        // How far another execution got says nothing about this one, which begins anew.
         life.progress = None;
+        life.starts = life.starts.saturating_add(1);
     }
     life.state = State::Running;
     life.started_at = Some(started_at);

@@ -32,6 +32,7 @@ fn failed(origin: Origin, retryable: bool) -> Event {
     Event::Failed {
         origin,
         failure: failure(ErrorKind::Handler),
+        redelivered: false,
         retryable,
         retry_after: None,
         started_at: None,
@@ -96,6 +97,7 @@ fn the_worker_may_say_when_to_retry_but_not_for_ever() {
     let event = |asked| Event::Failed {
         origin: origin(1, 1, 7),
         failure: failure(ErrorKind::Handler),
+        redelivered: false,
         retryable: true,
         retry_after: Some(asked),
         started_at: None,
@@ -148,6 +150,23 @@ fn a_redelivered_order_moves_the_claim_and_the_first_result_counts() {
     assert_eq!(life.claim.as_ref().unwrap().execution_id, execution(8));
     assert_eq!(stale(&life, failed(origin(1, 1, 7), true)), Stale::Execution);
     assert_eq!(live(life, [completed(origin(1, 1, 7))]).state, State::Completed);
+}
+
+#[test]
+fn the_error_of_the_execution_that_has_the_order_counts_even_before_its_start() {
+    let second = |redelivered| {
+        let mut event = failed(origin(1, 1, 8), true);
+        if let Event::Failed { redelivered: told, .. } = &mut event {
+            *told = redelivered;
+        }
+        event
+    };
+    let first = live(dispatched(), [Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW }]);
+    assert_eq!(stale(&first, second(false)), Stale::Execution, "it may be that of a copy");
+    let life = live(first.clone(), [second(true)]);
+    assert_eq!((life.state, life.attempt.get()), (State::Scheduled, 2));
+    let held = live(first, [Event::Held { origin: origin(1, 1, 7), seq: 2 }]);
+    assert_eq!(stale(&held, second(true)), Stale::Execution, "what is held has no order");
 }
 
 #[test]
@@ -207,15 +226,47 @@ fn a_lost_order_of_a_cancelled_job_is_not_sent_again() {
     assert_eq!(live(dispatched(), [started, cancel(), lost]).state, State::Cancelled);
 }
 
+/// The first order is dead.
+fn dead(kind: ErrorKind) -> Event {
+    Event::DeadLettered { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1), failure: failure(kind) }
+}
+
 #[test]
-fn a_dead_order_is_a_crash_loop_that_may_be_tried_again_or_malformed_for_good() {
-    let dead = |kind| Event::DeadLettered {
-        attempt: Attempt::FIRST,
-        token: AttemptToken::from_bits(1),
-        failure: failure(kind),
-    };
-    assert_eq!(live(dispatched(), [dead(ErrorKind::CrashLoop)]).state, State::Scheduled);
+fn an_order_that_nobody_can_read_or_that_ends_its_workers_ends_the_job() {
     assert_eq!(live(dispatched(), [dead(ErrorKind::Malformed)]).state, State::Failed);
+    let start = |by| Event::Started { origin: origin(1, 1, by), seq: 1, at: NOW };
+    let deadly = live(dispatched(), (0..u128::from(CRASHES_MIN)).map(start));
+    let life = live(deadly, [dead(ErrorKind::CrashLoop)]);
+    assert_eq!((life.state, life.failure.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
+}
+
+#[test]
+fn an_order_that_came_back_without_having_been_begun_is_sent_again_once() {
+    let starts = (1..u128::from(CRASHES_MIN))
+        .map(|by| Event::Started { origin: origin(1, 1, by), seq: 1, at: NOW })
+        .chain([Event::Progressed {
+            origin: origin(1, 1, u128::from(CRASHES_MIN) - 1),
+            seq: 2,
+            percent: None,
+            message: None,
+            at: NOW,
+        }]);
+    let life = live(live(dispatched(), starts), [dead(ErrorKind::CrashLoop)]);
+    assert_eq!((life.state, life.attempt, life.resends), (State::Ready, Attempt::FIRST, 1));
+    let life = live(life, [Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!(stale(&life, dead(ErrorKind::CrashLoop)), Stale::Token, "it is said of the first order");
+    let again = Event::DeadLettered {
+        attempt: Attempt::FIRST,
+        token: AttemptToken::from_bits(2),
+        failure: failure(ErrorKind::CrashLoop),
+    };
+    let life = live(life, [again]);
+    assert_eq!((life.state, life.failure.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
+    let asked = live(
+        dispatched(),
+        [Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW }, cancel(), dead(ErrorKind::CrashLoop)],
+    );
+    assert_eq!(asked.state, State::Cancelled, "what is to be cancelled is not sent again");
 }
 
 fn cancel() -> Event {
@@ -284,7 +335,25 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         (any_origin(), 1..5_u64).prop_map(|(origin, seq)| Event::Held { origin, seq }),
         any_origin().prop_map(completed),
-        (any_origin(), any::<bool>()).prop_map(|(origin, retryable)| failed(origin, retryable)),
+        (any_origin(), any::<bool>(), any::<bool>()).prop_map(|(origin, retryable, again)| {
+            match failed(origin, retryable) {
+                Event::Failed {
+                    origin, failure, retryable, retry_after, started_at, finished_at, ..
+                } => {
+                    let redelivered = again;
+                    Event::Failed {
+                        origin,
+                        failure,
+                        redelivered,
+                        retryable,
+                        retry_after,
+                        started_at,
+                        finished_at,
+                    }
+                }
+                other => other,
+            }
+        }),
         (attempt(), token(), kind()).prop_map(|(attempt, token, kind)| Event::DeadLettered {
             attempt,
             token,

@@ -6,6 +6,8 @@ mod dispatch;
 
 mod http;
 
+mod lost;
+
 mod model;
 
 mod store;

@@ -74,7 +74,7 @@ fn every_kind_of_message_has_a_sample() {
 }
 
 fn all() -> Vec<Sample> {
-    samples::full().into_iter().chain(samples::minimal()).collect()
+    samples::full().into_iter().chain(samples::first()).chain(samples::minimal()).collect()
 }
 
 fn directory() -> PathBuf {

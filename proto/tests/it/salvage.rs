@@ -1,10 +1,6 @@
 //! Whose answer it was that cannot be read.
 
-use crewcall_proto::{
-    ContentType, MessageKind,
-    codec::BODY_BYTES_MAX,
-    response::Origin,
-};
+use crewcall_proto::{ContentType, MessageKind, codec::BODY_BYTES_MAX, response::Origin};
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
@@ -87,7 +83,10 @@ fn a_wrong_content_type_a_byte_order_mark_or_an_end_that_is_missing_does_no_harm
     assert!(is_refused(ContentType::MessagePack, text.as_bytes()));
     assert_eq!(Origin::salvage(format!("\u{feff}\r\n {text} and more").as_bytes()), Some(origin.clone()));
     let mut value: Value = serde_json::from_str(&text).unwrap();
-    value.as_object_mut().unwrap().retain(|name, _| !matches!(name.as_str(), "result" | "started_at" | "finished_at"));
+    value
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| !matches!(name.as_str(), "result" | "started_at" | "finished_at"));
     let cut_off = value.to_string().replace('}', r#", "result": [1, {"a": "b"#);
     assert_eq!(Origin::salvage(cut_off.as_bytes()), Some(origin));
 }

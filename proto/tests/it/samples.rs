@@ -14,12 +14,16 @@ use crate::message::Message;
 
 /// A message with the name of its golden files and of its section in the documents.
 pub(crate) struct Sample {
-    /// The golden files' name: the section with `-` for `.`, then `-minimal` when optional fields are absent.
+    /// The golden files' name: the section with `-` for `.`, then `-minimal` when optional fields are absent, or what a
+    /// later version added.
     pub(crate) name: String,
     /// The heading in `README.md` and the schema in `asyncapi.yaml`, such as `order` or `control.cancel`.
     pub(crate) section: String,
     pub(crate) message: Message,
 }
+
+/// What later versions added to messages whose bytes were released before: the section, and the end of the name.
+const ADDED: [(&str, &str); 2] = [("error", "-redelivered"), ("control.welcome", "-refused")];
 
 /// Every message with every field that it can have: one per section.
 pub(crate) fn full() -> Vec<Sample> {
@@ -28,7 +32,7 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::Progression(progression()),
         Message::Held(held()),
         Message::Completed(completed()),
-        Message::Error(failed()),
+        Message::Error(Failed { redelivered: Some(true), ..failed() }),
         Message::Announce(announcement()),
         Message::Heartbeat(heartbeat()),
         Message::Goodbye(Goodbye { worker_id: worker_id(), reason: "drained".to_owned() }),
@@ -53,9 +57,21 @@ pub(crate) fn full() -> Vec<Sample> {
         .map(|message| (message.kind().as_str().to_owned(), message))
         .chain(controls.into_iter().map(|control| (control_section(&control), Message::Control(control))))
         .map(|(section, message)| {
-            // The bytes of the name without a suffix are older than the field.
-            let suffix = if section == "control.welcome" { "-refused" } else { "" };
-            Sample { name: format!("{}{suffix}", section.replace('.', "-")), section, message }
+            let added = ADDED.iter().find(|(extended, _)| *extended == section).map_or("", |(_, end)| end);
+            Sample { name: format!("{}{added}", section.replace('.', "-")), section, message }
+        })
+        .collect()
+}
+
+/// The messages of [`ADDED`] as they were released first, but for those of [`minimal`].
+pub(crate) fn first() -> Vec<Sample> {
+    [Message::Error(failed())]
+        .into_iter()
+        .zip(ADDED)
+        .map(|(message, (section, _))| Sample {
+            name: section.replace('.', "-"),
+            section: section.to_owned(),
+            message,
         })
         .collect()
 }
@@ -195,6 +211,7 @@ fn failed() -> Failed {
         code: Some("source_not_found".to_owned()),
         message: "cannot open fjord é 🚢.jpg".to_owned(),
         detail: Some("No such file or directory (os error 2)".to_owned()),
+        redelivered: None,
         retryable: true,
         retry_after_ms: Some(30_000),
         started_at: Some(Timestamp::from_millis(1_767_225_601_000)),

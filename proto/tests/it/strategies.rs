@@ -123,12 +123,12 @@ fn failed() -> impl Strategy<Value = Failed> {
     let kind = prop_oneof![Just(ErrorKind::Handler), Just(ErrorKind::InvalidParameters)];
     let text = (option::of(any::<String>()), any::<String>(), option::of(any::<String>()));
     let times = (option::of(any::<u64>()), option::of(timestamp()), timestamp());
-    (origin(), kind, text, any::<bool>(), times).prop_map(
+    (origin(), kind, text, (option::of(any::<bool>()), any::<bool>()), times).prop_map(
         |(
             (job_id, attempt, attempt_token, execution_id, worker_id),
             kind,
             (code, message, detail),
-            retryable,
+            (redelivered, retryable),
             (retry_after_ms, started_at, finished_at),
         )| Failed {
             job_id,
@@ -140,6 +140,7 @@ fn failed() -> impl Strategy<Value = Failed> {
             code,
             message,
             detail,
+            redelivered,
             retryable,
             retry_after_ms,
             started_at,

@@ -8,11 +8,15 @@ mod crash_loop;
 
 mod zombie;
 
+mod redelivered;
+
 mod repeated;
 
 mod long_job;
 
 mod blocking;
+
+mod overtaken;
 
 /// A worker with one slot that dies at a named point.
 async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Process {

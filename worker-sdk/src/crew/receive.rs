@@ -155,7 +155,7 @@ impl Crew {
 
     /// Answers an order whose handler never ran.
     fn answer_without_running(&self, waiting: WaitingOrder<Delivery>, failure: Failure) {
-        let WaitingOrder { order, traceparent, deliveries, .. } = waiting;
+        let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
         tracing::warn!(
             job.id = %order.job_id,
             job.r#type = %order.job_type,
@@ -165,7 +165,7 @@ impl Crew {
         );
         let subject = subject(&order, traceparent.as_deref());
         let outbox = Arc::clone(&self.outbox);
-        let answer = response(&outbox, &order, &subject, &Execution::not_begun(), Err(failure));
+        let answer = response(&outbox, &order, &subject, &Execution::not_begun(redelivered), Err(failure));
         self.tasks.spawn(async move {
             let settlement = match answer {
                 Ok(answer) if outbox.deliver(&answer).await.is_ok() => Settlement::Acknowledge,

@@ -308,6 +308,9 @@ pub struct JobChange {
     pub ended: Option<AttemptRecord>,
     /// Whether the change made room in the dispatch window.
     pub freed_window: bool,
+    /// The dispatch that a worker was seen to have by this, if it was the first word of it. Left out when the attempt was
+    /// sent again, because nobody knows which of its orders the worker has.
+    pub delivered: Option<DispatchNumber>,
 }
 
 /// Jobs that became ready.

@@ -20,7 +20,7 @@ use crate::domain::{
 /// columns, changed or not, so progress is written without naming the others.
 macro_rules! steady_columns {
     () => {
-        "attempt, attempts_max, token, resends, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
+        "attempt, attempts_max, token, resends, starts, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
          cancel_by, cancel_reason, cancel_at, progress_percent, progress_message, progress_at, failure_kind, \
          failure_code, failure_message, failure_detail, started_at, version, result"
     };
@@ -29,7 +29,7 @@ macro_rules! steady_columns {
 /// A placeholder for each of the steady columns.
 macro_rules! steady_values {
     () => {
-        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
     };
 }
 
@@ -150,7 +150,7 @@ impl<'row> Columns<'row> {
         let attempt = self.attempt()?;
         let attempts_max = self.take()?;
         let token = self.token()?;
-        let resends = self.take()?;
+        let (resends, starts) = (self.take()?, self.take()?);
         let claim = self.claim()?;
         let cancellation = self.cancellation()?;
         let progress = self.progress()?;
@@ -164,6 +164,7 @@ impl<'row> Columns<'row> {
             attempts_max,
             token,
             resends,
+            starts,
             claim,
             due_at,
             cancellation,
@@ -319,6 +320,7 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         self.put(life.attempts_max)?;
         self.put(life.token.map(|token| token.bits().to_be_bytes()))?;
         self.put(life.resends)?;
+        self.put(life.starts)?;
         let claim = life.claim.as_ref();
         self.put(claim.map(|claim| claim.execution_id.as_uuid().as_bytes()))?;
         self.put(claim.map(|claim| claim.worker_id.as_str()))?;

@@ -1,5 +1,7 @@
 //! The HTTP API over a real listener, a real client and a real store; only the broker is played.
 
+mod broker;
+
 pub(crate) mod server;
 
 mod stores;

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use crewcall_backend::{
     clock::{Clock, SystemClock},
     dispatch::{
@@ -14,8 +13,8 @@ use crewcall_backend::{
         WatchHub,
         discovery::{Discovered, Unreadable},
         due_times::DueTimes,
-        hearing::{PULSE_EVERY, Pulse},
-        ports::{Applied, Broker, BrokerError, BrokerStatus, JobEvent, JobStore, OrdersWaiting},
+        hearing::PULSE_EVERY,
+        ports::{Applied, Broker, BrokerStatus, JobEvent, JobStore},
         relay::RelayParts,
     },
     domain::{Event, Failure, State},
@@ -25,21 +24,22 @@ use crewcall_backend::{
     tasks::Tasks,
 };
 use crewcall_proto::{
-    ContentType, ExecutionId, JobId, JobType, Order, Timestamp, WorkerId,
-    control::Control,
+    ContentType, ExecutionId, JobId, JobType, Timestamp,
     discovery::{AnnouncedType, Announcement, Goodbye, Sdk},
     response::{ErrorKind, Origin},
 };
 use reqwest::{Body, Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::stores::FillingStore;
 
+pub(crate) use super::broker::PlayedBroker;
+
 /// No test waits longer than this for anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The request id of every request, so that answers can be compared.
 const REQUEST_ID: &str = "test";
@@ -47,15 +47,15 @@ const REQUEST_ID: &str = "test";
 pub(super) const WORKER: &str = "worker-1";
 
 /// A backend without a broker.
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) base: String,
     pub(super) client: Client,
-    pub(super) jobs: Arc<Jobs>,
-    pub(super) broker: Arc<PlayedBroker>,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) broker: Arc<PlayedBroker>,
     state: HttpState,
     stop: CancellationToken,
-    ledger: Ledger,
-    discovery: Arc<Discovery>,
+    pub(crate) ledger: Ledger,
+    pub(crate) discovery: Arc<Discovery>,
     serving: TaskTracker,
     directory: TempDir,
 }
@@ -124,7 +124,7 @@ impl Kept {
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
 
@@ -299,7 +299,7 @@ impl Server {
     }
 
     /// Lets time pass in which the link is well, and nobody says anything.
-    pub(super) async fn hear_nobody_for(&self, silence: Duration) {
+    pub(crate) async fn hear_nobody_for(&self, silence: Duration) {
         tokio::time::pause();
         for _ in 0..silence.as_secs() / PULSE_EVERY.as_secs() {
             tokio::time::advance(PULSE_EVERY).await;
@@ -332,7 +332,7 @@ impl Server {
         self.happened(id, Event::Progressed { origin, seq, percent: Some(percent), message, at }).await;
     }
 
-    pub(super) async fn completed(&self, id: JobId, result: Value) {
+    pub(crate) async fn completed(&self, id: JobId, result: Value) {
         let origin = self.origin(id).await.unwrap();
         let now = self.jobs.clock.now();
         let event =
@@ -352,6 +352,7 @@ impl Server {
         let event = Event::Failed {
             origin,
             failure,
+            redelivered: false,
             retryable,
             retry_after: None,
             started_at: Some(now),
@@ -389,7 +390,7 @@ impl Server {
     }
 
     /// Stops serving and waits for everything to end.
-    pub(super) async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.serving.close();
         timeout(PATIENCE, self.serving.wait()).await.expect("the server did not end");
@@ -423,115 +424,4 @@ pub(super) async fn problem(request: RequestBuilder) -> Value {
 pub(super) fn sorted(mut value: Value) -> Value {
     value.sort_all_objects();
     value
-}
-
-/// A broker that confirms every order and delivers none.
-pub(crate) struct PlayedBroker {
-    status: watch::Sender<BrokerStatus>,
-    told: Mutex<Vec<(String, Control)>>,
-    /// Whose queues were deleted.
-    pub(super) deleted: Mutex<Vec<JobType>>,
-    /// Whether instructions are not confirmed for the time being.
-    silent: watch::Sender<bool>,
-    asked: Mutex<Option<Box<dyn Fn() + Send>>>,
-}
-
-impl Default for PlayedBroker {
-    fn default() -> Self {
-        let (status, _) = watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() });
-        Self {
-            status,
-            told: Mutex::default(),
-            deleted: Mutex::default(),
-            silent: watch::channel(false).0,
-            asked: Mutex::default(),
-        }
-    }
-}
-
-impl PlayedBroker {
-    pub(crate) fn set(&self, status: BrokerStatus) {
-        self.status.send_replace(status);
-    }
-
-    /// Does something whenever somebody asks how the broker is: the relay does, before it fills a window.
-    pub(crate) fn when_asked(&self, what: impl Fn() + Send + 'static) {
-        *self.asked.lock().unwrap() = Some(Box::new(what));
-    }
-
-    /// Whether to leave instructions without a confirm.
-    pub(super) fn silent(&self, silent: bool) {
-        self.silent.send_replace(silent);
-    }
-
-    async fn hear(&self, to: String, control: &Control) {
-        self.told.lock().unwrap().push((to, control.clone()));
-        self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
-    }
-
-    /// What workers and types were told since this was asked last.
-    pub(super) fn told(&self) -> Vec<(String, Control)> {
-        std::mem::take(&mut self.told.lock().unwrap())
-    }
-
-    /// The same, as soon as it is anything.
-    pub(super) async fn told_soon(&self) -> Vec<(String, Control)> {
-        let anything = async {
-            while self.told.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, anything).await.expect("nobody was told anything");
-        self.told()
-    }
-}
-
-#[async_trait]
-impl Broker for PlayedBroker {
-    async fn publish_order(&self, _: &Order, _: ContentType) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn declare_type(&self, _: &JobType) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
-        self.deleted.lock().unwrap().push(job_type.clone());
-        Ok(true)
-    }
-
-    async fn tell_worker(
-        &self,
-        worker_id: &WorkerId,
-        _: ContentType,
-        control: &Control,
-    ) -> Result<(), BrokerError> {
-        self.hear(worker_id.to_string(), control).await;
-        Ok(())
-    }
-
-    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
-        self.hear(job_type.to_string(), control).await;
-        Ok(())
-    }
-
-    async fn tell_all(&self, _: &Control) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn pulse(&self, _: Pulse) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn orders_waiting(&self, _: &JobType) -> Result<OrdersWaiting, BrokerError> {
-        Ok(OrdersWaiting::default())
-    }
-
-    fn status(&self) -> watch::Receiver<BrokerStatus> {
-        if let Some(asked) = &*self.asked.lock().unwrap() {
-            asked();
-        }
-        self.status.subscribe()
-    }
 }

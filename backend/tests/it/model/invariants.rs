@@ -34,6 +34,8 @@ pub(super) enum Violation {
     CancelledByNobody,
     /// An order has no token.
     NoToken,
+    /// The answer of the execution that has the order is refused: nobody will give another.
+    AnswerRefused,
     /// I1, I9: nothing that is sure to happen leads to the end.
     Stuck,
 }
@@ -130,6 +132,7 @@ impl fmt::Display for Violation {
             Self::ProgressFell => f.write_str("the progress falls within an execution"),
             Self::CancelledByNobody => f.write_str("the job is cancelled, and nobody asked for it"),
             Self::NoToken => f.write_str("an order has no token"),
+            Self::AnswerRefused => f.write_str("the answer of the execution that has the order is refused"),
             Self::Stuck => f.write_str("the job never ends, although no further fault happens"),
         }
     }

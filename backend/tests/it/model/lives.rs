@@ -36,7 +36,7 @@ pub(super) struct LifeId(u16);
 pub(super) enum Input {
     Due,
     Dispatched { fresh_token: u8 },
-    Response { news: News, order: Order, execution: u8 },
+    Response { news: News, order: Order, execution: u8, redelivered: bool },
     LeaseExpired { attempt: u8, execution: u8 },
     OrderLost(Order),
     CancelRequested,
@@ -110,9 +110,11 @@ impl Lives {
             is_stale(self, Input::OrderLost(order))
                 && (0..EXECUTIONS_PROBED).all(|execution| {
                     is_stale(self, Input::LeaseExpired { attempt: over, execution })
-                        && News::ALL
-                            .into_iter()
-                            .all(|news| is_stale(self, Input::Response { news, order, execution }))
+                        && News::ALL.into_iter().all(|news| {
+                            [false, true].into_iter().all(|redelivered| {
+                                is_stale(self, Input::Response { news, order, execution, redelivered })
+                            })
+                        })
                 })
         });
         self.ignores.insert((id, attempt), ignores);
@@ -191,7 +193,9 @@ fn event(input: Input) -> Event {
     match input {
         Input::Due => Event::Due,
         Input::Dispatched { fresh_token } => Event::Dispatched { token: token(fresh_token) },
-        Input::Response { news, order, execution } => response(news, order, execution),
+        Input::Response { news, order, execution, redelivered } => {
+            response(news, order, execution, redelivered)
+        }
         Input::LeaseExpired { attempt, execution } => {
             Event::LeaseExpired { attempt: number(attempt), execution_id: execution_id(execution) }
         }
@@ -204,7 +208,7 @@ fn event(input: Input) -> Event {
     }
 }
 
-fn response(news: News, order: Order, execution: u8) -> Event {
+fn response(news: News, order: Order, execution: u8, redelivered: bool) -> Event {
     let origin = Origin {
         job_id: JobId::from_uuid(uuid::Uuid::nil()),
         attempt: number(order.attempt),
@@ -215,6 +219,7 @@ fn response(news: News, order: Order, execution: u8) -> Event {
     let failed = |kind, retryable| Event::Failed {
         origin: origin.clone(),
         failure: Failure { kind, code: None, message: "it broke".to_owned(), detail: None },
+        redelivered,
         retryable,
         retry_after: None,
         started_at: Some(NOW),

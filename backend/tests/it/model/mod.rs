@@ -51,6 +51,8 @@ const PROTOCOL: Protocol = Protocol {
     forgets: true,
     crashes_only: false,
     cancels: true,
+    has_backlog: true,
+    sees_overtaking: true,
     answers_are_lost: false,
 };
 
@@ -135,6 +137,38 @@ fn acknowledging_before_the_commit_loses_the_answer() {
         let explored = explore(transition, repaired, 2);
         assert!(explored.is_ok(), "{explored:?}");
     }
+}
+
+#[test]
+fn without_the_word_that_it_came_again_the_answer_to_a_redelivered_order_is_refused() {
+    let protocol = Protocol { reports: &[News::Started], cancels: false, ..PROTOCOL };
+    let trace = counterexample(without_redelivered, protocol);
+    println!("{trace}");
+    assert_eq!(trace.violation, Violation::AnswerRefused, "{trace}");
+}
+
+/// Errors do not say that their order came again.
+fn without_redelivered(
+    life: &Life,
+    policy: &Policy,
+    mut event: Event,
+    moment: Moment,
+) -> Result<Change, Stale> {
+    if let Event::Failed { redelivered, .. } = &mut event {
+        *redelivered = false;
+    }
+    transition(life, policy, event, moment)
+}
+
+#[test]
+fn without_overtaking_an_order_that_is_lost_under_a_backlog_is_lost_for_good() {
+    let trace = counterexample(transition, Protocol { sees_overtaking: false, cancels: false, ..PROTOCOL });
+    println!("{trace}");
+    assert_eq!(trace.violation, Violation::Stuck, "{trace}");
+    assert!(trace.steps.iter().any(|(step, _)| matches!(step, Step::Fault(Fault::OrderLost(_)))), "{trace}");
+    let quiet = Protocol { has_backlog: false, sees_overtaking: false, ..PROTOCOL };
+    let explored = explore(transition, quiet, 1);
+    assert!(explored.is_ok(), "when the queue empties, it is found: {explored:?}");
 }
 
 #[test]

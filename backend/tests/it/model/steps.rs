@@ -7,7 +7,7 @@ use crewcall_backend::domain::State;
 use super::{
     invariants::{self, Violation},
     lives::{Input, Lives, View},
-    world::{ATTEMPTS_MAX, Execution, News, Order, Place, Response, WORKERS, World},
+    world::{ATTEMPTS_MAX, Execution, News, Order, Place, Queued, Response, WORKERS, World},
 };
 
 /// How the parts behave, apart from the state machine.
@@ -26,6 +26,10 @@ pub(super) struct Protocol {
     pub(super) crashes_only: bool,
     /// Whether somebody may cancel the job.
     pub(super) cancels: bool,
+    /// Whether orders of other jobs always wait in the queue, so that it is never empty.
+    pub(super) has_backlog: bool,
+    /// Whether an order that later ones have overtaken is known to be in no queue.
+    pub(super) sees_overtaking: bool,
     /// Whether no answer can be read, or workers acknowledge and give none.
     pub(super) answers_are_lost: bool,
 }
@@ -42,7 +46,7 @@ pub(super) enum Step {
     /// The backend keeps the high-water mark.
     Mark,
     /// A worker takes an order.
-    Take(Order),
+    Take(Queued),
     /// A worker reports that an execution started, got further, or is held.
     Report(Execution, News),
     /// A worker publishes the answer of an execution.
@@ -73,11 +77,11 @@ pub(super) enum Fault {
     /// A worker falls silent, but goes on: a zombie.
     WorkerSilent(Execution),
     /// The broker loses an order.
-    OrderLost(Order),
+    OrderLost(Queued),
     /// The broker loses a response.
     ResponseLost(Response),
     /// An order arrives twice.
-    OrderDoubled(Order),
+    OrderDoubled(Queued),
     /// A response arrives twice.
     ResponseDoubled(Response),
     /// The reconciler decides while a response waits to be recorded.
@@ -188,7 +192,10 @@ fn rescue(world: &World, view: &View, protocol: Protocol, steps: &mut Vec<Step>)
         (State::Running, Some((_, is_held))) => !is_held,
         _ => false,
     };
-    if protocol.reconciles && is_looked_after && world.orders.is_empty() && !is_run {
+    // Under a backlog it shows by the orders that were published later: they can be delivered only when this one is not
+    // in front of them.
+    let is_seen = !protocol.has_backlog || protocol.sees_overtaking;
+    if protocol.reconciles && is_seen && is_looked_after && world.orders.is_empty() && !is_run {
         steps.push(if too_soon { Step::Fault(Fault::SentAgainTooSoon) } else { Step::SendAgain });
     }
     if let (State::Running, Some((holder, true))) = (view.state, view.claim)
@@ -242,17 +249,19 @@ pub(super) fn take(
         }
         Step::Publish(order) => {
             next.sending.remove(order);
-            next.orders.insert(order);
+            next.orders.insert(Queued { order, redelivered: false });
         }
         Step::Mark => next.is_marked = true,
-        Step::Take(order) => {
-            next.orders.remove(order);
+        Step::Take(queued) => {
+            next.orders.remove(queued);
+            let Queued { order, redelivered } = queued;
             let number = free_number(world, &view);
             let (has_order, has_answered, is_zombie) = (true, false, false);
             next.executions.insert(Execution {
                 number,
                 order,
                 said: None,
+                redelivered,
                 has_order,
                 has_answered,
                 is_zombie,
@@ -274,6 +283,10 @@ pub(super) fn take(
         Step::Record(response) => {
             happen(&mut next, response.input(), lives)?;
             let is_refused = next.life == world.life && view.order() == Some(response.order);
+            let is_held = view.claim.is_some_and(|(_, is_held)| is_held);
+            if is_refused && response.redelivered && view.state.is_in_flight() && !is_held {
+                return Err(Violation::AnswerRefused);
+            }
             next.truth_mut(response.order.attempt).unheard |= is_refused && response.news.is_answer();
             next.responses.remove(response);
             if response.place == Place::Queued {
@@ -326,14 +339,14 @@ fn fail(next: &mut World, fault: Fault, view: &View, lives: &mut Lives) -> Resul
             next.truth_mut(execution.order.attempt).unheard = true;
             next.executions.remove(execution);
             if execution.has_order {
-                next.orders.insert(execution.order);
+                next.orders.insert(Queued { order: execution.order, redelivered: true });
             }
         }
         Fault::WorkerSilent(execution) => {
             next.truth_mut(execution.order.attempt).unheard = true;
             next.executions.remove(execution);
             if execution.has_order {
-                next.orders.insert(execution.order);
+                next.orders.insert(Queued { order: execution.order, redelivered: true });
             }
             if !execution.has_answered {
                 next.executions.insert(Execution { has_order: false, is_zombie: true, ..execution });
@@ -395,8 +408,9 @@ fn answer(next: &mut World, execution: Execution, news: Option<News>) {
 }
 
 fn publish(next: &mut World, execution: Execution, news: News) {
+    let redelivered = execution.redelivered && matches!(news, News::Failed | News::Cancelled);
     let (order, execution, place) = (execution.order, execution.number, Place::Queued);
-    next.responses.insert(Response { news, order, execution, place });
+    next.responses.insert(Response { news, order, execution, redelivered, place });
 }
 
 /// The lowest number that nothing mentions: execution ids are only ever compared.
@@ -430,7 +444,7 @@ impl fmt::Display for Step {
             Self::Dispatch => f.write_str("the backend commits a dispatch"),
             Self::Publish(order) => write!(f, "the backend publishes the {order}"),
             Self::Mark => f.write_str("the backend keeps the high-water mark"),
-            Self::Take(order) => write!(f, "a worker takes the {order}"),
+            Self::Take(Queued { order, .. }) => write!(f, "a worker takes the {order}"),
             Self::Report(execution, news) => write!(f, "{execution} reports \"{news:?}\""),
             Self::Answer(execution, news) => write!(f, "{execution} answers \"{news:?}\""),
             Self::AcknowledgeOrder(execution) => write!(f, "{execution} acknowledges its order"),
@@ -450,9 +464,9 @@ impl fmt::Display for Fault {
             Self::BackendCrash => f.write_str("the backend is killed and starts again"),
             Self::WorkerKilled(execution) => write!(f, "the worker of {execution} is killed"),
             Self::WorkerSilent(execution) => write!(f, "the worker of {execution} falls silent"),
-            Self::OrderLost(order) => write!(f, "the {order} is lost"),
+            Self::OrderLost(Queued { order, .. }) => write!(f, "the {order} is lost"),
             Self::ResponseLost(response) => write!(f, "{response} is lost"),
-            Self::OrderDoubled(order) => write!(f, "the {order} arrives twice"),
+            Self::OrderDoubled(Queued { order, .. }) => write!(f, "the {order} arrives twice"),
             Self::ResponseDoubled(response) => write!(f, "{response} arrives twice"),
             Self::SentAgainTooSoon => f.write_str("the reconciler decides before a response is recorded"),
             Self::LeaseEndedTooSoon => f.write_str("the lease ends before a response is recorded"),

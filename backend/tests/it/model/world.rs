@@ -23,6 +23,14 @@ pub(super) struct Order {
     pub(super) token: u8,
 }
 
+/// An order in its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Queued {
+    pub(super) order: Order,
+    /// Whether it was delivered before.
+    pub(super) redelivered: bool,
+}
+
 /// What a worker says of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum News {
@@ -67,6 +75,8 @@ pub(super) struct Response {
     pub(super) news: News,
     pub(super) order: Order,
     pub(super) execution: u8,
+    /// Whether it says that its order had been delivered before: only errors do.
+    pub(super) redelivered: bool,
     pub(super) place: Place,
 }
 
@@ -77,6 +87,8 @@ pub(super) struct Execution {
     pub(super) order: Order,
     /// The last thing that was reported of it.
     pub(super) said: Option<News>,
+    /// Whether its order had been delivered before.
+    pub(super) redelivered: bool,
     /// Whether its order is not yet acknowledged: the broker delivers it again if the worker dies.
     pub(super) has_order: bool,
     /// Whether the answer is published, and only the acknowledgement of the order is left.
@@ -116,7 +128,7 @@ pub(super) struct World {
     /// The backend's memory: orders to be published.
     pub(super) sending: Bag<Order>,
     /// The broker: the queue of orders.
-    pub(super) orders: Bag<Order>,
+    pub(super) orders: Bag<Queued>,
     /// The broker: the queues of responses. They may overtake each other.
     pub(super) responses: Bag<Response>,
     /// The workers.
@@ -177,7 +189,7 @@ impl World {
     /// Forgets the attempts before this one: their orders, executions and responses.
     pub(super) fn forget_before(&mut self, attempt: u8) {
         self.sending.retain(|order| order.attempt >= attempt);
-        self.orders.retain(|order| order.attempt >= attempt);
+        self.orders.retain(|queued| queued.order.attempt >= attempt);
         self.responses.retain(|response| response.order.attempt >= attempt);
         self.executions.retain(|execution| execution.order.attempt >= attempt);
         for over in 1..attempt.min(ATTEMPTS_MAX + 1) {
@@ -272,6 +284,7 @@ impl fmt::Display for Execution {
 impl Response {
     /// What the backend makes of it.
     pub(super) fn input(&self) -> Input {
-        Input::Response { news: self.news, order: self.order, execution: self.execution }
+        let Self { news, order, execution, redelivered, .. } = *self;
+        Input::Response { news, order, execution, redelivered }
     }
 }

@@ -123,6 +123,7 @@ fn event(job: &Job, said: &Said) -> Event {
         7 => Event::Failed {
             origin,
             failure: failure(ErrorKind::Panic),
+            redelivered: false,
             retryable: said.flag,
             retry_after: None,
             started_at: None,

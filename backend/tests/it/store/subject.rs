@@ -188,6 +188,7 @@ pub(crate) fn failed(job: &Job, retryable: bool) -> Event {
     Event::Failed {
         origin: origin(job, 1),
         failure: failure(ErrorKind::Handler),
+        redelivered: false,
         retryable,
         retry_after: None,
         started_at: Some(START),

@@ -120,6 +120,7 @@ async fn forge_responses(forger: &Rogue, claim: &Claim, job_type: &JobType) -> u
         code: None,
         message: "forged".to_owned(),
         detail: None,
+        redelivered: None,
         retryable: false,
         retry_after_ms: None,
         started_at: None,

@@ -68,6 +68,7 @@ impl Scene {
             code: None,
             message: "it did not work".to_owned(),
             detail: None,
+            redelivered: None,
             retryable: true,
             retry_after_ms: None,
             started_at: None,

@@ -14,7 +14,7 @@ use super::super::{
 };
 use crate::{
     dispatch::ports::{Applied, DispatchNumber, JobChange, JobEvent},
-    domain::{AttemptRecord, Change, Life, Policy},
+    domain::{AttemptRecord, Change, Life, Policy, State},
 };
 
 /// Runs the state machine over events, in order.
@@ -40,6 +40,8 @@ pub(super) fn change_job(
 ) -> Result<JobChange, Fault> {
     write(desk, &found, &change, None)?;
     let Change { life, ended } = change;
+    let is_first_word = found.life.state == State::Dispatched
+        && (life.state == State::Running || ended.as_ref().is_some_and(|ended| ended.worker_id.is_some()));
     Ok(JobChange {
         job_id,
         job_type: found.job_type,
@@ -47,6 +49,7 @@ pub(super) fn change_job(
         timeout: found.policy.timeout,
         from: found.life.state,
         freed_window: found.life.occupies_window() && !life.occupies_window(),
+        delivered: found.number.filter(|_| is_first_word && found.life.resends == 0),
         life,
         ended,
     })
@@ -57,6 +60,8 @@ pub(super) struct Found {
     pub(super) seq: i64,
     pub(super) job_type: JobType,
     pub(super) created_at: Timestamp,
+    /// Which dispatch the current attempt was last sent with.
+    pub(super) number: Option<DispatchNumber>,
     pub(super) policy: Policy,
     pub(super) life: Life,
 }
@@ -65,7 +70,7 @@ pub(super) struct Found {
 macro_rules! found_columns {
     () => {
         concat!(
-            "seq, type, created_at, ",
+            "seq, type, created_at, dispatch_number, ",
             $crate::store::sqlite::rows::policy_columns!(),
             ", ",
             $crate::store::sqlite::rows::life_columns!()
@@ -93,6 +98,7 @@ pub(super) fn found(columns: &mut Columns<'_>) -> Result<Found, Fault> {
         seq: columns.take()?,
         job_type: columns.job_type()?,
         created_at: columns.time()?,
+        number: columns.take::<Option<i64>>()?.map(|number| DispatchNumber(number.cast_unsigned())),
         policy: columns.policy()?,
         life: columns.life()?,
     })

@@ -53,7 +53,7 @@ fn dispatch(desk: &mut Desk, job_type: &JobType, limit: usize) -> Result<Vec<Dis
         };
         let number = desk.tally.next_number();
         let Job { job_type, created_at, policy, life, .. } = job;
-        let found = Found { seq, job_type, created_at, policy, life };
+        let found = Found { seq, job_type, created_at, number: None, policy, life };
         write(desk, &found, &change, Some(number))?;
         job = Job { job_type: found.job_type, life: change.life, ..job };
         dispatches.push(Dispatch { number, job: Arc::new(job) });

@@ -1,0 +1,141 @@
+//! A broker that is played: what a backend asks of it, and what it answers.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use crewcall_backend::dispatch::{
+    hearing::Pulse,
+    ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
+};
+use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
+use tokio::{sync::watch, time::timeout};
+
+use super::server::PATIENCE;
+/// A broker that confirms every order and delivers none.
+pub(crate) struct PlayedBroker {
+    status: watch::Sender<BrokerStatus>,
+    told: Mutex<Vec<(String, Control)>>,
+    /// Whose queues were deleted.
+    pub(super) deleted: Mutex<Vec<JobType>>,
+    /// Whether instructions are not confirmed for the time being.
+    silent: watch::Sender<bool>,
+    asked: Mutex<Option<Box<dyn Fn() + Send>>>,
+    waiting: Mutex<OrdersWaiting>,
+    pulses: AtomicUsize,
+}
+
+impl Default for PlayedBroker {
+    fn default() -> Self {
+        let (status, _) = watch::channel(BrokerStatus::Down { reason: "nobody listens".to_owned() });
+        Self {
+            status,
+            told: Mutex::default(),
+            deleted: Mutex::default(),
+            silent: watch::channel(false).0,
+            waiting: Mutex::default(),
+            pulses: AtomicUsize::default(),
+            asked: Mutex::default(),
+        }
+    }
+}
+
+impl PlayedBroker {
+    pub(crate) fn set(&self, status: BrokerStatus) {
+        self.status.send_replace(status);
+    }
+
+    /// Does something whenever somebody asks how the broker is: the relay does, before it fills a window.
+    pub(crate) fn when_asked(&self, what: impl Fn() + Send + 'static) {
+        *self.asked.lock().unwrap() = Some(Box::new(what));
+    }
+
+    /// Whether to leave instructions without a confirm.
+    pub(crate) fn silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
+    /// How many orders are said to wait, of whichever type.
+    pub(crate) fn wait(&self, waiting: OrdersWaiting) {
+        *self.waiting.lock().unwrap() = waiting;
+    }
+
+    /// How many pulses were sent.
+    pub(crate) fn pulses(&self) -> usize {
+        self.pulses.load(Ordering::Relaxed)
+    }
+
+    async fn hear(&self, to: String, control: &Control) {
+        self.told.lock().unwrap().push((to, control.clone()));
+        self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
+    }
+
+    /// What workers and types were told since this was asked last.
+    pub(super) fn told(&self) -> Vec<(String, Control)> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// The same, as soon as it is anything.
+    pub(super) async fn told_soon(&self) -> Vec<(String, Control)> {
+        let anything = async {
+            while self.told.lock().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, anything).await.expect("nobody was told anything");
+        self.told()
+    }
+}
+
+#[async_trait]
+impl Broker for PlayedBroker {
+    async fn publish_order(&self, _: &Order, _: ContentType) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn declare_type(&self, _: &JobType) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
+        self.deleted.lock().unwrap().push(job_type.clone());
+        Ok(true)
+    }
+
+    async fn tell_worker(
+        &self,
+        worker_id: &WorkerId,
+        _: ContentType,
+        control: &Control,
+    ) -> Result<(), BrokerError> {
+        self.hear(worker_id.to_string(), control).await;
+        Ok(())
+    }
+
+    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
+        self.hear(job_type.to_string(), control).await;
+        Ok(())
+    }
+
+    async fn tell_all(&self, _: &Control) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn pulse(&self, _: Pulse) -> Result<(), BrokerError> {
+        self.pulses.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn orders_waiting(&self, _: &JobType) -> Result<OrdersWaiting, BrokerError> {
+        Ok(*self.waiting.lock().unwrap())
+    }
+
+    fn status(&self) -> watch::Receiver<BrokerStatus> {
+        if let Some(asked) = &*self.asked.lock().unwrap() {
+            asked();
+        }
+        self.status.subscribe()
+    }
+}

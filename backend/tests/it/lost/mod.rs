@@ -1,0 +1,64 @@
+//! Attempts that are lost, and how that is seen, with the real store: only the broker is played.
+
+#![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod orders;
+
+mod workers;
+
+use crewcall_backend::{
+    dispatch::ports::{Accepted, BrokerStatus, Dispatch, Inserted, JobEvent},
+    domain::{Event, Submission, schedule::Times},
+};
+use crewcall_proto::{ExecutionId, JobId, response::Origin};
+
+use crate::http::server::Server;
+
+const TYPE: &str = "lost.test";
+
+/// A backend whose broker is up.
+async fn server() -> Server {
+    let server = Server::start().await;
+    server.broker.set(BrokerStatus::Up);
+    server
+}
+
+/// Stores and dispatches jobs. A store that has just dispatched them counts them as confirmed once they are published.
+async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -> Vec<JobId> {
+    let now = server.jobs.clock.now();
+    let accepted = || {
+        let times = Times { timeout_seconds, ..Times::default() };
+        let submission = Submission { job_type: TYPE.to_owned(), times, ..Submission::default() };
+        let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
+        Accepted { job, window: usize::MAX, idempotency: None }
+    };
+    let inserted = server.jobs.store.insert((0..count).map(|_| accepted()).collect()).await.unwrap();
+    let mut ids = Vec::new();
+    for inserted in inserted {
+        let Inserted::Stored { job, dispatched: Some(number) } = inserted else {
+            panic!("it should be dispatched, not {inserted:?}")
+        };
+        ids.push(job.id);
+        server.jobs.relay.publish(Dispatch { number, job });
+    }
+    ids
+}
+
+/// Says something about the current attempt of each job, as its worker does.
+async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) {
+    for ids in ids.chunks(1_000) {
+        let mut events = Vec::new();
+        for id in ids {
+            let (job, _) = server.jobs.store.get(*id).await.unwrap().unwrap();
+            let origin = Origin {
+                job_id: *id,
+                attempt: job.life.attempt,
+                attempt_token: job.life.token.unwrap(),
+                execution_id: ExecutionId::from_uuid(*id.as_uuid()),
+                worker_id: "worker-1".parse().unwrap(),
+            };
+            events.push(JobEvent { job_id: *id, event: what(origin) });
+        }
+        server.ledger.record(events).await.unwrap();
+    }
+}
