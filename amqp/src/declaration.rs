@@ -33,13 +33,22 @@ pub enum Declaration {
     QuorumQueue {
         /// Its name.
         name: String,
-        /// How often a message may come back before the broker gives it up. `None` leaves it to the broker.
+        /// How often a message may come back before the broker gives it up. `None`: as often as it takes. The broker
+        /// is told [`DELIVERIES_UNLIMITED`] then.
         delivery_limit: Option<u32>,
         /// The exchange that gets the messages given up or rejected, at least once (this needs, and sets, the
         /// overflow policy `reject-publish`; not together with `length_max`).
         dead_letter_exchange: Option<String>,
         /// How many messages the queue may hold; beyond that the oldest are dropped.
         length_max: Option<u32>,
+    },
+    /// A durable queue that nothing is sent to. It only says whose the names beside it are: who declares it with another
+    /// owner is refused ([`LinkError::PreconditionFailed`]), also after the broker's restart.
+    Claim {
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        owner: String,
     },
     /// A queue of this connection alone, gone with it. Holds at most 10 000 messages; the oldest are dropped.
     ExclusiveQueue {
@@ -57,6 +66,11 @@ pub enum Declaration {
     },
 }
 
+/// The delivery limit of a queue that has none. It is spelled out because to say nothing means "no limit" to RabbitMQ
+/// 3.x, and 20 to 4.x, which then drops the message for good; and -1 means "no limit" to 4.x, and 0 to 3.x. With a
+/// delivery every millisecond, this one lasts for 24 days.
+pub const DELIVERIES_UNLIMITED: u32 = i32::MAX.unsigned_abs();
+
 /// The most messages that an exclusive queue holds, so that a reader that stalls cannot fill the broker; the oldest
 /// are dropped.
 pub(crate) const EXCLUSIVE_QUEUE_LENGTH_MAX: u32 = 10_000;
@@ -65,7 +79,7 @@ impl fmt::Display for Declaration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exchange { name, .. } => write!(formatter, "exchange {name}"),
-            Self::QuorumQueue { name, .. } | Self::ExclusiveQueue { name } => {
+            Self::QuorumQueue { name, .. } | Self::Claim { name, .. } | Self::ExclusiveQueue { name } => {
                 write!(formatter, "queue {name}")
             }
             Self::Binding { queue, exchange, routing_key } => {
@@ -82,7 +96,7 @@ impl Declaration {
             Self::Exchange { name, kind, alternate } => {
                 declare_exchange(channel, name, *kind, alternate.as_deref()).await
             }
-            Self::QuorumQueue { name, .. } => {
+            Self::QuorumQueue { name, .. } | Self::Claim { name, .. } => {
                 declare_queue(channel, name, self.queue_arguments()?, Lifetime::Durable).await
             }
             Self::ExclusiveQueue { name } => {
@@ -126,13 +140,25 @@ impl Declaration {
                 }
                 *length_max
             }
+            Self::Claim { name, owner } => {
+                text("x-queue-type", "quorum");
+                // Of the arguments that the broker compares, the one that takes any text.
+                text("x-dead-letter-exchange", name);
+                text("x-dead-letter-routing-key", owner);
+                None
+            }
             _ => Some(EXCLUSIVE_QUEUE_LENGTH_MAX),
         };
         if let Some(length_max) = length_max {
             arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(i64::from(length_max)));
         }
-        if let Self::QuorumQueue { delivery_limit: Some(limit), .. } = self {
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(i64::from(*limit)));
+        let delivery_limit = match self {
+            Self::QuorumQueue { delivery_limit, .. } => Some(delivery_limit.unwrap_or(DELIVERIES_UNLIMITED)),
+            Self::Claim { .. } => Some(DELIVERIES_UNLIMITED),
+            _ => None,
+        };
+        if let Some(limit) = delivery_limit.map(i64::from) {
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(limit));
         }
         Ok(arguments)
     }
@@ -260,6 +286,18 @@ mod tests {
         assert_eq!(text(&arguments, "x-dead-letter-strategy").as_deref(), Some("at-least-once"));
         assert_eq!(text(&arguments, "x-overflow").as_deref(), Some("reject-publish"));
         assert_eq!(arguments.inner().get("x-delivery-limit"), Some(&AMQPValue::LongLongInt(20)));
+    }
+
+    #[test]
+    fn a_queue_without_a_delivery_limit_says_a_number_that_every_broker_understands() {
+        let Declaration::QuorumQueue { name, dead_letter_exchange, length_max, .. } = queue(None, None)
+        else {
+            unreachable!("it is a quorum queue")
+        };
+        let unlimited =
+            Declaration::QuorumQueue { name, delivery_limit: None, dead_letter_exchange, length_max };
+        let limit = unlimited.queue_arguments().unwrap().inner().get("x-delivery-limit").cloned();
+        assert_eq!(limit, Some(AMQPValue::LongLongInt(2_147_483_647)));
     }
 
     #[test]

@@ -37,7 +37,10 @@ pub enum LinkError {
     },
     /// The thing exists with other properties than the ones we declare. Remove it on the broker, or change what is
     /// declared.
-    #[error("{what} exists on the broker with other properties than we declare: {broker_says}")]
+    #[error(
+        "{what} exists on the broker with other properties than we declare; delete it there once it is empty, and it is \
+         declared anew: {broker_says}"
+    )]
     PreconditionFailed {
         /// The declared thing.
         what: String,

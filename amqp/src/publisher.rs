@@ -1,12 +1,13 @@
 //! Confirmed publishing on a connection of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{FieldTable, ShortString};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,9 +17,11 @@ use crate::declaration::{execute_all, short_string};
 use crate::supervisor::{LinkStatus, Supervisor};
 use crate::transport::open_channel;
 use crate::{Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError};
+use window::{Place, Window};
 
 mod returns;
 mod session;
+mod window;
 
 /// The largest body that is sent. Newer brokers refuse more by closing the channel, which would take every other
 /// message in flight with it.
@@ -32,6 +35,9 @@ const DECLARATIONS_MAX: usize = 20_000;
 pub struct PublisherOptions {
     /// How many publishes may wait for their confirm at once; further callers wait. Default 1024.
     pub unconfirmed_max: usize,
+    /// How many bytes their bodies may have together; further callers wait. One body is always let through, however
+    /// large it is. Default 64 MiB.
+    pub unconfirmed_bytes_max: usize,
     /// How long the broker may take to confirm a message before the session is given up. The clock stands still
     /// while the broker blocks the connection. Default 30 s.
     pub confirm_timeout: Duration,
@@ -39,7 +45,11 @@ pub struct PublisherOptions {
 
 impl Default for PublisherOptions {
     fn default() -> Self {
-        Self { unconfirmed_max: 1024, confirm_timeout: Duration::from_secs(30) }
+        Self {
+            unconfirmed_max: 1024,
+            unconfirmed_bytes_max: 64 * 1024 * 1024,
+            confirm_timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -77,8 +87,7 @@ pub struct Publisher {
 
 struct Shared {
     requests: mpsc::Sender<Request>,
-    window: Arc<Semaphore>,
-    options: PublisherOptions,
+    window: Window,
     operation_timeout: Duration,
     live: watch::Receiver<Option<Arc<lapin::Connection>>>,
     remembered: Arc<Remembered>,
@@ -89,14 +98,14 @@ struct Shared {
 
 /// What `declare` added, to be repeated by every later session.
 #[derive(Default)]
-struct Remembered(Mutex<Vec<Declaration>>);
+struct Remembered(Mutex<HashSet<Declaration>>);
 
 /// A message on its way to the session.
 struct Request {
     parcel: Box<Parcel>,
     answer: oneshot::Sender<Result<Published, PublishError>>,
     /// Its place in the window, given back when the answer is known.
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// A message that can be sent, checked and translated.
@@ -123,8 +132,8 @@ impl Publisher {
         tracker: &TaskTracker,
     ) -> Self {
         let stop = stop.child_token();
-        let unconfirmed_max = options.unconfirmed_max.clamp(1, Semaphore::MAX_PERMITS);
-        let (requests, inbox) = mpsc::channel(unconfirmed_max);
+        let window = Window::new(options.unconfirmed_max, options.unconfirmed_bytes_max);
+        let (requests, inbox) = mpsc::channel(window.places());
         let (live_sender, live) = watch::channel(None);
         let remembered = Arc::new(Remembered::default());
         let suspicion = Arc::new(Notify::new());
@@ -140,18 +149,8 @@ impl Publisher {
             inbox,
         };
         tracker.spawn(link.run());
-        let window = Arc::new(Semaphore::new(unconfirmed_max));
-        let shared = Shared {
-            requests,
-            window,
-            options,
-            operation_timeout,
-            live,
-            remembered,
-            suspicion,
-            status,
-            stop,
-        };
+        let shared =
+            Shared { requests, window, operation_timeout, live, remembered, suspicion, status, stop };
         Self { shared: Arc::new(shared) }
     }
 
@@ -165,17 +164,31 @@ impl Publisher {
     /// [`PublishError`]; `is_retryable` says whether to publish it again, which must be done with the same
     /// `message_id`.
     pub async fn publish(&self, message: OutboundMessage) -> Result<Published, PublishError> {
+        self.send(message).await?.answered().await
+    }
+
+    /// Publishes a message like [`publish`](Self::publish), but returns as soon as there was room for it in the window:
+    /// it is on its way, and its answer can be waited for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish); nothing was sent.
+    pub async fn send(&self, message: OutboundMessage) -> Result<Publication, PublishError> {
         let parcel = Parcel::pack(message)?;
         let place = tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => return Err(PublishError::Stopped),
-            place = self.shared.window.clone().acquire_owned() => place.map_err(|_| PublishError::Stopped)?,
+            place = self.shared.window.place(parcel.body.len()) => place,
         };
         let (answer, answered) = oneshot::channel();
-        let request = Request { parcel, answer, _place: place };
-        // There is room for as many requests as there are places, so this fails only when the link has ended.
-        self.shared.requests.try_send(request).map_err(|_| PublishError::Stopped)?;
-        answered.await.unwrap_or(Err(PublishError::Stopped))
+        let publication = Publication { answered, place: place.clone() };
+        // There is room for as many requests as there are places; what gave its place back early can fill it up all the
+        // same, and is as good as refused then. Otherwise this fails only when the link has ended.
+        match self.shared.requests.try_send(Request { parcel, answer, place }) {
+            Ok(()) => Ok(publication),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(PublishError::Nacked),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(PublishError::Stopped),
+        }
     }
 
     /// Makes things exist on the broker, on a channel of their own: a refusal harms nothing else. What succeeded is
@@ -293,7 +306,7 @@ impl Publisher {
 
     /// How many publishes wait for an answer, sent or not.
     pub fn unconfirmed(&self) -> usize {
-        self.shared.options.unconfirmed_max.max(1).saturating_sub(self.shared.window.available_permits())
+        self.shared.window.taken()
     }
 
     /// Takes no more messages, waits at most the operation timeout for the outstanding confirms, closes the
@@ -315,6 +328,29 @@ impl Publisher {
             return Err(LinkError::Blocked { reason: reason.clone() });
         }
         connection.ok_or_else(|| self.shared.status.not_connected())
+    }
+}
+
+/// A message on its way.
+pub struct Publication {
+    answered: oneshot::Receiver<Result<Published, PublishError>>,
+    place: Place,
+}
+
+impl Publication {
+    /// Waits until the broker has confirmed it. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publisher::publish`].
+    pub async fn answered(&mut self) -> Result<Published, PublishError> {
+        (&mut self.answered).await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Gives its place in the window back before the answer is known. The message may wait for its confirm for as long
+    /// as its session lasts: it no longer ends it. How many there are of these is for the caller to bound.
+    pub fn set_aside(&self) {
+        self.place.give_back();
     }
 }
 
@@ -341,9 +377,9 @@ impl Parcel {
 
 impl Remembered {
     fn add(&self, declarations: &[Declaration]) -> Result<Vec<Declaration>, LinkError> {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.lock();
         let added: Vec<_> =
-            declarations.iter().filter(|declaration| !remembered.contains(declaration)).cloned().collect();
+            declarations.iter().filter(|declaration| !remembered.contains(*declaration)).cloned().collect();
         if remembered.len() + added.len() > DECLARATIONS_MAX {
             let reason =
                 format!("a publisher repeats at most {DECLARATIONS_MAX} declarations when it reconnects");
@@ -354,11 +390,17 @@ impl Remembered {
     }
 
     fn remove(&self, declarations: &[Declaration]) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.retain(|declaration| !declarations.contains(declaration));
+        let mut remembered = self.lock();
+        for declaration in declarations {
+            remembered.remove(declaration);
+        }
     }
 
     fn all(&self) -> Vec<Declaration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Declaration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

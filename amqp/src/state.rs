@@ -9,6 +9,8 @@ pub enum LinkState {
         attempts: u64,
         /// Why the last session or attempt ended, as one sentence for a person.
         last_error: Option<String>,
+        /// What exists on the broker with other properties than we declare, if that is why.
+        conflict: Option<String>,
     },
     /// There is a session, with everything declared and subscribed.
     Connected {

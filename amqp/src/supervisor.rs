@@ -67,7 +67,8 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn new(config: LinkConfig, stop: CancellationToken) -> (Self, LinkStatus) {
-        let (state, receiver) = watch::channel(LinkState::Connecting { attempts: 0, last_error: None });
+        let (state, receiver) =
+            watch::channel(LinkState::Connecting { attempts: 0, last_error: None, conflict: None });
         let reconnects = Arc::new(AtomicU64::new(0));
         let status = LinkStatus { state: receiver, reconnects: reconnects.clone() };
         let supervisor = Self {
@@ -150,8 +151,21 @@ impl Supervisor {
         self.state.send_replace(LinkState::Connected { generation: self.generation });
     }
 
+    /// A session could not be prepared.
+    pub(crate) fn not_prepared(&mut self, error: &LinkError) {
+        let conflict = match error {
+            LinkError::PreconditionFailed { what, .. } => Some(what.clone()),
+            _ => None,
+        };
+        self.fail(error.to_string(), conflict);
+    }
+
     /// A session ended, or an attempt at one failed.
     pub(crate) fn failed(&mut self, reason: String) {
+        self.fail(reason, None);
+    }
+
+    fn fail(&mut self, reason: String, conflict: Option<String>) {
         let was_connected = self.connected_at.take();
         // A session that ended as soon as it began must not be followed by the next one at full speed. One that
         // outlasted the shortest pause was worth it: on a line that breaks every second, backing off would leave
@@ -165,7 +179,8 @@ impl Supervisor {
         self.pause = self.backoff.next().or(Some(self.config.reconnect_max));
         self.log_failure(&reason, was_connected.is_some());
         self.last_error = Some(reason.clone());
-        self.state.send_replace(LinkState::Connecting { attempts: self.attempts, last_error: Some(reason) });
+        let (attempts, last_error) = (self.attempts, Some(reason));
+        self.state.send_replace(LinkState::Connecting { attempts, last_error, conflict });
     }
 
     pub(crate) fn stopped(&self) {

@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream, SelectAll};
 use futures_util::{FutureExt, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
@@ -50,7 +50,7 @@ impl Link {
                 prepared = session.prepare(plan) => prepared,
             };
             if let Err(error) = prepared {
-                self.supervisor.failed(error.to_string());
+                self.supervisor.not_prepared(&error);
                 continue;
             }
             let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -203,23 +203,43 @@ impl Session {
             // To the broker 0 means no limit, and the client library's buffer has none either.
             return Err(invalid("the prefetch must be at least 1".to_owned()));
         }
+        let consumed =
+            self.consume(&what, &short_queue, &short_tag, subscription, cancelled_with_queue()).await;
+        let (channel, consumer) = match consumed {
+            // A version that does not know the argument for this kind of queue.
+            Err(LinkError::PreconditionFailed { .. }) => {
+                self.consume(&what, &short_queue, &short_tag, subscription, FieldTable::default()).await?
+            }
+            consumed => consumed?,
+        };
+        self.attach(subscription, tag, channel, consumer);
+        Ok(())
+    }
+
+    async fn consume(
+        &mut self,
+        what: &str,
+        queue: &ShortString,
+        tag: &ShortString,
+        subscription: &Subscription,
+        arguments: FieldTable,
+    ) -> Result<(Channel, lapin::Consumer), LinkError> {
         let channel = self.transport.open_channel().await?;
         let qos = BasicQosOptions {
             global: false, // per consumer; the per-channel form is refused by newer brokers
         };
         // Before consuming: afterwards would be too late for the first deliveries.
         let prefetch_set = channel.basic_qos(subscription.prefetch, qos);
-        self.bounded("set the prefetch", &what, prefetch_set).await?;
+        self.bounded("set the prefetch", what, prefetch_set).await?;
         let options = BasicConsumeOptions {
             no_local: false, // RabbitMQ does not implement it
             no_ack: false,   // every message is acknowledged by whoever has dealt with it
             exclusive: subscription.exclusive,
             nowait: false, // a missing queue must be told
         };
-        let consume = channel.basic_consume(short_queue, short_tag, options, FieldTable::default());
-        let consumer = self.bounded("consume", &what, consume).await?;
-        self.attach(subscription, tag, channel, consumer);
-        Ok(())
+        let consume = channel.basic_consume(queue.clone(), tag.clone(), options, arguments);
+        let consumer = self.bounded("consume", what, consume).await?;
+        Ok((channel, consumer))
     }
 
     fn attach(
@@ -308,6 +328,14 @@ impl Session {
         let cancelled = source.channel.basic_cancel(tag.as_str().into(), options).boxed();
         self.bounded("cancel", &format!("queue {queue}"), cancelled).await
     }
+}
+
+/// Without this argument, RabbitMQ 3.x moves a subscription whose queue was deleted to the next queue of that name, says
+/// nothing, and then drops what that one delivers, because it counts on from the old one.
+fn cancelled_with_queue() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-cancel-on-ha-failover".into(), AMQPValue::Boolean(true));
+    arguments
 }
 
 /// The next delivery of any subscription, or why the session is over. Cancelling it loses nothing.

@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tracing::warn;
 
 use super::returns::{Confirm, ReturnLedger, Returned, Verdict};
-use super::{Parcel, Published, Remembered, Request};
+use super::{Parcel, Place, Published, Remembered, Request};
 use crate::declaration::execute_all;
 use crate::error::sentence;
 use crate::supervisor::Supervisor;
-use crate::transport::{Activity, Transport, TransportEvent};
+use crate::transport::{Activity, Transport, TransportEvent, open_channel};
 use crate::{Declaration, LinkError, PublishError};
 
 /// How often the oldest unconfirmed message is looked at.
@@ -28,6 +28,9 @@ const CONFIRM_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 /// How many waiting messages are handed to the client library in one go, before confirms are looked at again.
 const REQUESTS_PER_TURN: usize = 256;
+
+/// On how many channels what was declared before is declared again: each waits for one answer after the other.
+const CHANNELS_TO_DECLARE: usize = 32;
 
 /// The publisher's task and what it owns.
 pub(super) struct Link {
@@ -52,7 +55,7 @@ impl Link {
             let channel = match self.prepare(&mut transport).await {
                 Ok(channel) => channel,
                 Err(error) => {
-                    self.supervisor.failed(error.to_string());
+                    self.supervisor.not_prepared(&error);
                     continue;
                 }
             };
@@ -89,7 +92,8 @@ impl Link {
                 .await
                 .unwrap_or_else(|_| Err(timed_out(&declaration.to_string())))?;
         }
-        self.declare_remembered(transport, limit).await?;
+        let connection = transport.connection();
+        self.declare_remembered(&connection, limit).await?;
         let options = ConfirmSelectOptions {
             nowait: false, // no message may be sent before confirms are on
         };
@@ -100,26 +104,19 @@ impl Link {
         Ok(channel)
     }
 
-    /// Repeats what was declared during earlier sessions. One that is refused now (somebody changed the broker
-    /// meanwhile) is said aloud and left out: it must not keep everything else from working.
-    async fn declare_remembered(&self, transport: &mut Transport, limit: Duration) -> Result<(), LinkError> {
-        let remembered = self.remembered.all();
-        let mut rest = remembered.as_slice();
-        while !rest.is_empty() {
-            let channel = transport.open_channel().await?;
-            while let Some((declaration, others)) = rest.split_first() {
-                rest = others;
-                let declared = timeout(limit, execute_all(&channel, std::slice::from_ref(declaration))).await;
-                match declared {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) if transport.connection().status().connected() => {
-                        warn!(error = %error, "Could not declare {declaration} again");
-                        break; // the refusal closed the channel
-                    }
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => return Err(LinkError::Timeout { what: declaration.to_string(), after: limit }),
-                }
-            }
+    /// Repeats what was declared during earlier sessions, on several channels at once: there may be thousands. Bindings
+    /// come last, when what they bind is there.
+    async fn declare_remembered(
+        &self,
+        connection: &lapin::Connection,
+        limit: Duration,
+    ) -> Result<(), LinkError> {
+        let is_binding = |declaration: &Declaration| matches!(declaration, Declaration::Binding { .. });
+        let (bindings, others): (Vec<_>, Vec<_>) = self.remembered.all().into_iter().partition(is_binding);
+        for declarations in [others, bindings] {
+            let share = declarations.len().div_ceil(CHANNELS_TO_DECLARE).max(1);
+            let shares = declarations.chunks(share);
+            try_join_all(shares.map(|share| declare_again(connection, share, limit))).await?;
         }
         Ok(())
     }
@@ -178,6 +175,33 @@ impl Link {
     }
 }
 
+/// One that is refused now (somebody changed the broker meanwhile) is said aloud and left out: it must not keep
+/// everything else from working.
+async fn declare_again(
+    connection: &lapin::Connection,
+    declarations: &[Declaration],
+    limit: Duration,
+) -> Result<(), LinkError> {
+    let mut rest = declarations;
+    while !rest.is_empty() {
+        let channel = open_channel(connection, limit).await?;
+        while let Some((declaration, others)) = rest.split_first() {
+            rest = others;
+            let declared = timeout(limit, execute_all(&channel, std::slice::from_ref(declaration))).await;
+            match declared {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if connection.status().connected() => {
+                    warn!(error = %error, "Could not declare {declaration} again");
+                    break; // the refusal closed the channel
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(LinkError::Timeout { what: declaration.to_string(), after: limit }),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The messages of one session that have no answer yet.
 struct Session {
     channel: Channel,
@@ -198,8 +222,14 @@ struct InFlight {
     mandatory: bool,
     sent_at: Instant,
     answer: oneshot::Sender<Result<Published, PublishError>>,
-    /// Its place in the window, given back when the answer is known.
-    _place: OwnedSemaphorePermit,
+    place: Place,
+}
+
+impl InFlight {
+    fn conclude(self, with: Result<Published, PublishError>) {
+        self.place.give_back();
+        answer(self.answer, with);
+    }
 }
 
 struct Outcome {
@@ -238,7 +268,7 @@ impl Session {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let Request { parcel, answer, _place: place } = request;
+        let Request { parcel, answer, place } = request;
         let Parcel { exchange, routing_key, mandatory, message_id, properties, body } = *parcel;
         let in_flight = InFlight {
             message_id,
@@ -246,7 +276,7 @@ impl Session {
             mandatory,
             answer,
             sent_at: Instant::now(),
-            _place: place,
+            place,
         };
         let channel = self.channel.clone();
         let options = BasicPublishOptions {
@@ -309,7 +339,7 @@ impl Session {
         let Self { ledger, in_flight, .. } = self;
         ledger.settle(confirms, nothing_outstanding, |sequence, verdict| {
             if let Some(message) = in_flight.remove(&sequence) {
-                answer(message.answer, outcome(verdict));
+                message.conclude(outcome(verdict));
             }
         });
         if failures.is_empty() { Ok(()) } else { Err(self.refuse(&failures)) }
@@ -327,19 +357,20 @@ impl Session {
                 !exchange.is_empty() && broker_says.contains(&format!("'{exchange}'"))
             });
             for (_, message) in blamed {
-                let (exchange, broker_says) = (message.exchange, broker_says.clone());
-                answer(message.answer, Err(PublishError::Refused { exchange, broker_says }));
+                let (exchange, broker_says) = (message.exchange.clone(), broker_says.clone());
+                message.conclude(Err(PublishError::Refused { exchange, broker_says }));
             }
         }
         broker_says
     }
 
-    /// Ends the session when the oldest message has waited too long for its confirm.
+    /// Ends the session when the oldest message has waited too long for its confirm, those apart that were set aside.
     fn check(&mut self, confirm_timeout: Duration) -> Result<(), String> {
         if !self.channel.status().connected() {
             return Err("the broker closed the channel for publishing".to_owned());
         }
-        let oldest = self.in_flight.values().map(|message| message.sent_at).min();
+        let awaited = self.in_flight.values().filter(|message| message.place.is_taken());
+        let oldest = awaited.map(|message| message.sent_at).min();
         match oldest {
             Some(sent_at) if !self.blocked && sent_at.max(self.waiting_since).elapsed() > confirm_timeout => {
                 Err(format!("the broker did not confirm a message within {confirm_timeout:?}"))
@@ -351,7 +382,7 @@ impl Session {
     /// The session is over: nobody knows what became of the messages without an answer.
     fn abandon(&mut self, reason: &str) {
         for (_, message) in self.in_flight.drain() {
-            answer(message.answer, Err(PublishError::Unknown { reason: reason.to_owned() }));
+            message.conclude(Err(PublishError::Unknown { reason: reason.to_owned() }));
         }
     }
 }

@@ -105,7 +105,7 @@ async fn a_broker_that_is_not_there_is_named_with_its_address() {
     let publisher = bench.publisher(vec![]);
     let wanted = format!("no broker at 127.0.0.1:{port}: connection refused");
     state(&publisher, "saying why", |state| {
-        matches!(state, LinkState::Connecting { last_error: Some(error), attempts } if *error == wanted && *attempts > 1)
+        matches!(state, LinkState::Connecting { last_error: Some(error), attempts, .. } if *error == wanted && *attempts > 1)
     })
     .await;
     publisher.close().await;

@@ -1,9 +1,14 @@
-//! Deliveries of a session that is over.
+//! Deliveries and declarations of a session that is over.
 
-use crewcall_amqp::AckError;
+use crewcall_amqp::{AckError, Declaration, ExchangeKind, Published};
 use e2e::broker::{shared_broker, vhost};
 
-use super::support::{Bench, message, messages_with_consumers, quorum_queue, subscription, within};
+use super::support::{
+    Bench, message, messages_with_consumers, publish_until_confirmed, quorum_queue, subscription, within,
+};
+
+/// More declarations than channels are opened for them.
+const MANY: usize = 200;
 
 #[tokio::test]
 async fn a_delivery_of_a_dead_session_cannot_be_acknowledged_and_comes_again() {
@@ -60,5 +65,38 @@ async fn settling_twice_harms_nobody() {
     consumer.close().await;
     assert_eq!(consumer.reconnects(), 0);
     assert_eq!(messages_with_consumers(&publisher, "work", 0).await, 0, "nothing goes back to the queue");
+    bench.finish().await;
+}
+
+#[tokio::test]
+async fn all_that_was_declared_is_declared_again_and_bindings_come_last() {
+    let vhost = vhost("declared-again").await.unwrap();
+    let bench = Bench::new(&vhost.url);
+    let publisher = bench.publisher(vec![]);
+    let exchange = |number: usize| format!("exchange-{number}");
+    let binding = Declaration::Binding {
+        queue: "bound".to_owned(),
+        exchange: exchange(MANY - 1),
+        routing_key: "#".to_owned(),
+    };
+    let mut declarations: Vec<Declaration> = (0..MANY)
+        .map(|number| Declaration::Exchange {
+            name: exchange(number),
+            kind: ExchangeKind::Topic,
+            alternate: None,
+        })
+        .collect();
+    declarations.extend([quorum_queue("bound"), binding]);
+    for some in declarations.chunks(MANY / 10) {
+        publisher.declare(some.to_vec()).await.unwrap();
+    }
+    let broker = shared_broker().await.unwrap();
+    broker.ctl(&["delete_queue", "--vhost", &vhost.name, "bound"]).await.unwrap();
+    broker.ctl(&["close_all_connections", "--vhost", &vhost.name, "a test closes them"]).await.unwrap();
+    let back = async { publisher.state().wait_for(|_| publisher.reconnects() == 1).await.map(drop) };
+    within("coming back", back).await.unwrap();
+    let mut bound = message("", "m");
+    (bound.exchange, bound.routing_key) = (exchange(MANY - 1), "any".to_owned());
+    assert_eq!(publish_until_confirmed(&publisher, bound).await, Published::Confirmed);
     bench.finish().await;
 }
