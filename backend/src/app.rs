@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
+use crewcall_proto::Topology;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    broker::{Inbound, Outbound, outbound::OutboundParts},
+    broker::{Inbound, Outbound, claim::claim, outbound::OutboundParts},
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     dispatch::{
@@ -42,6 +43,8 @@ pub struct App {
     store: Arc<SqliteStore>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    /// What tells our database apart from all others.
+    installation: String,
     config: Config,
 }
 
@@ -72,6 +75,28 @@ pub enum BuildError {
     /// The broker's address is not valid.
     #[error(transparent)]
     Amqp(crewcall_amqp::LinkError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The names on the broker are another installation's.
+    #[error(transparent)]
+    Taken(#[from] PrefixTaken),
+}
+
+/// The names on the broker are those of an installation with another database.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the prefix {prefix} on this broker belongs to an installation with another database: give this one a prefix of its own with --amqp-prefix, and its workers the same. If the other one is gone for good, delete its queue {queue} on the broker (rabbitmqctl delete_queue {queue})"
+)]
+pub struct PrefixTaken {
+    prefix: String,
+    queue: String,
+}
+
+impl PrefixTaken {
+    fn of(names: &Topology) -> Self {
+        Self { prefix: names.prefix().to_owned(), queue: names.backend() }
+    }
 }
 
 /// Why the backend stopped by itself.
@@ -88,6 +113,9 @@ pub enum RunError {
         /// What it says.
         reason: String,
     },
+    /// The names on the broker are another installation's.
+    #[error(transparent)]
+    Taken(#[from] PrefixTaken),
     /// HTTP cannot be served.
     #[error("HTTP cannot be served: {0}")]
     Http(#[from] std::io::Error),
@@ -135,7 +163,11 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let store = Arc::new(SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&metrics))?);
-        Ok(Self { http_address, listener, store, metrics, clock, config })
+        let installation = store.installation().await?;
+        if !claim(&config.amqp_url, &config.amqp_prefix, &installation).await {
+            return Err(PrefixTaken::of(&config.amqp_prefix).into());
+        }
+        Ok(Self { http_address, listener, store, metrics, clock, installation, config })
     }
 
     /// Where HTTP is served.
@@ -179,6 +211,7 @@ impl App {
         let inbound = Inbound {
             amqp_url: self.config.amqp_url.clone(),
             topology: self.config.amqp_prefix.clone(),
+            installation: self.installation.clone(),
             recorder: parts.recorder,
             discovery: Arc::clone(&parts.discovery),
             store: Arc::clone(&parts.ledger.store),
@@ -206,6 +239,7 @@ impl App {
             ended = watched("retention", ends, retention::run(store, clock, kept, ends.clone())) => ended.map_err(RunError::from),
             ended = watched("forgetting", ends, forget::run(parts.jobs, kept.types, ends.clone())) => ended.map_err(RunError::from),
             Some(fallen) = lifetime.fallen.recv() => Err(fallen.into()),
+            () = broker.taken() => Err(PrefixTaken::of(&self.config.amqp_prefix).into()),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
         };
         if outcome.is_err() {
@@ -226,6 +260,8 @@ impl App {
         let outbound = Arc::new(Outbound::start(OutboundParts {
             amqp_url: self.config.amqp_url.clone(),
             topology: self.config.amqp_prefix.clone(),
+            installation: self.installation.clone(),
+            known: catalogue.names(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),

@@ -141,6 +141,12 @@ impl Topology {
         self.name("dead")
     }
 
+    /// The queue that says which backend the names belong to. Nothing is sent to it.
+    #[must_use]
+    pub fn backend(&self) -> String {
+        self.name("backend")
+    }
+
     fn name(&self, part: &str) -> String {
         format!("{}.{part}", self.prefix)
     }

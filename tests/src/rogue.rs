@@ -3,11 +3,13 @@
 
 use anyhow::{Context, bail};
 use crewcall_amqp::{
-    Consumer, ConsumerEvent, Delivery, LinkConfig, MessageProperties, OutboundMessage, Published, Publisher,
-    PublisherOptions, Subscription,
+    Consumer, ConsumerEvent, Declaration, Delivery, LinkConfig, MessageProperties, OutboundMessage,
+    Published, Publisher, PublisherOptions, Subscription,
 };
 use crewcall_proto::{
-    ContentType, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp, Topology, WorkerId, decode,
+    ContentType, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp, Topology, WorkerId,
+    control::Control,
+    decode,
     discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, Sdk, WorkerStatus},
     encode,
     response::{Completed, Held, Progression, ProgressionKind},
@@ -42,7 +44,73 @@ pub struct Taken {
     _events: mpsc::Receiver<ConsumerEvent>,
 }
 
+/// A worker's queue for instructions, of one session.
+pub struct Ear {
+    events: mpsc::Receiver<ConsumerEvent>,
+    consumer: Consumer,
+}
+
+impl Ear {
+    /// The next thing that the worker is told.
+    ///
+    /// # Errors
+    ///
+    /// When nothing comes.
+    pub async fn told(&mut self) -> anyhow::Result<Control> {
+        let delivery = async {
+            loop {
+                match self.events.recv().await.context("the consumer ended")? {
+                    ConsumerEvent::Delivery(delivery) => return anyhow::Ok(delivery),
+                    ConsumerEvent::Up { .. } | ConsumerEvent::Down { .. } => {}
+                }
+            }
+        };
+        let delivery = timeout(PATIENCE, delivery).await.context("the worker was told nothing")??;
+        delivery.ack().await?;
+        let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
+        Ok(decode(content_type, &delivery.body)?)
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        self.consumer.close().await;
+    }
+}
+
 impl Rogue {
+    /// Listens to what it is told, on a queue of a new session.
+    ///
+    /// # Errors
+    ///
+    /// When the broker does not let it.
+    pub async fn listen(&self, job_type: &JobType, session: &str) -> anyhow::Result<Ear> {
+        let queue = self.names.control_queue(&self.worker_id, session);
+        let binding = |routing_key: String| Declaration::Binding {
+            queue: queue.clone(),
+            exchange: self.names.control_exchange(),
+            routing_key,
+        };
+        let declarations = vec![
+            Declaration::ExclusiveQueue { name: queue.clone() },
+            binding(self.names.control_key_worker(&self.worker_id)),
+            binding(self.names.control_key_type(job_type)),
+        ];
+        let subscription =
+            Subscription { queue: queue.clone(), prefetch: 10, tag: "ear".to_owned(), exclusive: true };
+        let (consumer, mut events) =
+            Consumer::start(self.link.clone(), declarations, vec![subscription], &self.stop, &self.tracker);
+        loop {
+            match timeout(PATIENCE, events.recv())
+                .await
+                .context("no session")?
+                .context("the consumer ended")?
+            {
+                ConsumerEvent::Up { .. } => return Ok(Ear { events, consumer }),
+                ConsumerEvent::Delivery(_) | ConsumerEvent::Down { .. } => {}
+            }
+        }
+    }
+
     /// Connects to the broker at `url`.
     #[must_use]
     pub fn start(url: &str) -> Self {

@@ -97,6 +97,11 @@ impl Session {
         });
     }
 
+    /// Says the same again: what could not be consumed is tried at once.
+    pub(crate) fn want_again(&self) {
+        self.wanted.send_modify(|wanted| wanted.version += 1);
+    }
+
     /// Whether the broker has been told, in this session, that a type is not consumed.
     pub(crate) fn is_closed(&self, generation: Option<u64>, job_type: &JobType) -> bool {
         self.is_applied(generation, |prefetches| !prefetches.contains_key(job_type))

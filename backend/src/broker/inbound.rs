@@ -36,7 +36,7 @@ use crate::{
 pub const RESULT_NOT_EXACT: &str = "result_not_exact";
 
 /// Unacknowledged messages per queue: a few batches, so that the next is here while one commits.
-const PREFETCH: u16 = 1_024;
+const PREFETCH: u16 = 256;
 
 /// Everything that reading needs.
 pub struct Inbound {
@@ -44,6 +44,8 @@ pub struct Inbound {
     pub amqp_url: String,
     /// What things are called there.
     pub topology: Topology,
+    /// Whose they are.
+    pub installation: String,
     /// Who takes responses.
     pub recorder: Arc<Recorder>,
     /// Who takes announcements.
@@ -112,12 +114,12 @@ impl Inbound {
                 tag: format!("crewcall-backend.{queue}"),
                 queue,
                 prefetch: PREFETCH,
-                exclusive: false, // another backend may read beside us
+                exclusive: false, // a connection of ours that is dead may linger, and must not keep us out
             })
             .collect();
         let (consumer, events) = Consumer::start(
             LinkConfig::new(self.amqp_url.clone(), format!("crewcall-backend {link}")),
-            topology::declarations(&self.topology),
+            topology::declarations(&self.topology, &self.installation),
             subscriptions,
             self.tasks.stop(),
             self.tasks.tracker(),

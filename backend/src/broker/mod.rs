@@ -9,7 +9,11 @@ pub mod outbound;
 
 pub mod inbound;
 
+pub mod claim;
+
 mod inbox;
+
+mod lanes;
 
 mod strike;
 

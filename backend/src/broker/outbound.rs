@@ -18,15 +18,19 @@ use crewcall_proto::{
 use dashmap::DashMap;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{inbound, topology};
+use super::{
+    claim, inbound,
+    lanes::{Lanes, LanesParts},
+    topology,
+};
 use crate::{
     clock::Clock,
     dispatch::{
         hearing::Pulse,
-        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, StoreError},
+        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound, StoreError},
     },
     metrics::Metrics,
     tasks::Tasks,
@@ -35,17 +39,25 @@ use crate::{
 /// What the property `app_id` of our messages says.
 const APP_ID: &str = "crewcall-backend";
 
-/// For how long a declared type is believed to exist: many workers announce the same types at once, and
-/// each declaration costs a round trip.
-const DECLARED_FOR: Duration = Duration::from_secs(5);
+/// For how long a queue that was there is believed to be there still: many workers announce the same types at once, and
+/// each look costs some round trips. Shorter than it takes a worker to notice that its queue was deleted, and to be back.
+const DECLARED_FOR: Duration = Duration::from_millis(200);
+
+/// How long the place of a queue that is gone stays empty before there is a new one of its name: RabbitMQ would take the
+/// old subscriptions over to it, and deliver nothing through them.
+const REST: Duration = Duration::from_millis(500);
 
 /// How long an instruction to a worker, or a pulse, may take.
 const LOSSY_MAX: Duration = Duration::from_secs(2);
 
-/// The publishing side of the link.
+/// The publishing side of the link: orders, and apart from them what must get through whatever becomes of these.
 pub struct Outbound {
-    publisher: Publisher,
+    orders: Publisher,
+    lanes: Lanes,
+    /// Instructions to workers, and pulses.
+    control: Publisher,
     topology: Topology,
+    installation: String,
     clock: Arc<dyn Clock>,
     status: watch::Receiver<BrokerStatus>,
     declared: DashMap<JobType, Instant>,
@@ -59,35 +71,57 @@ pub struct OutboundParts {
     pub amqp_url: String,
     /// What things are called there.
     pub topology: Topology,
+    /// Whose they are.
+    pub installation: String,
+    /// The types that were ever announced.
+    pub known: Vec<JobType>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Where the link runs.
+    /// Where the links run.
     pub tasks: Tasks,
 }
 
 impl Outbound {
-    /// Starts the link; whether it is up shows in [`Broker::status`].
+    /// Starts the links; whether they are up shows in [`Broker::status`].
     #[must_use]
     pub fn start(parts: OutboundParts) -> Self {
-        let OutboundParts { amqp_url, topology, clock, metrics, tasks } = parts;
-        let publisher = Publisher::start(
-            LinkConfig::new(amqp_url, "crewcall-backend orders"),
-            topology::declarations(&topology),
-            PublisherOptions::default(),
-            tasks.stop(),
-            tasks.tracker(),
-        );
-        let connecting = BrokerStatus::Down { reason: "connecting".to_owned() };
-        let (sender, status) = watch::channel(connecting);
-        tasks.part("the link for orders", follow(publisher.clone(), sender, metrics));
-        Self { publisher, topology, clock, status, declared: DashMap::new(), control_count: Mutex::new(0) }
+        let OutboundParts { amqp_url, topology, installation, known, clock, metrics, tasks } = parts;
+        let config = |link: &str| LinkConfig::new(amqp_url.clone(), format!("crewcall-backend {link}"));
+        let start = |link: &str, declarations| {
+            let options = PublisherOptions::default();
+            Publisher::start(config(link), declarations, options, tasks.stop(), tasks.tracker())
+        };
+        let orders = start("orders", topology::declarations(&topology, &installation));
+        let control = start("control", topology::spoken_through(&topology));
+        let (sender, status) = watch::channel(BrokerStatus::Down { reason: "connecting".to_owned() });
+        let told = tell_status(orders.state(), control.state(), sender, Arc::clone(&metrics));
+        tasks.part("the links' status", told);
+        tasks.part("the link for orders", follow("orders", orders.clone(), Arc::clone(&metrics)));
+        tasks.part("the link for control", follow("control", control.clone(), Arc::clone(&metrics)));
+        let lanes = Lanes::new(LanesParts {
+            shared: orders.clone(),
+            config: config("parted"),
+            unroutable: topology.unroutable(),
+            metrics,
+            tasks,
+        });
+        for job_type in &known {
+            lanes.has_queue(job_type, &topology.jobs_queue(job_type));
+        }
+        let (declared, control_count) = (DashMap::new(), Mutex::new(0));
+        Self { orders, lanes, control, topology, installation, clock, status, declared, control_count }
     }
 
-    /// Waits for the confirms that are under way and closes the link.
+    /// Waits for the confirms that are under way and closes the links.
     pub async fn close(&self) {
-        self.publisher.close().await;
+        tokio::join!(self.lanes.close(), self.control.close());
+    }
+
+    /// Resolves when the names on the broker turn out to be another installation's: it was away when we began.
+    pub async fn taken(&self) {
+        claim::taken(self.orders.state(), &self.topology, &self.installation).await;
     }
 
     async fn tell(
@@ -128,7 +162,7 @@ impl Outbound {
         if let Some(reason) = self.status.borrow().trouble() {
             return Err(BrokerError::Unavailable { reason });
         }
-        match timeout(LOSSY_MAX, self.publisher.publish(message)).await {
+        match timeout(LOSSY_MAX, self.control.publish(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(publish_error(&error)),
             Err(_) => {
@@ -138,17 +172,17 @@ impl Outbound {
     }
 
     async fn depth(&self, queue: &str) -> Result<Option<u32>, BrokerError> {
-        let depth = self.publisher.queue_depth(queue).await.map_err(|error| link_error(&error))?;
+        let depth = self.control.queue_depth(queue).await.map_err(|error| link_error(&error))?;
         Ok(depth.map(|depth| depth.messages))
     }
 
     /// A type that nobody announced gets no queue by this: its orders are parked.
     async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
-        let mut declarations = topology::declarations(&self.topology);
+        let mut declarations = topology::declarations(&self.topology, &self.installation);
         if self.declared.contains_key(job_type) {
             declarations.extend(topology::type_declarations(&self.topology, job_type));
         }
-        self.publisher.declare(declarations).await.map_err(|error| link_error(&error))
+        self.orders.declare(declarations).await.map_err(|error| link_error(&error))
     }
 }
 
@@ -173,7 +207,7 @@ impl Broker for Outbound {
             },
             mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
         };
-        match self.publisher.publish(message).await {
+        match self.lanes.publish(&order.job_type, message).await {
             Ok(Published::Confirmed) => Ok(()),
             Ok(Published::Returned { text, .. }) => {
                 tracing::error!(
@@ -187,21 +221,27 @@ impl Broker for Outbound {
         }
     }
 
-    async fn declare_type(&self, job_type: &JobType) -> Result<(), BrokerError> {
+    async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError> {
         if self.declared.get(job_type).is_some_and(|at| at.elapsed() < DECLARED_FOR) {
-            return Ok(());
+            return Ok(QueueFound::Known);
+        }
+        let queue = self.topology.jobs_queue(job_type);
+        let before = self.depth(&queue).await?;
+        if before.is_none() && self.declared.contains_key(job_type) {
+            sleep(REST).await;
         }
         let declarations = topology::type_declarations(&self.topology, job_type);
-        self.publisher.declare(declarations).await.map_err(|error| link_error(&error))?;
+        self.orders.declare(declarations).await.map_err(|error| link_error(&error))?;
+        self.lanes.has_queue(job_type, &queue);
         self.declared.insert(job_type.clone(), Instant::now());
-        Ok(())
+        Ok(if before.is_some() { QueueFound::Known } else { QueueFound::New })
     }
 
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
         let declarations = topology::type_declarations(&self.topology, job_type);
         self.declared.remove(job_type);
         let queue = self.topology.jobs_queue(job_type);
-        self.publisher.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
+        self.orders.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
     }
 
     async fn tell_worker(
@@ -243,9 +283,21 @@ impl Broker for Outbound {
 
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError> {
         let jobs = self.depth(&self.topology.jobs_queue(job_type)).await?;
+        // The broker takes a queue whose leader does not answer for an empty one.
+        if let (Some(_), Some(reason)) = (jobs, self.lanes.trouble(job_type)) {
+            return Err(BrokerError::Unavailable { reason });
+        }
         let unroutable = self.depth(&self.topology.unroutable()).await?.unwrap_or(0);
         let dead = self.depth(&self.topology.dead()).await?.unwrap_or(0);
         Ok(OrdersWaiting { jobs, astray: unroutable.saturating_add(dead) })
+    }
+
+    fn queue_error(&self, job_type: &JobType) -> Option<String> {
+        self.lanes.trouble(job_type)
+    }
+
+    fn queues_recovered(&self) -> watch::Receiver<u64> {
+        self.lanes.recovered()
     }
 
     fn status(&self) -> watch::Receiver<BrokerStatus> {
@@ -253,34 +305,58 @@ impl Broker for Outbound {
     }
 }
 
-/// Translates the link's state until it stops.
-async fn follow(
-    publisher: Publisher,
+/// Tells how the broker is until the links stop: it is there when both links are.
+async fn tell_status(
+    mut orders: watch::Receiver<LinkState>,
+    mut control: watch::Receiver<LinkState>,
     status: watch::Sender<BrokerStatus>,
     metrics: Arc<Metrics>,
 ) -> Result<(), StoreError> {
-    const LINK: &str = "orders";
+    loop {
+        let now = match broker_status(&orders.borrow_and_update()) {
+            BrokerStatus::Up => broker_status(&control.borrow_and_update()),
+            trouble => trouble,
+        };
+        metrics.amqp_blocked(matches!(now, BrokerStatus::Blocked { .. }));
+        status.send_replace(now);
+        let changed = tokio::select! {
+            changed = orders.changed() => changed,
+            changed = control.changed() => changed,
+        };
+        if changed.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn broker_status(link: &LinkState) -> BrokerStatus {
+    match link {
+        LinkState::Connecting { last_error, .. } => {
+            BrokerStatus::Down { reason: last_error.clone().unwrap_or_else(|| "connecting".to_owned()) }
+        }
+        LinkState::Connected { .. } => BrokerStatus::Up,
+        LinkState::Blocked { reason, .. } => BrokerStatus::Blocked { reason: reason.clone() },
+        LinkState::Stopped => BrokerStatus::Down { reason: "stopped".to_owned() },
+    }
+}
+
+/// Measures a link until it stops.
+pub(super) async fn follow(
+    link: &'static str,
+    publisher: Publisher,
+    metrics: Arc<Metrics>,
+) -> Result<(), StoreError> {
     let mut state = publisher.state();
     let mut sessions = 0_u64;
     loop {
         let now = state.borrow_and_update().clone();
-        metrics.amqp_link(LINK, now.is_connected());
-        metrics.amqp_blocked(matches!(now, LinkState::Blocked { .. }));
+        metrics.amqp_link(link, now.is_connected());
         let reconnects = publisher.reconnects();
         for _ in sessions..reconnects {
-            metrics.amqp_reconnected(LINK);
+            metrics.amqp_reconnected(link);
         }
         sessions = reconnects;
-        let stopped = now == LinkState::Stopped;
-        status.send_replace(match now {
-            LinkState::Connecting { last_error, .. } => {
-                BrokerStatus::Down { reason: last_error.unwrap_or_else(|| "connecting".to_owned()) }
-            }
-            LinkState::Connected { .. } => BrokerStatus::Up,
-            LinkState::Blocked { reason, .. } => BrokerStatus::Blocked { reason },
-            LinkState::Stopped => BrokerStatus::Down { reason: "stopped".to_owned() },
-        });
-        if stopped || state.changed().await.is_err() {
+        if now == LinkState::Stopped || state.changed().await.is_err() {
             return Ok(());
         }
     }

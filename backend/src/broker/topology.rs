@@ -17,10 +17,16 @@ pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
 /// The routing key of what the backend says to itself through discovery. Workers do not use it.
 pub const PULSE_KEY: &str = "backend.pulse";
 
+/// What says whose the names are: nothing else may be done with them before.
+#[must_use]
+pub fn claim(topology: &Topology, installation: &str) -> Declaration {
+    Declaration::Claim { name: topology.backend(), owner: installation.to_owned() }
+}
+
 /// What every installation has.
 #[must_use]
-pub fn declarations(topology: &Topology) -> Vec<Declaration> {
-    let mut all = Vec::new();
+pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration> {
+    let mut all = vec![claim(topology, installation)];
     // An alternate exchange keeps the original routing key, so only a fanout catches every key.
     all.extend(fanout_with_queue(&topology.unroutable()));
     all.extend(fanout_with_queue(&topology.dead()));
@@ -48,6 +54,13 @@ pub fn declarations(topology: &Topology) -> Vec<Declaration> {
     all
 }
 
+/// What the backend tells workers and itself through. Queues are declared by one link alone: were two to declare the
+/// same new queue at once, RabbitMQ 3.10 would answer one of them with an internal error.
+#[must_use]
+pub fn spoken_through(topology: &Topology) -> Vec<Declaration> {
+    vec![topic(topology.control_exchange(), None), topic(topology.discovery_exchange(), None)]
+}
+
 /// What a served type has: its queue, and the route to it.
 #[must_use]
 pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
@@ -72,7 +85,8 @@ fn topic(name: String, alternate: Option<String>) -> Declaration {
     Declaration::Exchange { name, kind: ExchangeKind::Topic, alternate }
 }
 
-/// A queue whose messages matter: read until they are recorded, however often that takes.
+/// A queue whose messages matter: read until they are recorded, however often that takes. Without a limit means a large
+/// number, see [`crewcall_amqp::DELIVERIES_UNLIMITED`].
 fn kept(name: String) -> Declaration {
     Declaration::QuorumQueue { name, delivery_limit: None, dead_letter_exchange: None, length_max: None }
 }

@@ -40,7 +40,7 @@ struct Entry {
     /// Why the type is not served with its schemas, if it is not.
     schema_error: Option<String>,
     /// Why the type has no queue, if it has none.
-    queue_trouble: Option<String>,
+    queue_error: Option<String>,
 }
 
 /// What an announcement of a type brought.
@@ -78,8 +78,7 @@ impl Catalogue {
             if let Some(reason) = &schema_error {
                 tracing::warn!(job.r#type = %stored.job_type, reason, "A type is served without its schema.");
             }
-            types
-                .insert(stored.job_type.clone(), Entry { stored, schema, schema_error, queue_trouble: None });
+            types.insert(stored.job_type.clone(), Entry { stored, schema, schema_error, queue_error: None });
         }
         let (refusals, changing) = (DashMap::new(), tokio::sync::Mutex::default());
         Ok(Self { store, clock, checker, types, refusals, changing })
@@ -126,9 +125,9 @@ impl Catalogue {
         let (schema, unusable) = compiled(&self.checker, &stored.parameters_schema).await;
         let schema_error = too_large.or(unusable);
         self.store.put_type(stored.clone()).await?;
-        let queue_trouble = self.queue_trouble(&job_type);
+        let queue_error = self.queue_error(&job_type);
         self.refusals.remove(&job_type);
-        self.types.insert(job_type, Entry { stored, schema, schema_error, queue_trouble });
+        self.types.insert(job_type, Entry { stored, schema, schema_error, queue_error });
         Ok(if before.is_some() { Learnt::Changed } else { Learnt::New })
     }
 
@@ -213,28 +212,34 @@ impl Catalogue {
 
     /// Why a type has no queue; `None` when nothing is wrong with it.
     #[must_use]
-    pub fn queue_trouble(&self, job_type: &JobType) -> Option<String> {
-        self.types.get(job_type).and_then(|entry| entry.queue_trouble.clone())
+    pub fn queue_error(&self, job_type: &JobType) -> Option<String> {
+        self.types.get(job_type).and_then(|entry| entry.queue_error.clone())
     }
 
     /// The queue of a type could not be declared. Answers whether that is news.
-    pub fn set_queue_trouble(&self, job_type: &JobType, trouble: String) -> bool {
+    pub fn set_queue_error(&self, job_type: &JobType, trouble: String) -> bool {
         let Some(mut entry) = self.types.get_mut(job_type) else { return true };
-        entry.queue_trouble.replace(trouble.clone()) != Some(trouble)
+        entry.queue_error.replace(trouble.clone()) != Some(trouble)
     }
 
     /// The type has its queue.
-    pub fn clear_queue_trouble(&self, job_type: &JobType) {
+    pub fn clear_queue_error(&self, job_type: &JobType) {
         if let Some(mut entry) = self.types.get_mut(job_type) {
-            entry.queue_trouble = None;
+            entry.queue_error = None;
         }
     }
 
     /// The types whose queue could not be declared.
     #[must_use]
     pub fn in_trouble(&self) -> Vec<JobType> {
-        let troubled = self.types.iter().filter(|entry| entry.queue_trouble.is_some());
+        let troubled = self.types.iter().filter(|entry| entry.queue_error.is_some());
         troubled.map(|entry| entry.key().clone()).collect()
+    }
+
+    /// The names of all types.
+    #[must_use]
+    pub fn names(&self) -> Vec<JobType> {
+        self.types.iter().map(|entry| entry.key().clone()).collect()
     }
 
     /// Every type, by name.

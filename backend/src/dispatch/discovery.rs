@@ -240,6 +240,14 @@ impl Discovery {
         if let Err(error) = self.broker.tell_worker(worker_id, *content_type, control).await {
             // It announces itself again until it is welcomed.
             tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
+            return;
+        }
+        // Last: whoever was drained before it connected again need not remember it.
+        let drained = self.registry.worker(worker_id).is_some_and(|worker| worker.drained);
+        if drained
+            && let Err(error) = self.broker.tell_worker(worker_id, *content_type, &Control::Drain).await
+        {
+            tracing::warn!(worker.id = %worker_id, %error, "A drained worker could not be told so again.");
         }
     }
 
@@ -273,7 +281,7 @@ impl Discovery {
                 Some(is_served) => *is_served,
                 None => self.serve(job_type, learnt).await?,
             };
-            if !is_served && let Some(trouble) = self.catalogue.queue_trouble(job_type) {
+            if !is_served && let Some(trouble) = self.catalogue.queue_error(job_type) {
                 refuse(format!("it has no queue: {trouble}"));
             }
             served.insert(job_type.clone(), is_served);

@@ -237,6 +237,12 @@ impl Jobs {
         self.store.list(query).await
     }
 
+    /// Why the type's queue takes no orders: it cannot be declared, or does not confirm.
+    #[must_use]
+    pub fn queue_error(&self, job_type: &JobType) -> Option<String> {
+        self.catalogue.queue_error(job_type).or_else(|| self.broker.queue_error(job_type))
+    }
+
     /// What a job waits for; `None` when it is over.
     #[must_use]
     pub fn waiting(&self, job: &Job) -> Option<Waiting> {
@@ -250,7 +256,7 @@ impl Jobs {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
         Surroundings {
             broker_trouble: self.broker.status().borrow().trouble(),
-            queue_trouble: self.catalogue.queue_trouble(job_type),
+            queue_error: self.queue_error(job_type),
             refusal: self.catalogue.refusal(job_type),
             staff: self.registry.staff(job_type),
             type_known: self.catalogue.knows(job_type),

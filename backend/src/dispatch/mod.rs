@@ -11,6 +11,8 @@ pub mod jobs;
 
 pub mod relay;
 
+mod mark;
+
 mod wakes;
 
 pub mod recorder;

@@ -5,16 +5,18 @@ use crewcall_proto::{JobType, control::Control};
 
 use super::{
     discovery::Discovery,
-    ports::{BrokerError, BrokerStatus},
+    ports::{BrokerError, BrokerStatus, QueueFound},
 };
 
 impl Discovery {
     /// Makes sure that a type that was announced has its queue. Answers whether it has.
     pub async fn declare(&self, job_type: &JobType) -> bool {
         match self.broker.declare_type(job_type).await {
-            Ok(()) => {
-                if self.catalogue.queue_trouble(job_type).is_some() {
+            Ok(found) => {
+                if self.catalogue.queue_error(job_type).is_some() {
                     self.mended(job_type).await;
+                } else if found == QueueFound::New && self.registry.capacity(job_type).workers > 0 {
+                    self.replaced(job_type).await;
                 }
                 true
             }
@@ -37,7 +39,7 @@ impl Discovery {
 
     /// The same trouble is told once, however often it is met.
     fn in_trouble(&self, job_type: &JobType, error: &BrokerError) {
-        if !self.catalogue.set_queue_trouble(job_type, error.to_string()) {
+        if !self.catalogue.set_queue_error(job_type, error.to_string()) {
             return;
         }
         match error {
@@ -50,13 +52,22 @@ impl Discovery {
         }
     }
 
+    /// The type's queue was gone, and its workers' subscriptions with it: they are told where to consume again.
+    async fn replaced(&self, job_type: &JobType) {
+        tracing::warn!(job.r#type = %job_type, "The queue of a type was gone; it is declared anew.");
+        let welcome = Control::Welcome { types: vec![job_type.clone()], refused: Vec::new() };
+        if let Err(error) = self.broker.tell_type(job_type, &welcome).await {
+            tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a new queue.");
+        }
+    }
+
     /// The type's workers were welcomed without it: they are asked to announce themselves again.
     async fn mended(&self, job_type: &JobType) {
         if let Err(error) = self.broker.tell_type(job_type, &Control::Announce).await {
             tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a queue; they are told later.");
             return;
         }
-        self.catalogue.clear_queue_trouble(job_type);
+        self.catalogue.clear_queue_error(job_type);
         tracing::info!(job.r#type = %job_type, "A type has its queue at last.");
     }
 }

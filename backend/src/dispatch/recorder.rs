@@ -115,7 +115,7 @@ impl Recorder {
                 continue;
             }
             // Where the queue is known to be in trouble, the rescue tries again: results must not wait for it here.
-            let in_trouble = self.discovery.catalogue.queue_trouble(&order.job_type).is_some();
+            let in_trouble = self.discovery.catalogue.queue_error(&order.job_type).is_some();
             if !in_trouble && self.discovery.declare(&order.job_type).await {
                 events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed });
             }

@@ -32,6 +32,9 @@ pub struct Worker {
     pub slots_busy: u32,
     /// What it runs.
     pub orders: Vec<RunningOrder>,
+    /// Whether somebody told it to drain, and not to resume since. Its own word for it, [`Presence::Draining`], may
+    /// also be about a drain of its own.
+    pub drained: bool,
     /// When it announced itself, by our clock.
     pub announced_at: Timestamp,
     /// When it was last heard of, by our clock.
@@ -114,6 +117,7 @@ impl Registry {
             presence: Presence::Idle,
             slots_busy: 0,
             orders: Vec::new(),
+            drained: false,
             announced_at: now,
             last_seen_at: now,
             heard: self.hearing.time(),
@@ -121,6 +125,9 @@ impl Registry {
         match self.workers.entry(id) {
             Entry::Occupied(mut known) => {
                 let before = known.get();
+                // A process that is started anew under the same name is not drained.
+                worker.drained =
+                    before.drained && before.announcement.started_at == worker.announcement.started_at;
                 if before.presence != Presence::Lost {
                     (worker.presence, worker.slots_busy) = (before.presence, before.slots_busy);
                     worker.orders.clone_from(&before.orders);
@@ -158,6 +165,12 @@ impl Registry {
         worker.last_seen_at = now;
         worker.heard = self.hearing.time();
         true
+    }
+
+    /// Somebody drains a worker, or lets it resume. Answers whether it was drained before.
+    pub fn set_drained(&self, worker_id: &WorkerId, drained: bool) -> bool {
+        let worker = self.workers.get_mut(worker_id);
+        worker.is_some_and(|mut worker| std::mem::replace(&mut worker.drained, drained))
     }
 
     /// Forgets a worker that said goodbye.
@@ -435,6 +448,22 @@ mod tests {
             kept.description.is_empty() && kept.parameters_schema.is_empty() && kept.result_schema.is_empty()
         }));
         assert!(kept.job_types().eq(&names));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_stays_drained_until_its_process_ends() {
+        let registry = Registry::new(Arc::default());
+        let drained = || registry.worker(&worker_id(0)).is_some_and(|worker| worker.drained);
+        registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+        assert!(!registry.set_drained(&worker_id(0), true));
+        take(&registry, Step::Silence { seconds: 20 }).await;
+        registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+        assert!(drained(), "it was lost for a while");
+        let mut anew = announcement(0, &[0], 1, ContentType::Json);
+        anew.started_at = Timestamp::from_millis(1);
+        registry.announced(anew, NOW);
+        assert!(!drained(), "it is another process");
+        assert!(!registry.set_drained(&worker_id(1), true), "nobody knows it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    mark::Mark,
     ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, Due, JobStore, StoreError},
     registry::Registry,
     wakes::Wakes,
@@ -129,6 +130,7 @@ impl Relay {
 
     async fn fill_windows(&self) -> Result<(), StoreError> {
         let mut status = self.inner.broker.status();
+        let mut recovered = self.inner.broker.queues_recovered();
         loop {
             tokio::select! {
                 () = self.inner.stop.cancelled() => return Ok(()),
@@ -140,6 +142,7 @@ impl Relay {
                         self.retrying(|| self.wake_ready()).await?;
                     }
                 }
+                Ok(()) = recovered.changed() => self.retrying(|| self.wake_ready()).await?,
             }
         }
     }
@@ -161,10 +164,12 @@ impl Relay {
         self.lock_later().is_set(job_type)
     }
 
-    /// How many attempts of the type may be with the broker now; none while the broker takes nothing.
+    /// How many attempts of the type may be with the broker now; none while the broker, or the type's queue, takes
+    /// nothing.
     #[must_use]
     pub fn window(&self, job_type: &JobType) -> usize {
-        if *self.inner.broker.status().borrow() != BrokerStatus::Up {
+        let broker = &self.inner.broker;
+        if *broker.status().borrow() != BrokerStatus::Up || broker.queue_error(job_type).is_some() {
             return 0;
         }
         let slots = self.inner.registry.capacity(job_type).slots;
@@ -297,7 +302,7 @@ impl Relay {
     async fn fill(&self, job_type: &JobType) -> Result<(), StoreError> {
         let window = self.window(job_type);
         if window == 0 {
-            return Ok(()); // the broker's return wakes every type
+            return Ok(()); // the broker's return, or that of the queue, wakes every type
         }
         let Due { dispatches, rate_wait } =
             self.inner.store.dispatch_due(job_type, window, BATCH_MAX).await?;
@@ -389,73 +394,9 @@ impl Rate {
     }
 }
 
-/// The high-water mark of confirmed dispatch numbers. It rises over a number only when that number was
-/// confirmed, so a number that was given but not yet published can never be passed over.
-#[derive(Debug, Default)]
-struct Mark {
-    /// Everything up to here is confirmed or over.
-    confirmed: u64,
-    /// Confirmed, but above a number that is not.
-    ahead: BTreeSet<u64>,
-    /// What the store knows.
-    kept: u64,
-}
-
-impl Mark {
-    /// Starts from what an earlier process left: of the numbers up to `issued`, only `unsent` are open.
-    fn recover(&mut self, issued: DispatchNumber, unsent: impl Iterator<Item = DispatchNumber>) {
-        let open: BTreeSet<u64> = unsent.map(|number| number.0).collect();
-        let first_open = open.first().copied().unwrap_or(issued.0 + 1);
-        self.ahead.extend((first_open..=issued.0).filter(|number| !open.contains(number)));
-        self.confirmed = first_open - 1;
-        self.rise();
-    }
-
-    fn confirm(&mut self, number: DispatchNumber) {
-        if number.0 > self.confirmed {
-            self.ahead.insert(number.0);
-            self.rise();
-        }
-    }
-
-    fn rise(&mut self) {
-        while self.ahead.remove(&(self.confirmed + 1)) {
-            self.confirmed += 1;
-        }
-    }
-
-    fn is_confirmed(&self, number: DispatchNumber) -> bool {
-        number.0 <= self.confirmed || self.ahead.contains(&number.0)
-    }
-
-    fn to_keep(&self) -> Option<DispatchNumber> {
-        (self.confirmed > self.kept).then_some(DispatchNumber(self.confirmed))
-    }
-
-    fn kept(&mut self, up_to: DispatchNumber) {
-        self.kept = self.kept.max(up_to.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_mark_never_passes_an_unconfirmed_number() {
-        let mut mark = Mark::default();
-        mark.recover(DispatchNumber(10), [DispatchNumber(4), DispatchNumber(7)].into_iter());
-        assert_eq!(mark.to_keep(), Some(DispatchNumber(3)));
-        mark.confirm(DispatchNumber(11));
-        mark.confirm(DispatchNumber(7));
-        assert_eq!(mark.to_keep(), Some(DispatchNumber(3)), "4 is still open");
-        mark.confirm(DispatchNumber(4));
-        assert_eq!(mark.to_keep(), Some(DispatchNumber(11)));
-        mark.kept(DispatchNumber(11));
-        assert_eq!(mark.to_keep(), None);
-        mark.confirm(DispatchNumber(13));
-        assert_eq!(mark.to_keep(), None, "12 was given to somebody who has not published it yet");
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_is_that_of_the_last_second() {

@@ -110,7 +110,7 @@ pub struct Surroundings {
     /// Why the broker cannot be reached or takes nothing, if so.
     pub broker_trouble: Option<String>,
     /// Why the type has no queue, if so.
-    pub queue_trouble: Option<String>,
+    pub queue_error: Option<String>,
     /// Why the type was not taken when it was announced last, if so.
     pub refusal: Option<String>,
     /// Who serves the type now.
@@ -312,9 +312,7 @@ impl Surroundings {
         let job_type = job_type.clone();
         match self {
             Self { broker_trouble: Some(trouble), .. } => Some(Waiting::Broker(trouble.clone())),
-            Self { queue_trouble: Some(error), .. } => {
-                Some(Waiting::Queue { job_type, error: error.clone() })
-            }
+            Self { queue_error: Some(error), .. } => Some(Waiting::Queue { job_type, error: error.clone() }),
             Self { refusal: Some(reason), type_known: false, .. } => {
                 Some(Waiting::Refused { job_type, reason: reason.clone() })
             }

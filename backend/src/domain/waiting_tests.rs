@@ -56,7 +56,7 @@ fn every_situation_has_its_sentence() {
     let full = Surroundings { with_broker: 64, in_flight: 64, ..well() };
     let held_ones = Surroundings { with_broker: 3, in_flight: 500, ..well() };
     let down = Surroundings { broker_trouble: Some("not connected: refused".to_owned()), ..well() };
-    let stuck = Surroundings { queue_trouble: Some("it does not confirm".to_owned()), ..well() };
+    let stuck = Surroundings { queue_error: Some("it does not confirm".to_owned()), ..well() };
     let unknown = Surroundings { type_known: false, ..Surroundings::default() };
     let refused = Surroundings { refusal: Some("too many types".to_owned()), ..unknown.clone() };
     let nobody = Surroundings { staff: Staff::default(), ..well() };

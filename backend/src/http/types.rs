@@ -148,7 +148,7 @@ fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::T
     let flow = state.jobs.flow.get(job_type);
     let capacity = state.jobs.registry.capacity(job_type);
     dto::Type {
-        queue_trouble: state.jobs.catalogue.queue_trouble(job_type),
+        queue_error: state.jobs.queue_error(job_type),
         schema_error: state.jobs.catalogue.schema_error(job_type),
         refused: state.jobs.catalogue.refusal(job_type),
         ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)

@@ -115,8 +115,14 @@ async fn tell(
     if let Some(trouble) = broker.status().borrow().trouble() {
         return Err(away(format!("the worker cannot be told through the broker: {trouble}")));
     }
+    // Before it is told: should it connect again meanwhile, it is told with its welcome.
+    let before = registry.set_drained(worker_id, *control == Control::Drain);
     let told = broker.tell_worker(worker_id, registry.content_type(worker_id), control);
-    match tokio::time::timeout(TELL_TIME_MAX, told).await {
+    let told = tokio::time::timeout(TELL_TIME_MAX, told).await;
+    if !matches!(told, Ok(Ok(()))) {
+        registry.set_drained(worker_id, before);
+    }
+    match told {
         Ok(Ok(())) => Ok((StatusCode::ACCEPTED, Json(dto::Worker::from(&worker)))),
         Ok(Err(error @ (BrokerError::Unavailable { .. } | BrokerError::Closed))) => {
             Err(away(error.to_string()))

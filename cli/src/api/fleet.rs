@@ -112,7 +112,7 @@ pub(crate) struct JobType {
     pub(crate) slots: u32,
     /// Why its workers get no jobs, if its queue is not as it should be.
     #[serde(default)]
-    pub(crate) queue_trouble: Option<String>,
+    pub(crate) queue_error: Option<String>,
     /// How many jobs are in each state.
     #[serde(default)]
     pub(crate) jobs: BTreeMap<String, u64>,

@@ -100,7 +100,7 @@ impl Show for JobType {
             ),
             ("limits", limits(self.running_max, self.rate_per_second)),
             ("workers", format!("{} with {} slots", self.workers, self.slots)),
-            ("queue", self.queue_trouble.clone().unwrap_or_default()),
+            ("queue", self.queue_error.clone().unwrap_or_default()),
             ("schema", self.schema_error.clone().unwrap_or_default()),
             ("refused", self.refused.clone().unwrap_or_default()),
             ("jobs", counts.join(", ")),
@@ -118,11 +118,11 @@ impl Show for JobType {
 }
 
 impl JobType {
-    /// `refused`, `no queue`, `unchecked`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
+    /// `refused`, `queue error`, `unchecked`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
     fn flow(&self) -> String {
         let parts = [
             self.refused.as_ref().map(|_| "refused".to_owned()),
-            self.queue_trouble.as_ref().map(|_| "no queue".to_owned()),
+            self.queue_error.as_ref().map(|_| "queue error".to_owned()),
             self.schema_error.as_ref().map(|_| "unchecked".to_owned()),
             self.paused.as_ref().map(|_| "paused".to_owned()),
             self.running_max.map(|most| format!("≤{most}")),

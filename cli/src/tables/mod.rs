@@ -282,7 +282,7 @@ mod tests {
             },
             {
                 "type": "media.transcode", "announced": false, "parameters_schema": {}, "jobs": {"unroutable": 1},
-                "queue_trouble": "the broker refuses: queue crewcall.jobs.media.transcode exists with other properties"
+                "queue_error": "the broker refuses: queue crewcall.jobs.media.transcode exists with other properties"
             }
         ]))
         .unwrap();

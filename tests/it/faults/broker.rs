@@ -8,6 +8,8 @@ mod losses;
 
 mod topology;
 
+mod queues;
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};

@@ -12,6 +12,8 @@ use tokio::{
 
 use super::crowd::{Crowd, TYPES as CROWD_TYPES};
 
+mod drained;
+mod installations;
 mod stale;
 mod versions;
 

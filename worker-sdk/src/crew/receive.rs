@@ -86,6 +86,7 @@ impl Crew {
         self.awaits_welcome = false;
         let known = self.welcomed.len();
         self.welcomed.extend(types.into_iter().filter(|job_type| self.worker.served(job_type).is_some()));
+        self.session.want_again();
         if self.welcomed.len() > known {
             tracing::info!(
                 worker.id = %self.outbox.worker_id,

@@ -14,7 +14,7 @@ pub trait Broker: Send + Sync {
     async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError>;
 
     /// Makes sure that the type has a queue and is routed to it.
-    async fn declare_type(&self, job_type: &JobType) -> Result<(), BrokerError>;
+    async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError>;
 
     /// Deletes the type's queue, if nothing waits there and nobody consumes it. Answers whether it is gone.
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError>;
@@ -38,11 +38,27 @@ pub trait Broker: Send + Sync {
     /// [`Discovered::Pulse`]: crate::dispatch::discovery::Discovered::Pulse
     async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError>;
 
-    /// Where orders of the type may wait, not counting those with workers.
+    /// Where orders of the type may wait, not counting those with workers. A queue that takes nothing does not know.
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;
+
+    /// Why the queue that the type's orders go to takes none, although the broker is there; `None` when it does, or when
+    /// nothing was sent to it.
+    fn queue_error(&self, job_type: &JobType) -> Option<String>;
+
+    /// Changes whenever a queue that took nothing takes orders again.
+    fn queues_recovered(&self) -> watch::Receiver<u64>;
 
     /// How the link is, and every change of it.
     fn status(&self) -> watch::Receiver<BrokerStatus>;
+}
+
+/// What there was when the queue of a type was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueFound {
+    /// No queue: it is new, so nobody consumes it.
+    New,
+    /// The queue.
+    Known,
 }
 
 /// How many orders wait at the broker.

@@ -4,7 +4,7 @@ mod store;
 
 mod broker;
 
-pub use broker::{Broker, BrokerError, BrokerStatus, OrdersWaiting};
+pub use broker::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound};
 pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
     IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, JobStore,

@@ -47,9 +47,10 @@ pub struct Type {
     pub workers: usize,
     /// How many slots they have in all.
     pub slots: usize,
-    /// Why its workers get no jobs, if its queue cannot be declared: usually it exists with other properties than
-    /// ours. Mended by an operator of the broker; tried again every 10 s.
-    pub queue_trouble: Option<String>,
+    /// Why its workers get no jobs: its queue cannot be declared, usually because it exists with other properties than
+    /// ours, which an operator of the broker has to mend; or it does not confirm what is sent to it. Both are tried
+    /// again by themselves.
+    pub queue_error: Option<String>,
     /// How many jobs are in each state.
     pub jobs: JobCounts,
     /// Who paused it, if it is paused.
@@ -102,7 +103,7 @@ impl Type {
             refused: None,
             workers: capacity.workers,
             slots: capacity.slots,
-            queue_trouble: None,
+            queue_error: None,
             jobs,
             paused: flow.pause.as_ref().map(Pause::from),
             running_max: flow.running_max,

@@ -90,6 +90,15 @@ impl SqliteStore {
         Ok(Self { writer, readers, counts })
     }
 
+    /// What tells this database apart from every other, for as long as it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn installation(&self) -> Result<String, StoreError> {
+        self.readers.read(queries::installation).await
+    }
+
     /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
     /// on disk, a damaged file, or a panic. Every call answers [`StoreError::Failed`] from then on. The process should exit loudly, and read the file anew. Never resolves otherwise.
     pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {

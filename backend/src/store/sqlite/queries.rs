@@ -87,6 +87,11 @@ pub(super) fn dispatch_marks(connection: &Connection) -> Result<DispatchMarks, F
     })
 }
 
+/// What tells this database apart from every other.
+pub(super) fn installation(connection: &Connection) -> Result<String, Fault> {
+    mark(connection, "installation").map(|number| format!("{number:016x}"))
+}
+
 /// The claims of running jobs above `after`, by job id.
 pub(super) fn claims(
     connection: &Connection,

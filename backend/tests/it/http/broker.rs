@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use crewcall_backend::dispatch::{
     hearing::Pulse,
-    ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting},
+    ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound},
 };
 use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
 use tokio::{sync::watch, time::timeout};
@@ -95,8 +95,8 @@ impl Broker for PlayedBroker {
         Ok(())
     }
 
-    async fn declare_type(&self, _: &JobType) -> Result<(), BrokerError> {
-        Ok(())
+    async fn declare_type(&self, _: &JobType) -> Result<QueueFound, BrokerError> {
+        Ok(QueueFound::Known)
     }
 
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
@@ -130,6 +130,14 @@ impl Broker for PlayedBroker {
 
     async fn orders_waiting(&self, _: &JobType) -> Result<OrdersWaiting, BrokerError> {
         Ok(*self.waiting.lock().unwrap())
+    }
+
+    fn queue_error(&self, _: &JobType) -> Option<String> {
+        None
+    }
+
+    fn queues_recovered(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
     }
 
     fn status(&self) -> watch::Receiver<BrokerStatus> {

@@ -20,7 +20,7 @@ const LOST_ORDERS: usize = 12;
 const CLOSINGS: usize = 3;
 
 /// The links of a backend.
-const LINKS: usize = 4;
+const LINKS: usize = 5;
 
 /// The broker is killed and comes back with an empty disk, while orders wait there and two jobs run, one of which is
 /// held: the topology is declared again, what runs goes on, and the lost orders are sent again as the same attempts.

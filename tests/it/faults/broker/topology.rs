@@ -37,7 +37,7 @@ async fn f16_a_queue_exists_with_other_arguments() {
     let job_type = stack.api.json("/v1/types/test.other").await.unwrap();
     let log = stack.backend.log();
     let log = log.lines().find(|line| line.contains(NO_QUEUE)).unwrap();
-    for text in [&job["waiting_for"]["message"].to_string(), &job_type["queue_trouble"].to_string(), log] {
+    for text in [&job["waiting_for"]["message"].to_string(), &job_type["queue_error"].to_string(), log] {
         for word in ["crewcall.jobs.test.other", "x-delivery-limit", "received '5' but current is '7'"] {
             assert!(text.contains(word), "{word} is missing in: {text}");
         }
@@ -55,7 +55,7 @@ async fn f16_a_queue_exists_with_other_arguments() {
     let took = stack.resumed("test.other", json!({"text": "mended"})).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_trouble"].is_null());
+    assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].is_null());
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I10",
@@ -67,7 +67,7 @@ async fn f16_a_queue_exists_with_other_arguments() {
             "the other type was served within {other_type:.1?}; this one {took:.1?} after the queue was deleted"
         ),
     );
-    found.hold("I15", format_args!("whoever looks reads: {}", job_type["queue_trouble"]));
+    found.hold("I15", format_args!("whoever looks reads: {}", job_type["queue_error"]));
     found.print("F16 a queue exists with other arguments");
 }
 

@@ -1,0 +1,319 @@
+//! The way that each type's orders take: together with all others while the type's queue confirms, and apart once it
+//! does not.
+//!
+//! RabbitMQ stops reading a whole *connection* when one queue on it takes nothing any more. So no queue is ever given
+//! as much as would make it stop, and one that is stuck is tried again on a connection where it can harm nobody.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crewcall_amqp::{
+    LinkConfig, LinkState, OutboundMessage, Publication, PublishError, Published, Publisher, PublisherOptions,
+};
+use crewcall_proto::JobType;
+use dashmap::DashMap;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::outbound::follow;
+use crate::{metrics::Metrics, tasks::Tasks};
+
+/// How many orders of one type may be unconfirmed on the link that all types share. RabbitMQ's channel blocks, and soon
+/// its connection, once more than 32 messages for one quorum queue are unanswered (`quorum_commands_soft_limit`). A
+/// broker that takes 5 ms to confirm still takes 4 800 orders of a type in a second.
+const UNCONFIRMED_PER_TYPE_MAX: usize = 24;
+
+/// How long the broker may leave an order unconfirmed while it answers other questions: then its queue is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a stuck queue is left alone before an order is sent to it once more, on a connection of its own. What it was
+/// sent before may still be confirmed, and each trial may make an order come twice.
+const TRIED_AFTER: Duration = Duration::from_secs(15);
+
+/// How long a trial may take; then it is given up with its connection, and made again on a new one.
+const TRIAL_MAX: Duration = Duration::from_secs(60);
+
+/// How long the broker may take to answer a question that costs it nothing.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The ways of all types.
+pub(super) struct Lanes {
+    /// The link that all types share.
+    shared: Publisher,
+    /// The link of those that are stuck; made when the first one is.
+    apart: OnceLock<Publisher>,
+    config: LinkConfig,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+    by_type: DashMap<JobType, Arc<Lane>>,
+    /// What goes to the queue of the unroutable: the orders of all types that have no queue of their own.
+    unknown: Arc<Lane>,
+    /// Counts the queues that took orders again.
+    recovered: watch::Sender<u64>,
+}
+
+/// What [`Lanes`] are made of.
+pub(super) struct LanesParts {
+    /// The link that all types share.
+    pub(super) shared: Publisher,
+    /// How the link of those that are stuck is made.
+    pub(super) config: LinkConfig,
+    /// The queue of the unroutable.
+    pub(super) unroutable: String,
+    /// What is counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where the link runs.
+    pub(super) tasks: Tasks,
+}
+
+/// The way of the orders that go to one queue.
+#[derive(Debug)]
+struct Lane {
+    queue: String,
+    together: Arc<Semaphore>,
+    apart: Arc<Semaphore>,
+    mode: watch::Sender<Mode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// On the shared link.
+    Together,
+    /// Nothing is confirmed, since when.
+    Stuck(Instant),
+    /// Confirmed again, but not yet all that is still open on the shared link.
+    Apart,
+}
+
+impl Lanes {
+    /// All types go together.
+    pub(super) fn new(parts: LanesParts) -> Self {
+        let LanesParts { shared, config, unroutable, metrics, tasks } = parts;
+        Self {
+            shared,
+            apart: OnceLock::new(),
+            config,
+            metrics,
+            tasks,
+            by_type: DashMap::new(),
+            unknown: Arc::new(Lane::new(unroutable)),
+            recovered: watch::Sender::new(0),
+        }
+    }
+
+    /// The type has this queue of its own.
+    pub(super) fn has_queue(&self, job_type: &JobType, queue: &str) {
+        if !self.by_type.contains_key(job_type) {
+            self.by_type.entry(job_type.clone()).or_insert_with(|| Arc::new(Lane::new(queue.to_owned())));
+        }
+    }
+
+    /// What is wrong with the queue that the type's orders go to, if it does not confirm.
+    pub(super) fn trouble(&self, job_type: &JobType) -> Option<String> {
+        let lane = self.of(job_type);
+        let Mode::Stuck(since) = *lane.mode.borrow() else { return None };
+        Some(format!(
+            "the queue {} does not confirm: the broker has not taken an order for it for {} s, though it answers",
+            lane.queue,
+            (since.elapsed() + STUCK_AFTER).as_secs()
+        ))
+    }
+
+    /// Counts the queues that were stuck and took orders again.
+    pub(super) fn recovered(&self) -> watch::Receiver<u64> {
+        self.recovered.subscribe()
+    }
+
+    /// Publishes an order of the type and waits until it is confirmed.
+    pub(super) async fn publish(
+        &self,
+        job_type: &JobType,
+        message: OutboundMessage,
+    ) -> Result<Published, PublishError> {
+        let lane = self.of(job_type);
+        let mut mode = lane.mode.subscribe();
+        let answer = loop {
+            let now = *mode.borrow_and_update();
+            if now == Mode::Together {
+                tokio::select! {
+                    biased;
+                    Ok(permit) = lane.together.clone().acquire_owned() => {
+                        break self.publish_together(&lane, message, permit).await;
+                    }
+                    _ = mode.changed() => {}
+                }
+            } else if let Some(answer) = self.publish_apart(&lane, &message, Duration::ZERO).await {
+                break answer;
+            }
+        };
+        self.judge(&lane, answer.is_ok());
+        answer
+    }
+
+    /// Waits for the links' outstanding confirms, and closes them.
+    pub(super) async fn close(&self) {
+        self.shared.close().await;
+        if let Some(apart) = self.apart.get() {
+            apart.close().await;
+        }
+    }
+
+    fn of(&self, job_type: &JobType) -> Arc<Lane> {
+        self.by_type.get(job_type).map_or_else(|| Arc::clone(&self.unknown), |lane| Arc::clone(&lane))
+    }
+
+    async fn publish_together(
+        &self,
+        lane: &Lane,
+        message: OutboundMessage,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Published, PublishError> {
+        let mut publication = self.shared.send(message.clone()).await?;
+        if let Some(answer) = self.answered_in_time(lane, &mut publication).await {
+            return answer;
+        }
+        lane.part();
+        publication.set_aside();
+        tokio::select! {
+            biased;
+            answer = publication.answered() => answer,
+            // What was sent may be confirmed with the others, so it gets a moment when they are.
+            Some(answer) = self.publish_apart(lane, &message, STUCK_AFTER) => {
+                // On the shared link it is still open, and counts there until that is over.
+                drop(self.tasks.errand("an order that is still open", async move {
+                    let _ = publication.answered().await;
+                    drop(permit);
+                }));
+                answer
+            }
+        }
+    }
+
+    /// The broker's answer; `None` when the queue is stuck: the broker is there and reads from us, and still does not
+    /// confirm.
+    async fn answered_in_time(
+        &self,
+        lane: &Lane,
+        publication: &mut Publication,
+    ) -> Option<Result<Published, PublishError>> {
+        let mut link = self.shared.state();
+        link.borrow_and_update();
+        let mut deadline = Instant::now() + STUCK_AFTER;
+        loop {
+            tokio::select! {
+                biased;
+                answer = publication.answered() => return Some(answer),
+                // Connected, blocked or lost: it had no fair chance before.
+                Ok(()) = link.changed() => deadline = Instant::now() + STUCK_AFTER,
+                () = sleep_until(deadline) => {
+                    let connected = matches!(&*link.borrow(), LinkState::Connected { .. });
+                    if connected && (lane.is_stuck() || self.broker_answers().await) {
+                        return None;
+                    }
+                    deadline = Instant::now() + STUCK_AFTER;
+                }
+            }
+        }
+    }
+
+    /// Whether the broker reads what the shared link sends.
+    async fn broker_answers(&self) -> bool {
+        matches!(timeout(ANSWER_MAX, self.shared.queue_depth(&self.unknown.queue)).await, Ok(Ok(_)))
+    }
+
+    /// Publishes on the link of those that are stuck: one order of a stuck queue at a time, and only after a rest; for a
+    /// queue that confirms again, after `patience`. `None` when the type goes together with all others again.
+    async fn publish_apart(
+        &self,
+        lane: &Lane,
+        message: &OutboundMessage,
+        patience: Duration,
+    ) -> Option<Result<Published, PublishError>> {
+        let mut mode = lane.mode.subscribe();
+        loop {
+            let now = *mode.borrow_and_update();
+            let (places, not_before) = match now {
+                Mode::Together => return None,
+                Mode::Stuck(since) => (UNCONFIRMED_PER_TYPE_MAX, since + TRIED_AFTER),
+                Mode::Apart => (1, Instant::now() + patience),
+            };
+            let place = async {
+                sleep_until(not_before).await;
+                lane.apart.acquire_many(u32::try_from(places).unwrap_or(1)).await
+            };
+            tokio::select! {
+                biased;
+                _ = mode.changed() => {}
+                _place = place => {
+                    let answer = self.apart().publish(message.clone()).await;
+                    if matches!(answer, Err(PublishError::Unknown { .. })) {
+                        lane.part();
+                    }
+                    return Some(answer);
+                }
+            }
+        }
+    }
+
+    fn apart(&self) -> &Publisher {
+        self.apart.get_or_init(|| {
+            let options = PublisherOptions { confirm_timeout: TRIAL_MAX, ..PublisherOptions::default() };
+            let apart = Publisher::start(
+                self.config.clone(),
+                Vec::new(),
+                options,
+                self.tasks.stop(),
+                self.tasks.tracker(),
+            );
+            self.tasks.part(
+                "the link for parted types",
+                follow("parted", apart.clone(), Arc::clone(&self.metrics)),
+            );
+            apart
+        })
+    }
+
+    /// A queue that confirms is not stuck. It goes together with the others again when nothing is open from before.
+    fn judge(&self, lane: &Lane, confirmed: bool) {
+        if !confirmed || *lane.mode.borrow() == Mode::Together {
+            return;
+        }
+        let settled = lane.together.available_permits() == UNCONFIRMED_PER_TYPE_MAX;
+        let before = lane.mode.send_replace(if settled { Mode::Together } else { Mode::Apart });
+        if matches!(before, Mode::Stuck(_)) {
+            tracing::info!(queue = lane.queue, "A queue confirms again.");
+            self.recovered.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+impl Lane {
+    fn new(queue: String) -> Self {
+        let places = || Arc::new(Semaphore::new(UNCONFIRMED_PER_TYPE_MAX));
+        Self { queue, together: places(), apart: places(), mode: watch::Sender::new(Mode::Together) }
+    }
+
+    fn is_stuck(&self) -> bool {
+        matches!(*self.mode.borrow(), Mode::Stuck(_))
+    }
+
+    fn part(&self) {
+        let parted = self.mode.send_if_modified(|mode| {
+            let parted = !matches!(mode, Mode::Stuck(_));
+            if parted {
+                *mode = Mode::Stuck(Instant::now());
+            }
+            parted
+        });
+        if parted {
+            tracing::warn!(
+                queue = self.queue,
+                "A queue does not confirm what is sent to it: its type waits, and the others go on."
+            );
+        }
+    }
+}

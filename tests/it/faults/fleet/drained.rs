@@ -1,0 +1,68 @@
+//! A worker that was told to drain connects again (F86).
+
+use crewcall_proto::{JobType, control::Control};
+use e2e::{broker, rogue::Rogue, stack::Stack, wait::until};
+use serde_json::{Value, json};
+
+use super::JOB_WITHIN;
+
+/// A drained worker loses its connections and comes back: ours remembers that it is drained, and one that remembers
+/// nothing is told with its welcome. Neither works until it is told to resume.
+#[tokio::test]
+async fn f86_a_drained_worker_connects_again() {
+    let vhost = broker::vhost("f86").await.unwrap();
+    let mut stack = Stack::start_on(vhost.url).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _ours = stack.worker(&["test.echo"], 1).await.unwrap();
+    let forgetful = Rogue::start(&stack.amqp_url);
+    let other = JobType::new("test.other").unwrap();
+    let welcome = Control::Welcome { types: vec![other.clone()], refused: Vec::new() };
+    let mut ear = forgetful.listen(&other, "first").await.unwrap();
+    forgetful.announce(&other).await.unwrap();
+    assert_eq!(ear.told().await.unwrap(), welcome);
+    for id in ["worker-0", forgetful.worker_id.as_str()] {
+        act(&stack, id, "drain").await;
+    }
+    assert_eq!(ear.told().await.unwrap(), Control::Drain);
+    ear.close().await;
+    await_status(&stack, "worker-0", "draining").await;
+    let node = broker::shared_broker().await.unwrap();
+    node.ctl(&["close_all_connections", "--vhost", &vhost.name, "an operator closes them"]).await.unwrap();
+
+    let mut ear = forgetful.listen(&other, "second").await.unwrap();
+    forgetful.announce(&other).await.unwrap();
+    assert_eq!(ear.told().await.unwrap(), welcome);
+    assert_eq!(ear.told().await.unwrap(), Control::Drain, "it may have forgotten");
+    let id = stack.submit("test.echo", json!({"text": "waits"})).await.unwrap();
+    let queue = "crewcall.jobs.test.echo";
+    let left = until("the order waits in its queue", JOB_WITHIN * 4, async || {
+        forgetful.waiting_in(queue).await.unwrap() == 1
+    });
+    left.await.unwrap();
+    await_status(&stack, "worker-0", "draining").await;
+    assert_eq!(stack.api.job(&id).await.unwrap()["state"], "dispatched");
+
+    for id in ["worker-0", forgetful.worker_id.as_str()] {
+        act(&stack, id, "resume").await;
+    }
+    assert_eq!(ear.told().await.unwrap(), Control::Resume);
+    forgetful.announce(&other).await.unwrap();
+    assert_eq!(ear.told().await.unwrap(), welcome);
+    forgetful.announce(&other).await.unwrap();
+    assert_eq!(ear.told().await.unwrap(), welcome, "and nothing in between");
+    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
+    let mut found = stack.settled().await.unwrap();
+    found.hold("I9", "a drained worker that came back took nothing until it was told to resume");
+    found.print("F86 a drained worker connects again");
+}
+
+async fn act(stack: &Stack, worker_id: &str, what: &str) {
+    let (status, answer) =
+        stack.api.post(&format!("/v1/workers/{worker_id}/{what}"), Value::Null).await.unwrap();
+    assert_eq!(status.as_u16(), 202, "{answer}");
+}
+
+async fn await_status(stack: &Stack, worker_id: &str, status: &str) {
+    let path = format!("/v1/workers/{worker_id}");
+    stack.api.json_when(&path, |worker| worker["status"] == status).await.unwrap();
+}
