@@ -252,7 +252,7 @@ fn accepted(job_type: &str, window: usize) -> Accepted {
 fn stored(inserted: Inserted) -> Option<Arc<Job>> {
     match inserted {
         Inserted::Stored { job, .. } => Some(job),
-        Inserted::Replayed { .. } | Inserted::KeyReused => None,
+        Inserted::Replayed { .. } | Inserted::KeyReused | Inserted::TooManyTypes => None,
     }
 }
 

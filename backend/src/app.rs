@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crewcall_proto::JobType;
 use crewcall_proto::Topology;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -257,15 +258,10 @@ impl App {
         let metrics = Arc::clone(&self.metrics);
         metrics.started(clock.now());
         let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
-        let outbound = Arc::new(Outbound::start(OutboundParts {
-            amqp_url: self.config.amqp_url.clone(),
-            topology: self.config.amqp_prefix.clone(),
-            installation: self.installation.clone(),
-            known: catalogue.names(),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            tasks: tasks.clone(),
-        }));
+        for job_type in catalogue.names() {
+            metrics.type_announced(&job_type);
+        }
+        let outbound = Arc::new(self.outbound(catalogue.names(), tasks));
         let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
         let (hearing, watch) = (Arc::<Hearing>::default(), WatchHub::default());
         let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
@@ -319,6 +315,19 @@ impl App {
             tasks: tasks.clone(),
         });
         Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs, interventions })
+    }
+
+    /// The way to the broker, for these types.
+    fn outbound(&self, known: Vec<JobType>, tasks: &Tasks) -> Outbound {
+        Outbound::start(OutboundParts {
+            amqp_url: self.config.amqp_url.clone(),
+            topology: self.config.amqp_prefix.clone(),
+            installation: self.installation.clone(),
+            known,
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            tasks: tasks.clone(),
+        })
     }
 }
 

@@ -12,11 +12,11 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-/// How many job types get labels of their own; the rest share [`OTHER_TYPES`]. Submitters choose type
-/// names, and each costs a dozen time series.
+/// How many job types get labels of their own, and only such as a worker announced; the rest share [`OTHER_TYPES`].
+/// Submitters choose type names, and each costs a dozen time series.
 pub const TYPE_LABELS_MAX: usize = 500;
 
-/// The label of types beyond [`TYPE_LABELS_MAX`]. No job type has this name.
+/// The label of types that nobody announced, and of those beyond [`TYPE_LABELS_MAX`]. No job type has this name.
 pub const OTHER_TYPES: &str = "_other";
 
 /// From a short job on an idle system to an hour.
@@ -164,6 +164,13 @@ impl Metrics {
         self.start_time.set(Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(0)).as_secs_f64());
     }
 
+    /// A worker announced the type: it gets a label of its own, if there is one left.
+    pub fn type_announced(&self, job_type: &JobType) {
+        if self.type_labels.len() < TYPE_LABELS_MAX && !self.type_labels.contains(job_type) {
+            self.type_labels.insert(job_type.clone());
+        }
+    }
+
     /// A job was accepted.
     pub fn job_submitted(&self, job_type: &JobType) {
         self.jobs_submitted.with_label_values(&[self.label(job_type)]).inc();
@@ -279,14 +286,7 @@ impl Metrics {
     }
 
     fn label<'a>(&self, job_type: &'a JobType) -> &'a str {
-        if self.type_labels.contains(job_type) {
-            return job_type.as_str();
-        }
-        if self.type_labels.len() >= TYPE_LABELS_MAX {
-            return OTHER_TYPES;
-        }
-        self.type_labels.insert(job_type.clone());
-        job_type.as_str()
+        if self.type_labels.contains(job_type) { job_type.as_str() } else { OTHER_TYPES }
     }
 }
 
@@ -297,11 +297,16 @@ mod tests {
     #[test]
     fn job_types_in_labels_are_bounded() {
         let metrics = Metrics::default();
-        for number in 0..TYPE_LABELS_MAX + 10 {
-            metrics.job_submitted(&JobType::new(&format!("type.{number}")).unwrap());
+        let named = |number| JobType::new(&format!("type.{number}")).unwrap();
+        for number in 0..TYPE_LABELS_MAX {
+            metrics.job_submitted(&named(number)); // an invented name takes nobody's place
+        }
+        for number in TYPE_LABELS_MAX..2 * TYPE_LABELS_MAX + 10 {
+            metrics.type_announced(&named(number));
+            metrics.job_submitted(&named(number));
         }
         let text = metrics.render();
         assert_eq!(text.matches("crewcall_jobs_submitted_total{").count(), TYPE_LABELS_MAX + 1);
-        assert!(text.contains("crewcall_jobs_submitted_total{type=\"_other\"} 10"));
+        assert!(text.contains("crewcall_jobs_submitted_total{type=\"_other\"} 510"));
     }
 }

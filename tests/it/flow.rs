@@ -54,6 +54,45 @@ async fn a_limit_keeps_attempts_from_running_at_once() {
 }
 
 #[tokio::test]
+async fn a_limit_of_one_holds_at_hand_overs() {
+    let mut stack = Stack::start("limit-held").await.unwrap();
+    let limits = json!({"running_max": 1}).to_string();
+    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "0.4");
+    let _worker = stack.worker(&["test.sleep"], 4).await.unwrap();
+    stack.api.send(Method::PUT, "/v1/types/test.sleep/limits", limits.clone(), &[]).await.unwrap();
+    let mut ids = Vec::new();
+    for _job in 0..6 {
+        ids.push(stack.submit("test.sleep", json!({"steps": 12, "step_ms": 100})).await.unwrap());
+    }
+    // Saying it again makes the backend look whether there is room, all the while.
+    let until = async {
+        for id in &ids {
+            stack.api.finished(id).await.unwrap();
+        }
+    };
+    let nag = async {
+        loop {
+            stack.api.send(Method::PUT, "/v1/types/test.sleep/limits", limits.clone(), &[]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = until => {}
+        () = nag => {}
+    }
+    let mut spans: Vec<(String, String)> = Vec::new();
+    for id in &ids {
+        let job = stack.api.job(id).await.unwrap();
+        let text = |name: &str| job["attempts"][0][name].as_str().unwrap().to_owned();
+        spans.push((text("started_at"), text("finished_at")));
+    }
+    spans.sort();
+    for pair in spans.windows(2) {
+        assert!(pair[0].1 <= pair[1].0, "two ran at once: {pair:?}");
+    }
+    stack.settled().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_rate_limit_spreads_attempts_over_time() {
     let mut stack = Stack::start("rate").await.unwrap();
     let limits = json!({"rate_per_second": 4}).to_string();

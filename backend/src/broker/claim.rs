@@ -38,7 +38,7 @@ pub async fn claim(amqp_url: &str, names: &Topology, installation: &str) -> bool
 /// Resolves when a link finds that the names are another's.
 pub(super) async fn taken(mut link: watch::Receiver<LinkState>, names: &Topology, installation: &str) {
     if link.wait_for(|state| is_taken(state, names, installation)).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

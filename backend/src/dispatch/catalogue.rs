@@ -236,7 +236,7 @@ impl Catalogue {
         troubled.map(|entry| entry.key().clone()).collect()
     }
 
-    /// The names of all types.
+    /// The names of all types, in no order.
     #[must_use]
     pub fn names(&self) -> Vec<JobType> {
         self.types.iter().map(|entry| entry.key().clone()).collect()

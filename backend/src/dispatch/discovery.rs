@@ -271,6 +271,7 @@ impl Discovery {
                     continue;
                 }
             };
+            self.ledger.metrics.type_announced(job_type);
             if let Some(reason) = self.catalogue.schema_error(job_type) {
                 if learnt != Learnt::Known {
                     tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, reason, "A type is served without its schema.");

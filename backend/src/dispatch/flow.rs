@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crewcall_proto::JobType;
 use dashmap::DashMap;
 
-use super::ports::{JobStore, StoreError};
+use super::ports::{JobStore, StoreError, UNANNOUNCED_TYPES_MAX};
 use crate::domain::{Flow, FlowChange};
 
 /// The settings of all types.
@@ -16,6 +16,17 @@ pub struct FlowControl {
     types: DashMap<JobType, Flow>,
     /// Changes are made one after the other, or one could be lost.
     changing: tokio::sync::Mutex<()>,
+}
+
+/// Why something was not set for a type.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// Nobody announced it, and there are too many like it.
+    #[error("{UNANNOUNCED_TYPES_MAX} types that nobody announced have jobs or settings already")]
+    TooManyTypes,
+    /// It could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl FlowControl {
@@ -35,16 +46,24 @@ impl FlowControl {
         self.types.get(job_type).map(|flow| flow.clone()).unwrap_or_default()
     }
 
+    /// The types that have settings, in no order.
+    #[must_use]
+    pub fn names(&self) -> Vec<JobType> {
+        self.types.iter().map(|entry| entry.key().clone()).collect()
+    }
+
     /// Sets something for a type. Answers what is set now. No attempt that is dispatched after this was answered
     /// breaks it.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it could not be kept; nothing changes then.
-    pub async fn change(&self, job_type: &JobType, change: FlowChange) -> Result<Flow, StoreError> {
+    /// [`FlowError`] when it was not kept; nothing changes then.
+    pub async fn change(&self, job_type: &JobType, change: FlowChange) -> Result<Flow, FlowError> {
         let _turn = self.changing.lock().await;
         let flow = self.get(job_type).changed(change);
-        self.store.put_flow(job_type, &flow).await?;
+        if !self.store.put_flow(job_type, &flow).await? {
+            return Err(FlowError::TooManyTypes);
+        }
         if flow == Flow::default() {
             self.types.remove(job_type);
         } else {

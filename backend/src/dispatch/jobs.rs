@@ -11,7 +11,7 @@ use super::{
     flow::FlowControl,
     ports::{
         Accepted, Broker, Dispatch, DispatchNumber, IdempotencyKey, InFlight, Inserted, JobQuery, JobStore,
-        StoreError,
+        StoreError, UNANNOUNCED_TYPES_MAX,
     },
     registry::{Presence, Registry, Worker},
     schema::{CHECK_TIME_MAX, CheckError},
@@ -68,6 +68,9 @@ pub enum SubmitError {
     /// Its idempotency key belongs to another submission.
     #[error("the idempotency key was used for another body")]
     KeyReused,
+    /// Nobody announced its type, and there are too many like it.
+    #[error("{UNANNOUNCED_TYPES_MAX} types that nobody announced have jobs or settings already")]
+    TooManyTypes,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -146,6 +149,7 @@ impl Jobs {
             checked?;
             match stored.next() {
                 Some(Inserted::Stored { job, .. } | Inserted::Replayed { job }) => Ok(job),
+                Some(Inserted::TooManyTypes) => Err(SubmitError::TooManyTypes),
                 Some(Inserted::KeyReused) | None => Err(StoreError::Broken {
                     reason: "it answered for fewer jobs than it was given".to_owned(),
                 }
@@ -287,6 +291,7 @@ fn submitted(inserted: Inserted) -> Result<Submitted, SubmitError> {
         Inserted::Stored { job, .. } => Ok(Submitted::Accepted(job)),
         Inserted::Replayed { job } => Ok(Submitted::Replayed(job)),
         Inserted::KeyReused => Err(SubmitError::KeyReused),
+        Inserted::TooManyTypes => Err(SubmitError::TooManyTypes),
     }
 }
 

@@ -155,6 +155,7 @@ impl Relay {
                 () = self.inner.stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.retrying(|| self.keep_mark()).await?,
             }
+            self.inner.rates.retain(|_, rate| rate.per_second() > 0);
         }
     }
 

@@ -67,6 +67,8 @@ pub enum Code {
     InvalidRequest,
     /// The idempotency key belongs to another body.
     IdempotencyKeyReused,
+    /// Nobody announced the type, and there are too many like it.
+    TooManyTypes,
     /// It is our fault.
     InternalError,
     /// The store cannot work now.
@@ -97,7 +99,7 @@ struct Explanation {
 }
 
 /// How many codes there are.
-const CODES: usize = 36;
+const CODES: usize = 37;
 
 /// One for each code, in the order of [`Code`].
 static EXPLANATIONS: [Explanation; CODES] = [
@@ -289,6 +291,13 @@ static EXPLANATIONS: [Explanation; CODES] = [
         status: StatusCode::UNPROCESSABLE_ENTITY,
         title: "The idempotency key was used for another body",
         advice: "Use a new key for another job. A key is remembered for 24 hours, together with the bytes of its body.",
+    },
+    Explanation {
+        code: Code::TooManyTypes,
+        word: "too-many-types",
+        status: StatusCode::UNPROCESSABLE_ENTITY,
+        title: "Too many types that nobody announced",
+        advice: "1000 types that no worker ever announced have jobs or settings. Look for a typing error in the type, or for a program that makes up types; cancel its jobs. A type that a worker announces does not count. Nothing was stored.",
     },
     Explanation {
         code: Code::InternalError,

@@ -1,7 +1,7 @@
 //! The cursor of a list: opaque to callers, checked when it comes back.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use crewcall_proto::JobId;
+use crewcall_proto::{JobId, JobType};
 use uuid::Uuid;
 
 /// The first byte: what the rest means may change with it.
@@ -42,6 +42,25 @@ pub(super) fn decode_number(cursor: &str) -> Option<u64> {
     }
 }
 
+/// The first byte of a cursor that holds a name.
+const NAME_VERSION: u8 = 3;
+
+/// The cursor of the page after the one that ends with the type of this name.
+pub(super) fn encode_name(last: &str) -> String {
+    let mut bytes = vec![NAME_VERSION];
+    bytes.extend_from_slice(last.as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The type that the page before ended with; `None` for a text that is no such cursor.
+pub(super) fn decode_name(cursor: &str) -> Option<JobType> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    match bytes.split_first()? {
+        (&NAME_VERSION, name) => JobType::new(std::str::from_utf8(name).ok()?).ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +78,7 @@ mod tests {
         assert_eq!(decode_number(&cursor), None);
         assert_eq!(decode_number(&encode_number(7)), Some(7));
         assert_eq!(decode(&encode_number(7)), None);
+        assert_eq!(decode_name(&encode_name("a.b")), JobType::new("a.b").ok());
+        assert_eq!((decode_name(&encode_name("A")), decode_name(&cursor)), (None, None));
     }
 }

@@ -15,7 +15,10 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     types,
 };
-use crate::domain::{Flow, FlowChange, Pause};
+use crate::{
+    dispatch::flow::FlowError,
+    domain::{Flow, FlowChange, Pause},
+};
 
 /// The tag of these routes in the document.
 const TAG: &str = "types";
@@ -38,7 +41,7 @@ static LIMITS: Shape = Shape { what: "the body", at: "", names: &["running_max",
         (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -101,7 +104,7 @@ pub(super) async fn resume(
         (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-request`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -134,7 +137,7 @@ async fn change(
     detached(state, async move {
         jobs.flow.change(&changed, change).await?;
         jobs.relay.wake(&changed);
-        Ok::<_, crate::dispatch::ports::StoreError>(())
+        Ok::<_, FlowError>(())
     })
     .await??;
     types::read(state, &job_type).await.map(Json)

@@ -1,6 +1,6 @@
 //! For those who run the backend: does it live, can it work, what does it count.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Json,
@@ -9,7 +9,9 @@ use axum::{
     response::IntoResponse,
 };
 
-use super::{HttpState, dto, types::waits_for_a_start};
+use crewcall_proto::JobType;
+
+use super::{HttpState, dto, types::WAITING};
 use crate::dispatch::{Jobs, registry::Presence};
 
 /// The tag of these routes in the document.
@@ -84,11 +86,19 @@ async fn count_jobs(jobs: &Jobs) {
         }
     };
     jobs.metrics.set_jobs(counts.iter().map(|count| (&count.job_type, count.state.as_str(), count.jobs)));
+    let waiting = counts.into_iter().filter(|count| WAITING.contains(&count.state));
+    let types: BTreeSet<JobType> = waiting.map(|count| count.job_type).collect();
+    let oldest = match jobs.store.oldest(types.into_iter().collect(), WAITING).await {
+        Ok(oldest) => oldest,
+        Err(error) => {
+            tracing::warn!(%error, "The oldest jobs could not be found; their gauges keep their last values.");
+            return;
+        }
+    };
     let now = jobs.clock.now();
-    let waiting = counts.iter().filter(|count| waits_for_a_start(count.state));
-    jobs.metrics.set_oldest_waiting(waiting.filter_map(|count| {
-        let age_ms = now.as_millis().saturating_sub(count.oldest_created_at?.as_millis());
-        Some((&count.job_type, Duration::from_millis(u64::try_from(age_ms).unwrap_or(0))))
+    jobs.metrics.set_oldest_waiting(oldest.iter().map(|(job_type, created_at)| {
+        let age_ms = now.as_millis().saturating_sub(created_at.as_millis());
+        (job_type, Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)))
     }));
 }
 

@@ -59,7 +59,7 @@ const TAG: &str = "jobs";
         (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`store-unavailable`, `too-many-bodies`, `too-many-checks`", body = ProblemBody, content_type = "application/problem+json"),
     )

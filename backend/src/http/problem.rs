@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 pub use super::code::Code;
 use crate::{
-    dispatch::{SubmitError, ports::StoreError, schema::PROBLEMS_MAX},
+    dispatch::{SubmitError, flow::FlowError, ports::StoreError, schema::PROBLEMS_MAX},
     domain::{Problem as FieldProblem, State, excerpt::cut},
 };
 
@@ -120,6 +120,14 @@ impl IntoResponse for Problem {
     }
 }
 
+impl Problem {
+    fn too_many_types(error: &dyn std::error::Error) -> Self {
+        let advice =
+            "start a worker of this one first, or look for a typing error in it; /v1/types lists the others";
+        Self::new(Code::TooManyTypes, format!("no worker ever announced this type, and {error}: {advice}"))
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
@@ -166,7 +174,17 @@ impl From<SubmitError> for Problem {
                 Code::IdempotencyKeyReused,
                 "this Idempotency-Key was used for a submission with another body: use a new key for another job",
             ),
+            SubmitError::TooManyTypes => Self::too_many_types(&error),
             SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FlowError> for Problem {
+    fn from(error: FlowError) -> Self {
+        match error {
+            FlowError::TooManyTypes => Self::too_many_types(&error),
+            FlowError::Store(error) => error.into(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 /// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.
 pub const PAGE_JOBS_DEFAULT: usize = 50;
 
-/// The most jobs, or messages of the quarantine, of one page.
+/// The most jobs, types, or messages of the quarantine, of one page.
 pub const PAGE_JOBS_MAX: usize = 500;
 
 /// The longest that a request may wait for a job to end.
@@ -144,6 +144,34 @@ impl QuarantineQuery {
                 "cursor" => {
                     query.before = reader
                         .once(name, || cursor::decode_number(value).ok_or_else(|| NO_CURSOR.to_owned()));
+                }
+                _ => reader.unknown(name, "limit, cursor"),
+            }
+        }
+        reader.finish().map(|()| query)
+    }
+}
+
+/// Which page of the types is asked for.
+#[derive(Debug)]
+pub(super) struct TypesQuery {
+    /// How many types at most.
+    pub(super) limit: usize,
+    /// Only those after this one, by name.
+    pub(super) after: Option<JobType>,
+}
+
+impl TypesQuery {
+    /// Reads the query string of the types.
+    pub(super) fn read(raw: Option<&str>) -> Result<Self, Problem> {
+        let mut reader = Reader::default();
+        let mut query = Self { limit: PAGE_JOBS_MAX, after: None };
+        for (name, value) in &pairs(raw) {
+            match name.as_str() {
+                "limit" => query.limit = reader.once(name, || limit(value)).unwrap_or(PAGE_JOBS_MAX),
+                "cursor" => {
+                    query.after =
+                        reader.once(name, || cursor::decode_name(value).ok_or_else(|| NO_CURSOR.to_owned()));
                 }
                 _ => reader.unknown(name, "limit, cursor"),
             }

@@ -1,54 +1,86 @@
 //! Which job types there are: what workers announced, and what jobs have.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::StatusCode,
 };
-use crewcall_proto::JobType;
+use crewcall_proto::{JobType, Timestamp};
 
 use super::{
-    HttpState, detached, dto,
+    HttpState, cursor, detached, dto,
     problem::{Code, Problem, ProblemBody},
+    query::TypesQuery,
 };
 use crate::{
     dispatch::{forget::Forgotten, ports::Count},
-    domain::State as JobState,
+    domain::{Flow, State as JobState},
 };
 
 /// The tag of these routes in the document.
 const TAG: &str = "types";
 
+/// The schemas of one page may be this large, in bytes; then it ends early.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The states of jobs that are due and have not started: what "oldest waiting" is about.
+pub(super) const WAITING: &[JobState] = &[JobState::Ready, JobState::Unroutable, JobState::Dispatched];
+
 /// List job types
 ///
-/// Every type that was ever announced, has jobs, or had something set for it, with its schemas, its workers and how many jobs are in each state.
+/// Every type that was ever announced, has jobs, or had something set for it, with its schemas, its workers and how many jobs are in each state. By name.
 #[utoipa::path(
     get, path = "/v1/types", tag = TAG, operation_id = "listTypes",
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 500 if not given; a page of large schemas has fewer"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
     responses(
-        (status = 200, description = "The types", body = dto::TypeList),
+        (status = 200, description = "A page", body = dto::TypeList),
+        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::TypeList>, Problem> {
+pub(super) async fn list(
+    State(state): State<HttpState>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<dto::TypeList>, Problem> {
+    let TypesQuery { limit, after } = TypesQuery::read(raw.as_deref())?;
     let counts = state.jobs.store.counts().await?;
-    let mut by_type: BTreeMap<JobType, Vec<&Count>> = BTreeMap::new();
-    for stored in state.jobs.catalogue.all() {
-        by_type.entry(stored.job_type).or_default();
-    }
-    for (job_type, _) in state.jobs.store.flows().await? {
+    let mut by_type: BTreeMap<JobType, Vec<Count>> = BTreeMap::new();
+    for job_type in state.jobs.catalogue.names().into_iter().chain(state.jobs.flow.names()) {
         by_type.entry(job_type).or_default();
     }
     for job_type in state.jobs.catalogue.refused() {
         by_type.entry(job_type).or_default();
     }
-    for count in &counts {
+    for count in counts {
         by_type.entry(count.job_type.clone()).or_default().push(count);
     }
-    let types = by_type.iter().map(|(job_type, counts)| described(&state, job_type, counts)).collect();
-    Ok(Json(dto::TypeList { types }))
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    // One more than is wanted tells whether there are more.
+    let page: Vec<_> = by_type.range((from, Bound::Unbounded)).take(limit + 1).collect();
+    let names = page.iter().take(limit).map(|(job_type, _)| (*job_type).clone()).collect();
+    let oldest: HashMap<_, _> = state.jobs.store.oldest(names, WAITING).await?.into_iter().collect();
+    let (mut types, mut schema_bytes) = (Vec::new(), 0);
+    for (job_type, counts) in page.iter().take(limit) {
+        let described = described(&state, job_type, counts, oldest.get(*job_type).copied());
+        schema_bytes += described.schema_bytes();
+        types.push(described);
+        if schema_bytes > PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    let last = page.get(types.len()).and_then(|_| types.last());
+    let next_cursor = last.map(|last| cursor::encode_name(&last.r#type));
+    Ok(Json(dto::TypeList { types, next_cursor }))
 }
 
 /// Get a job type
@@ -123,16 +155,15 @@ pub(super) fn named(name: &str) -> Result<JobType, Problem> {
 ///
 /// The [`Problem`] to answer when nobody knows it, or the store cannot be read.
 pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
-    let counts = state.jobs.store.counts().await?;
-    let counts: Vec<&Count> = counts.iter().filter(|count| count.job_type == *job_type).collect();
+    let counts = state.jobs.store.counts_of(job_type).await?;
+    let is_set = state.jobs.flow.get(job_type) != Flow::default();
     let catalogue = &state.jobs.catalogue;
-    if counts.is_empty() && !catalogue.knows(job_type) && catalogue.refusal(job_type).is_none() {
-        let set = state.jobs.store.flows().await?;
-        if !set.iter().any(|(known, _)| known == job_type) {
-            return Err(not_found(job_type.as_str()));
-        }
+    let is_known = catalogue.knows(job_type) || catalogue.refusal(job_type).is_some();
+    if counts.is_empty() && !is_set && !is_known {
+        return Err(not_found(job_type.as_str()));
     }
-    Ok(described(state, job_type, &counts))
+    let oldest = state.jobs.store.oldest(vec![job_type.clone()], WAITING).await?.pop();
+    Ok(described(state, job_type, &counts, oldest.map(|(_, oldest)| oldest)))
 }
 
 fn not_found(name: &str) -> Problem {
@@ -141,10 +172,13 @@ fn not_found(name: &str) -> Problem {
     Problem::new(Code::TypeNotFound, detail)
 }
 
-fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::Type {
+fn described(
+    state: &HttpState,
+    job_type: &JobType,
+    counts: &[Count],
+    oldest_waiting: Option<Timestamp>,
+) -> dto::Type {
     let stored = state.jobs.catalogue.get(job_type);
-    let waiting = counts.iter().filter(|count| waits_for_a_start(count.state));
-    let oldest_waiting = waiting.filter_map(|count| count.oldest_created_at).min();
     let flow = state.jobs.flow.get(job_type);
     let capacity = state.jobs.registry.capacity(job_type);
     dto::Type {
@@ -152,17 +186,5 @@ fn described(state: &HttpState, job_type: &JobType, counts: &[&Count]) -> dto::T
         schema_error: state.jobs.catalogue.schema_error(job_type),
         refused: state.jobs.catalogue.refusal(job_type),
         ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)
-    }
-}
-
-/// Whether a job in this state is due and has not started: what "oldest waiting" is about.
-pub(super) const fn waits_for_a_start(state: JobState) -> bool {
-    match state {
-        JobState::Ready | JobState::Unroutable | JobState::Dispatched => true,
-        JobState::Scheduled
-        | JobState::Running
-        | JobState::Completed
-        | JobState::Failed
-        | JobState::Cancelled => false,
     }
 }

@@ -135,6 +135,8 @@ pub(crate) struct JobType {
 pub(crate) struct TypeList {
     /// The types.
     pub(crate) types: Vec<Document<JobType>>,
+    /// What the next page begins after.
+    pub(crate) next_cursor: Option<String>,
 }
 
 fn announced_by_default() -> bool {

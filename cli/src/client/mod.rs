@@ -151,9 +151,24 @@ impl Client {
         self.get(self.endpoint(&["v1", "workers", id])).await
     }
 
-    /// All job types.
-    pub(crate) async fn types(&self) -> Result<TypeList, ClientError> {
-        self.get(self.endpoint(&["v1", "types"])).await
+    /// All job types, read page by page.
+    pub(crate) async fn types(&self) -> Result<Vec<Document<JobType>>, ClientError> {
+        let mut types = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = self.endpoint(&["v1", "types"]);
+            if let Some(cursor) = &cursor {
+                url.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let page: TypeList = self.get(url).await?;
+            // An empty page ends it too: a backend that always has a next cursor must not keep us here.
+            let is_last = page.types.is_empty() || page.next_cursor.is_none();
+            types.extend(page.types);
+            cursor = page.next_cursor;
+            if is_last {
+                return Ok(types);
+            }
+        }
     }
 
     /// One job type.

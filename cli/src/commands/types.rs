@@ -16,7 +16,7 @@ use crate::{
 /// When the backend or standard output fails us, or there is no such type.
 pub(crate) async fn run(client: &Client, command: &TypesCommand) -> Result<Exit, Failure> {
     match command {
-        TypesCommand::Ls(output) => print_list(&client.types().await?.types, output.format)?,
+        TypesCommand::Ls(output) => print_list(&client.types().await?, output.format)?,
         TypesCommand::Get { job_type, output } => {
             print_one(&client.job_type(job_type.as_str()).await?, output.format)?;
         }

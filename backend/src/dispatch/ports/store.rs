@@ -15,8 +15,8 @@ use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
 pub trait JobStore: Send + Sync {
     /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker, nobody waiting in front
     /// of it and nothing set for it is dispatched in the same step (see [`JobStore::dispatch_due`]). A job with an
-    /// idempotency key that is younger than [`IDEMPOTENCY_KEPT_FOR`] is not stored again.
-    /// Answers in the order of `jobs`.
+    /// idempotency key that is younger than [`IDEMPOTENCY_KEPT_FOR`] is not stored again, nor is one of a type beyond
+    /// [`UNANNOUNCED_TYPES_MAX`]. Answers in the order of `jobs`.
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
 
     /// What became of an earlier submission with this key, if there was one: never [`Inserted::Stored`]. Whatever was
@@ -88,11 +88,21 @@ pub trait JobStore: Send + Sync {
         limit: usize,
     ) -> Result<usize, StoreError>;
 
-    /// How many jobs there are, by type and state.
+    /// How many jobs there are, by type and state, in the order of the types. Costs no query: it is always known.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;
 
     /// How many attempts of a type are dispatched or run, as committed last.
     fn in_flight(&self, job_type: &JobType) -> InFlight;
+    /// How many jobs of one type there are, by state. Costs less than [`JobStore::counts`].
+    async fn counts_of(&self, job_type: &JobType) -> Result<Vec<Count>, StoreError>;
+
+    /// When the oldest job of each of these types was accepted that is in one of these states, which are not terminal;
+    /// only the types that have one. One read, with a look into an index for each type and state.
+    async fn oldest(
+        &self,
+        job_types: Vec<JobType>,
+        states: &'static [State],
+    ) -> Result<Vec<(JobType, Timestamp)>, StoreError>;
 
     /// The types ever announced, by name.
     async fn types(&self) -> Result<Vec<StoredType>, StoreError>;
@@ -107,9 +117,9 @@ pub trait JobStore: Send + Sync {
     /// What was set for types; a type that is not named has the default.
     async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError>;
 
-    /// Keeps what was set for a type. A rate limit remembers what began under it, also over a change of what is set,
-    /// until it is removed.
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError>;
+    /// Keeps what was set for a type, and answers whether it did: not for one more type beyond [`UNANNOUNCED_TYPES_MAX`].
+    /// A rate limit remembers what began under it, also over a change of what is set, until it is removed.
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError>;
 
     /// The messages that were set aside, newest first; only those older than `before`, if given.
     async fn quarantined(
@@ -139,6 +149,11 @@ pub const QUARANTINE_MESSAGES_MAX: u32 = 10_000;
 
 /// How much of an unreadable message is kept, in bytes.
 pub const QUARANTINE_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// How many types that nobody ever announced may have jobs or settings. Who submits chooses the names, each costs memory
+/// and a place in every list, and its jobs wait until somebody serves it; a mistyped name is one, a thousand are a mistake
+/// in a program. Types that were announced have a limit of their own and do not count.
+pub const UNANNOUNCED_TYPES_MAX: usize = 1_000;
 
 /// A job to be stored.
 #[derive(Debug, Clone)]
@@ -180,6 +195,8 @@ pub enum Inserted {
     },
     /// A job with this key and another body is stored already.
     KeyReused,
+    /// Nobody announced its type, and [`UNANNOUNCED_TYPES_MAX`] others that nobody announced are there already.
+    TooManyTypes,
 }
 
 /// Jobs that expired.
@@ -374,8 +391,6 @@ pub struct Count {
     pub state: State,
     /// How many.
     pub jobs: u64,
-    /// When the oldest of them was accepted; only for states that are not terminal.
-    pub oldest_created_at: Option<Timestamp>,
 }
 
 /// A type as it was last announced.

@@ -18,6 +18,8 @@ use crate::{
 pub struct TypeList {
     /// By name.
     pub types: Vec<Type>,
+    /// Pass it as `cursor` for the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
 }
 
 /// A job type.
@@ -76,7 +78,7 @@ impl Type {
         job_type: &JobType,
         stored: Option<StoredType>,
         capacity: Capacity,
-        counts: &[&Count],
+        counts: &[Count],
         flow: &Flow,
         oldest_waiting: Option<Timestamp>,
     ) -> Self {
@@ -112,6 +114,16 @@ impl Type {
             first_announced_at,
             last_announced_at,
         }
+    }
+}
+
+impl Type {
+    /// How large its schemas are as JSON.
+    pub(in crate::http) fn schema_bytes(&self) -> usize {
+        [&self.parameters_schema, &self.result_schema]
+            .map(|schema| serde_json::to_vec(schema).map_or(0, |text| text.len()))
+            .iter()
+            .sum()
     }
 }
 

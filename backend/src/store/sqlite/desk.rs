@@ -58,7 +58,7 @@ impl Desk {
             }
         }
         for (job_type, terms) in queries::terms(&connection)? {
-            tally.load_terms(job_type, terms);
+            tally.load_terms(&job_type, terms);
         }
         let drift = Drift::read(&connection)?;
         Ok(Self { connection, tally, clock, number_kept: number, drift, drift_kept: drift, time_kept })

@@ -14,7 +14,7 @@ use super::{
     drift::Drift,
     fault::Fault,
     rows::{Columns, job_columns},
-    tally::StateCounts,
+    tally::{SharedCounts, StateCounts},
 };
 use crate::{
     dispatch::ports::JobQuery,
@@ -64,6 +64,17 @@ pub(super) fn list_ids(
 ) -> Result<Vec<JobId>, Fault> {
     let ids = matching(connection, query, tally)?;
     Ok(ids.into_iter().map(|id| JobId::from_uuid(Uuid::from_bytes(id))).collect())
+}
+
+/// The counts of the types that a query can find; none, if it asks neither for states nor for types.
+pub(super) fn counts_for(query: &JobQuery, counts: &SharedCounts) -> Vec<(JobType, StateCounts)> {
+    match &query.job_type {
+        None if query.states.is_empty() => Vec::new(),
+        _ => counts.some(|job_type, counts| {
+            type_matches(query, job_type)
+                && State::ALL.into_iter().any(|state| state_matches(query, state) && counts.get(state) > 0)
+        }),
+    }
 }
 
 fn matching(connection: &Connection, query: &JobQuery, tally: &Counts) -> Result<Vec<IdBytes>, Fault> {

@@ -176,8 +176,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
-        let counts = self.counts.all().into_iter();
-        Ok(counts.filter(|(_, jobs)| jobs.get(State::Ready) > 0).map(|(job_type, _)| job_type).collect())
+        let ready = self.counts.some(|_, jobs| jobs.get(State::Ready) > 0);
+        Ok(ready.into_iter().map(|(job_type, _)| job_type).collect())
     }
 
     async fn claims(&self, after: Option<JobId>, limit: usize) -> Result<Vec<StoredClaim>, StoreError> {
@@ -199,12 +199,12 @@ impl JobStore for SqliteStore {
     }
 
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
-        let (query, counts) = (query.clone(), self.counts.all());
+        let (query, counts) = (query.clone(), list::counts_for(query, &self.counts));
         self.readers.list(move |connection| list::list(connection, &query, &counts)).await
     }
 
     async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError> {
-        let (query, counts) = (query.clone(), self.counts.all());
+        let (query, counts) = (query.clone(), list::counts_for(query, &self.counts));
         self.readers.list(move |connection| list::list_ids(connection, &query, &counts)).await
     }
 
@@ -218,8 +218,20 @@ impl JobStore for SqliteStore {
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
-        let counts = self.counts.all();
-        self.readers.read(move |connection| queries::counts(connection, &counts)).await
+        let types = self.counts.all();
+        Ok(types.iter().flat_map(|(job_type, counts)| tally::counted(job_type, *counts)).collect())
+    }
+
+    async fn counts_of(&self, job_type: &JobType) -> Result<Vec<Count>, StoreError> {
+        Ok(tally::counted(job_type, self.counts.of(job_type)).collect())
+    }
+
+    async fn oldest(
+        &self,
+        job_types: Vec<JobType>,
+        states: &'static [State],
+    ) -> Result<Vec<(JobType, Timestamp)>, StoreError> {
+        self.readers.read(move |connection| queries::oldest(connection, job_types, states)).await
     }
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
@@ -243,7 +255,7 @@ impl JobStore for SqliteStore {
         self.readers.read(queries::flows).await
     }
 
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError> {
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError> {
         let (job_type, flow) = (job_type.clone(), flow.clone());
         self.writer.write(1, move |desk| commands::put_flow(desk, &job_type, flow)).await
     }

@@ -1,17 +1,17 @@
 //! What is read.
 
-use crewcall_proto::{JobId, JobType};
+use crewcall_proto::{JobId, JobType, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     desk::{DISPATCHES_CONFIRMED, DISPATCHES_NUMBERED, mark},
     fault::Fault,
     rows::{Columns, id_bytes, job_columns, to_integer, unreadable},
-    tally::{StateCounts, Terms},
+    tally::Terms,
 };
 use crate::{
     dispatch::ports::{
-        Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
+        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
         StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, Slot, State},
@@ -142,35 +142,27 @@ pub(super) fn dispatched(
     Ok(orders)
 }
 
-/// The counts of the tally, with the age of the oldest job where somebody waits. Ids grow with time, so the oldest is
-/// the first of its index.
-pub(super) fn counts(connection: &Connection, tally: &[(JobType, StateCounts)]) -> Result<Vec<Count>, Fault> {
+/// When the oldest job of each type in one of the states was accepted. Ids grow with time, so the oldest is the first
+/// of its index.
+pub(super) fn oldest(
+    connection: &Connection,
+    job_types: Vec<JobType>,
+    states: &[State],
+) -> Result<Vec<(JobType, Timestamp)>, Fault> {
     let mut statement = connection.prepare_cached(
         "SELECT created_at FROM jobs INDEXED BY jobs_by_state WHERE state = ? AND type = ? ORDER BY id LIMIT 1",
     )?;
-    let mut counts = Vec::new();
-    for (job_type, jobs) in tally {
-        for state in State::ALL {
-            if jobs.get(state) == 0 {
-                continue;
-            }
-            let oldest_created_at = if state.is_terminal() {
-                None
-            } else {
-                statement
-                    .query_row([state.as_str(), job_type.as_str()], |row| row.get(0))
-                    .optional()?
-                    .map(crewcall_proto::Timestamp::from_millis)
-            };
-            counts.push(Count {
-                job_type: job_type.clone(),
-                state,
-                jobs: jobs.get(state),
-                oldest_created_at,
-            });
+    let mut all = Vec::new();
+    for job_type in job_types {
+        let mut oldest = None;
+        for state in states {
+            let parameters = [state.as_str(), job_type.as_str()];
+            let created_at: Option<i64> = statement.query_row(parameters, |row| row.get(0)).optional()?;
+            oldest = oldest.into_iter().chain(created_at).min();
         }
+        all.extend(oldest.map(|oldest| (job_type, Timestamp::from_millis(oldest))));
     }
-    Ok(counts)
+    Ok(all)
 }
 
 /// The types ever announced, by name.
@@ -199,21 +191,32 @@ pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, Fault> {
 
 /// What is set for types, by name.
 pub(super) fn flows(connection: &Connection) -> Result<Vec<(JobType, Flow)>, Fault> {
-    Ok(terms(connection)?.into_iter().map(|(job_type, terms)| (job_type, terms.flow)).collect())
+    let mut statement = connection.prepare_cached(
+        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM flows ORDER BY type",
+    )?;
+    let mut rows = statement.query(())?;
+    let mut flows = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        flows.push((columns.job_type()?, columns.flow()?));
+    }
+    Ok(flows)
 }
 
-/// What is kept for types beside their jobs, by name.
+/// What is kept for types that were announced, or for which something is set.
 pub(super) fn terms(connection: &Connection) -> Result<Vec<(JobType, Terms)>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns \
-         FROM flows ORDER BY type",
+        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns, \
+           types.type IS NOT NULL \
+         FROM flows FULL JOIN types USING (type)",
     )?;
     let mut rows = statement.query(())?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
         let (job_type, flow) = (columns.job_type()?, columns.flow()?);
-        all.push((job_type, Terms { flow, slot: columns.take::<Option<i64>>()?.map(Slot) }));
+        let slot = columns.take::<Option<i64>>()?.map(Slot);
+        all.push((job_type, Terms { announced: columns.take()?, flow, slot }));
     }
     Ok(all)
 }

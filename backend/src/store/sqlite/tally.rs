@@ -3,15 +3,13 @@
 //!
 //! The tally moves with the transaction: each step can be taken back until the transaction is committed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use crewcall_proto::JobType;
+use dashmap::DashMap;
 
 use crate::{
-    dispatch::ports::{DispatchNumber, InFlight},
+    dispatch::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     domain::{Flow, Life, Pace, Slot, State},
 };
 
@@ -40,9 +38,10 @@ impl StateCounts {
     }
 }
 
-/// The committed counts, for readers.
+/// The committed counts of the types that have jobs, for readers. The writer waits for nobody who reads them: a reader
+/// holds a few types at a time.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedCounts(Arc<Mutex<BTreeMap<JobType, Committed>>>);
+pub(super) struct SharedCounts(Arc<DashMap<JobType, Committed>>);
 
 /// What was committed of one type.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,22 +51,41 @@ struct Committed {
 }
 
 impl SharedCounts {
-    /// Every type that has jobs, by name.
+    /// Those of every type, by name.
     pub(super) fn all(&self) -> Vec<(JobType, StateCounts)> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.iter().map(|(job_type, committed)| (job_type.clone(), committed.counts)).collect()
+        self.some(|_, _| true)
     }
 
     /// How many attempts of one type are dispatched or run.
     pub(super) fn in_flight(&self, job_type: &JobType) -> InFlight {
-        let Committed { counts, occupying } = {
-            let shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shared.get(job_type).copied().unwrap_or_default()
-        };
+        let Committed { counts, occupying } = self.0.get(job_type).map(|entry| *entry).unwrap_or_default();
         let all = counts.get(State::Dispatched).saturating_add(counts.get(State::Running));
         let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
         InFlight { with_broker: number(occupying), all: number(all) }
     }
+
+    /// Those of the types that pass, by name.
+    pub(super) fn some(
+        &self,
+        passes: impl Fn(&JobType, &StateCounts) -> bool,
+    ) -> Vec<(JobType, StateCounts)> {
+        let types = self.0.iter().filter(|entry| passes(entry.key(), &entry.value().counts));
+        let mut types: Vec<_> = types.map(|entry| (entry.key().clone(), entry.value().counts)).collect();
+        types.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        types
+    }
+
+    /// Those of one type.
+    pub(super) fn of(&self, job_type: &JobType) -> StateCounts {
+        self.0.get(job_type).map_or_else(StateCounts::default, |committed| committed.counts)
+    }
+}
+
+/// The states of a type that have jobs.
+pub(super) fn counted(job_type: &JobType, counts: StateCounts) -> impl Iterator<Item = Count> {
+    let states = State::ALL.into_iter().filter(move |state| counts.get(*state) > 0);
+    let job_type = job_type.clone();
+    states.map(move |state| Count { job_type: job_type.clone(), state, jobs: counts.get(state) })
 }
 
 /// Where a job counts.
@@ -86,6 +104,8 @@ impl Place {
 /// What is kept for a type, whatever jobs it has.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Terms {
+    /// Whether a worker ever announced it.
+    pub(super) announced: bool,
     /// What is set for it.
     pub(super) flow: Flow,
     /// The last slot of its rate limit that was taken.
@@ -156,6 +176,8 @@ pub(super) struct Point {
 #[derive(Debug)]
 pub(super) struct Tally {
     types: HashMap<JobType, TypeTally>,
+    /// How many of the types were announced.
+    announced: usize,
     /// The last dispatch number that was given out.
     number: DispatchNumber,
     /// What the open transaction did, in order.
@@ -165,7 +187,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(number: DispatchNumber) -> Self {
-        Self { types: HashMap::new(), number, steps: Vec::new(), shared: SharedCounts::default() }
+        let shared = SharedCounts::default();
+        Self { types: HashMap::new(), announced: 0, number, steps: Vec::new(), shared }
     }
 
     /// Adds what the database held when it was opened.
@@ -173,8 +196,7 @@ impl Tally {
         let tally = self.types.entry(job_type.clone()).or_default();
         tally.counts.add(state, jobs);
         tally.occupying += occupying;
-        let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let committed = shared.entry(job_type.clone()).or_default();
+        let mut committed = self.shared.0.entry(job_type.clone()).or_default();
         committed.counts.add(state, jobs);
         committed.occupying += occupying;
     }
@@ -183,9 +205,15 @@ impl Tally {
         self.shared.clone()
     }
 
-    /// Adds what was set for a type when the database was opened.
-    pub(super) fn load_terms(&mut self, job_type: JobType, terms: Terms) {
-        self.types.entry(job_type).or_default().terms = terms;
+    /// Adds what was kept for a type when the database was opened.
+    pub(super) fn load_terms(&mut self, job_type: &JobType, terms: Terms) {
+        self.put_terms(job_type, terms);
+    }
+
+    /// Whether jobs and settings of the type are taken. They are not when it would be one more than
+    /// [`UNANNOUNCED_TYPES_MAX`].
+    pub(super) fn takes(&self, job_type: &JobType) -> bool {
+        self.types.contains_key(job_type) || self.types.len() - self.announced < UNANNOUNCED_TYPES_MAX
     }
 
     /// Whether there are jobs of the type, over or not.
@@ -265,21 +293,21 @@ impl Tally {
 
     /// The transaction was committed: its steps are final, and readers may see them.
     pub(super) fn commit(&mut self) {
-        let mut shared = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         for step in self.steps.drain(..) {
             let Step::Job { job_type, from, to } = step else { continue };
-            let Committed { counts, occupying } = shared.entry(job_type.clone()).or_default();
+            let mut committed = self.shared.0.entry(job_type.clone()).or_default();
             if let Some(from) = from {
-                counts.subtract(from.state, 1);
-                *occupying = occupying.saturating_sub(u64::from(from.occupies_window));
+                committed.counts.subtract(from.state, 1);
+                committed.occupying = committed.occupying.saturating_sub(u64::from(from.occupies_window));
             }
             if let Some(to) = to {
-                *occupying += u64::from(to.occupies_window);
+                committed.counts.add(to.state, 1);
+                committed.occupying += u64::from(to.occupies_window);
             }
-            match to {
-                Some(to) => counts.add(to.state, 1),
-                None if counts.is_empty() => drop(shared.remove(&job_type)),
-                None => {}
+            let gone = committed.counts.is_empty();
+            drop(committed);
+            if gone {
+                self.shared.0.remove(&job_type);
             }
         }
     }
@@ -306,7 +334,9 @@ impl Tally {
     /// Answers what was kept before.
     fn put_terms(&mut self, job_type: &JobType, terms: Terms) -> Terms {
         let tally = self.types.entry(job_type.clone()).or_default();
+        self.announced += usize::from(terms.announced);
         let before = std::mem::replace(&mut tally.terms, terms);
+        self.announced -= usize::from(before.announced);
         if tally.is_empty() {
             self.types.remove(job_type);
         }
@@ -359,7 +389,11 @@ mod tests {
         tally.step(&job_type(), None, Some(HELD));
         tally.step(&job_type(), None, Some(DISPATCHED));
         tally.commit();
-        let limited = Terms { flow: Flow { running_max: Some(3), ..Flow::default() }, slot: Some(Slot(7)) };
+        let limited = Terms {
+            flow: Flow { running_max: Some(3), ..Flow::default() },
+            slot: Some(Slot(7)),
+            ..Terms::default()
+        };
         let point = tally.point();
         tally.set_terms(&job_type(), limited.clone());
         assert_eq!(
@@ -379,6 +413,29 @@ mod tests {
         assert_eq!((tally.terms(&job_type()), tally.types.len()), (limited, 1), "it outlives the jobs");
         tally.set_terms(&job_type(), Terms::default());
         assert!(tally.types.is_empty());
+    }
+
+    #[test]
+    fn types_that_nobody_announced_are_limited_and_known_ones_are_not_refused() {
+        let mut tally = Tally::new(DispatchNumber(0));
+        let (named, last) =
+            (|number| JobType::new(&format!("type.{number}")).unwrap(), UNANNOUNCED_TYPES_MAX - 1);
+        for number in 0..last {
+            tally.step(&named(number), None, Some(READY));
+        }
+        let announced = Terms { announced: true, ..Terms::default() };
+        tally.set_terms(&job_type(), announced.clone());
+        assert!(tally.takes(&named(last)), "one that was announced does not count");
+        tally.step(&named(last), None, Some(READY));
+        assert!(!tally.takes(&named(last + 1)) && tally.takes(&named(0)) && tally.takes(&job_type()));
+
+        let point = tally.point();
+        tally.set_terms(&named(0), announced);
+        assert!(tally.takes(&named(last + 1)));
+        tally.go_back(point);
+        assert!(!tally.takes(&named(last + 1)));
+        tally.step(&named(7), Some(READY), None);
+        assert!(tally.takes(&named(last + 1)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{Clock, SystemClock},
     dispatch::ports::{Accepted, Inserted, JobStore},
-    domain::Submission,
+    domain::{State, Submission},
     store::sqlite::SqliteStore,
 };
 
@@ -97,9 +97,12 @@ async fn a_command_that_fails_is_taken_back_alone() {
     assert!(first.is_ok() && last.is_ok());
     assert!(matches!(command, Err(StoreError::Broken { .. })));
     let counts = store.counts().await.unwrap();
-    let states: Vec<_> =
-        counts.iter().map(|count| (count.state.as_str(), count.oldest_created_at.is_some())).collect();
-    assert_eq!(states, [("ready", true), ("dispatched", true)], "in memory and on disk");
+    let states: Vec<_> = counts.iter().map(|count| count.state.as_str()).collect();
+    assert_eq!(states, ["ready", "dispatched"], "in memory");
+    for state in [&[State::Ready], &[State::Dispatched]] {
+        let oldest = store.oldest(vec![counts[0].job_type.clone()], state).await.unwrap();
+        assert_eq!(oldest.len(), 1, "on disk");
+    }
     assert_eq!(store.dispatch_marks().await.unwrap().issued.0, 1);
     store.close().await;
 }

@@ -93,7 +93,7 @@ async fn bad_settings() {
     ] {
         insta::assert_json_snapshot!(name, problem(request).await);
     }
-    assert_eq!(server.read("/v1/types").await, json!({"types": []}), "nothing was set");
+    assert_eq!(server.read("/v1/types").await, json!({"types": [], "next_cursor": null}), "nothing was set");
     server.stop().await;
 }
 
@@ -116,5 +116,44 @@ async fn a_worker_is_told_to_drain_and_to_resume() {
     assert_eq!(server.jobs.registry.give_up_silent().len(), 1);
     insta::assert_json_snapshot!("drain_of_a_lost_worker", problem(server.post_empty(&path("drain"))).await);
     assert_eq!(server.broker.told(), []);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_that_nobody_announced_are_limited_and_read_in_pages() {
+    let server = Server::start().await;
+    let names: Vec<Value> =
+        (0..1_010).map(|number| json!({"type": format!("invented.{number:04}")})).collect();
+    let response = answer(server.post("/v1/jobs/batch", &json!(names))).await;
+    let batch: Value = response.json().await.unwrap();
+    assert_eq!((&batch["accepted"], &batch["refused"]), (&json!(1_000), &json!(10)));
+    assert_eq!(batch["results"][1_000]["problem"]["code"], "too-many-types");
+    let one_more = server.post("/v1/jobs", &json!({"type": "one.more"}));
+    insta::assert_json_snapshot!("too_many_types", problem(one_more).await);
+    let pause = problem(server.post_empty("/v1/types/one.more/pause")).await;
+    assert_eq!(pause["code"], "too-many-types");
+    done(server.post_empty("/v1/types/invented.0007/pause")).await;
+
+    let (mut path, mut listed) = ("/v1/types?limit=400".to_owned(), Vec::new());
+    loop {
+        let page = server.read(&path).await;
+        let types = page["types"].as_array().unwrap();
+        assert!(types.len() <= 400);
+        listed.extend(types.iter().map(|entry| entry["type"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/types?limit=400&cursor={cursor}");
+    }
+    assert!(listed.len() == 1_000 && listed.is_sorted() && listed[7] == "invented.0007");
+    assert_eq!(problem(server.get("/v1/types?cursor=x")).await["code"], "invalid-cursor");
+    assert_eq!(problem(server.get("/v1/types?state=ready")).await["code"], "invalid-query");
+
+    let metrics = answer(server.get("/metrics")).await.text().await.unwrap();
+    assert!(metrics.contains("crewcall_jobs_submitted_total{type=\"_other\"} 1000"), "{metrics}");
+    assert!(!metrics.contains("invented"), "an invented name is no label");
+    server.announce("invented.0007", json!({})).await;
+    server.submit(json!({"type": "one.more"})).await;
+    server.submit(json!({"type": "invented.0007"})).await;
+    let metrics = answer(server.get("/metrics")).await.text().await.unwrap();
+    assert!(metrics.contains("crewcall_jobs_submitted_total{type=\"invented.0007\"} 1"), "{metrics}");
     server.stop().await;
 }

@@ -94,6 +94,18 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
+    async fn counts_of(&self, _: &JobType) -> Result<Vec<Count>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn oldest(
+        &self,
+        _: Vec<JobType>,
+        _: &'static [State],
+    ) -> Result<Vec<(JobType, Timestamp)>, StoreError> {
+        Err((self.0)())
+    }
+
     async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
         Err((self.0)())
     }
@@ -114,7 +126,7 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn put_flow(&self, _: &JobType, _: &Flow) -> Result<(), StoreError> {
+    async fn put_flow(&self, _: &JobType, _: &Flow) -> Result<bool, StoreError> {
         Err((self.0)())
     }
 
@@ -235,6 +247,18 @@ impl JobStore for FillingStore {
         self.store.counts().await
     }
 
+    async fn counts_of(&self, job_type: &JobType) -> Result<Vec<Count>, StoreError> {
+        self.store.counts_of(job_type).await
+    }
+
+    async fn oldest(
+        &self,
+        job_types: Vec<JobType>,
+        states: &'static [State],
+    ) -> Result<Vec<(JobType, Timestamp)>, StoreError> {
+        self.store.oldest(job_types, states).await
+    }
+
     async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
         self.store.types().await
     }
@@ -255,7 +279,7 @@ impl JobStore for FillingStore {
         self.store.flows().await
     }
 
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<(), StoreError> {
+    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError> {
         self.store.put_flow(job_type, flow).await
     }
 

@@ -1,12 +1,14 @@
 //! Jobs on their way to the broker.
 
+use std::time::Duration;
+
 use crewcall_backend::{
     dispatch::ports::{DispatchMarks, DispatchNumber, DispatchedOrder},
-    domain::{Event, State},
+    domain::{Event, Flow, Pause, State},
 };
 use crewcall_proto::{JobId, Timestamp};
 
-use super::subject::{Subject, completed, held, job_type, started};
+use super::subject::{START, Subject, completed, held, job_type, started};
 
 async fn take(subject: &Subject, window: usize, limit: usize) -> Vec<JobId> {
     let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
@@ -49,6 +51,62 @@ pub(crate) async fn a_held_or_ended_attempt_makes_room(subject: Subject) {
     assert!(!subject.change(&jobs[0], completed(&jobs[0])).await.freed_window, "it was free already");
     assert_eq!(take(&subject, 1, 10).await, [], "one is with the broker");
     assert_eq!(take(&subject, 2, 10).await, [waiting.id]);
+    subject.finish().await;
+}
+
+pub(crate) async fn what_is_set_for_a_type_holds_for_each_dispatch(mut subject: Subject) {
+    let jobs = [subject.dispatched("a").await, subject.dispatched("a").await];
+    let waiting = subject.insert(subject.job("a"), 0).await.job;
+    let set = async |subject: &Subject, flow: Flow| {
+        assert!(subject.store.put_flow(&job_type("a"), &flow).await.unwrap());
+    };
+    set(&subject, Flow { running_max: Some(2), ..Flow::default() }).await;
+    subject.change(&jobs[0], held(&jobs[0])).await;
+    assert_eq!(take(&subject, 100, 10).await, [], "a held attempt runs");
+    subject.reopen().await;
+    assert_eq!(take(&subject, 100, 10).await, [], "also after a restart");
+    let pause = Pause { by: "ada".to_owned(), reason: None, at: START };
+    set(&subject, Flow { pause: Some(pause), ..Flow::default() }).await;
+    assert_eq!(take(&subject, 100, 10).await, [], "it is paused");
+    assert_eq!(subject.insert(subject.job("a"), 100).await.dispatched, None);
+    set(&subject, Flow { running_max: Some(2), ..Flow::default() }).await;
+    subject.change(&jobs[1], completed(&jobs[1])).await;
+    assert_eq!(take(&subject, 100, 10).await, [waiting.id]);
+    set(&subject, Flow::default()).await;
+    assert_eq!(take(&subject, 100, 10).await.len(), 1);
+    subject.finish().await;
+}
+
+pub(crate) async fn a_rate_limit_remembers_what_began(mut subject: Subject) {
+    let one_a_day = Flow { rate_per_second: Some(1.0 / 86_400.0), ..Flow::default() };
+    subject.store.put_flow(&job_type("a"), &one_a_day).await.unwrap();
+    for _ in 0..3 {
+        subject.insert(subject.job("a"), 100).await;
+    }
+    let due = subject.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    assert_eq!((due.dispatches.len(), due.rate_wait), (1, Some(Duration::from_secs(86_400))));
+    let none_begins = async |subject: &Subject| {
+        subject.clock.advance(1_000);
+        let due = subject.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+        assert!(due.dispatches.is_empty() && due.rate_wait.is_some());
+    };
+    for _ in 0..10 {
+        subject.reopen().await;
+        none_begins(&subject).await;
+        subject.store.put_flow(&job_type("a"), &one_a_day).await.unwrap();
+        none_begins(&subject).await;
+    }
+    subject.clock.advance(86_400_000 - 20 * 1_000);
+    let due = subject.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    assert_eq!((due.dispatches.len(), due.rate_wait), (1, Some(Duration::from_secs(86_400))));
+    // A clock that is set back by an hour lengthens nothing.
+    subject.clock.advance(-3_600_000);
+    subject.reopen().await;
+    none_begins(&subject).await;
+    subject.clock.advance(86_399_000);
+    assert_eq!(take(&subject, 100, 100).await.len(), 1);
+    let due = subject.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    assert_eq!(due.rate_wait, None, "nobody waits for it");
     subject.finish().await;
 }
 

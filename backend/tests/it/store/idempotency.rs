@@ -64,7 +64,7 @@ pub(crate) async fn of_a_hundred_at_once_one_is_stored(subject: Subject) {
         match inserted {
             Inserted::Stored { job, .. } => stored.push(job.id),
             Inserted::Replayed { job } => drop(replayed.insert(job.id)),
-            Inserted::KeyReused => panic!("the bodies are the same"),
+            other => panic!("the bodies are the same: {other:?}"),
         }
     }
     assert_eq!(stored.len(), 1);

@@ -2,15 +2,16 @@
 
 use crewcall_backend::{
     dispatch::ports::{
-        QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, StoredType,
+        Accepted, Inserted, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
+        QuarantinedMessage, StoredType, UNANNOUNCED_TYPES_MAX,
     },
     domain::{Flow, Pause},
 };
 use serde_json::json;
 
-use super::subject::{START, Subject, job_type};
+use super::subject::{START, Subject, accepted, job_type};
 
-fn stored(name: &str, version: &str) -> StoredType {
+fn stored_type(name: &str, version: &str) -> StoredType {
     let schema = json!({"type": "object", "required": ["source"], "x": 1.5});
     StoredType {
         job_type: job_type(name),
@@ -24,11 +25,11 @@ fn stored(name: &str, version: &str) -> StoredType {
 }
 
 pub(crate) async fn types_are_kept_as_they_were_last_announced(mut subject: Subject) {
-    for stored in [stored("b", "1"), stored("a", "1"), stored("b", "2")] {
+    for stored in [stored_type("b", "1"), stored_type("a", "1"), stored_type("b", "2")] {
         subject.store.put_type(stored).await.unwrap();
     }
     subject.reopen().await;
-    assert_eq!(subject.store.types().await.unwrap(), [stored("a", "1"), stored("b", "2")]);
+    assert_eq!(subject.store.types().await.unwrap(), [stored_type("a", "1"), stored_type("b", "2")]);
     subject.finish().await;
 }
 
@@ -42,7 +43,7 @@ pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
     let other = Flow { pause: Some(pause), ..Flow::default() };
     assert_eq!(subject.store.flows().await.unwrap(), []);
     for (name, flow) in [("b", &other), ("a", &other), ("b", &paused), ("c", &Flow::default())] {
-        subject.store.put_flow(&job_type(name), flow).await.unwrap();
+        assert!(subject.store.put_flow(&job_type(name), flow).await.unwrap());
     }
     subject.reopen().await;
     assert_eq!(
@@ -52,6 +53,40 @@ pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
     subject.store.put_flow(&job_type("a"), &Flow::default()).await.unwrap();
     subject.reopen().await;
     assert_eq!(subject.store.flows().await.unwrap(), [(job_type("b"), paused)], "the default is no setting");
+    subject.finish().await;
+}
+
+pub(crate) async fn types_that_nobody_announced_are_limited(mut subject: Subject) {
+    let named = |number: usize| format!("invented.{number}");
+    let jobs = (0..2 * UNANNOUNCED_TYPES_MAX).map(|number| accepted(subject.job(&named(number)), 0));
+    // Several callers at once, who together have twice as many.
+    let jobs: Vec<Accepted> = jobs.collect();
+    let calls = jobs.chunks(250).map(|jobs| subject.store.insert(jobs.to_vec()));
+    let answers = futures_util::future::try_join_all(calls).await.unwrap().concat();
+    let stored = |answers: &[Inserted]| {
+        answers.iter().filter(|answer| matches!(answer, Inserted::Stored { .. })).count()
+    };
+    assert_eq!(stored(&answers), UNANNOUNCED_TYPES_MAX);
+    let refused = answers.iter().filter(|answer| matches!(answer, Inserted::TooManyTypes)).count();
+    assert_eq!(refused, UNANNOUNCED_TYPES_MAX);
+    assert_eq!(subject.store.counts().await.unwrap().len(), UNANNOUNCED_TYPES_MAX);
+    subject.reopen().await;
+    let insert = async |subject: &Subject, name: &str| {
+        stored(&subject.store.insert(vec![accepted(subject.job(name), 0)]).await.unwrap()) == 1
+    };
+    let (paused, free) = (Flow { running_max: Some(1), ..Flow::default() }, Flow::default());
+    assert!(!insert(&subject, "another").await);
+    assert!(!subject.store.put_flow(&job_type("another"), &paused).await.unwrap());
+    assert!(subject.store.put_flow(&job_type("another"), &free).await.unwrap(), "that keeps nothing");
+    let known = subject.store.counts().await.unwrap().remove(0).job_type;
+    assert!(insert(&subject, known.as_str()).await, "a type that is there");
+    assert!(subject.store.put_flow(&known, &paused).await.unwrap());
+    subject.store.put_type(stored_type("another", "1")).await.unwrap();
+    assert!(insert(&subject, "another").await, "a type that was announced");
+    assert!(!insert(&subject, "yet.another").await);
+    subject.store.put_type(stored_type(known.as_str(), "1")).await.unwrap();
+    assert!(insert(&subject, "yet.another").await, "one of the thousand was announced");
+    assert!(!insert(&subject, "one.too.many").await);
     subject.finish().await;
 }
 

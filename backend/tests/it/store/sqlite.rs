@@ -54,6 +54,8 @@ conforms! {
     dispatch {
         jobs_go_by_priority_then_due_time_then_id,
         a_held_or_ended_attempt_makes_room,
+        what_is_set_for_a_type_holds_for_each_dispatch,
+        a_rate_limit_remembers_what_began,
         room_is_known_after_a_restart,
         a_lost_order_is_sent_again_with_its_token_and_a_new_number,
         what_was_not_confirmed_is_found_after_a_restart,
@@ -78,6 +80,7 @@ conforms! {
     keep {
         types_are_kept_as_they_were_last_announced,
         what_is_set_for_types_is_kept,
+        types_that_nobody_announced_are_limited,
         messages_that_were_set_aside_are_read_and_deleted,
         the_newest_unreadable_messages_are_kept,
     }

@@ -50,6 +50,9 @@ fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
     {
         return Ok(inserted);
     }
+    if !desk.tally.takes(&job.job_type) {
+        return Ok(Inserted::TooManyTypes);
+    }
     let mut dispatched = None;
     // A job that is due later cannot be dispatched: the state machine says so.
     if desk.tally.has_room(&job.job_type, window)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keeps a type as it was last announced.
-pub(in super::super) fn put_type(desk: &Desk, stored: &StoredType) -> Result<(), Fault> {
+pub(in super::super) fn put_type(desk: &mut Desk, stored: &StoredType) -> Result<(), Fault> {
     desk.execute(
         "INSERT INTO types VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (type) DO UPDATE SET \
            description = excluded.description, version = excluded.version, \
@@ -31,6 +31,8 @@ pub(in super::super) fn put_type(desk: &Desk, stored: &StoredType) -> Result<(),
             stored.last_announced_at.as_millis(),
         ],
     )?;
+    let terms = Terms { announced: true, ..desk.tally.terms(&stored.job_type) };
+    desk.tally.set_terms(&stored.job_type, terms);
     Ok(())
 }
 
@@ -39,7 +41,8 @@ pub(in super::super) fn delete_type(desk: &mut Desk, job_type: &JobType) -> Resu
     if desk.tally.has_jobs(job_type) {
         return Ok(None);
     }
-    let set = usize::from(desk.tally.terms(job_type) != Terms::default());
+    let set = Terms { announced: false, ..desk.tally.terms(job_type) };
+    let set = usize::from(set != Terms::default());
     put_terms(desk, job_type, Terms::default())?;
     let types = desk.execute("DELETE FROM types WHERE type = ?", [job_type.as_str()])?;
     Ok(Some(types + set))
@@ -81,15 +84,21 @@ pub(in super::super) fn delete_quarantined(desk: &Desk, number: Option<u64>) -> 
     }
 }
 
-/// Keeps what was set for a type. What was taken of a rate limit stays taken, for as long as there is one.
-pub(in super::super) fn put_flow(desk: &mut Desk, job_type: &JobType, flow: Flow) -> Result<(), Fault> {
-    let slot = desk.tally.terms(job_type).slot.filter(|_| flow.rate_per_second.is_some());
-    put_terms(desk, job_type, Terms { flow, slot })
+/// Keeps what was set for a type, unless that is one type too many. What was taken of a rate limit stays taken, for as
+/// long as there is one.
+pub(in super::super) fn put_flow(desk: &mut Desk, job_type: &JobType, flow: Flow) -> Result<bool, Fault> {
+    if flow != Flow::default() && !desk.tally.takes(job_type) {
+        return Ok(false);
+    }
+    let terms = desk.tally.terms(job_type);
+    let slot = terms.slot.filter(|_| flow.rate_per_second.is_some());
+    put_terms(desk, job_type, Terms { flow, slot, ..terms })?;
+    Ok(true)
 }
 
 /// Keeps what is kept for a type beside its jobs.
 pub(super) fn put_terms(desk: &mut Desk, job_type: &JobType, terms: Terms) -> Result<(), Fault> {
-    let Terms { flow, slot } = &terms;
+    let Terms { flow, slot, announced: _ } = &terms;
     if *flow == Flow::default() {
         desk.execute("DELETE FROM flows WHERE type = ?", [job_type.as_str()])?;
     } else {
