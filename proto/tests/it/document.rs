@@ -98,6 +98,7 @@ fn the_tables_of_exchanges_and_queues_name_those_of_the_code() {
         (control_queue, (topology.control_exchange(), control_keys)),
         (topology.unroutable(), (topology.unroutable(), "–".to_owned())),
         (topology.dead(), (topology.dead(), "–".to_owned())),
+        (topology.backend(), ("–".to_owned(), "–".to_owned())),
         (topology.discovery_queue(), (topology.discovery_exchange(), "#".to_owned())),
     ]);
     let expected: BTreeMap<String, (String, String)> = expected
