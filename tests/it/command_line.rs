@@ -34,6 +34,19 @@ async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
         assert_eq!(listed.status.code(), Some(0), "{arguments:?}: {}", text(&listed.stderr));
         assert!(text(&listed.stdout).contains("test"), "{arguments:?}: {}", text(&listed.stdout));
     }
+    // What others wrote is shown, not obeyed.
+    let pause = ["types", "pause", "test.fail", "--by", "ann\u{1b}]0;gotcha\u{7}"];
+    assert_eq!(run(&stack, &pause).await.status.code(), Some(0));
+    let paused = run(&stack, &["submit", "test.fail", "message=\u{9b}31m"]).await;
+    assert!(text(&paused.stderr).contains("\\u{1b}]0;gotcha"), "{:?}", text(&paused.stderr));
+    let id = text(&paused.stdout).trim().to_owned();
+    for format in ["table", "json", "jsonl", "name"] {
+        let shown = run(&stack, &["jobs", "get", &id, "-o", format]).await;
+        assert_eq!(shown.status.code(), Some(0), "{format}");
+        let steers = |text: &str| text.contains(|c: char| c.is_control() && c != '\n');
+        assert!(!steers(&text(&shown.stdout)), "{format}: {:?}", text(&shown.stdout));
+    }
+    assert_eq!(run(&stack, &["jobs", "cancel", &id]).await.status.code(), Some(0));
     let lines = run(&stack, &["jobs", "ls", "-o", "jsonl"]).await;
     for line in text(&lines.stdout).lines() {
         let job: Value = serde_json::from_str(line).unwrap();

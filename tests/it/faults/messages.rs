@@ -150,7 +150,7 @@ async fn put_aside(worker: &Process, expected: usize) {
 }
 
 /// The rogue's answer to the order that it took.
-fn completed(rogue: &Rogue, taken: &Taken) -> Completed {
+pub(super) fn completed(rogue: &Rogue, taken: &Taken) -> Completed {
     Completed {
         job_id: taken.order.job_id,
         attempt: taken.order.attempt,

@@ -19,6 +19,8 @@ mod fleet;
 
 mod resources;
 
+mod callers;
+
 mod races;
 
 mod chaos;
