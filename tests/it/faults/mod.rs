@@ -13,6 +13,8 @@ mod messages;
 
 mod store;
 
+mod catalogue;
+
 mod clock;
 
 mod fleet;
