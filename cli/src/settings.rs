@@ -10,6 +10,7 @@
 //! | `--retention-completed` | `CREWCALL_RETENTION_COMPLETED` | `retention_completed` | `14d` |
 //! | `--retention-failed` | `CREWCALL_RETENTION_FAILED` | `retention_failed` | `14d` |
 //! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
+//! | `--retention-types` | `CREWCALL_RETENTION_TYPES` | `retention_types` | `30d` |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
 //! | `--log-format` | `CREWCALL_LOG_FORMAT` | `log_format` | `text` |

@@ -140,5 +140,5 @@ async fn change(
         Ok::<_, FlowError>(())
     })
     .await??;
-    types::read(state, &job_type).await.map(Json)
+    types::read_any(state, &job_type).await.map(Json)
 }

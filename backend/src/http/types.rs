@@ -162,6 +162,16 @@ pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::T
     if counts.is_empty() && !is_set && !is_known {
         return Err(not_found(job_type.as_str()));
     }
+    read_any(state, job_type).await
+}
+
+/// A type as it is now, also one that nobody knows any more: what was just removed from it may have been all.
+///
+/// # Errors
+///
+/// The [`Problem`] to answer when the store cannot be read.
+pub(super) async fn read_any(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
+    let counts = state.jobs.store.counts_of(job_type).await?;
     let oldest = state.jobs.store.oldest(vec![job_type.clone()], WAITING).await?.pop();
     Ok(described(state, job_type, &counts, oldest.map(|(_, oldest)| oldest)))
 }
