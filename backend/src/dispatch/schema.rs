@@ -1,8 +1,8 @@
 //! What parameters are held against: a worker's JSON Schema, of which nobody knows what it costs.
 //!
 //! Schemas come from workers and parameters from whoever submits, and together they may ask for more time and memory
-//! than there is. So a schema is bounded when it is compiled ([`extent`]; its patterns run in linear time), and a check
-//! when it runs ([`metered`]). Small ones run where they are asked for; those that turn out to be larger, and
+//! than there is. So a schema is bounded when it is compiled (`extent`; its patterns run in linear time), and a check
+//! when it runs (`metered`). Small ones run where they are asked for; those that turn out to be larger, and
 //! everything that compiles, run on a few threads of their own, so that they never hold up anybody else.
 
 mod extent;
