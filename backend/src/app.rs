@@ -17,7 +17,7 @@ use crate::{
     config::{Config, DatabaseUrl},
     dispatch::{
         Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Recorder, Registry,
-        Relay, WatchHub, discovery,
+        Relay, Revocations, WatchHub, discovery,
         due_times::DueTimes,
         forget,
         ports::{Broker, JobStore, StoreError},
@@ -269,6 +269,8 @@ impl App {
         let due_times: Arc<DueTimes> = Arc::default();
         let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await?);
         restore_leases(store.as_ref(), &leases).await?;
+        let revocations = Arc::<Revocations>::default();
+        revocations.restore(store.as_ref()).await?;
         let relay = Relay::new(RelayParts {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker),
@@ -282,6 +284,7 @@ impl App {
             store: Arc::clone(&store),
             relay: relay.clone(),
             leases,
+            revocations,
             due_times: Arc::clone(&due_times),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, JobId, JobType, named};
+use crate::{Attempt, AttemptId, JobId, JobType, named};
 
 /// One instruction. Told apart by the field `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub enum Control {
         /// What was not taken, and why: a type that is not served, or, of one that is among `types`, its schema.
         #[serde(default, deserialize_with = "named::list", skip_serializing_if = "Vec::is_empty")]
         refused: Vec<RefusedType>,
+        /// Attempts of these types that are not wanted any more, and whose orders may still be queued: as if each were
+        /// [revoked](Control::Revoke).
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "named::list")]
+        revoked: Vec<AttemptId>,
     },
     /// The announcement was not taken, or not as it was sent.
     Refused {
@@ -36,6 +40,12 @@ pub enum Control {
         job_id: JobId,
         /// The attempt.
         attempt: Attempt,
+    },
+    /// These attempts, which the worker asked about, are wanted: run them.
+    Proceed {
+        /// Which.
+        #[serde(deserialize_with = "named::list")]
+        orders: Vec<AttemptId>,
     },
     /// Finish what runs, take no more.
     Drain,

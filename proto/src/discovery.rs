@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId, named};
+use crate::{Attempt, AttemptId, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId, named};
 
 /// How often a worker sends a [`Heartbeat`].
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -128,6 +128,9 @@ pub struct RunningOrder {
     /// Whether its order was acknowledged already, so that only this heartbeat keeps the lease.
     #[serde(default, deserialize_with = "named::or_absent")]
     pub held: bool,
+    /// Whether the worker asks if the attempt is still wanted: its order came back, and waits here for the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
 }
 
 /// A worker leaves.
@@ -137,4 +140,7 @@ pub struct Goodbye {
     pub worker_id: WorkerId,
     /// Why, for people: `drained`, `terminated`, …
     pub reason: String,
+    /// Which of the attempts that it holds it hands back; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named::optional_list")]
+    pub handed_back: Option<Vec<AttemptId>>,
 }

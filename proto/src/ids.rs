@@ -260,6 +260,15 @@ impl fmt::Debug for AttemptToken {
     }
 }
 
+/// One attempt of one job, where several are named in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

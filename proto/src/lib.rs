@@ -36,7 +36,7 @@ mod salvage;
 pub mod topology;
 
 pub use codec::{ContentType, DecodeError, EncodeError, decode, encode};
-pub use ids::{Attempt, AttemptToken, ExecutionId, InvalidId, JobId, WorkerId};
+pub use ids::{Attempt, AttemptId, AttemptToken, ExecutionId, InvalidId, JobId, WorkerId};
 pub use job_type::{InvalidJobType, JobType};
 pub use message::MessageKind;
 pub use order::Order;

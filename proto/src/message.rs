@@ -11,6 +11,8 @@ pub enum MessageKind {
     Progression,
     /// [`crate::response::Held`].
     Held,
+    /// [`crate::response::HandedBack`].
+    HandedBack,
     /// [`crate::response::Completed`].
     Completed,
     /// [`crate::response::Failed`].
@@ -27,10 +29,11 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Order,
         Self::Progression,
         Self::Held,
+        Self::HandedBack,
         Self::Completed,
         Self::Error,
         Self::Announce,
@@ -46,6 +49,7 @@ impl MessageKind {
             Self::Order => "order",
             Self::Progression => "progression",
             Self::Held => "held",
+            Self::HandedBack => "handed_back",
             Self::Completed => "completed",
             Self::Error => "error",
             Self::Announce => "announce",

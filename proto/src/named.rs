@@ -34,6 +34,14 @@ pub(crate) fn or_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// An optional field that holds a list of structs.
+pub(crate) fn optional_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Option::<Vec<Named<T>>>::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|Named(value)| value).collect()))
+}
+
 /// A struct that was read from a map with text keys.
 pub(crate) struct Named<T>(pub(crate) T);
 

@@ -1,4 +1,4 @@
-//! What a worker says of an attempt: progression, held, completed, error.
+//! What a worker says of an attempt: progression, held, handed back, completed, error.
 //!
 //! Published to `<prefix>.response` with the routing key `<kind>.<job type>`. Every response names
 //! the attempt and echoes its token; without them it concerns nobody and is dropped.
@@ -111,6 +111,35 @@ pub struct Held {
 }
 
 origin!(Held);
+
+/// The worker does not go on with the attempt, and does not answer for it either: it is not charged, and another worker
+/// runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HandedBack {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The token of the order.
+    pub attempt_token: AttemptToken,
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Whether the backend is to send another order: this one is, or will be, acknowledged. Otherwise it goes back to its
+    /// queue.
+    pub resend: bool,
+    /// Why, for people. At most [`Progression::MESSAGE_CHARACTERS_MAX`] characters are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When the handler began, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When, by the worker's clock.
+    pub at: Timestamp,
+}
+
+origin!(HandedBack);
 
 /// The attempt succeeded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -92,6 +92,25 @@ impl Topology {
         format!("{kind}.#")
     }
 
+    /// The key of a [`ProgressionKind::Started`] that must not get lost: it goes where nothing is dropped.
+    ///
+    /// [`ProgressionKind::Started`]: crate::response::ProgressionKind::Started
+    #[must_use]
+    pub fn start_key(&self, job_type: &JobType) -> String {
+        format!("started.{job_type}")
+    }
+
+    /// What is bound to the queue of [`MessageKind::Held`]: everything that a worker says of an attempt before it answers
+    /// and that must not get lost. In one queue, because it counts in the order in which it is said.
+    #[must_use]
+    pub fn held_bindings(&self) -> [String; 3] {
+        [
+            self.response_binding(MessageKind::Held),
+            "started.#".to_owned(),
+            self.response_binding(MessageKind::HandedBack),
+        ]
+    }
+
     /// The topic exchange on which workers make themselves known. Routing key: the message kind.
     #[must_use]
     pub fn discovery_exchange(&self) -> String {

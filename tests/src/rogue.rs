@@ -228,7 +228,8 @@ impl Rogue {
     ///
     /// When the broker does not take it.
     pub async fn heartbeat(&self, taken: &Taken, held: bool) -> anyhow::Result<()> {
-        let running = RunningOrder { job_id: taken.order.job_id, attempt: taken.order.attempt, held };
+        let running =
+            RunningOrder { job_id: taken.order.job_id, attempt: taken.order.attempt, held, asks: false };
         let heartbeat = Heartbeat {
             worker_id: self.worker_id.clone(),
             status: WorkerStatus::Busy,

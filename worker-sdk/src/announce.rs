@@ -1,7 +1,7 @@
 //! What a worker says about itself.
 
 use crewcall_proto::{
-    Timestamp, WorkerId,
+    AttemptId, Timestamp, WorkerId,
     discovery::{Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
 };
 
@@ -40,8 +40,9 @@ pub(crate) fn heartbeat(
     Heartbeat { worker_id: worker_id.clone(), status, slots_busy, orders, at: clock::now() }
 }
 
-pub(crate) fn goodbye(worker_id: &WorkerId, reason: &str) -> Goodbye {
-    Goodbye { worker_id: worker_id.clone(), reason: reason.to_owned() }
+/// The goodbye of a worker that still holds these attempts.
+pub(crate) fn goodbye(worker_id: &WorkerId, reason: &str, handed_back: Vec<AttemptId>) -> Goodbye {
+    Goodbye { worker_id: worker_id.clone(), reason: reason.to_owned(), handed_back: Some(handed_back) }
 }
 
 /// The name of this machine, for people.

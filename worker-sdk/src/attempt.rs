@@ -13,7 +13,7 @@ use std::{
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{
     EncodeError, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp,
-    response::{Completed, ErrorKind, Failed, Held, Progression},
+    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,14 +21,15 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     clock,
     context::JobContext,
-    error::Failure,
+    crew::hand_back,
+    error::{Failure, truncated},
     execution::{Handlers, execute},
     handler::{Ending, ServedType},
-    limits::START_CONFIRM_TIMEOUT,
+    limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
     options::FailureStrategy,
     orders::OrderKey,
     outbox::{Outbox, Subject},
-    progress::{Progress, Report, Sequence, narrate},
+    progress::{Progress, Report, Sequence, StartReport, narrate},
 };
 
 /// One execution of one attempt.
@@ -42,23 +43,31 @@ pub(crate) struct AttemptRun {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) handlers: Handlers,
     pub(crate) hand_over: HandOver,
+    pub(crate) execution: Execution,
 }
 
 /// How an attempt that runs for long is taken over from the broker.
 pub(crate) struct HandOver {
     /// After how long.
     pub(crate) after: Duration,
-    /// Fires when it has to be sooner: the order came back to its queue too often.
-    pub(crate) at_once: Arc<Notify>,
+    /// What it and the crew tell each other.
+    pub(crate) signal: Arc<HandOverSignal>,
     /// Whom to tell that the backend knows of it, so that the order is acknowledged.
     pub(crate) done: mpsc::Sender<OrderKey>,
-    /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
-    pub(crate) begun: AtomicBool,
 }
 
-impl HandOver {
-    pub(crate) fn new(after: Duration, done: mpsc::Sender<OrderKey>) -> Self {
-        Self { after, at_once: Arc::default(), done, begun: AtomicBool::new(false) }
+/// What an attempt and its crew tell each other of its hand-over.
+#[derive(Debug, Default)]
+pub(crate) struct HandOverSignal {
+    /// Fires when it has to be at once: the order came back to its queue too often.
+    pub(crate) at_once: Notify,
+    /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
+    begun: AtomicBool,
+}
+
+impl HandOverSignal {
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -74,7 +83,11 @@ pub(crate) struct AttemptEnd {
 /// What is to be done with the order of an attempt that ended.
 pub(crate) enum Conclusion {
     /// The response is confirmed: acknowledge the order, and remember the response.
-    Reported(Box<OutboundMessage>),
+    Reported {
+        answer: Box<OutboundMessage>,
+        /// Whether the handler did its work.
+        completed: bool,
+    },
     /// Give the order back to the broker for another delivery.
     GiveBack,
     /// There is no way to report this: let the broker put the order aside, where the backend concludes it.
@@ -96,17 +109,12 @@ impl AttemptRun {
     }
 
     async fn concluded(mut self) -> (Conclusion, Option<Failure>) {
-        let started_at = clock::now();
-        let execution = Execution {
-            id: ExecutionId::generate(),
-            started_at: Some(started_at),
-            redelivered: self.redelivered,
-        };
+        let execution = self.execution;
         let parameters = std::mem::take(&mut self.order.parameters);
         let ending = self.narrated(parameters, &execution).await;
-        self.log(&ending, started_at);
+        self.log(&ending, execution.started_at.unwrap_or_else(clock::now));
         if let Err(failure) = &ending {
-            let handed_over = self.hand_over.begun.load(Ordering::Relaxed);
+            let handed_over = self.hand_over.signal.has_begun();
             match decide(self.served.on_failure, failure.kind) {
                 OnFailure::Report => {}
                 // An order that may be gone cannot be given back: the backend has to send another one.
@@ -115,8 +123,14 @@ impl AttemptRun {
                     let failure = failure.clone();
                     return (self.reported(ending, &execution).await, Some(failure));
                 }
-                OnFailure::GiveBack => return (Conclusion::GiveBack, None),
-                OnFailure::GiveBackAndLeave => return (Conclusion::GiveBack, Some(failure.clone())),
+                OnFailure::GiveBack => {
+                    self.say_why(failure, &execution).await;
+                    return (Conclusion::GiveBack, None);
+                }
+                OnFailure::GiveBackAndLeave => {
+                    self.say_why(failure, &execution).await;
+                    return (Conclusion::GiveBack, Some(failure.clone()));
+                }
                 OnFailure::ReportPermanent => {
                     let failure = Failure { retryable: false, ..failure.clone() };
                     return (self.reported(Err(failure), &execution).await, None);
@@ -126,19 +140,36 @@ impl AttemptRun {
         (self.reported(ending, &execution).await, None)
     }
 
+    /// Tells why the order goes back. Its next worker does not depend on it.
+    async fn say_why(&self, failure: &Failure, execution: &Execution) {
+        let why = truncated(failure.message.clone(), PROGRESS_MESSAGE_CHARACTERS_MAX);
+        let message =
+            hand_back::message(&self.outbox, &OrderKey::of(&self.order), execution, false, Some(why));
+        let subject = subject(&self.order, self.traceparent.as_deref());
+        let said = hand_back::say(&self.outbox, &subject, &message);
+        if !matches!(tokio::time::timeout(REASON_CONFIRM_TIMEOUT, said).await, Ok(true)) {
+            tracing::debug!(job.id = %self.order.job_id, "The backend was not told why an order goes back");
+        }
+    }
+
     /// Runs the handler; tells of its start and progress for as long as it runs, and hands it over.
     async fn narrated(&self, parameters: JsonObject, execution: &Execution) -> Ending {
         let timeout = self.order.timeout_ms.map(Duration::from_millis);
         let send = |report| self.send_progression(report, execution);
         let sequence = Sequence::default();
-        if self.redelivered {
+        let start = if self.redelivered {
             // Before any other response: the attempt now belongs to this execution. What waits too long for
             // its confirm is under way all the same, and ahead of what is sent after it.
             let _ = tokio::time::timeout(START_CONFIRM_TIMEOUT, send(Report::start(sequence.next()))).await;
-        }
+            StartReport::Done
+        } else if self.order.expires_at.is_some() {
+            StartReport::First
+        } else {
+            StartReport::Unless
+        };
         tokio::select! {
             ending = execute(&self.served, &self.job, parameters, timeout, &self.handlers) => ending,
-            () = narrate(self.news.clone(), self.redelivered, &sequence, send) => {
+            () = narrate(self.news.clone(), start, &sequence, send) => {
                 unreachable!("it narrates without end")
             }
             () = self.handed_over(execution, &sequence) => unreachable!("it waits without end"),
@@ -151,7 +182,7 @@ impl AttemptRun {
     async fn handed_over(&self, execution: &Execution, sequence: &Sequence) {
         tokio::select! {
             () = tokio::time::sleep(self.hand_over.after) => {}
-            () = self.hand_over.at_once.notified() => {}
+            () = self.hand_over.signal.at_once.notified() => {}
         }
         let held = Held {
             job_id: self.order.job_id,
@@ -163,7 +194,7 @@ impl AttemptRun {
             at: clock::now(),
         };
         let subject = subject(&self.order, self.traceparent.as_deref());
-        self.hand_over.begun.store(true, Ordering::Relaxed);
+        self.hand_over.signal.begun.store(true, Ordering::Relaxed);
         let delivered = match self.outbox.response(MessageKind::Held, &subject, &held) {
             Ok(message) => self.outbox.deliver(&message).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -205,7 +236,16 @@ impl AttemptRun {
         };
         #[cfg(feature = "failpoints")]
         fail::fail_point!("start_unreported", progression.percent.is_none(), |_| std::process::abort());
-        if let Err(error) = self.outbox.publisher.publish(message).await {
+        let matters = self.redelivered || self.order.expires_at.is_some();
+        if progression.kind == ProgressionKind::Started && matters {
+            // On a task of its own: it goes on when nobody waits for it any more.
+            let (outbox, job_type) = (Arc::clone(&self.outbox), self.order.job_type.clone());
+            let _ = self
+                .handlers
+                .tracker
+                .spawn(async move { outbox.deliver_start(message, &job_type).await })
+                .await;
+        } else if let Err(error) = self.outbox.publisher.publish(message).await {
             tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost");
         }
     }
@@ -213,6 +253,7 @@ impl AttemptRun {
     /// Sends the response until it is confirmed.
     async fn reported(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let subject = subject(&self.order, self.traceparent.as_deref());
+        let completed = ending.is_ok();
         #[cfg(feature = "failpoints")]
         fail::fail_point!("attempt_ended", |_| std::process::abort());
         let reported = match response(&self.outbox, &self.order, &subject, execution, ending) {
@@ -220,7 +261,7 @@ impl AttemptRun {
                 Ok(()) => {
                     #[cfg(feature = "failpoints")]
                     fail::fail_point!("response_confirmed", |_| std::process::abort());
-                    return Conclusion::Reported(Box::new(message));
+                    return Conclusion::Reported { answer: Box::new(message), completed };
                 }
                 Err(PublishError::Stopped) => return Conclusion::GiveBack,
                 Err(error) => error.to_string(),
@@ -260,6 +301,7 @@ impl AttemptRun {
 }
 
 /// One delivery that was worked on.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Execution {
     pub(crate) id: ExecutionId,
     /// When the handler began; `None` if it did not.
@@ -269,6 +311,11 @@ pub(crate) struct Execution {
 }
 
 impl Execution {
+    /// Begins now.
+    pub(crate) fn beginning(redelivered: bool) -> Self {
+        Self { id: ExecutionId::generate(), started_at: Some(clock::now()), redelivered }
+    }
+
     /// For an order that is answered without running its handler.
     pub(crate) fn not_begun(redelivered: bool) -> Self {
         Self { id: ExecutionId::generate(), started_at: None, redelivered }

@@ -87,7 +87,7 @@ async fn exchanges(
     let mut findings = vec![Ok(format!("the broker at {url} can be reached"))];
     findings.push(control(&outbox, config, stop, tracker).await);
     // A goodbye of a worker that nobody knows changes nothing, nor does a response that no queue is bound for.
-    let farewell = outbox.discovery(MessageKind::Goodbye, &goodbye(&outbox.worker_id, "check"));
+    let farewell = outbox.discovery(MessageKind::Goodbye, &goodbye(&outbox.worker_id, "check", Vec::new()));
     let response = OutboundMessage {
         exchange: outbox.topology.response_exchange(),
         routing_key: "check".to_owned(),

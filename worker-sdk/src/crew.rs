@@ -4,6 +4,8 @@ mod receive;
 
 mod news;
 
+pub(crate) mod hand_back;
+
 mod subscribe;
 
 mod fetch;
@@ -37,6 +39,7 @@ use crate::{
     orders::{OrderBook, OrderKey},
     outbox::Outbox,
     pulse::{self, Pulse},
+    rest::Rests,
     session::{Session, SessionSetup},
     shutdown::Shutdown,
     worker::{CheckedWorker, WorkerError},
@@ -66,6 +69,10 @@ enum Event {
     Pulse(Pulse),
     /// A part that runs for as long as the worker does has ended.
     Broken(&'static str),
+    /// It is time to ask whether orders that came back are wanted.
+    AskDue,
+    /// An order has asked for long enough, or a type has rested.
+    WaitOver,
     /// The first request to leave.
     DrainRequested,
     /// The second request to leave, or the end of the grace period.
@@ -102,6 +109,10 @@ pub(crate) struct Crew {
     /// Set once the worker is on its way out.
     leaving: Option<Leaving>,
     orders: OrderBook<Delivery>,
+    /// When to ask whether orders that came back are wanted.
+    ask_at: Option<Instant>,
+    /// The types whose handlers gave their orders back.
+    rests: Rests,
     attempts: JoinSet<AttemptEnd>,
     handed_over: mpsc::Receiver<OrderKey>,
     /// Kept, so that the receiver never ends.
@@ -188,6 +199,8 @@ impl Crew {
             malformed: 0,
             leaving: None,
             orders: OrderBook::new(worker.slots),
+            ask_at: None,
+            rests: Rests::default(),
             attempts: JoinSet::new(),
             handed_over,
             handed_over_sender,
@@ -223,6 +236,9 @@ impl Crew {
         let grace_over = at(hand_back_at);
         let intakes_due = self.intakes.values().filter_map(|intake| intake.due_at());
         let intake_due = at(intakes_due.chain(self.door.due_at()).min());
+        let now = Instant::now();
+        let wait_over = at(self.orders.ask_ends_at(now).into_iter().chain(self.rests.due_at(now)).min());
+        let ask_due = at(self.ask_at);
         tokio::select! {
             () = shutdown.hand_back.cancelled() => Event::HandBackRequested,
             () = grace_over => Event::HandBackRequested,
@@ -235,6 +251,8 @@ impl Crew {
             () = intake_due => Event::IntakeDue,
             // One that broke off brought nothing.
             Some(fetched) = self.fetches.join_next() => Event::Fetched(fetched.unwrap_or_default()),
+            () = ask_due => Event::AskDue,
+            () = wait_over => Event::WaitOver,
             _ = self.heartbeat.tick() => Event::HeartbeatDue,
             Some(pulse) = self.pulse.recv() => match pulse {
                 Pulse::Gone => Event::Broken("the runtime of its handlers was shut down"),
@@ -258,7 +276,7 @@ impl Crew {
             Event::Link(ConsumerEvent::Down { .. }) => self.link_down(),
             Event::Link(ConsumerEvent::Delivery(delivery)) => self.received(delivery),
             // What follows from these is looked at after every event.
-            Event::Subscribed | Event::IntakeDue => {}
+            Event::Subscribed | Event::IntakeDue | Event::WaitOver => {}
             Event::Fetched(deliveries) => self.fetched(deliveries),
             Event::AttemptEnded(ended) => self.attempt_ended(ended),
             Event::HandedOver(key) => self.handed_over(&key),
@@ -267,6 +285,10 @@ impl Crew {
             Event::Publisher => self.publisher_changed(),
             Event::Pulse(pulse) => self.felt(pulse),
             Event::Broken(part) => return ControlFlow::Break(Err(WorkerError::Broken(part.to_owned()))),
+            Event::AskDue => {
+                self.ask_at = None;
+                self.send_heartbeat(); // it lists what asks
+            }
             Event::DrainRequested => self.leave(Ok(())),
             Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
         }
@@ -274,6 +296,7 @@ impl Crew {
         self.follow_door();
         self.balance_subscriptions();
         self.give_back_if_drained();
+        self.give_back_resting();
         match self.leaving.take_if(|_| self.orders.is_empty()) {
             Some(leaving) => ControlFlow::Break(leaving.ending),
             None => ControlFlow::Continue(()),
@@ -339,18 +362,19 @@ impl Crew {
             Err(WorkerError::HandedBack { .. }) => "handed_back",
             Err(_) => "failed",
         };
+        let mut handed_back = Vec::new();
         if ending.is_err() {
             // First the attempts, so that none of them reports that it was stopped: it will run again elsewhere.
             self.attempts.shutdown().await;
             self.orders.stop_all();
+            handed_back = self.hand_back_running().await;
             // Closing returns every unacknowledged order to its queue at once.
             let _ = timeout(FAREWELL_TIMEOUT, self.session.close()).await;
         }
         self.tasks.close();
         let _ = timeout(FAREWELL_TIMEOUT, self.tasks.wait()).await;
-        if let Ok(goodbye) =
-            self.outbox.discovery(MessageKind::Goodbye, &announce::goodbye(&self.outbox.worker_id, reason))
-        {
+        let goodbye = announce::goodbye(&self.outbox.worker_id, reason, handed_back);
+        if let Ok(goodbye) = self.outbox.discovery(MessageKind::Goodbye, &goodbye) {
             let _ = timeout(FAREWELL_TIMEOUT, self.outbox.publisher.publish(goodbye)).await;
         }
         self.stop_links.cancel();

@@ -88,6 +88,8 @@ mod intake;
 
 mod door;
 
+mod rest;
+
 mod orders;
 
 mod attempt;

@@ -55,8 +55,8 @@ pub(crate) const DOOR_STALLED_AFTER: Duration = Duration::from_millis(500);
 /// How many short attempts in a row, at least, have it consume again. To fetch costs a round trip for each order.
 pub(crate) const DOOR_SHORT_ENDS_MIN: usize = 8;
 
-/// How often an order may have come back to its queue for this worker to give it back once more because its
-/// slots are taken for long. The broker counts each return, and gives the order up after five.
+/// How often an order may have come back to its queue for this worker to give it back once more although its handler never
+/// ran, or was not to blame. The broker counts each return, and gives the order up after five.
 pub(crate) const RETURNS_MAX: i64 = 2;
 
 /// How often the order of an attempt that runs here may have come back to its queue before the attempt is handed over,
@@ -78,8 +78,22 @@ pub(crate) const CONTROL_PREFETCH: u16 = 16;
 pub(crate) const PROBLEMS_MAX: usize = 32;
 
 /// How many revoked attempts are remembered. A revocation matters only while its order is under way, and
-/// at most a dispatch window (about 2 000) of a type is.
-pub(crate) const REVOKED_ORDERS_MAX: usize = 2_048;
+/// at most a dispatch window (about 2 000) of a type is. A welcome brings as many.
+pub(crate) const REVOKED_ORDERS_MAX: usize = 4_096;
+
+/// How long an order that came back waits for the word that it is still wanted. The backend may be away, or of a version that
+/// does not answer; and a worker is idle meanwhile.
+pub(crate) const ASK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the question waits for others: after an outage, every order comes back at once.
+pub(crate) const ASK_GATHER: Duration = Duration::from_millis(20);
+
+/// How long a type rests here after its handler gave an order back, at first and at most: another worker is to get the order,
+/// and whatever is wrong here needs a moment to be mended. The last one is as long as the longest usual restart of a service.
+pub(crate) const REST_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a handler that gives its order back waits until the backend has its reason.
+pub(crate) const REASON_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many finished attempts are remembered, to answer an order again that the broker redelivers.
 pub(crate) const FINISHED_ORDERS_MAX: usize = 1_024;

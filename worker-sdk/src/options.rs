@@ -56,8 +56,9 @@ pub enum FailureStrategy {
     /// Send an error response, then acknowledge: the backend retries a retryable error after its back-off.
     #[default]
     Report,
-    /// Say nothing and give the order back: the broker redelivers it at once, to this or another worker, up
-    /// to its delivery limit. For failures that belong to one machine.
+    /// Give the order back, with the reason for people to see: the broker delivers it to another worker. For failures that
+    /// belong to one machine. The attempt is not charged; but an order that came back more than five times ends it as
+    /// `crash_loop`. This worker takes no orders of the type for 1 s, then 2 s, up to 60 s, until its handler succeeds again.
     Nack,
     /// Give the order back, finish what else runs, and end the process with an error. For a worker that
     /// cannot go on, such as one whose graphics card is gone.

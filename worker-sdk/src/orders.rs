@@ -10,11 +10,12 @@ use std::{
 };
 
 use crewcall_amqp::OutboundMessage;
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
-use tokio::{sync::Notify, time::Instant};
+use crewcall_proto::{Attempt, AttemptId, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    attempt::{Execution, HandOverSignal},
     context::{JobContext, StopCause},
     intake::Tally,
     limits::{
@@ -46,6 +47,10 @@ impl OrderKey {
         self.attempt
     }
 
+    pub(crate) fn attempt_token(&self) -> AttemptToken {
+        self.attempt_token
+    }
+
     fn is(&self, job_id: JobId, attempt: Attempt) -> bool {
         self.job_id == job_id && self.attempt == attempt
     }
@@ -59,6 +64,8 @@ pub(crate) struct WaitingOrder<D> {
     /// How often it came back to its queue before.
     pub(crate) returns: i64,
     pub(crate) traceparent: Option<String>,
+    /// Until when it waits for the word that it is still wanted; `None` once it came, or when nobody is asked.
+    pub(crate) asks_until: Option<Instant>,
     pub(crate) deliveries: Deliveries<D>,
 }
 
@@ -114,8 +121,8 @@ pub(crate) struct OrderBook<D> {
     /// The slots of attempts that are over, but whose handlers do not end.
     lingering: usize,
     waiting: VecDeque<WaitingOrder<D>>,
-    /// Deliveries to give back without an answer, once no more orders come in.
-    given_back: Vec<D>,
+    /// Deliveries to give back without an answer, once no more orders of their type come in.
+    given_back: Vec<(JobType, D)>,
     /// Deliveries of held attempts, to acknowledge once no other order can come in their place.
     released: Vec<(JobType, D)>,
     finished: BoundedMemory<OrderKey, OutboundMessage>,
@@ -126,10 +133,30 @@ struct RunningAttempt<D> {
     job: JobContext,
     began_at: Instant,
     deliveries: Deliveries<D>,
-    /// Tells it to hand itself over now.
-    hand_over: Arc<Notify>,
+    begun: Begun,
     /// Whether it was handed over: the backend knows, and no order is behind it any more.
     held: bool,
+}
+
+/// What is known of an attempt that begins.
+pub(crate) struct Begun {
+    pub(crate) execution: Execution,
+    /// How often its order had come back to its queue.
+    pub(crate) returns: i64,
+    /// Tells it to hand itself over now, and tells of it that it does.
+    pub(crate) hand_over: Arc<HandOverSignal>,
+}
+
+/// An attempt that ran, and that goes back.
+pub(crate) struct GivenUp<D> {
+    pub(crate) key: OrderKey,
+    pub(crate) job_type: JobType,
+    pub(crate) execution: Execution,
+    /// Whether heartbeats kept it: the backend may count on them as soon as the hand-over is under way.
+    pub(crate) held: bool,
+    /// Whether the backend has to send its order anew.
+    pub(crate) resend: bool,
+    pub(crate) deliveries: Vec<D>,
 }
 
 /// What an attempt leaves behind when it ends.
@@ -164,8 +191,9 @@ impl<D> OrderBook<D> {
                 return Admission::Forget(arrived.deliveries.into_vec());
             }
             if arrived.returns >= RETURNS_BEFORE_HAND_OVER {
-                running.hand_over.notify_one();
+                running.begun.hand_over.at_once.notify_one();
             }
+            running.begun.returns = arrived.returns.max(running.begun.returns);
             running.deliveries.all.append(&mut arrived.deliveries.all);
             return Admission::Taken;
         }
@@ -183,21 +211,41 @@ impl<D> OrderBook<D> {
         Admission::Taken
     }
 
-    /// The next order to begin with, if there is one and a slot is free.
-    pub(crate) fn next_to_begin(&mut self) -> Option<WaitingOrder<D>> {
-        if self.running.len() + self.lingering < self.slots { self.waiting.pop_front() } else { None }
+    /// The next order to begin with, if there is one and a slot is free. One that asks is passed over, and so is one of a
+    /// type that rests.
+    pub(crate) fn next_to_begin(
+        &mut self,
+        now: Instant,
+        rests: impl Fn(&JobType) -> bool,
+    ) -> Option<WaitingOrder<D>> {
+        if self.running.len() + self.lingering >= self.slots {
+            return None;
+        }
+        let at = self.waiting.iter().position(|waiting| {
+            waiting.asks_until.is_none_or(|until| until <= now) && !rests(&waiting.order.job_type)
+        })?;
+        self.waiting.remove(at)
     }
 
-    /// An attempt began. It is told by `hand_over` when its order came back too often to be kept.
-    pub(crate) fn began(
-        &mut self,
-        key: OrderKey,
-        job: JobContext,
-        hand_over: Arc<Notify>,
-        deliveries: Deliveries<D>,
-    ) {
+    /// The backend says that these attempts are wanted.
+    pub(crate) fn proceed(&mut self, attempts: &[AttemptId]) {
+        for waiting in &mut self.waiting {
+            let key = OrderKey::of(&waiting.order);
+            if attempts.iter().any(|attempt| key.is(attempt.job_id, attempt.attempt)) {
+                waiting.asks_until = None;
+            }
+        }
+    }
+
+    /// When the first of the orders that ask has waited for long enough.
+    pub(crate) fn ask_ends_at(&self, now: Instant) -> Option<Instant> {
+        self.waiting.iter().filter_map(|waiting| waiting.asks_until).filter(|until| now < *until).min()
+    }
+
+    /// An attempt began.
+    pub(crate) fn began(&mut self, key: OrderKey, job: JobContext, begun: Begun, deliveries: Deliveries<D>) {
         let began_at = Instant::now();
-        self.running.insert(key, RunningAttempt { job, began_at, deliveries, hand_over, held: false });
+        self.running.insert(key, RunningAttempt { job, began_at, deliveries, begun, held: false });
     }
 
     /// The backend knows that an attempt is held here: from now on heartbeats keep it, and its order is released.
@@ -293,10 +341,13 @@ impl<D> OrderBook<D> {
         taken
     }
 
-    /// Takes every order that waits here, except for those that have been returned often enough.
+    /// Takes every order that waits here, except for those that have been returned often enough, or that wait for a word
+    /// and not for a slot.
     pub(crate) fn take_waiting_for_others(&mut self) -> Vec<D> {
-        let (stay, go): (VecDeque<_>, VecDeque<_>) =
-            self.waiting.drain(..).partition(|waiting| waiting.returns >= RETURNS_MAX);
+        let (stay, go): (VecDeque<_>, VecDeque<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|waiting| waiting.returns >= RETURNS_MAX || waiting.asks_until.is_some());
         self.waiting = stay;
         go.into_iter().flat_map(|waiting| waiting.deliveries.all).collect()
     }
@@ -308,8 +359,8 @@ impl<D> OrderBook<D> {
     }
 
     /// Keeps deliveries until they can be given back: now, the broker would return them to this very worker.
-    pub(crate) fn give_back_later(&mut self, mut deliveries: Vec<D>) {
-        self.given_back.append(&mut deliveries);
+    pub(crate) fn give_back_later(&mut self, job_type: &JobType, deliveries: Vec<D>) {
+        self.given_back.extend(deliveries.into_iter().map(|delivery| (job_type.clone(), delivery)));
     }
 
     pub(crate) fn cancel(&mut self, job_id: JobId, attempt: Attempt) -> Cancellation<D> {
@@ -331,10 +382,29 @@ impl<D> OrderBook<D> {
         }
     }
 
-    /// Every delivery whose order has not begun, to be given back.
-    pub(crate) fn take_unbegun(&mut self) -> Vec<D> {
-        let waiting = self.waiting.drain(..).flat_map(|waiting| waiting.deliveries.all);
-        waiting.chain(self.given_back.drain(..)).collect()
+    /// The orders of these types that have not begun.
+    pub(crate) fn take_unbegun(&mut self, of: impl Fn(&JobType) -> bool) -> Vec<WaitingOrder<D>> {
+        let (taken, kept) = self.waiting.drain(..).partition(|waiting| of(&waiting.order.job_type));
+        self.waiting = kept;
+        Vec::from(taken)
+    }
+
+    /// The deliveries of these types that were to be given back.
+    pub(crate) fn take_given_back(&mut self, of: impl Fn(&JobType) -> bool) -> Vec<D> {
+        self.given_back.extract_if(.., |(job_type, _)| of(job_type)).map(|(_, delivery)| delivery).collect()
+    }
+
+    /// What runs, to be given up.
+    pub(crate) fn take_running(&mut self) -> Vec<GivenUp<D>> {
+        let running =
+            self.running.drain().map(|(key, RunningAttempt { job, deliveries, begun, held, .. })| {
+                let Begun { execution, returns, hand_over } = begun;
+                let held = held || hand_over.has_begun();
+                let resend = held || returns >= RETURNS_MAX;
+                let (job_type, deliveries) = (job.job_type().clone(), deliveries.into_vec());
+                GivenUp { key, job_type, execution, held, resend, deliveries }
+            });
+        running.collect()
     }
 
     /// The session is gone and every delivery with it: the broker delivers again what is not acknowledged.
@@ -381,12 +451,15 @@ impl<D> OrderBook<D> {
 
     /// What is here, for the heartbeat: what runs, then what waits. The backend sends again what nobody lists.
     pub(crate) fn listed(&self) -> Vec<RunningOrder> {
-        let running = self.running.iter().map(|(key, running)| (*key, running.held));
-        let waiting = self.waiting.iter().map(|waiting| (OrderKey::of(&waiting.order), false));
+        let running = self.running.iter().map(|(key, running)| (*key, running.held, false));
+        let waiting = self
+            .waiting
+            .iter()
+            .map(|waiting| (OrderKey::of(&waiting.order), false, waiting.asks_until.is_some()));
         running
             .chain(waiting)
             .take(ORDERS_LISTED_MAX)
-            .map(|(key, held)| RunningOrder { job_id: key.job_id, attempt: key.attempt, held })
+            .map(|(key, held, asks)| RunningOrder { job_id: key.job_id, attempt: key.attempt, held, asks })
             .collect()
     }
 

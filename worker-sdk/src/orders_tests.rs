@@ -28,7 +28,14 @@ fn arrive(book: &mut Book, order: &Order, delivery: u32) -> Admission<u32> {
 
 fn arrive_again(book: &mut Book, order: &Order, returns: i64, delivery: u32) -> Admission<u32> {
     let (order, deliveries) = (order.clone(), Deliveries::one(delivery));
-    book.admit(WaitingOrder { order, redelivered: false, returns, traceparent: None, deliveries })
+    book.admit(WaitingOrder {
+        order,
+        redelivered: false,
+        returns,
+        traceparent: None,
+        asks_until: None,
+        deliveries,
+    })
 }
 
 /// Begins the next order, as the crew does.
@@ -36,10 +43,12 @@ fn begin(book: &mut Book) -> Option<JobContext> {
     begin_told_by(book, Arc::default())
 }
 
-fn begin_told_by(book: &mut Book, hand_over: Arc<Notify>) -> Option<JobContext> {
-    let waiting = book.next_to_begin()?;
+fn begin_told_by(book: &mut Book, hand_over: Arc<HandOverSignal>) -> Option<JobContext> {
+    let waiting = book.next_to_begin(Instant::now(), |_| false)?;
     let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
-    book.began(OrderKey::of(&waiting.order), job.clone(), hand_over, waiting.deliveries);
+    let begun =
+        Begun { execution: Execution::beginning(waiting.redelivered), returns: waiting.returns, hand_over };
+    book.began(OrderKey::of(&waiting.order), job.clone(), begun, waiting.deliveries);
     Some(job)
 }
 
@@ -80,15 +89,15 @@ fn a_running_attempt_outlives_its_session_and_takes_up_its_order_again() {
 
 #[test]
 fn a_running_attempt_whose_order_keeps_coming_back_is_handed_over() {
-    let (mut book, order, told) = (Book::new(1), order(), Arc::new(Notify::new()));
+    let (mut book, order, told) = (Book::new(1), order(), Arc::<HandOverSignal>::default());
     arrive(&mut book, &order, 1);
     begin_told_by(&mut book, Arc::clone(&told)).unwrap();
     for returns in 0..=RETURNS_BEFORE_HAND_OVER {
-        assert!(told.notified().now_or_never().is_none(), "{returns} returns");
+        assert!(told.at_once.notified().now_or_never().is_none(), "{returns} returns");
         book.session_lost();
         assert!(matches!(arrive_again(&mut book, &order, returns, 2), Admission::Taken));
     }
-    assert!(told.notified().now_or_never().is_some());
+    assert!(told.at_once.notified().now_or_never().is_some());
     assert!(book.hand_over(&OrderKey::of(&order)));
     assert_eq!(book.take_released(|_| true), [2], "before the broker gives it up");
 }
@@ -228,8 +237,12 @@ fn a_drain_gives_back_what_has_not_begun() {
     arrive(&mut book, &orders[0], 1);
     begin(&mut book).unwrap();
     arrive(&mut book, &orders[1], 2);
-    book.give_back_later(vec![3]);
-    assert_eq!(book.take_unbegun(), [2, 3]);
+    let job_type = JobType::new("test").unwrap();
+    book.give_back_later(&job_type, vec![3]);
+    assert_eq!(book.take_given_back(|closed| *closed != job_type), [] as [u32; 0]);
+    assert_eq!(book.take_given_back(|closed| *closed == job_type), [3]);
+    let unbegun = book.take_unbegun(|_| true).into_iter();
+    assert_eq!(unbegun.flat_map(|waiting| waiting.deliveries.into_vec()).collect::<Vec<_>>(), [2]);
     assert!(!book.is_empty());
     book.ended(&OrderKey::of(&orders[0]));
     assert!(book.is_empty());
@@ -247,4 +260,47 @@ fn what_waits_beside_slots_that_are_taken_goes_to_others_but_not_for_ever() {
     assert_eq!(book.take_waiting_for_others(), [3]);
     assert_eq!(book.take_waiting_for_others(), [0; 0], "the other one was returned often enough");
     assert_eq!(begin(&mut book).unwrap().id(), orders[1].job_id);
+}
+
+#[test]
+fn an_order_that_asks_lets_others_go_first_and_begins_when_it_is_wanted_or_nobody_answers() {
+    let (mut book, orders) = (Book::new(3), [order(), order(), order()]);
+    let (now, patience) = (Instant::now(), Duration::from_secs(2));
+    for (delivery, order) in (1..).zip(&orders) {
+        let asks_until = (delivery != 2).then(|| now + patience);
+        let (order, deliveries) = (order.clone(), Deliveries::one(delivery));
+        let redelivered = asks_until.is_some();
+        book.admit(WaitingOrder {
+            order,
+            redelivered,
+            returns: 0,
+            traceparent: None,
+            asks_until,
+            deliveries,
+        });
+    }
+    let next = |book: &mut Book, now| book.next_to_begin(now, |_| false).map(|it| it.order.job_id);
+    assert_eq!(book.listed().iter().map(|order| order.asks).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(next(&mut book, now), Some(orders[1].job_id));
+    assert_eq!(next(&mut book, now), None);
+    let [first, .., last] = &orders;
+    book.proceed(&[AttemptId { job_id: last.job_id, attempt: last.attempt }]);
+    assert_eq!(next(&mut book, now), Some(last.job_id));
+    assert_eq!(book.ask_ends_at(now), Some(now + patience));
+    assert_eq!(next(&mut book, now + patience), Some(first.job_id), "the backend may be away");
+}
+
+#[test]
+fn what_runs_is_given_up_with_what_the_backend_has_to_send_anew() {
+    let (mut book, orders) = (Book::new(3), [order(), order(), order()]);
+    for (returns, order) in (0..).zip(&orders) {
+        arrive_again(&mut book, order, returns, 1);
+        begin(&mut book).unwrap();
+    }
+    book.hand_over(&OrderKey::of(&orders[0]));
+    let mut given_up = book.take_running();
+    given_up.sort_by_key(|given_up| orders.iter().position(|order| OrderKey::of(order) == given_up.key));
+    let resend: Vec<(bool, bool)> =
+        given_up.iter().map(|given_up| (given_up.held, given_up.resend)).collect();
+    assert_eq!(resend, [(true, true), (false, false), (false, true)], "held, returned once, returned twice");
 }

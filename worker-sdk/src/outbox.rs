@@ -80,6 +80,26 @@ impl Outbox {
         })
     }
 
+    /// Publishes the report of a start on the way that loses nothing, until it is confirmed. A backend of an earlier
+    /// version has no queue for that: then it goes the way of all progress.
+    pub(crate) async fn deliver_start(&self, mut message: OutboundMessage, job_type: &JobType) {
+        let as_progress = message.clone();
+        message.routing_key = self.topology.start_key(job_type);
+        message.properties.persistent = true;
+        message.mandatory = true;
+        let mut pauses = pauses();
+        loop {
+            match self.publisher.publish(message.clone()).await {
+                Ok(Published::Confirmed) => return,
+                Ok(Published::Returned { .. }) => return drop(self.publisher.publish(as_progress).await),
+                Err(error) if error.is_retryable() => {
+                    tokio::time::sleep(pauses.next().unwrap_or(RETRY_PAUSE.1)).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Publishes until the broker has the message: the same one, with the same id, so that the backend can
     /// tell a repetition. While the broker is away it waits, without end.
     ///

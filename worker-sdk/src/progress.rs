@@ -112,21 +112,36 @@ impl Sequence {
     }
 }
 
+/// What is still to be said of an attempt's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartReport {
+    /// Nothing: it was reported.
+    Done,
+    /// It is reported unless progress is sooner, which says as much.
+    Unless,
+    /// It is reported before any progress, which may get lost.
+    First,
+}
+
 /// Reports the start (unless that was done) and the progress of an attempt for as long as it is polled.
 ///
 /// The next report waits until `send` is done, so there is at most one under way; what the handler posts
 /// meanwhile is coalesced. Dropping the future drops a report that is under way: a result never waits for it.
 pub(crate) async fn narrate<Sent: Future<Output = ()>>(
     mut news: watch::Receiver<Progress>,
-    start_reported: bool,
+    mut start: StartReport,
     sequence: &Sequence,
     send: impl Fn(Report) -> Sent,
 ) {
-    let mut pace = Pace::new(Instant::now(), start_reported);
+    let mut pace = Pace::new(Instant::now(), start == StartReport::Done);
     loop {
         let has_news = until_due(&mut news, &pace).await;
         let seq = sequence.next();
-        let report = if has_news {
+        let start_first = std::mem::replace(&mut start, StartReport::Done) == StartReport::First;
+        if has_news && start_first {
+            news.mark_changed(); // they come next
+        }
+        let report = if has_news && !start_first {
             let progress = news.borrow_and_update().clone();
             Report { seq, kind: ProgressionKind::Progress, progress: Some(progress) }
         } else {
@@ -175,16 +190,16 @@ mod tests {
 
     /// Runs `narrate` beside `handler` in paused time and returns what was sent when.
     async fn narrated<H: Future<Output = ()>>(
-        start_reported: bool,
+        start: StartReport,
         handler: impl FnOnce(ProgressBoard) -> H,
     ) -> Vec<(u128, u64, Option<u8>)> {
         let (board, news) = ProgressBoard::new(None);
         let (sent, began): (Sent, _) = (Arc::default(), Instant::now());
         let sequence = Sequence::default();
-        if start_reported {
+        if start == StartReport::Done {
             assert_eq!(sequence.next(), 1);
         }
-        let narration = narrate(news, start_reported, &sequence, |report| {
+        let narration = narrate(news, start, &sequence, |report| {
             sent.lock().unwrap().push((began.elapsed(), report));
             std::future::ready(())
         });
@@ -207,7 +222,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_attempt_says_nothing() {
-        let sent = narrated(false, async |board| {
+        let sent = narrated(StartReport::Unless, async |board| {
             board.post(50, String::new());
             pause(90).await;
             drop(board);
@@ -217,7 +232,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_attempt_reports_its_start_once_and_late() {
-        let sent = narrated(false, async |board| {
+        let sent = narrated(StartReport::Unless, async |board| {
             pause(2_000).await;
             drop(board);
         });
@@ -226,7 +241,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_was_reported_is_not_reported_again() {
-        let sent = narrated(true, async |board| {
+        let sent = narrated(StartReport::Done, async |board| {
             pause(500).await;
             board.post(1, String::new());
             pause(500).await;
@@ -236,8 +251,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_start_that_must_be_known_is_reported_before_any_progress() {
+        let sent = narrated(StartReport::First, async |board| {
+            pause(20).await;
+            board.post(10, String::new());
+            pause(500).await;
+            drop(board);
+        });
+        assert_eq!(sent.await, [(100, 1, None), (200, 2, Some(10))]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_last_news_of_an_interval_wins_and_is_the_start_report() {
-        let sent = narrated(false, async |board| {
+        let sent = narrated(StartReport::Unless, async |board| {
             // Off the beat of the intervals, so that no two timers fire at once.
             pause(2).await;
             for step in 1..=100_u64 {

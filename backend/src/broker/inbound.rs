@@ -153,7 +153,7 @@ impl Inbox for Results {
         } else if queue == self.topology.response_queue(MessageKind::Error) {
             read_body(delivery).map(Response::Failed)
         } else if queue == self.topology.response_queue(MessageKind::Held) {
-            read_body(delivery).map(Response::Held)
+            read_held(delivery)
         } else if queue == self.topology.dead() {
             let order: Order = read_body(delivery)?;
             let content_type = content_type(delivery)?;
@@ -211,9 +211,22 @@ fn completed(delivery: &Delivery) -> Result<Response, DecodeError> {
     }))
 }
 
+/// The routing key says what it is, as everywhere on the exchange of responses.
+fn read_held(delivery: &Delivery) -> Result<Response, DecodeError> {
+    match delivery.routing_key.split_once('.').map(|(head, _)| head) {
+        Some("started") => read_body(delivery).map(Response::Progression),
+        Some(head) if MessageKind::from_word(head) == Some(MessageKind::HandedBack) => {
+            read_body(delivery).map(Response::HandedBack)
+        }
+        _ => read_body(delivery).map(Response::Held),
+    }
+}
+
 fn death_reason(delivery: &Delivery) -> DeathReason {
     match delivery.properties.first_death() {
-        Some(death) if death.reason == "delivery_limit" => DeathReason::DeliveryLimit,
+        Some(death) if death.reason == "delivery_limit" => {
+            DeathReason::DeliveryLimit { returns_max: topology::DELIVERY_LIMIT }
+        }
         Some(death) if death.reason == "rejected" => DeathReason::Rejected,
         Some(death) => DeathReason::Other(death.reason),
         None => DeathReason::Other("it came without a reason".to_owned()),
@@ -274,6 +287,7 @@ impl Inbox for DiscoveryInbox {
                 MessageKind::Order
                 | MessageKind::Progression
                 | MessageKind::Held
+                | MessageKind::HandedBack
                 | MessageKind::Completed
                 | MessageKind::Error
                 | MessageKind::Control,

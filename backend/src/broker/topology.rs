@@ -37,13 +37,14 @@ pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration>
         all.push(kept(topology.response_queue(kind)));
     }
     all.push(lossy(topology.response_queue(MessageKind::Progression), PROGRESSION_LENGTH_MAX));
-    for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression] {
-        all.push(Declaration::Binding {
-            queue: topology.response_queue(kind),
-            exchange: topology.response_exchange(),
-            routing_key: topology.response_binding(kind),
-        });
-    }
+    let bindings = [MessageKind::Completed, MessageKind::Error, MessageKind::Progression]
+        .map(|kind| (kind, topology.response_binding(kind)));
+    let held = topology.held_bindings().map(|key| (MessageKind::Held, key));
+    all.extend(bindings.into_iter().chain(held).map(|(kind, routing_key)| Declaration::Binding {
+        queue: topology.response_queue(kind),
+        exchange: topology.response_exchange(),
+        routing_key,
+    }));
     all.push(topic(topology.discovery_exchange(), None));
     all.push(lossy(topology.discovery_queue(), DISCOVERY_LENGTH_MAX));
     all.push(Declaration::Binding {

@@ -1,32 +1,40 @@
 //! Announcements, heartbeats and goodbyes: how workers become known, get their queues, and get lost.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crewcall_proto::{
-    Attempt, ContentType, JobId, JobType, WorkerId,
+    Attempt, AttemptId, ContentType, ExecutionId, JobId, JobType, Timestamp, WorkerId,
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
+    response::Origin,
 };
 use futures_util::{StreamExt, future::join_all, stream};
+use tokio::time::timeout;
 
 use super::{
     announcement,
     catalogue::{Catalogue, CatalogueError, Learnt},
     hearing::{Hearing, Pulse},
+    leases::Lease,
     ledger::Ledger,
-    ports::{Broker, StoreError},
+    ports::{Broker, JobEvent, StoreError},
     registry::{Registry, WORKERS_MAX},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, domain::Event};
 
 /// How many parked jobs are released in one step.
 const RELEASE_BATCH_MAX: usize = 500;
 
 /// How many workers are told to stop something at once: each may wait for a slow broker's confirm.
 pub const TOLD_AT_ONCE: usize = 32;
+
+/// How long the store may take to say whether orders are wanted. A worker does not wait much longer, and other workers
+/// want to be heard.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a worker said.
 #[derive(Debug, Clone)]
@@ -106,9 +114,10 @@ impl Discovery {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when a type could not be kept; call again with the same messages.
+    /// [`StoreError`] when a type, or what was handed back, could not be kept; call again with the same messages.
     pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
         let (mut served, mut welcomes) = (ServedTypes::new(), self.take_unreadable());
+        let mut asked = Vec::new();
         let mut last = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
             last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
@@ -121,13 +130,17 @@ impl Discovery {
                 Discovered::Announced(announcement) => {
                     welcomes.push(self.announced(announcement, &mut served).await?);
                 }
-                Discovered::Heartbeat(heartbeat) => self.heartbeat(&heartbeat).await,
-                Discovered::Goodbye(goodbye) => self.goodbye(&goodbye),
+                Discovered::Heartbeat(heartbeat) => {
+                    self.heartbeat(&heartbeat).await;
+                    asked.extend(questions(&heartbeat));
+                }
+                Discovered::Goodbye(goodbye) => self.goodbye(&goodbye).await?,
                 Discovered::Pulse(pulse) => self.ledger.metrics.heard(self.hearing.heard(pulse)),
             }
         }
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
         join_all(welcomes.iter().map(|welcome| self.welcome(welcome))).await;
+        self.answer(asked).await;
         Ok(())
     }
 
@@ -215,7 +228,8 @@ impl Discovery {
         for job_type in &taken.ready {
             self.ledger.relay.wake(job_type);
         }
-        let control = Control::Welcome { types: taken.ready, refused: taken.refused };
+        let revoked = self.revoked(&taken.ready).await;
+        let control = Control::Welcome { types: taken.ready, refused: taken.refused, revoked };
         Ok(Welcome { worker_id, content_type, refused, control: Some(control) })
     }
 
@@ -226,6 +240,19 @@ impl Discovery {
             Welcome { worker_id, content_type, refused, control: None }
         });
         told.collect()
+    }
+
+    /// What a worker of these types must not run although its order may still be queued.
+    async fn revoked(&self, job_types: &[JobType]) -> Vec<AttemptId> {
+        let mut queued = HashSet::new();
+        for job_type in self.ledger.revocations.types(job_types) {
+            let waiting = self.broker.orders_waiting(&job_type).await;
+            // What another worker has was revoked there; if it comes back, it is asked about.
+            if !waiting.is_ok_and(|waiting| waiting.is_empty()) {
+                queued.insert(job_type);
+            }
+        }
+        self.ledger.revocations.of(&queued)
     }
 
     async fn welcome(&self, welcome: &Welcome) {
@@ -338,12 +365,87 @@ impl Discovery {
         }
     }
 
-    fn goodbye(&self, goodbye: &Goodbye) {
+    /// Tells workers whether orders are still wanted that came back to them. One that hears nothing runs them.
+    async fn answer(&self, asked: Vec<(WorkerId, AttemptId)>) {
+        if asked.is_empty() {
+            return;
+        }
+        let jobs = asked.iter().map(|(_, attempt)| attempt.job_id).collect();
+        let standings = match timeout(ANSWER_WITHIN, self.ledger.store.standings(jobs)).await {
+            Ok(Ok(standings)) => standings,
+            Ok(Err(error)) => return tracing::warn!(%error, "Workers that ask about orders get no answer."),
+            Err(_) => return tracing::warn!("Workers that ask about orders get no answer in time."),
+        };
+        let (mut answers, mut given_up) = (Vec::new(), Vec::new());
+        let mut wanted = BTreeMap::<WorkerId, Vec<AttemptId>>::new();
+        for ((worker_id, attempt), standing) in asked.into_iter().zip(standings) {
+            let AttemptId { job_id, attempt: number } = attempt;
+            match standing {
+                Some(standing) if !standing.wants(number) => {
+                    let token = standing.token.filter(|_| standing.cancelled && number == standing.attempt);
+                    given_up.extend(token.map(|token| {
+                        let origin = Origin {
+                            job_id,
+                            attempt: number,
+                            attempt_token: token,
+                            execution_id: ExecutionId::generate(),
+                            worker_id: worker_id.clone(),
+                        };
+                        given_up_by(origin, self.clock.now())
+                    }));
+                    answers.push((worker_id, Control::Revoke { job_id, attempt: number }));
+                }
+                // A job that is not here may be somebody else's: its order is not ours to drop.
+                Some(_) | None => wanted.entry(worker_id).or_default().push(attempt),
+            }
+        }
+        answers
+            .extend(wanted.into_iter().map(|(worker_id, orders)| (worker_id, Control::Proceed { orders })));
+        // A job that was told to stop is over with its order, for whoever ran it has lost that.
+        if let Err(error) = self.ledger.record(given_up).await {
+            tracing::warn!(%error, "Cancelled jobs whose orders came back end when their leases do.");
+        }
+        join_all(answers.iter().map(|(worker_id, control)| self.tell(worker_id, control))).await;
+    }
+
+    async fn tell(&self, worker_id: &WorkerId, control: &Control) {
+        let content_type = self.registry.content_type(worker_id);
+        if let Err(error) = self.broker.tell_worker(worker_id, content_type, control).await {
+            tracing::warn!(worker.id = %worker_id, %error, "A worker that asked about orders got no answer.");
+        }
+    }
+
+    async fn goodbye(&self, goodbye: &Goodbye) -> Result<(), StoreError> {
+        let held = self.ledger.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
+        for Lease { job_id, job_type, attempt, .. } in &held {
+            tracing::info!(
+                job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %goodbye.worker_id,
+                "A held attempt is handed back by its worker, which leaves."
+            );
+        }
+        let now = self.clock.now();
+        self.ledger.record(held.into_iter().map(|lease| given_up_by(lease.origin(), now)).collect()).await?;
         if let Some(worker) = self.registry.goodbye(&goodbye.worker_id) {
             tracing::info!(
                 worker.id = %goodbye.worker_id, worker.name = worker.announcement.name, reason = goodbye.reason,
                 "A worker said goodbye."
             );
         }
+        Ok(())
     }
+}
+
+/// The orders that a worker asks about.
+fn questions(heartbeat: &Heartbeat) -> impl Iterator<Item = (WorkerId, AttemptId)> {
+    let asked = heartbeat.orders.iter().filter(|order| order.asks);
+    asked.map(|order| {
+        (heartbeat.worker_id.clone(), AttemptId { job_id: order.job_id, attempt: order.attempt })
+    })
+}
+
+/// A worker gave an attempt up whose order is gone.
+fn given_up_by(origin: Origin, at: Timestamp) -> JobEvent {
+    let job_id = origin.job_id;
+    let event = Event::HandedBack { origin, resend: true, message: None, started_at: None, at };
+    JobEvent { job_id, event }
 }

@@ -6,8 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ExecutionId, JobId, JobType, WorkerId,
+    Attempt, AttemptId, AttemptToken, ExecutionId, JobId, JobType, WorkerId,
     discovery::{RunningOrder, WORKER_LOST_AFTER},
+    response::Origin,
 };
 use dashmap::DashMap;
 
@@ -65,6 +66,18 @@ impl Lease {
     #[must_use]
     pub const fn renewed(&self) -> Duration {
         self.renewed
+    }
+
+    /// Who has it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            job_id: self.job_id,
+            attempt: self.attempt,
+            attempt_token: self.token,
+            execution_id: self.execution_id,
+            worker_id: self.worker_id.clone(),
+        }
     }
 
     fn end(&self, now: Duration) -> Option<LeaseEnd> {
@@ -138,7 +151,22 @@ impl Leases {
         cancelled
     }
 
-    /// Leases whose time is up, and why.
+    /// The attempts that the worker holds, or those of them that are `listed`.
+    #[must_use]
+    pub fn held_by(&self, worker_id: &WorkerId, listed: Option<&[AttemptId]>) -> Vec<Lease> {
+        let is_meant = |lease: &Lease| {
+            let attempt = AttemptId { job_id: lease.job_id, attempt: lease.attempt };
+            lease.held
+                && lease.worker_id == *worker_id
+                && listed.is_none_or(|listed| listed.contains(&attempt))
+        };
+        if listed.is_some_and(<[_]>::is_empty) {
+            return Vec::new();
+        }
+        self.leases.iter().filter(|lease| is_meant(lease)).map(|lease| lease.clone()).collect()
+    }
+
+    /// The leases whose time is up, and why.
     #[must_use]
     pub fn ended(&self, limit: usize) -> Vec<(Lease, LeaseEnd)> {
         let now = self.hearing.time();

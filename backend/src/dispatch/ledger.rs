@@ -9,6 +9,7 @@ use super::{
     leases::Leases,
     ports::{Applied, JobChange, JobEvent, JobStore, Released, StoreError},
     relay::Relay,
+    revocations::Revocations,
     watch::WatchHub,
 };
 use crate::{
@@ -25,6 +26,8 @@ pub struct Ledger {
     pub relay: Relay,
     /// Who runs what.
     pub leases: Arc<Leases>,
+    /// Which orders are not wanted any more.
+    pub revocations: Arc<Revocations>,
     /// When the clock has something to do next.
     pub due_times: Arc<DueTimes>,
     /// Who watches.
@@ -68,6 +71,7 @@ impl Ledger {
     pub fn follow(&self, change: &JobChange) {
         let JobChange { job_id, job_type, life, .. } = change;
         self.leases.follow(change);
+        self.revocations.follow(change);
         self.watch.changed(*job_id, job_type, life.state, life.version);
         if change.freed_window {
             self.relay.finished(job_type);

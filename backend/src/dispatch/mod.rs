@@ -39,6 +39,8 @@ pub mod hearing;
 
 pub mod leases;
 
+pub mod revocations;
+
 pub mod intervention;
 
 pub mod rescue;
@@ -68,4 +70,5 @@ pub use ledger::Ledger;
 pub use recorder::Recorder;
 pub use registry::Registry;
 pub use relay::Relay;
+pub use revocations::Revocations;
 pub use watch::WatchHub;

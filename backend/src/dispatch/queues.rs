@@ -55,7 +55,9 @@ impl Discovery {
     /// The type's queue was gone, and its workers' subscriptions with it: they are told where to consume again.
     async fn replaced(&self, job_type: &JobType) {
         tracing::warn!(job.r#type = %job_type, "The queue of a type was gone; it is declared anew.");
-        let welcome = Control::Welcome { types: vec![job_type.clone()], refused: Vec::new() };
+        // Nothing is revoked: the queue is new, and these workers were welcomed before.
+        let welcome =
+            Control::Welcome { types: vec![job_type.clone()], refused: Vec::new(), revoked: Vec::new() };
         if let Err(error) = self.broker.tell_type(job_type, &welcome).await {
             tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a new queue.");
         }

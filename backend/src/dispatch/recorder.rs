@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use crewcall_proto::{
     Attempt, ContentType, JobId, Order, Timestamp, WorkerId,
     codec::PAYLOAD_BYTES_MAX,
-    response::{Completed, ErrorKind, Failed, Held, Origin, Progression, ProgressionKind},
+    response::{Completed, ErrorKind, Failed, HandedBack, Held, Origin, Progression, ProgressionKind},
 };
 
 use super::{
@@ -27,6 +27,8 @@ pub enum Response {
     Progression(Progression),
     /// A worker keeps it without its order.
     Held(Held),
+    /// A worker gave it up, for another one to run.
+    HandedBack(HandedBack),
     /// A worker did it.
     Completed(Completed),
     /// A worker did not manage.
@@ -54,8 +56,11 @@ pub enum Response {
 /// Why an order was dead-lettered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeathReason {
-    /// It was delivered too often without an answer.
-    DeliveryLimit,
+    /// It came back more often than it may: its worker ended, or handed it back.
+    DeliveryLimit {
+        /// How often it may.
+        returns_max: u32,
+    },
     /// A worker refused it as unreadable.
     Rejected,
     /// Anything else: the order is lost, the attempt is not.
@@ -81,6 +86,7 @@ impl Recorder {
                 Response::Returned(order) => Some(order.clone()),
                 Response::Progression(_)
                 | Response::Held(_)
+                | Response::HandedBack(_)
                 | Response::Completed(_)
                 | Response::Failed(_)
                 | Response::Unreadable { .. }
@@ -128,6 +134,7 @@ impl Recorder {
         let (job_id, event) = match response {
             Response::Progression(news) => (news.job_id, progression_event(news)?),
             Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
+            Response::HandedBack(handed_back) => (handed_back.job_id, handed_back_event(&handed_back)),
             Response::Completed(completed) => (completed.job_id, completed_event(&completed)),
             Response::Failed(failed) => (failed.job_id, failed_event(failed)),
             Response::Unreadable { origin, reason } => {
@@ -187,6 +194,7 @@ fn coalesce(responses: Vec<Response>) -> Vec<Response> {
         }
         Response::Progression(_)
         | Response::Held(_)
+        | Response::HandedBack(_)
         | Response::Completed(_)
         | Response::Failed(_)
         | Response::Unreadable { .. }
@@ -208,6 +216,20 @@ fn progression_event(news: Progression) -> Option<Event> {
             at: news.at,
         }),
         ProgressionKind::Unknown => None,
+    }
+}
+
+fn handed_back_event(handed_back: &HandedBack) -> Event {
+    let message = handed_back
+        .message
+        .as_deref()
+        .map(|why| cut(format!("handed back: {why}"), Progression::MESSAGE_CHARACTERS_MAX));
+    Event::HandedBack {
+        origin: handed_back.origin(),
+        resend: handed_back.resend,
+        message,
+        started_at: handed_back.started_at,
+        at: handed_back.at,
     }
 }
 
@@ -286,12 +308,14 @@ fn dead_event(order: &Order, reason: DeathReason) -> Event {
     let failure =
         |kind, message: &str| Failure { kind, code: None, message: message.to_owned(), detail: None };
     match reason {
-        DeathReason::DeliveryLimit => Event::DeadLettered {
+        DeathReason::DeliveryLimit { returns_max } => Event::DeadLettered {
             attempt,
             token,
             failure: failure(
                 ErrorKind::CrashLoop,
-                "the order was delivered again and again without an answer: it probably ends its worker's process",
+                &format!(
+                    "the order came back more than {returns_max} times without an answer: its worker's process ended, or handed it back"
+                ),
             ),
         },
         DeathReason::Rejected => Event::DeadLettered {

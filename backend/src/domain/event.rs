@@ -55,6 +55,19 @@ pub enum Event {
         /// The sequence number of the message.
         seq: u64,
     },
+    /// A worker gave the attempt up without an answer, so that another one runs it: not charged.
+    HandedBack {
+        /// Who says so.
+        origin: Origin,
+        /// Whether its order is gone, so that another one has to be sent; otherwise it is back in its queue.
+        resend: bool,
+        /// Why.
+        message: Option<String>,
+        /// When it began, by the worker's clock, if it did.
+        started_at: Option<Timestamp>,
+        /// When it was given up.
+        at: Timestamp,
+    },
     /// An execution succeeded.
     Completed {
         /// Who says so.

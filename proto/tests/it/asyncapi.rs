@@ -36,7 +36,7 @@ fn the_schemas_have_the_fields_of_the_code() {
 #[test]
 fn the_schemas_accept_the_messages_of_the_code() {
     let document = asyncapi();
-    for sample in samples::full().into_iter().chain(samples::minimal()) {
+    for sample in samples::full().into_iter().chain(samples::first()).chain(samples::minimal()) {
         let reference = format!("#/components/schemas/{}", sample.section);
         let schema = json!({"allOf": [{"$ref": reference}], "components": document["components"]});
         let validator = jsonschema::draft7::new(&schema).unwrap();
@@ -75,11 +75,18 @@ fn the_messages_have_the_type_property_of_the_code() {
 fn the_channels_have_the_names_of_the_code() {
     let names = Names::default();
     let (topology, job_type, worker_id) = (&names.topology, &names.job_type, &names.worker_id);
-    let responses = [MessageKind::Progression, MessageKind::Held, MessageKind::Completed, MessageKind::Error];
+    let responses = [
+        MessageKind::Progression,
+        MessageKind::Held,
+        MessageKind::HandedBack,
+        MessageKind::Completed,
+        MessageKind::Error,
+    ];
     let discovery = [MessageKind::Announce, MessageKind::Heartbeat, MessageKind::Goodbye];
     let control = topology.control_exchange();
     let mut expected: BTreeSet<(String, String)> = [
         (topology.submit_exchange(), job_type.to_string()),
+        (topology.response_exchange(), topology.start_key(job_type)),
         (String::new(), topology.jobs_queue(job_type)),
         (String::new(), topology.control_queue(worker_id, "the-session")),
         (control.clone(), topology.control_key_worker(worker_id)),

@@ -100,6 +100,10 @@ fn the_tables_of_exchanges_and_queues_name_those_of_the_code() {
         (topology.dead(), (topology.dead(), "–".to_owned())),
         (topology.backend(), ("–".to_owned(), "–".to_owned())),
         (topology.discovery_queue(), (topology.discovery_exchange(), "#".to_owned())),
+        (
+            topology.response_queue(MessageKind::Held),
+            (topology.response_exchange(), topology.held_bindings().join(", ")),
+        ),
     ]);
     let expected: BTreeMap<String, (String, String)> = expected
         .into_iter()
@@ -124,6 +128,7 @@ fn the_table_of_messages_names_their_exchanges_and_keys() {
                 MessageKind::Order => (topology.submit_exchange(), names.job_type.to_string()),
                 MessageKind::Progression
                 | MessageKind::Held
+                | MessageKind::HandedBack
                 | MessageKind::Completed
                 | MessageKind::Error => {
                     (topology.response_exchange(), topology.response_key(kind, &names.job_type))

@@ -6,7 +6,7 @@ use crewcall_proto::{
     decode,
     discovery::{Announcement, Goodbye, Heartbeat},
     encode,
-    response::{Completed, Failed, Held, Progression},
+    response::{Completed, Failed, HandedBack, Held, Progression},
 };
 
 /// One message of any kind.
@@ -15,6 +15,7 @@ pub(crate) enum Message {
     Order(Order),
     Progression(Progression),
     Held(Held),
+    HandedBack(HandedBack),
     Completed(Completed),
     Error(Failed),
     Announce(Announcement),
@@ -29,6 +30,7 @@ impl Message {
             Self::Order(_) => MessageKind::Order,
             Self::Progression(_) => MessageKind::Progression,
             Self::Held(_) => MessageKind::Held,
+            Self::HandedBack(_) => MessageKind::HandedBack,
             Self::Completed(_) => MessageKind::Completed,
             Self::Error(_) => MessageKind::Error,
             Self::Announce(_) => MessageKind::Announce,
@@ -43,6 +45,7 @@ impl Message {
             Self::Order(message) => encode(content_type, message),
             Self::Progression(message) => encode(content_type, message),
             Self::Held(message) => encode(content_type, message),
+            Self::HandedBack(message) => encode(content_type, message),
             Self::Completed(message) => encode(content_type, message),
             Self::Error(message) => encode(content_type, message),
             Self::Announce(message) => encode(content_type, message),
@@ -62,6 +65,7 @@ impl Message {
             MessageKind::Order => Self::Order(decode(content_type, body)?),
             MessageKind::Progression => Self::Progression(decode(content_type, body)?),
             MessageKind::Held => Self::Held(decode(content_type, body)?),
+            MessageKind::HandedBack => Self::HandedBack(decode(content_type, body)?),
             MessageKind::Completed => Self::Completed(decode(content_type, body)?),
             MessageKind::Error => Self::Error(decode(content_type, body)?),
             MessageKind::Announce => Self::Announce(decode(content_type, body)?),

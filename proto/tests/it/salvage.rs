@@ -16,6 +16,7 @@ fn origin_of(message: &Message) -> Option<Origin> {
         Message::Error(failed) => Some(failed.origin()),
         Message::Held(held) => Some(held.origin()),
         Message::Progression(news) => Some(news.origin()),
+        Message::HandedBack(handed_back) => Some(handed_back.origin()),
         Message::Order(_)
         | Message::Announce(_)
         | Message::Heartbeat(_)

@@ -2,11 +2,11 @@
 //! committed under `golden/`, and the documents are checked against their fields.
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION,
-    Timestamp, WorkerId,
+    Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order,
+    PROTOCOL_VERSION, Timestamp, WorkerId,
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
-    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
+    response::{Completed, ErrorKind, Failed, HandedBack, Held, Progression, ProgressionKind},
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,12 @@ pub(crate) struct Sample {
 }
 
 /// What later versions added to messages whose bytes were released before: the section, and the end of the name.
-const ADDED: [(&str, &str); 2] = [("error", "-redelivered"), ("control.welcome", "-refused")];
+const ADDED: [(&str, &str); 4] = [
+    ("error", "-redelivered"),
+    ("heartbeat", "-asks"),
+    ("goodbye", "-handed-back"),
+    ("control.welcome", "-revoked"),
+];
 
 /// Every message with every field that it can have: one per section.
 pub(crate) fn full() -> Vec<Sample> {
@@ -31,23 +36,22 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::Order(order()),
         Message::Progression(progression()),
         Message::Held(held()),
+        Message::HandedBack(handed_back()),
         Message::Completed(completed()),
         Message::Error(Failed { redelivered: Some(true), ..failed() }),
         Message::Announce(announcement()),
-        Message::Heartbeat(heartbeat()),
-        Message::Goodbye(Goodbye { worker_id: worker_id(), reason: "drained".to_owned() }),
+        Message::Heartbeat(Heartbeat {
+            orders: vec![RunningOrder { asks: true, ..running() }],
+            ..heartbeat()
+        }),
+        Message::Goodbye(Goodbye { handed_back: Some(vec![attempt_id()]), ..goodbye() }),
     ];
     let controls = [
-        Control::Welcome {
-            types: vec![job_type("image.thumbnail"), job_type("text.statistics")],
-            refused: vec![RefusedType {
-                job_type: job_type("text.statistics"),
-                reason: "its parameters are not checked: the schema has no type \"map\"".to_owned(),
-            }],
-        },
+        Control::Welcome { types: welcomed(), refused: refused(), revoked: vec![attempt_id()] },
         Control::Refused { reason: "slots is 0: counted as 1".to_owned() },
         Control::Cancel { job_id: job_id(), attempt: attempt(2) },
         Control::Revoke { job_id: job_id(), attempt: attempt(2) },
+        Control::Proceed { orders: vec![attempt_id()] },
         Control::Drain,
         Control::Resume,
         Control::Announce,
@@ -63,17 +67,19 @@ pub(crate) fn full() -> Vec<Sample> {
         .collect()
 }
 
-/// The messages of [`ADDED`] as they were released first, but for those of [`minimal`].
+/// The messages of [`ADDED`] as they were released before, but for those of [`minimal`].
 pub(crate) fn first() -> Vec<Sample> {
-    [Message::Error(failed())]
-        .into_iter()
-        .zip(ADDED)
-        .map(|(message, (section, _))| Sample {
-            name: section.replace('.', "-"),
-            section: section.to_owned(),
-            message,
-        })
-        .collect()
+    let welcome = Control::Welcome { types: welcomed(), refused: refused(), revoked: Vec::new() };
+    let sample = |name: &str, message| {
+        let section = name.strip_suffix("-refused").unwrap_or(name).replace('-', ".");
+        Sample { name: name.to_owned(), section, message }
+    };
+    vec![
+        sample("error", Message::Error(failed())),
+        sample("heartbeat", Message::Heartbeat(heartbeat())),
+        sample("goodbye", Message::Goodbye(goodbye())),
+        sample("control-welcome-refused", Message::Control(welcome)),
+    ]
 }
 
 /// The messages that have optional fields, without them.
@@ -91,6 +97,7 @@ pub(crate) fn minimal() -> Vec<Sample> {
             message: None,
             ..progression()
         }),
+        Message::HandedBack(HandedBack { resend: false, message: None, started_at: None, ..handed_back() }),
         Message::Completed(Completed { result: Value::Null, ..completed() }),
         Message::Error(Failed {
             code: None,
@@ -116,8 +123,9 @@ pub(crate) fn minimal() -> Vec<Sample> {
         name: "control-welcome".to_owned(),
         section: "control.welcome".to_owned(),
         message: Message::Control(Control::Welcome {
-            types: vec![job_type("image.thumbnail"), job_type("text.statistics")],
+            types: welcomed(),
             refused: Vec::new(),
+            revoked: Vec::new(),
         }),
     }])
     .collect()
@@ -130,6 +138,7 @@ fn control_section(control: &Control) -> String {
         Control::Refused { .. } => "refused",
         Control::Cancel { .. } => "cancel",
         Control::Revoke { .. } => "revoke",
+        Control::Proceed { .. } => "proceed",
         Control::Drain => "drain",
         Control::Resume => "resume",
         Control::Announce => "announce",
@@ -184,6 +193,20 @@ fn held() -> Held {
         worker_id: worker_id(),
         seq: 8,
         at: Timestamp::from_millis(1_767_225_661_000),
+    }
+}
+
+fn handed_back() -> HandedBack {
+    HandedBack {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        resend: true,
+        message: Some("cannot load the model".to_owned()),
+        started_at: Some(Timestamp::from_millis(1_767_225_601_000)),
+        at: Timestamp::from_millis(1_767_225_662_000),
     }
 }
 
@@ -245,9 +268,32 @@ fn heartbeat() -> Heartbeat {
         worker_id: worker_id(),
         status: WorkerStatus::Busy,
         slots_busy: 1,
-        orders: vec![RunningOrder { job_id: job_id(), attempt: attempt(2), held: true }],
+        orders: vec![running()],
         at: Timestamp::from_millis(1_767_225_605_000),
     }
+}
+
+fn running() -> RunningOrder {
+    RunningOrder { job_id: job_id(), attempt: attempt(2), held: true, asks: false }
+}
+
+fn goodbye() -> Goodbye {
+    Goodbye { worker_id: worker_id(), reason: "drained".to_owned(), handed_back: None }
+}
+
+fn welcomed() -> Vec<JobType> {
+    vec![job_type("image.thumbnail"), job_type("text.statistics")]
+}
+
+fn refused() -> Vec<RefusedType> {
+    vec![RefusedType {
+        job_type: job_type("text.statistics"),
+        reason: "its parameters are not checked: the schema has no type \"map\"".to_owned(),
+    }]
+}
+
+fn attempt_id() -> AttemptId {
+    AttemptId { job_id: job_id(), attempt: attempt(2) }
 }
 
 fn job_id() -> JobId {

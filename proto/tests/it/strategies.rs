@@ -1,10 +1,11 @@
 //! Arbitrary messages, as wide as the contract allows.
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, Timestamp, WorkerId,
+    Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, Timestamp,
+    WorkerId,
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
-    response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
+    response::{Completed, ErrorKind, Failed, HandedBack, Held, Progression, ProgressionKind},
 };
 use proptest::{
     collection::{btree_map, vec},
@@ -23,12 +24,16 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         order().prop_map(Message::Order),
         progression().prop_map(Message::Progression),
         held().prop_map(Message::Held),
+        handed_back().prop_map(Message::HandedBack),
         completed().prop_map(Message::Completed),
         failed().prop_map(Message::Error),
         announcement().prop_map(Message::Announce),
         heartbeat().prop_map(Message::Heartbeat),
-        (worker_id(), any::<String>())
-            .prop_map(|(worker_id, reason)| Message::Goodbye(Goodbye { worker_id, reason })),
+        (worker_id(), any::<String>(), option::of(vec(attempt_id(), 0..4))).prop_map(
+            |(worker_id, reason, handed_back)| {
+                Message::Goodbye(Goodbye { worker_id, reason, handed_back })
+            }
+        ),
         control().prop_map(Message::Control),
     ]
 }
@@ -102,6 +107,28 @@ fn held() -> impl Strategy<Value = Held> {
     )
 }
 
+fn handed_back() -> impl Strategy<Value = HandedBack> {
+    (origin(), any::<bool>(), option::of(any::<String>()), option::of(timestamp()), timestamp()).prop_map(
+        |((job_id, attempt, attempt_token, execution_id, worker_id), resend, message, started_at, at)| {
+            HandedBack {
+                job_id,
+                attempt,
+                attempt_token,
+                execution_id,
+                worker_id,
+                resend,
+                message,
+                started_at,
+                at,
+            }
+        },
+    )
+}
+
+fn attempt_id() -> impl Strategy<Value = AttemptId> {
+    (job_id(), attempt()).prop_map(|(job_id, attempt)| AttemptId { job_id, attempt })
+}
+
 fn completed() -> impl Strategy<Value = Completed> {
     (origin(), json(), timestamp(), timestamp()).prop_map(
         |((job_id, attempt, attempt_token, execution_id, worker_id), result, started_at, finished_at)| {
@@ -173,11 +200,8 @@ fn announced() -> impl Strategy<Value = AnnouncedType> {
 fn heartbeat() -> impl Strategy<Value = Heartbeat> {
     let status =
         prop_oneof![Just(WorkerStatus::Idle), Just(WorkerStatus::Busy), Just(WorkerStatus::Draining)];
-    let running = (job_id(), attempt(), any::<bool>()).prop_map(|(job_id, attempt, held)| RunningOrder {
-        job_id,
-        attempt,
-        held,
-    });
+    let running = (job_id(), attempt(), any::<bool>(), any::<bool>())
+        .prop_map(|(job_id, attempt, held, asks)| RunningOrder { job_id, attempt, held, asks });
     (worker_id(), status, any::<u32>(), vec(running, 0..4), timestamp()).prop_map(
         |(worker_id, status, slots_busy, orders, at)| Heartbeat { worker_id, status, slots_busy, orders, at },
     )
@@ -185,9 +209,10 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
 
 fn control() -> impl Strategy<Value = Control> {
     prop_oneof![
-        (vec(job_type(), 0..4), vec(refused(), 0..3))
-            .prop_map(|(types, refused)| Control::Welcome { types, refused }),
+        (vec(job_type(), 0..4), vec(refused(), 0..3), vec(attempt_id(), 0..4))
+            .prop_map(|(types, refused, revoked)| Control::Welcome { types, refused, revoked }),
         any::<String>().prop_map(|reason| Control::Refused { reason }),
+        vec(attempt_id(), 0..4).prop_map(|orders| Control::Proceed { orders }),
         (job_id(), attempt()).prop_map(|(job_id, attempt)| Control::Cancel { job_id, attempt }),
         (job_id(), attempt()).prop_map(|(job_id, attempt)| Control::Revoke { job_id, attempt }),
         Just(Control::Drain),

@@ -163,7 +163,11 @@ async fn f93_a_type_is_deleted_and_comes_back() {
 }
 
 fn goodbye(rogue: &Rogue) -> crewcall_proto::discovery::Goodbye {
-    crewcall_proto::discovery::Goodbye { worker_id: rogue.worker_id.clone(), reason: "drained".to_owned() }
+    crewcall_proto::discovery::Goodbye {
+        worker_id: rogue.worker_id.clone(),
+        reason: "drained".to_owned(),
+        handed_back: None,
+    }
 }
 
 /// A worker reports that it began, and half of its work, and falls silent while its connection stays up: its job says so,

@@ -124,7 +124,11 @@ impl Crowd {
     /// All say goodbye.
     pub(super) async fn leave(self) {
         let goodbye = |announced: &Announcement| {
-            Some(Goodbye { worker_id: announced.worker_id.clone(), reason: "enough".to_owned() })
+            Some(Goodbye {
+                worker_id: announced.worker_id.clone(),
+                reason: "enough".to_owned(),
+                handed_back: None,
+            })
         };
         self.say(MessageKind::Goodbye, goodbye).await;
         self.rogue.vanish().await;

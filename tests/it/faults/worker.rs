@@ -1,4 +1,4 @@
-//! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96).
+//! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96), restarted and told late (F104–F108).
 
 use e2e::{process::Process, stack::Stack};
 
@@ -17,6 +17,12 @@ mod long_job;
 mod blocking;
 
 mod overtaken;
+
+mod rolling_restart;
+
+mod unwanted;
+
+mod given_back;
 
 /// A worker with one slot that dies at a named point.
 async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Process {

@@ -87,6 +87,13 @@ struct Fail {
     succeed_at: Option<u32>,
 }
 
+/// Works on one worker only; every other one gives the order back.
+#[derive(Deserialize, JsonSchema)]
+struct Picky {
+    /// Which worker.
+    only: String,
+}
+
 /// Nothing.
 #[derive(Deserialize, JsonSchema)]
 struct Nothing {}
@@ -158,12 +165,22 @@ async fn fail(job: JobContext, parameters: Fail) -> Result<Done, JobError> {
     Err(error.code("test_failure"))
 }
 
+async fn picky(job: JobContext, parameters: Picky) -> Result<Echoed, JobError> {
+    note(&job, None)?;
+    let worker = worker_name();
+    if worker != parameters.only {
+        return Err(JobError::retryable(format!("{worker} cannot load the model")));
+    }
+    Ok(Echoed { text: String::new(), worker })
+}
+
 #[expect(clippy::panic, reason = "this handler is here to panic")]
 async fn panic(_job: JobContext, _parameters: Nothing) -> Result<Done, JobError> {
     panic!("this handler panics, as asked");
 }
 
-async fn abort(_job: JobContext, _parameters: Nothing) -> Result<Done, JobError> {
+async fn abort(job: JobContext, _parameters: Nothing) -> Result<Done, JobError> {
+    note(&job, None)?;
     std::process::abort();
 }
 
@@ -179,7 +196,12 @@ async fn main() -> anyhow::Result<()> {
             Err("not asked for".to_owned())
         }
     };
-    let worker = Worker::from_env()?.name("test-worker");
+    let giving_back = JobOptions::new().on_failure(FailureStrategy::Nack);
+    let worker = Worker::from_env()?.name("test-worker").job_with(
+        "test.picky",
+        picky,
+        giving_back.available(serves("test.picky")),
+    );
     let worker = if std::env::var("TEST_WORKER_BUILD").is_ok_and(|build| build == "newer") {
         worker.version("2").job_if(serves("test.echo"), "test.echo", echo_more)
     } else {

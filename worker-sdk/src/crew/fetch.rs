@@ -33,7 +33,9 @@ impl Crew {
     }
 
     fn fetch(&mut self, orders_max: usize) {
-        let mut types: Vec<JobType> = self.welcomed.iter().cloned().collect();
+        let (welcomed, now) = (self.welcomed.iter(), Instant::now());
+        let mut types: Vec<JobType> =
+            welcomed.filter(|job_type| !self.rests.is_resting(job_type, now)).cloned().collect();
         // No type is always the first.
         let first = self.fetched.checked_rem(types.len()).unwrap_or(0);
         types.rotate_left(first);

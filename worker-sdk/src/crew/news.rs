@@ -39,7 +39,7 @@ impl Crew {
         }
     }
 
-    fn send_heartbeat(&self) {
+    pub(super) fn send_heartbeat(&self) {
         // Also while the consuming link is down: the publishing one may be up, and attempts are running.
         if self.announced {
             let heartbeat = announce::heartbeat(

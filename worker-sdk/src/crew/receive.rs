@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use crewcall_amqp::{AckError, Delivery};
 use crewcall_proto::{
-    ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec,
+    AttemptId, ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec,
     control::{Control, RefusedType},
     response::ErrorKind,
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::Crew;
 use crate::{
-    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, HandOver, response, subject},
+    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, HandOver, HandOverSignal, response, subject},
     context::{JobContext, StopCause},
     error::Failure,
     handler::ServedType,
-    orders::{Admission, Cancellation, Deliveries, Leftovers, OrderKey, WaitingOrder},
+    limits::{ASK_GATHER, ASK_PATIENCE},
+    orders::{Admission, Begun, Cancellation, Deliveries, Leftovers, OrderKey, WaitingOrder},
     outbox::TRACEPARENT,
     progress::ProgressBoard,
     session::is_control_queue,
@@ -50,7 +52,8 @@ impl Crew {
             Err(error) => return self.count_malformed(delivery, &error),
         };
         match control {
-            Control::Welcome { types, refused } => {
+            Control::Welcome { types, refused, revoked } => {
+                revoked.into_iter().for_each(|attempt| self.revoked(attempt));
                 tell_refused(&types, &refused);
                 self.welcomed(types);
             }
@@ -69,10 +72,8 @@ impl Crew {
                     self.answer_without_running(*waiting, failure);
                 }
             },
-            Control::Revoke { job_id, attempt } => {
-                let deliveries = self.orders.revoke(job_id, attempt);
-                self.settle(deliveries, Settlement::Acknowledge);
-            }
+            Control::Revoke { job_id, attempt } => self.revoked(AttemptId { job_id, attempt }),
+            Control::Proceed { orders } => self.orders.proceed(&orders),
             Control::Drain => self.pause(true),
             Control::Resume => self.pause(false),
             Control::Announce => self.announce(),
@@ -94,6 +95,11 @@ impl Crew {
                 "The backend has made the queues: the worker takes orders"
             );
         }
+    }
+
+    fn revoked(&mut self, AttemptId { job_id, attempt }: AttemptId) {
+        let deliveries = self.orders.revoke(job_id, attempt);
+        self.settle(deliveries, Settlement::Acknowledge);
     }
 
     fn pause(&mut self, paused: bool) {
@@ -118,9 +124,14 @@ impl Crew {
         let redelivered = delivery.redelivered || returns > 0;
         let refusal = self.refusal(&order);
         let deliveries = Deliveries::one(delivery);
-        let waiting = WaitingOrder { order, redelivered, returns, traceparent, deliveries };
+        let now = Instant::now();
+        let asks_until = redelivered.then(|| now + ASK_PATIENCE);
+        let waiting = WaitingOrder { order, redelivered, returns, traceparent, asks_until, deliveries };
         if let Some(failure) = refusal {
             return self.answer_without_running(waiting, failure);
+        }
+        if redelivered {
+            self.ask_at.get_or_insert(now + ASK_GATHER);
         }
         match self.orders.admit(waiting) {
             Admission::Taken => {}
@@ -182,7 +193,10 @@ impl Crew {
         if !self.takes_orders() {
             return;
         }
-        while let Some(waiting) = self.orders.next_to_begin() {
+        let now = Instant::now();
+        while let Some(waiting) =
+            self.orders.next_to_begin(now, |job_type| self.rests.is_resting(job_type, now))
+        {
             match self.worker.served(&waiting.order.job_type).cloned() {
                 Some(served) => self.begin(served, waiting),
                 None => unreachable!("an order of a type that is not served was refused when it came"),
@@ -191,12 +205,13 @@ impl Crew {
     }
 
     fn begin(&mut self, served: ServedType, waiting: WaitingOrder<Delivery>) {
-        let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
+        let WaitingOrder { order, redelivered, returns, traceparent, deliveries, .. } = waiting;
         let (board, news) = ProgressBoard::new(None);
         let job = JobContext::new(&order, board);
-        let hand_over = HandOver::new(self.worker.settings.hand_over_after, self.handed_over_sender.clone());
-        let at_once = Arc::clone(&hand_over.at_once);
-        self.orders.began(OrderKey::of(&order), job.clone(), at_once, deliveries);
+        let (after, done) = (self.worker.settings.hand_over_after, self.handed_over_sender.clone());
+        let (execution, signal) = (Execution::beginning(redelivered), Arc::<HandOverSignal>::default());
+        let begun = Begun { execution, returns, hand_over: Arc::clone(&signal) };
+        self.orders.began(OrderKey::of(&order), job.clone(), begun, deliveries);
         tracing::debug!(
             job.id = %order.job_id,
             job.r#type = %order.job_type,
@@ -205,8 +220,19 @@ impl Crew {
             "The attempt begins"
         );
         let (outbox, handlers) = (Arc::clone(&self.outbox), self.handlers.clone());
-        let attempt =
-            AttemptRun { served, order, job, news, redelivered, traceparent, outbox, handlers, hand_over };
+        let hand_over = HandOver { after, signal, done };
+        let attempt = AttemptRun {
+            served,
+            order,
+            job,
+            news,
+            redelivered,
+            traceparent,
+            outbox,
+            handlers,
+            hand_over,
+            execution,
+        };
         self.attempts.spawn(attempt.run());
     }
 
@@ -222,12 +248,25 @@ impl Crew {
             self.lingering.spawn(gone.cancelled_owned());
         }
         match ended.conclusion {
-            Conclusion::Reported(answer) => {
+            Conclusion::Reported { answer, completed } => {
+                if completed {
+                    self.rests.end(&ended.job_type);
+                }
                 self.orders.answered(ended.key, *answer);
                 self.settle(deliveries, Settlement::Acknowledge);
             }
-            Conclusion::GiveBack if ended.leave.is_some() => self.orders.give_back_later(deliveries),
-            Conclusion::GiveBack => self.settle(deliveries, Settlement::GiveBack),
+            // Not now: while the type is consumed, the broker would return them to this very worker.
+            Conclusion::GiveBack => {
+                self.orders.give_back_later(&ended.job_type, deliveries);
+                if ended.leave.is_none() {
+                    let pause = self.rests.begin(&ended.job_type, Instant::now());
+                    tracing::info!(
+                        job.r#type = %ended.job_type,
+                        pause_seconds = pause.as_secs(),
+                        "The handler gave its order back: the type rests here, so that another worker gets it"
+                    );
+                }
+            }
             Conclusion::SetAside => self.settle(deliveries, Settlement::SetAside),
         }
         if let Some(failure) = ended.leave {
@@ -278,7 +317,7 @@ fn tell_refused(types: &[JobType], refused: &[RefusedType]) {
     }
 }
 
-async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
+pub(super) async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
     for delivery in deliveries {
         let settled = match settlement {
             Settlement::Acknowledge => delivery.ack().await,

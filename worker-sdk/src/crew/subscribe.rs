@@ -15,8 +15,13 @@ impl Crew {
         let mut changed = false;
         if self.takes_orders() && self.door.is_open() {
             let welcomed = std::mem::take(&mut self.welcomed);
+            let now = Instant::now();
             for job_type in &welcomed {
-                changed |= self.balance(job_type);
+                changed |= if self.rests.is_resting(job_type, now) {
+                    self.intakes.remove(job_type).is_some()
+                } else {
+                    self.balance(job_type)
+                };
             }
             self.welcomed = welcomed;
         } else {
@@ -74,14 +79,5 @@ impl Crew {
             })
             .collect();
         self.session.want(self.generation.unwrap_or_default(), prefetches);
-    }
-
-    /// Gives back what has not begun, once no more orders come in: before that, the broker would return them
-    /// to this very worker, and count each time as a delivery that failed.
-    pub(super) fn give_back_if_drained(&mut self) {
-        if !self.takes_orders() && self.session.is_all_closed(self.generation) {
-            let unbegun = self.orders.take_unbegun();
-            self.settle(unbegun, Settlement::GiveBack);
-        }
     }
 }

@@ -9,5 +9,5 @@ pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
     IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, JobStore,
     QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, Released,
-    StoreError, StoredClaim, StoredType, UNANNOUNCED_TYPES_MAX,
+    Standing, StoreError, StoredClaim, StoredType, UNANNOUNCED_TYPES_MAX,
 };

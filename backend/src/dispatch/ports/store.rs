@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp};
+use crewcall_proto::{
+    Attempt, AttemptId, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp,
+};
 
 use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
 
@@ -66,6 +68,13 @@ pub trait JobStore: Send + Sync {
 
     /// The jobs of the type in state dispatched, the longest dispatched first: what the reconciler looks after.
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError>;
+
+    /// How the jobs stand, in the order of `jobs`; `None` for one that there is not.
+    async fn standings(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Standing>>, StoreError>;
+
+    /// Of the `limit` jobs that were cancelled last: the attempts that were dispatched and that nobody reported to have
+    /// ended, oldest first.
+    async fn revoked(&self, limit: usize) -> Result<Vec<(JobType, AttemptId)>, StoreError>;
 
     /// Whether it can do its work now: reads a little, and takes a job through its life, of which nothing is kept.
     async fn check(&self) -> Result<(), StoreError>;
@@ -358,6 +367,27 @@ pub struct StoredClaim {
     pub timeout: Option<Duration>,
     /// Whether it was asked to stop.
     pub cancelled: bool,
+}
+
+/// How a job stands: what a worker asks before it runs an order that came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub state: State,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: Option<AttemptToken>,
+    /// Whether somebody asked to cancel it.
+    pub cancelled: bool,
+}
+
+impl Standing {
+    /// Whether an order of this attempt is still to be run.
+    #[must_use]
+    pub fn wants(&self, attempt: Attempt) -> bool {
+        !self.state.is_terminal() && !self.cancelled && attempt >= self.attempt
+    }
 }
 
 /// Which jobs to list. All conditions must hold.

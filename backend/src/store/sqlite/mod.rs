@@ -40,7 +40,7 @@ mod list;
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use crewcall_proto::{JobId, JobType, Timestamp};
+use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
 pub use self::open::{BUSY_WAIT, OpenError};
 use self::{
@@ -57,7 +57,7 @@ use crate::{
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
-        QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
+        QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
     metrics::Metrics,
@@ -187,6 +187,14 @@ impl JobStore for SqliteStore {
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
         let job_type = job_type.clone();
         self.readers.read(move |connection| queries::dispatched(connection, &job_type, limit)).await
+    }
+
+    async fn standings(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Standing>>, StoreError> {
+        self.readers.read(move |connection| queries::standings(connection, &jobs)).await
+    }
+
+    async fn revoked(&self, limit: usize) -> Result<Vec<(JobType, AttemptId)>, StoreError> {
+        self.readers.read(move |connection| queries::revoked(connection, limit)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! What is read.
 
-use crewcall_proto::{JobId, JobType, Timestamp};
+use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dispatch::ports::{
         Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
-        StoredClaim, StoredType,
+        Standing, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, Slot, State},
 };
@@ -140,6 +140,41 @@ pub(super) fn dispatched(
         orders.push(DispatchedOrder { job_id, attempt, token, number });
     }
     Ok(orders)
+}
+
+/// How jobs stand, in the order of `jobs`.
+pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT state, attempt, token, cancel_at IS NOT NULL FROM jobs WHERE id = ?")?;
+    let mut standing = |job: &JobId| -> Result<Option<Standing>, Fault> {
+        let mut rows = statement.query([id_bytes(job)])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let mut columns = Columns::of(row);
+        let (state, attempt) = (columns.state()?, columns.attempt()?);
+        let (token, cancelled) = (columns.token()?, columns.take()?);
+        Ok(Some(Standing { state, attempt, token, cancelled }))
+    };
+    jobs.iter().map(&mut standing).collect()
+}
+
+/// Attempts of the newest cancelled jobs that were dispatched, and that have no end of their own.
+pub(super) fn revoked(connection: &Connection, limit: usize) -> Result<Vec<(JobType, AttemptId)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT type, id, attempt FROM \
+           (SELECT seq, type, id, attempt, token, finished_at FROM jobs INDEXED BY jobs_finished \
+            WHERE state = 'cancelled' AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT ?) AS jobs \
+         WHERE token IS NOT NULL \
+           AND NOT EXISTS (SELECT 1 FROM attempts WHERE job_seq = seq AND attempts.attempt = jobs.attempt) \
+         ORDER BY finished_at",
+    )?;
+    let mut rows = statement.query([to_limit(limit)])?;
+    let mut revoked = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let job_type = columns.job_type()?;
+        revoked.push((job_type, AttemptId { job_id: columns.job_id()?, attempt: columns.attempt()? }));
+    }
+    Ok(revoked)
 }
 
 /// When the oldest job of each type in one of the states was accepted. Ids grow with time, so the oldest is the first

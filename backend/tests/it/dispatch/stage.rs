@@ -62,8 +62,15 @@ impl Stage {
             stop: stop.clone(),
         });
         relay.recover().await.unwrap();
-        let ledger =
-            Ledger { store, relay: relay.clone(), leases, due_times: Arc::default(), watch, metrics };
+        let ledger = Ledger {
+            store,
+            relay: relay.clone(),
+            leases,
+            revocations: Arc::default(),
+            due_times: Arc::default(),
+            watch,
+            metrics,
+        };
         let running = relay.clone();
         tasks.spawn(async move { running.run().await.unwrap() });
         Self { store: sqlite, broker, relay, flow, ledger, tasks, clock, stop, directory }

@@ -29,7 +29,7 @@ fn told(server: &Server) -> (Option<String>, Vec<String>, Vec<RefusedType>) {
     for (to, control) in server.broker.told() {
         match control {
             Control::Refused { reason: told } => reason = Some(told),
-            Control::Welcome { types, refused } if to == WORKER => {
+            Control::Welcome { types, refused, .. } if to == WORKER => {
                 return (reason, types.iter().map(ToString::to_string).collect(), refused);
             }
             _ => {}

@@ -152,6 +152,7 @@ impl Server {
             store: Arc::clone(&store),
             relay: relay.clone(),
             leases,
+            revocations: Arc::default(),
             due_times: Arc::clone(&due_times),
             watch: watch.clone(),
             metrics: Arc::clone(&metrics),
@@ -288,7 +289,8 @@ impl Server {
 
     /// The worker leaves.
     pub(super) async fn goodbye(&self) {
-        let goodbye = Goodbye { worker_id: WORKER.parse().unwrap(), reason: "drained".to_owned() };
+        let goodbye =
+            Goodbye { worker_id: WORKER.parse().unwrap(), reason: "drained".to_owned(), handed_back: None };
         self.discovery.heard(vec![Discovered::Goodbye(goodbye)]).await.unwrap();
     }
 

@@ -7,11 +7,11 @@ use crewcall_backend::{
     dispatch::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
-        QuarantinedMessage, Released, StoreError, StoredClaim, StoredType,
+        QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
     },
     domain::{AttemptRecord, Flow, Job, State},
 };
-use crewcall_proto::{JobId, JobType, Timestamp};
+use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
 /// A store that does nothing but fail, in whichever way its function does.
 pub(super) struct FailingStore(pub(super) fn() -> StoreError);
@@ -67,6 +67,14 @@ impl JobStore for FailingStore {
     }
 
     async fn dispatched(&self, _: &JobType, _: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn standings(&self, _: Vec<JobId>) -> Result<Vec<Option<Standing>>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn revoked(&self, _: usize) -> Result<Vec<(JobType, AttemptId)>, StoreError> {
         Err((self.0)())
     }
 
@@ -216,6 +224,14 @@ impl JobStore for FillingStore {
 
     async fn dispatched(&self, job_type: &JobType, limit: usize) -> Result<Vec<DispatchedOrder>, StoreError> {
         self.store.dispatched(job_type, limit).await
+    }
+
+    async fn standings(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Standing>>, StoreError> {
+        self.store.standings(jobs).await
+    }
+
+    async fn revoked(&self, limit: usize) -> Result<Vec<(JobType, AttemptId)>, StoreError> {
+        self.store.revoked(limit).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -233,6 +233,9 @@ fn response(news: News, order: Order, execution: u8, redelivered: bool) -> Event
             Event::Progressed { origin, seq: 2, percent, message: None, at: NOW }
         }
         News::Held => Event::Held { origin, seq: 3 },
+        News::HandedBack => {
+            Event::HandedBack { origin, resend: true, message: None, started_at: Some(NOW), at: NOW }
+        }
         News::Completed => {
             Event::Completed { origin, result: result(order), started_at: NOW, finished_at: NOW }
         }

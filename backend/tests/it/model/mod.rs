@@ -54,6 +54,7 @@ const PROTOCOL: Protocol = Protocol {
     has_backlog: true,
     sees_overtaking: true,
     answers_are_lost: false,
+    hands_back: false,
 };
 
 /// States that a search visits at the least: fewer, and the world has lost a part.
@@ -92,6 +93,11 @@ fn a_job_whose_answers_are_lost_comes_to_its_end() {
     println!("{}", check(protocol, 1));
 }
 
+#[test]
+fn no_two_faults_harm_a_job_that_is_handed_back() {
+    println!("{}", check(Protocol { reports: &[News::Held], hands_back: true, ..PROTOCOL }, 2));
+}
+
 /// The shortest way to what a broken part breaks. Nothing is forgotten, so that it shows where each message is from.
 #[expect(clippy::panic, reason = "a helper of tests fails as tests do")]
 fn counterexample(
@@ -120,6 +126,15 @@ fn without_the_terminal_guard_a_job_ends_twice() {
     let trace = counterexample(without_terminal_guard, Protocol { cancels: false, ..PROTOCOL });
     println!("{trace}");
     assert_eq!(trace.violation, Violation::ConcludedTwice, "{trace}");
+}
+
+#[test]
+fn taking_who_hands_back_for_one_who_fell_silent_charges_for_nothing() {
+    let protocol = Protocol { hands_back: true, cancels: false, ..PROTOCOL };
+    let trace = counterexample(with_charged_hand_backs, protocol);
+    println!("{trace}");
+    let lost = Violation::ChargedForNothing { attempt: 1, outcome: world::Outcome::WorkerLost };
+    assert_eq!(trace.violation, lost, "{trace}");
 }
 
 #[test]
@@ -200,6 +215,7 @@ fn without_attempt_fence(
         Event::Started { origin, .. }
         | Event::Progressed { origin, .. }
         | Event::Held { origin, .. }
+        | Event::HandedBack { origin, .. }
         | Event::Completed { origin, .. }
         | Event::Failed { origin, .. } => make_current(life, origin),
         Event::LeaseExpired { attempt, .. } | Event::TimedOut { attempt, .. } => *attempt = life.attempt,
@@ -222,6 +238,25 @@ fn without_attempt_fence(
 fn make_current(life: &Life, origin: &mut Origin) {
     origin.attempt = life.attempt;
     origin.attempt_token = life.token.unwrap_or(origin.attempt_token);
+}
+
+/// What is handed back is taken for lost with its worker, as if a lease had ended.
+fn with_charged_hand_backs(
+    life: &Life,
+    policy: &Policy,
+    event: Event,
+    moment: Moment,
+) -> Result<Change, Stale> {
+    let (life, event) = match event {
+        Event::HandedBack { origin, at, .. } => {
+            let Origin { attempt, execution_id, .. } = origin.clone();
+            let started = Event::Started { origin, seq: 0, at };
+            let begun = transition(life, policy, started, moment).map_or_else(|_| life.clone(), |it| it.life);
+            (begun, Event::LeaseExpired { attempt, execution_id })
+        }
+        event => (life.clone(), event),
+    };
+    transition(&life, policy, event, moment)
 }
 
 /// A job that is over is taken for one that runs.

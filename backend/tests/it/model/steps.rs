@@ -32,6 +32,8 @@ pub(super) struct Protocol {
     pub(super) sees_overtaking: bool,
     /// Whether no answer can be read, or workers acknowledge and give none.
     pub(super) answers_are_lost: bool,
+    /// Whether workers leave and hand back what they run.
+    pub(super) hands_back: bool,
 }
 
 /// One thing that happens. It is done at once; everything that a crash can come between is two steps.
@@ -76,6 +78,8 @@ pub(super) enum Fault {
     WorkerKilled(Execution),
     /// A worker falls silent, but goes on: a zombie.
     WorkerSilent(Execution),
+    /// A worker leaves, and hands an execution back. No harm is done, but a job that is handed back for ever never ends.
+    HandedBack(Execution),
     /// The broker loses an order.
     OrderLost(Queued),
     /// The broker loses a response.
@@ -138,11 +142,15 @@ pub(super) fn possible(world: &World, view: &View, protocol: Protocol, steps: &m
         execute(execution, view, protocol, steps);
     }
     // What was recorded is acknowledged before anything else is recorded. Reports of start and progress
-    // share a queue; all else may overtake each other.
+    // share a queue, and so do "held" and "handed back"; all else may overtake each other.
     let is_recorded = world.responses.iter().any(|response| response.place == Place::Recorded);
     for response in world.responses.choices() {
-        let is_behind = response.news == News::Progressed
-            && world.responses.contains(Response { news: News::Started, ..response });
+        let first = match response.news {
+            News::Progressed => Some(News::Started),
+            News::HandedBack => Some(News::Held),
+            News::Started | News::Held | News::Completed | News::Failed | News::Cancelled => None,
+        };
+        let is_behind = first.is_some_and(|news| world.responses.contains(Response { news, ..response }));
         if is_behind || (is_recorded && response.place != Place::Recorded) {
             continue;
         }
@@ -217,10 +225,15 @@ fn faults(world: &World, protocol: Protocol, steps: &mut Vec<Step>) {
     }
     for response in world.responses.choices().filter(|response| response.place == Place::Queued) {
         // Any other report may be left out: losing it is the same.
-        if response.news.is_answer() || response.news == News::Held {
+        if response.news.is_answer() || matches!(response.news, News::Held | News::HandedBack) {
             fault(Fault::ResponseLost(response));
         }
         fault(Fault::ResponseDoubled(response));
+    }
+    for execution in world.executions.choices().filter(|execution| !execution.has_answered) {
+        if protocol.hands_back {
+            fault(Fault::HandedBack(execution));
+        }
     }
     for execution in world.executions.choices().filter(|execution| !execution.is_zombie) {
         fault(Fault::WorkerKilled(execution));
@@ -280,19 +293,7 @@ pub(super) fn take(
                 next.executions.insert(Execution { has_order: false, ..execution });
             }
         }
-        Step::Record(response) => {
-            happen(&mut next, response.input(), lives)?;
-            let is_refused = next.life == world.life && view.order() == Some(response.order);
-            let is_held = view.claim.is_some_and(|(_, is_held)| is_held);
-            if is_refused && response.redelivered && view.state.is_in_flight() && !is_held {
-                return Err(Violation::AnswerRefused);
-            }
-            next.truth_mut(response.order.attempt).unheard |= is_refused && response.news.is_answer();
-            next.responses.remove(response);
-            if response.place == Place::Queued {
-                next.responses.insert(Response { place: Place::Recorded, ..response });
-            }
-        }
+        Step::Record(response) => record(&mut next, response, &view, lives)?,
         Step::Acknowledge(response) => {
             next.responses.remove(response);
             if response.place == Place::Queued {
@@ -312,6 +313,22 @@ pub(super) fn take(
     }
     forget(&mut next, protocol, lives)?;
     Ok(next)
+}
+
+fn record(next: &mut World, response: Response, view: &View, lives: &mut Lives) -> Result<(), Violation> {
+    let before = next.life;
+    happen(next, response.input(), lives)?;
+    let is_refused = next.life == before && view.order() == Some(response.order);
+    let is_held = view.claim.is_some_and(|(_, is_held)| is_held);
+    if is_refused && response.redelivered && view.state.is_in_flight() && !is_held {
+        return Err(Violation::AnswerRefused);
+    }
+    next.truth_mut(response.order.attempt).unheard |= is_refused && response.news.is_answer();
+    next.responses.remove(response);
+    if response.place == Place::Queued {
+        next.responses.insert(Response { place: Place::Recorded, ..response });
+    }
+    Ok(())
 }
 
 /// Forgets what makes no difference any more.
@@ -352,10 +369,13 @@ fn fail(next: &mut World, fault: Fault, view: &View, lives: &mut Lives) -> Resul
                 next.executions.insert(Execution { has_order: false, is_zombie: true, ..execution });
             }
         }
+        // Confirmed before its order is acknowledged, as an answer is.
+        Fault::HandedBack(execution) => answer(next, execution, Some(News::HandedBack)),
         Fault::OrderLost(order) => next.orders.remove(order),
         Fault::ResponseLost(response) => {
             next.responses.remove(response);
-            next.truth_mut(response.order.attempt).unheard |= response.news.is_answer();
+            next.truth_mut(response.order.attempt).unheard |=
+                response.news.is_answer() || response.news == News::HandedBack;
         }
         Fault::OrderDoubled(order) => next.orders.insert(order),
         Fault::ResponseDoubled(response) => next.responses.insert(response),
@@ -464,6 +484,7 @@ impl fmt::Display for Fault {
             Self::BackendCrash => f.write_str("the backend is killed and starts again"),
             Self::WorkerKilled(execution) => write!(f, "the worker of {execution} is killed"),
             Self::WorkerSilent(execution) => write!(f, "the worker of {execution} falls silent"),
+            Self::HandedBack(execution) => write!(f, "{execution} is handed back"),
             Self::OrderLost(Queued { order, .. }) => write!(f, "the {order} is lost"),
             Self::ResponseLost(response) => write!(f, "{response} is lost"),
             Self::OrderDoubled(Queued { order, .. }) => write!(f, "the {order} arrives twice"),

@@ -37,6 +37,8 @@ pub(super) enum News {
     Started,
     Progressed,
     Held,
+    /// Given up without an answer, for another worker to run. Its order is acknowledged.
+    HandedBack,
     Completed,
     /// With an error that may be tried again.
     Failed,
@@ -46,14 +48,21 @@ pub(super) enum News {
 
 impl News {
     /// Every kind.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Started, Self::Progressed, Self::Held, Self::Completed, Self::Failed, Self::Cancelled];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Started,
+        Self::Progressed,
+        Self::Held,
+        Self::HandedBack,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// Whether the execution is over with it.
     pub(super) const fn is_answer(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Started | Self::Progressed | Self::Held => false,
+            Self::Started | Self::Progressed | Self::Held | Self::HandedBack => false,
         }
     }
 }

@@ -60,7 +60,7 @@ struct Said {
 
 fn said() -> impl Strategy<Value = Said> {
     let right = || prop::bool::weighted(0.9);
-    (0_u8..13, right(), right(), 0_u128..2, 0_u64..4, any::<bool>()).prop_map(
+    (0_u8..14, right(), right(), 0_u128..2, 0_u64..4, any::<bool>()).prop_map(
         |(what, right_attempt, right_token, execution, seq, flag)| Said {
             what,
             right_attempt,
@@ -134,6 +134,13 @@ fn event(job: &Job, said: &Said) -> Event {
         10 => Event::OrderLost { attempt, token },
         11 => Event::TimedOut { attempt, execution_id },
         12 if said.flag => cancel(),
+        13 => Event::HandedBack {
+            origin,
+            resend: said.flag,
+            message: Some("not here".to_owned()),
+            started_at: said.flag.then_some(at),
+            at,
+        },
         _ => Event::RetryRequested,
     }
 }

@@ -131,6 +131,25 @@ async fn f18_an_unknown_type_whose_worker_comes_later() {
     found.print("F18 an unknown type whose worker comes later");
 }
 
+/// Every progress message is dropped, as when their queue is full. A job that has to be started in time, and is, runs on
+/// past that time and is done: that it began is said where nothing is dropped.
+#[tokio::test]
+async fn f107_progress_is_dropped_while_a_job_must_start_in_time() {
+    let (mut stack, operator) = operated("f107").await.unwrap();
+    let _worker = stack.worker(&["test.sleep"], 1).await.unwrap();
+    operator.unbind("crewcall.response", "crewcall.progression", "progression.#").await.unwrap();
+    let expires_at = stack.from_now(4).await.unwrap();
+    let parameters = json!({"steps": 70, "step_ms": 100});
+    let job = json!({"type": "test.sleep", "parameters": parameters, "expires_at": expires_at});
+    let id = stack.submit_job(job).await.unwrap();
+    let job = stack.api.finished(&id).await.unwrap();
+    assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+    assert!(job["progress"]["message"].is_null(), "no progress was heard: {job}");
+    let mut found = stack.settled().await.unwrap();
+    found.hold("I4", "a job that was started in time was done, although no progress was heard of it");
+    found.print("F107 progress is dropped while a job must start in time");
+}
+
 /// Submits jobs of a type that nobody serves, and sees them parked.
 async fn parked(stack: &mut Stack) -> Vec<String> {
     let mut ids = Vec::new();

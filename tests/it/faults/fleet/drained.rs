@@ -16,7 +16,7 @@ async fn f86_a_drained_worker_connects_again() {
     let _ours = stack.worker(&["test.echo"], 1).await.unwrap();
     let forgetful = Rogue::start(&stack.amqp_url);
     let other = JobType::new("test.other").unwrap();
-    let welcome = Control::Welcome { types: vec![other.clone()], refused: Vec::new() };
+    let welcome = Control::Welcome { types: vec![other.clone()], refused: Vec::new(), revoked: Vec::new() };
     let mut ear = forgetful.listen(&other, "first").await.unwrap();
     forgetful.announce(&other).await.unwrap();
     assert_eq!(ear.told().await.unwrap(), welcome);

@@ -132,7 +132,7 @@ fn heartbeat(worker_id: WorkerId) -> Heartbeat {
 }
 
 fn goodbye(worker_id: WorkerId) -> Goodbye {
-    Goodbye { worker_id, reason: "long ago".to_owned() }
+    Goodbye { worker_id, reason: "long ago".to_owned(), handed_back: None }
 }
 
 /// Waits for a worker as `wanted`. Answers how long that took.
