@@ -9,9 +9,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crewcall_proto::{AttemptId, JobType};
+use crewcall_proto::{Attempt, AttemptId, JobType};
 
-use super::ports::{JobChange, JobStore, StoreError};
+use super::ports::{JobChange, JobStore, Standing, StoreError};
 use crate::domain::State;
 
 /// How many are remembered: as many jobs as one bulk request cancels. What is forgotten is run if its order comes, and its
@@ -70,5 +70,13 @@ impl Revocations {
             newest.pop_front();
         }
         newest.push_back((job_type, attempt));
+    }
+}
+
+impl Standing {
+    /// Whether an order of this attempt is still to be run.
+    #[must_use]
+    pub fn wants(&self, attempt: Attempt) -> bool {
+        !self.state.is_terminal() && !self.cancelled && attempt >= self.attempt
     }
 }

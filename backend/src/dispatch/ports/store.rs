@@ -382,14 +382,6 @@ pub struct Standing {
     pub cancelled: bool,
 }
 
-impl Standing {
-    /// Whether an order of this attempt is still to be run.
-    #[must_use]
-    pub fn wants(&self, attempt: Attempt) -> bool {
-        !self.state.is_terminal() && !self.cancelled && attempt >= self.attempt
-    }
-}
-
 /// Which jobs to list. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobQuery {
