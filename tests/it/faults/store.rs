@@ -202,9 +202,11 @@ async fn f42_fsync_fails() {
     }
     let status = stack.backend.wait().await.unwrap();
     let log = stack.backend.log();
-    let last = log.lines().last().unwrap().to_owned();
+    let ends =
+        |line: &&str| line.contains("the process ends rather than guess what is on disk; start it again");
+    let last =
+        log.lines().rfind(ends).unwrap_or_else(|| panic!("it does not say why it ends:\n{log}")).to_owned();
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {last}");
-    assert!(last.contains("the process ends rather than guess what is on disk; start it again"), "{last}");
 
     lies.fsync_fails(false).unwrap();
     stack.restart_backend().await.unwrap();

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::{SET_ASIDE_WITHIN, completed, forged::running};
 
 /// A worker's answers break off, in JSON and in MessagePack, in the middle of the token and behind it. They are set
-/// aside, and neither the API nor the database tells the token of the attempt, which is still under way.
+/// aside, and neither the API nor the database tells the token of the attempt, which the first of them ends.
 #[tokio::test]
 async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     let mut stack = Stack::start("f74").await.unwrap();
@@ -44,7 +44,10 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     rogue.respond(MessageKind::Completed, &job_type, &answer).await.unwrap();
     taken.delivery.ack().await.unwrap();
     let job = stack.api.finished(&taken.order.job_id.to_string()).await.unwrap();
-    assert_eq!(job["state"], "completed", "{job}");
+    assert_eq!(
+        job["error"]["code"], "unreadable_response",
+        "the first that tells whose it is ends the job: {job}"
+    );
     let mut found = stack.settled().await.unwrap();
     rogue.vanish().await;
     found.hold("I11", format_args!("{sent} unreadable answers were set aside, their tokens struck out"));
