@@ -227,7 +227,13 @@ impl Broker for Outbound {
         }
         let queue = self.topology.jobs_queue(job_type);
         let before = self.depth(&queue).await?;
-        if before.is_none() && self.declared.contains_key(job_type) {
+        let declared_before = self.declared.contains_key(job_type);
+        if before.is_some() && declared_before {
+            // A route that is missing is found, and mended, when an order comes back.
+            self.declared.insert(job_type.clone(), Instant::now());
+            return Ok(QueueFound::Known);
+        }
+        if declared_before {
             sleep(REST).await;
         }
         let declarations = topology::type_declarations(&self.topology, job_type);

@@ -122,6 +122,7 @@ impl Discovery {
         for (index, message) in messages.iter().enumerate() {
             last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
         }
+        self.look_after_queues(&messages).await;
         for (index, message) in messages.into_iter().enumerate() {
             if last.get(&(message.worker_id().cloned(), std::mem::discriminant(&message))) != Some(&index) {
                 continue;
@@ -142,6 +143,22 @@ impl Discovery {
         join_all(welcomes.iter().map(|welcome| self.welcome(welcome))).await;
         self.answer(asked).await;
         Ok(())
+    }
+
+    /// Looks after the queues of all known types that are announced together, side by side: one after the other, a fleet
+    /// of many types would wait for its welcome.
+    async fn look_after_queues(&self, messages: &[Discovered]) {
+        let announced = messages.iter().filter_map(|message| match message {
+            Discovered::Announced(announcement) => Some(&announcement.types),
+            Discovered::Heartbeat(_) | Discovered::Goodbye(_) | Discovered::Pulse(_) => None,
+        });
+        let names: HashSet<JobType> =
+            announced.flatten().map(|announced| announced.job_type.clone()).collect();
+        let known = names.into_iter().filter(|job_type| self.catalogue.knows(job_type));
+        let look = |job_type| async move {
+            self.declare(&job_type).await;
+        };
+        stream::iter(known).for_each_concurrent(TOLD_AT_ONCE, look).await;
     }
 
     /// An announcement could not be read, but for its sender: it is told with what is heard next.
