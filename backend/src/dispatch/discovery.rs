@@ -60,8 +60,14 @@ impl Discovered {
     }
 }
 
-/// Which types of a batch of announcements have their queues, and their parked jobs released.
-type ServedTypes = HashMap<JobType, bool>;
+/// What was done for the types of a batch of announcements: once for all workers that announced them.
+#[derive(Default)]
+struct Batch {
+    /// Whether the queues of types that were known before are there.
+    queues: HashMap<JobType, bool>,
+    /// Which types have their queues, and their parked jobs released.
+    served: HashMap<JobType, bool>,
+}
 
 /// What a worker is to be told that announced itself.
 struct Welcome {
@@ -116,20 +122,20 @@ impl Discovery {
     ///
     /// [`StoreError`] when a type, or what was handed back, could not be kept; call again with the same messages.
     pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
-        let (mut served, mut welcomes) = (ServedTypes::new(), self.take_unreadable());
+        let mut welcomes = self.take_unreadable();
         let mut asked = Vec::new();
         let mut last = HashMap::new();
         for (index, message) in messages.iter().enumerate() {
             last.insert((message.worker_id().cloned(), std::mem::discriminant(message)), index);
         }
-        self.look_after_queues(&messages).await;
+        let mut batch = Batch { queues: self.look_after_queues(&messages).await, ..Batch::default() };
         for (index, message) in messages.into_iter().enumerate() {
             if last.get(&(message.worker_id().cloned(), std::mem::discriminant(&message))) != Some(&index) {
                 continue;
             }
             match message {
                 Discovered::Announced(announcement) => {
-                    welcomes.push(self.announced(announcement, &mut served).await?);
+                    welcomes.push(self.announced(announcement, &mut batch).await?);
                 }
                 Discovered::Heartbeat(heartbeat) => {
                     self.heartbeat(&heartbeat).await;
@@ -147,7 +153,7 @@ impl Discovery {
 
     /// Looks after the queues of all known types that are announced together, side by side: one after the other, a fleet
     /// of many types would wait for its welcome.
-    async fn look_after_queues(&self, messages: &[Discovered]) {
+    async fn look_after_queues(&self, messages: &[Discovered]) -> HashMap<JobType, bool> {
         let announced = messages.iter().filter_map(|message| match message {
             Discovered::Announced(announcement) => Some(&announcement.types),
             Discovered::Heartbeat(_) | Discovered::Goodbye(_) | Discovered::Pulse(_) => None,
@@ -156,9 +162,10 @@ impl Discovery {
             announced.flatten().map(|announced| announced.job_type.clone()).collect();
         let known = names.into_iter().filter(|job_type| self.catalogue.knows(job_type));
         let look = |job_type| async move {
-            self.declare(&job_type).await;
+            let is_there = self.declare(&job_type).await;
+            (job_type, is_there)
         };
-        stream::iter(known).for_each_concurrent(TOLD_AT_ONCE, look).await;
+        stream::iter(known.map(look)).buffer_unordered(TOLD_AT_ONCE).collect().await
     }
 
     /// An announcement could not be read, but for its sender: it is told with what is heard next.
@@ -214,7 +221,7 @@ impl Discovery {
     async fn announced(
         &self,
         mut announcement: Announcement,
-        served: &mut ServedTypes,
+        batch: &mut Batch,
     ) -> Result<Welcome, StoreError> {
         let worker_id = announcement.worker_id.clone();
         let content_type = announcement.content_type;
@@ -227,7 +234,7 @@ impl Discovery {
         }
         let _turn = self.catalogue.changing.lock().await;
         // First the queues, then the word that somebody serves them: an order that came in between would be parked.
-        let taken = self.serve_all(&worker_id, &announcement.types, served).await?;
+        let taken = self.serve_all(&worker_id, &announcement.types, batch).await?;
         // Nobody is counted for a type that was not taken.
         announcement.types.retain(|announced| taken.known.contains(&announced.job_type));
         let types = announcement.types.len();
@@ -300,7 +307,7 @@ impl Discovery {
         &self,
         worker_id: &WorkerId,
         types: &[AnnouncedType],
-        served: &mut ServedTypes,
+        batch: &mut Batch,
     ) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         for announced in types {
@@ -322,23 +329,32 @@ impl Discovery {
                 }
                 refuse(reason);
             }
-            let is_served = match served.get(job_type) {
+            let is_served = match batch.served.get(job_type) {
                 Some(is_served) => *is_served,
-                None => self.serve(job_type, learnt).await?,
+                None => self.serve(job_type, learnt, batch.queues.get(job_type).copied()).await?,
             };
             if !is_served && let Some(trouble) = self.catalogue.queue_error(job_type) {
                 refuse(format!("it has no queue: {trouble}"));
             }
-            served.insert(job_type.clone(), is_served);
+            batch.served.insert(job_type.clone(), is_served);
             taken.known.insert(job_type.clone());
             taken.ready.extend(is_served.then(|| job_type.clone()));
         }
         Ok(taken)
     }
 
-    /// Gives a served type its queue, and its parked jobs back their way.
-    async fn serve(&self, job_type: &JobType, learnt: Learnt) -> Result<bool, StoreError> {
-        if !self.declare(job_type).await {
+    /// Gives a served type its queue, unless somebody just looked after that, and its parked jobs back their way.
+    async fn serve(
+        &self,
+        job_type: &JobType,
+        learnt: Learnt,
+        has_queue: Option<bool>,
+    ) -> Result<bool, StoreError> {
+        let has_queue = match has_queue {
+            Some(has_queue) => has_queue,
+            None => self.declare(job_type).await,
+        };
+        if !has_queue {
             return Ok(false);
         }
         if learnt == Learnt::New {
@@ -371,14 +387,16 @@ impl Discovery {
         let told =
             stopped.into_iter().map(|(job_id, attempt)| (heartbeat.worker_id.clone(), job_id, attempt));
         self.tell_to_cancel_all(told.collect()).await;
-        if self.registry.heartbeat(heartbeat, self.clock.now()) {
-            return;
-        }
+        let control = if self.registry.heartbeat(heartbeat, self.clock.now()) {
+            let Some(missed) = self.registry.missed(heartbeat) else { return };
+            missed
+        } else {
+            Control::Announce
+        };
         let content_type = self.registry.content_type(&heartbeat.worker_id);
-        if let Err(error) =
-            self.broker.tell_worker(&heartbeat.worker_id, content_type, &Control::Announce).await
-        {
-            tracing::warn!(worker.id = %heartbeat.worker_id, %error, "An unknown worker could not be asked to announce itself.");
+        if let Err(error) = self.broker.tell_worker(&heartbeat.worker_id, content_type, &control).await {
+            // Its next heartbeat says again that it has not heard it.
+            tracing::warn!(worker.id = %heartbeat.worker_id, %error, ?control, "A worker could not be told what its heartbeat shows it to have missed.");
         }
     }
 

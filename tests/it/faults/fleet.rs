@@ -49,6 +49,7 @@ const JOBS_AFTER: usize = 100;
 /// as many others come, memory grows no further.
 #[tokio::test]
 async fn f49_ten_thousand_workers_announce_at_once() {
+    let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("crowd").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
     stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();

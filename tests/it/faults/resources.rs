@@ -140,6 +140,7 @@ async fn files_settle(stack: &Stack, before: usize) -> usize {
 /// running job goes on.
 #[tokio::test]
 async fn f53_out_of_memory() {
+    let _turn = crate::faults::processors().await;
     let vhost = broker::vhost("f53").await.unwrap();
     let wrapper = vec!["prlimit".to_owned(), format!("--data={MEMORY_BYTES_MAX}")];
     let surroundings = Surroundings { wrapper, ..Surroundings::default() };

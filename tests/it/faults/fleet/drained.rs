@@ -1,7 +1,16 @@
-//! A worker that was told to drain connects again (F86).
+//! A worker that was told to drain connects again, and misses what it is told meanwhile (F86).
 
-use crewcall_proto::{JobType, control::Control};
-use e2e::{broker, rogue::Rogue, stack::Stack, wait::until};
+use crewcall_proto::{
+    JobType, MessageKind, Timestamp,
+    control::Control,
+    discovery::{Heartbeat, WorkerStatus},
+};
+use e2e::{
+    broker,
+    rogue::Rogue,
+    stack::{RESUMES_WITHIN, Stack},
+    wait::until,
+};
 use serde_json::{Value, json};
 
 use super::JOB_WITHIN;
@@ -28,6 +37,16 @@ async fn f86_a_drained_worker_connects_again() {
     await_status(&stack, "worker-0", "draining").await;
     let node = broker::shared_broker().await.unwrap();
     node.ctl(&["close_all_connections", "--vhost", &vhost.name, "an operator closes them"]).await.unwrap();
+    // One who announces itself but once must be heard, and be told.
+    let is_back = async || {
+        ["control", "discovery"].iter().all(|link| {
+            stack.backend.log().lines().any(|line| {
+                line.contains(&format!("connection=crewcall-backend {link} generation=2"))
+                    && line.contains("Connected")
+            })
+        })
+    };
+    until("the backend is connected again", RESUMES_WITHIN, is_back).await.unwrap();
 
     let mut ear = forgetful.listen(&other, "second").await.unwrap();
     forgetful.announce(&other).await.unwrap();
@@ -54,6 +73,44 @@ async fn f86_a_drained_worker_connects_again() {
     let mut found = stack.settled().await.unwrap();
     found.hold("I9", "a drained worker that came back took nothing until it was told to resume");
     found.print("F86 a drained worker connects again");
+}
+
+/// A worker has no connection while it is told to drain, and again while it is told to resume, so it hears neither: each
+/// time its next heartbeat shows that, and it is told again. One that drains for reasons of its own is let be.
+#[tokio::test]
+async fn f86_a_worker_misses_what_it_is_told() {
+    let mut stack = Stack::start("f86-missed").await.unwrap();
+    let worker = Rogue::start(&stack.amqp_url);
+    let job_type = JobType::new("test.other").unwrap();
+    let mut ear = worker.listen(&job_type, "first").await.unwrap();
+    worker.announce(&job_type).await.unwrap();
+    assert!(matches!(ear.told().await.unwrap(), Control::Welcome { .. }));
+    let mut session = 0;
+    for (what, before, missed) in
+        [("drain", WorkerStatus::Idle, Control::Drain), ("resume", WorkerStatus::Draining, Control::Resume)]
+    {
+        ear.close().await;
+        act(&stack, worker.worker_id.as_str(), what).await;
+        session += 1;
+        ear = worker.listen(&job_type, &format!("after-{session}")).await.unwrap();
+        say(&worker, before).await;
+        assert_eq!(ear.told().await.unwrap(), missed, "it has not heard it");
+    }
+    say(&worker, WorkerStatus::Idle).await;
+    say(&worker, WorkerStatus::Draining).await;
+    worker.announce(&job_type).await.unwrap();
+    let next = ear.told().await.unwrap();
+    assert!(matches!(next, Control::Welcome { .. }), "nothing in between, for it heard both: {next:?}");
+    worker.vanish().await;
+    let mut found = stack.settled().await.unwrap();
+    found.hold("I9", "a worker that missed drain, and then resume, was told again after its next heartbeat");
+    found.print("F86 a worker misses what it is told");
+}
+
+async fn say(worker: &Rogue, status: WorkerStatus) {
+    let (worker_id, at) = (worker.worker_id.clone(), Timestamp::from_millis(0));
+    let heartbeat = Heartbeat { worker_id, status, slots_busy: 0, orders: Vec::new(), at };
+    worker.discover(MessageKind::Heartbeat, &heartbeat).await.unwrap();
 }
 
 async fn act(stack: &Stack, worker_id: &str, what: &str) {

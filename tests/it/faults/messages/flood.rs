@@ -53,6 +53,7 @@ struct Seen {
 /// word counts.
 #[tokio::test]
 async fn f38_a_million_progressions_delay_no_result() {
+    let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("flood").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
     let rogue = Rogue::start(&stack.amqp_url);

@@ -75,6 +75,7 @@ impl Course {
 /// was said to be cancelled is, what was said to be completed is, and what was to be stopped is either.
 #[tokio::test]
 async fn f57_ten_thousand_cancellations_race_completions() {
+    let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("cancel").await.unwrap();
     let _workers =
         [stack.worker(&["test.echo"], 16).await.unwrap(), stack.worker(&["test.sleep"], 64).await.unwrap()];

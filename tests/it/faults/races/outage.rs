@@ -52,6 +52,7 @@ struct Peaks {
 /// the broker, memory stays bounded, the API answers, and a job of another type is done in between.
 #[tokio::test]
 async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
+    let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("outage").await.unwrap();
     let lies = Lies::prepare(stack.folder()).await.unwrap();
     let variables = lies.variables();
