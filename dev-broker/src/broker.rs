@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use crate::DevBrokerError;
+use crate::home;
 use crate::layout::{Layout, write};
 use crate::leftovers::{self, signal};
 use crate::ports::Ports;
@@ -31,8 +32,9 @@ pub struct DevBrokerOptions {
     pub stop_timeout: Duration,
     /// Whether to delete what an earlier node stored in the folder before starting. Default no.
     pub fresh: bool,
-    /// RabbitMQ's own scripts. Default `/usr/lib/rabbitmq/bin`, where the distribution's package puts them.
-    pub scripts: PathBuf,
+    /// The folder of a RabbitMQ, with its scripts in `sbin` or `bin`. Default: what
+    /// [`HOME_VARIABLE`](crate::HOME_VARIABLE) says; without one, where the distribution's package puts it.
+    pub home: Option<PathBuf>,
 }
 
 impl DevBrokerOptions {
@@ -43,7 +45,7 @@ impl DevBrokerOptions {
             start_timeout: Duration::from_secs(60),
             stop_timeout: Duration::from_secs(20),
             fresh: false,
-            scripts: PathBuf::from("/usr/lib/rabbitmq/bin"),
+            home: home::named(),
         }
     }
 
@@ -57,6 +59,8 @@ impl DevBrokerOptions {
 /// A running private node. Dropping it kills the node at once; [`stop`](Self::stop) stops it in order.
 pub struct DevBroker {
     options: DevBrokerOptions,
+    /// RabbitMQ's own.
+    scripts: PathBuf,
     layout: Layout,
     ports: Ports,
     node: Option<Child>,
@@ -86,10 +90,7 @@ impl DevBroker {
     ///
     /// [`DevBrokerError`], with the end of the node's log when it did not come up. Nothing is left running then.
     pub async fn start(options: DevBrokerOptions) -> Result<Self, DevBrokerError> {
-        let script = options.scripts.join("rabbitmq-server");
-        if !script.exists() {
-            return Err(DevBrokerError::NotInstalled { missing: script });
-        }
+        let scripts = home::scripts(options.home.as_deref())?;
         let layout = Layout::open(&options.dir)?;
         let lock = Arc::new(layout.lock()?);
         leftovers::end(&layout).await?;
@@ -100,6 +101,7 @@ impl DevBroker {
         loop {
             let mut broker = Self {
                 options: options.clone(),
+                scripts: scripts.clone(),
                 layout: layout.clone(),
                 ports: Ports::choose()?,
                 node: None,
@@ -146,7 +148,7 @@ impl DevBroker {
     ///
     /// [`DevBrokerError::Control`], with what it printed.
     pub async fn ctl(&self, arguments: &[&str]) -> Result<String, DevBrokerError> {
-        let mut command = self.layout.command(&self.options.scripts.join("rabbitmqctl"), self.ports);
+        let mut command = self.layout.command(&self.scripts.join(home::CONTROL), self.ports);
         command.arg("--quiet").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let failed = |output: String| DevBrokerError::Control { arguments: arguments.join(" "), output };
         let output = timeout(CONTROL_TIMEOUT, command.output())
@@ -281,7 +283,7 @@ impl DevBroker {
     async fn boot_node(&mut self) -> Result<(), DevBrokerError> {
         let started = Instant::now();
         self.layout.write_configuration(self.ports)?;
-        let script = self.options.scripts.join("rabbitmq-server");
+        let script = self.scripts.join(home::SERVER);
         let child = self.spawn(&script, &[])?;
         self.note(&child, "node")?;
         self.node = Some(child);

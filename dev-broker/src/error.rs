@@ -16,6 +16,15 @@ pub enum DevBrokerError {
         /// The program that was looked for.
         missing: PathBuf,
     },
+    /// The folder that was named as RabbitMQ's is another.
+    #[error(
+        "there is no RabbitMQ in {home}: CREWCALL_RABBITMQ_HOME is to name the folder whose sbin or bin has its scripts \
+         rabbitmq-server and rabbitmqctl"
+    )]
+    NoHome {
+        /// The folder.
+        home: PathBuf,
+    },
     /// Another process runs a node in the same folder.
     #[error("another process runs its private RabbitMQ node in {dir}: stop it, or use another folder")]
     InUse {

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use crewcall_dev_broker::HOME_VARIABLE;
 use e2e::{process::command, stack::Stack};
 use serde_json::{Value, json};
 
@@ -93,4 +94,14 @@ async fn a_backend_that_is_not_there_is_unreachable() {
     let mut ls = command("crewcall", folder.path()).unwrap();
     let output = ls.args(["jobs", "ls", "--url", "http://127.0.0.1:1"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_rabbitmq_that_is_not_where_it_is_said_to_be_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = command("crewcall", folder.path()).unwrap();
+    let ended = dev.args(["dev", "--once"]).env(HOME_VARIABLE, folder.path()).output().await.unwrap();
+    let said = text(&ended.stderr);
+    assert!(!ended.status.success() && said.contains(HOME_VARIABLE), "{}: {said}", ended.status);
+    assert!(said.contains(&folder.path().display().to_string()), "{said}");
 }

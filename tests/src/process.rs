@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use crewcall_dev_broker::HOME_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -50,7 +51,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// A command of ours, free of the settings of whoever runs the tests.
+/// A command of ours, free of the settings of whoever runs the tests, but for the RabbitMQ that he names.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ pub fn wrapped(wrapper: &[String], name: &str, folder: &Path) -> anyhow::Result<
         }
     };
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("CREWCALL_") {
+        if variable.to_string_lossy().starts_with("CREWCALL_") && variable != HOME_VARIABLE {
             command.env_remove(variable);
         }
     }

@@ -1,6 +1,7 @@
 //! A real node, from its start to the last of its processes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -155,11 +156,41 @@ async fn owner_process() {
 async fn a_missing_rabbitmq_is_one_line_that_says_what_to_type() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = DevBrokerOptions::new(dir.path());
-    options.scripts = dir.path().join("nowhere");
-    let error = DevBroker::start(options).await.err().unwrap();
-    assert!(matches!(error, DevBrokerError::NotInstalled { .. }));
-    let message = error.to_string();
-    assert!(message.contains("apt-get install") && !message.contains('\n'), "{message}");
+    options.home = Some(dir.path().join("nowhere"));
+    let named = DevBroker::start(options).await.err().unwrap();
+    assert!(matches!(named, DevBrokerError::NoHome { .. }));
+    let packaged = DevBrokerError::NotInstalled { missing: dir.path().join("rabbitmq-server") };
+    for (error, advice) in [(named, "CREWCALL_RABBITMQ_HOME"), (packaged, "apt-get install")] {
+        let message = error.to_string();
+        assert!(message.contains(advice) && !message.contains('\n'), "{message}");
+    }
+}
+
+/// A RabbitMQ elsewhere, whose scripts note that they are used, and are those of the real one.
+#[tokio::test]
+async fn a_node_of_another_home_starts_and_obeys() {
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut options = DevBrokerOptions::new(dir.path());
+    let real = options.home.take().unwrap_or_else(|| "/usr/lib/rabbitmq".into());
+    let scripts = ["sbin", "bin"].map(|folder| real.join(folder)).into_iter().find(|it| it.exists()).unwrap();
+    fs::create_dir(home.path().join("sbin")).unwrap();
+    for script in ["rabbitmq-server", "rabbitmqctl"] {
+        let text = format!(
+            "#!/bin/sh\ntouch '{}'\nexec '{}' \"$@\"\n",
+            home.path().join(format!("{script}.used")).display(),
+            scripts.join(script).display()
+        );
+        let path = home.path().join("sbin").join(script);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    options.home = Some(home.path().to_owned());
+    let broker = DevBroker::start(options).await.unwrap();
+    broker.ctl(&["list_vhosts"]).await.unwrap();
+    broker.stop().await.unwrap();
+    for script in ["rabbitmq-server", "rabbitmqctl"] {
+        assert!(home.path().join(format!("{script}.used")).exists(), "{script}");
+    }
 }
 
 #[tokio::test]

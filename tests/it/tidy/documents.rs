@@ -12,8 +12,13 @@ const README_WORDS_MAX: usize = 1_000;
 const READING_ORDER_LINES_MAX: usize = 800;
 
 /// Where the settings of programs are read. Variables of tests and between our own processes are not settings.
-const SETTINGS: [&str; 4] =
-    ["cli/src/settings.rs", "cli/src/arguments.rs", "worker-sdk/src/settings.rs", "workers/src/settings.rs"];
+const SETTINGS: [&str; 5] = [
+    "cli/src/settings.rs",
+    "cli/src/arguments.rs",
+    "dev-broker/src/home.rs",
+    "worker-sdk/src/settings.rs",
+    "workers/src/settings.rs",
+];
 
 #[test]
 fn the_quick_start_is_quick() {
