@@ -25,6 +25,7 @@ mod consumer;
 mod declaration;
 mod error;
 mod message;
+mod mutant;
 mod publisher;
 mod state;
 mod supervisor;

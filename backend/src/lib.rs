@@ -24,6 +24,8 @@ pub mod config;
 
 pub mod app;
 
+mod mutant;
+
 pub use app::{App, BuildError, RunError};
 pub use config::{Config, DatabaseUrl};
 pub use http::HttpHosts;

@@ -45,7 +45,7 @@ async fn what_waits_is_cancelled_at_once() {
 async fn a_running_job_is_told_and_stops() {
     let mut stack = Stack::start("cancel-running").await.unwrap();
     let _worker = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let id = stack.submit("test.sleep", json!({"steps": 1000, "step_ms": 50})).await.unwrap();
+    let id = stack.submit("test.sleep", json!({"steps": 400, "step_ms": 50})).await.unwrap();
     let behind = stack.submit("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     let (status, _) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();

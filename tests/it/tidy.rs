@@ -9,6 +9,7 @@ use std::{
 use toml::Table;
 
 mod documents;
+mod mutants;
 mod names;
 
 /// A file that is longer is two files.

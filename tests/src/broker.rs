@@ -12,6 +12,9 @@ use crate::process::programs;
 /// How many test processes may run at once in one target folder.
 const FOLDERS_MAX: usize = 16;
 
+/// What is said when a node does not come up: then nothing was tested.
+pub const NO_BROKER: &str = "no RabbitMQ node could be started for the tests";
+
 static BROKER: OnceCell<DevBroker> = OnceCell::const_new();
 
 /// A virtual host of a test's own.
@@ -39,7 +42,7 @@ pub async fn shared_broker() -> anyhow::Result<&'static DevBroker> {
                 // Every run begins with an empty node; one that is in use cannot be started, and keeps its files.
                 match DevBroker::start(DevBrokerOptions::new(&dir).fresh()).await {
                     Err(DevBrokerError::InUse { .. }) => {}
-                    started => return started.context("starting the shared broker"),
+                    started => return started.context(NO_BROKER),
                 }
             }
             anyhow::bail!("{FOLDERS_MAX} test processes are running already")
@@ -67,7 +70,7 @@ pub async fn vhost(purpose: &str) -> anyhow::Result<Vhost> {
 ///
 /// Why it could not be started.
 pub async fn own_broker(dir: &tempfile::TempDir) -> anyhow::Result<DevBroker> {
-    DevBroker::start(DevBrokerOptions::new(dir.path())).await.context("starting a broker for this test")
+    DevBroker::start(DevBrokerOptions::new(dir.path())).await.context(NO_BROKER)
 }
 
 /// A folder under the build's target folder, which is nobody's home and is cleaned with it.

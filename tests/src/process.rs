@@ -15,8 +15,16 @@ use tokio::{
     time::timeout,
 };
 
+use crate::mutants::failpoints;
+
 /// How long a program may take to do what a test waits for. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The variable by which a program of a test build is told where to die, or how it is broken.
+pub const FAILPOINTS: &str = "FAILPOINTS";
+
+/// What is said of a program that is not there: then nothing was tested.
+pub const NOT_BUILT: &str = "is missing: build it first with `cargo build --workspace`";
 
 /// A running program. Dropping it kills it.
 pub struct Process {
@@ -46,7 +54,7 @@ pub fn programs() -> anyhow::Result<PathBuf> {
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let path = programs()?.join(name);
     if !path.exists() {
-        bail!("{} is missing: build it first with `cargo build --workspace`", path.display());
+        bail!("{} {NOT_BUILT}", path.display());
     }
     Ok(path)
 }
@@ -58,6 +66,14 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 /// When the program was not built.
 pub fn command(name: &str, folder: &Path) -> anyhow::Result<Command> {
     wrapped(&[], name, folder)
+}
+
+/// Variables for a program of ours: what a test lets it die at goes together with the mutant of this run.
+pub fn settings(variables: &[(String, String)]) -> impl Iterator<Item = (&str, String)> {
+    variables.iter().map(|(variable, value)| {
+        let value = if variable == FAILPOINTS { failpoints(value) } else { value.clone() };
+        (variable.as_str(), value)
+    })
 }
 
 /// A command of ours that is started by another, such as `prlimit --nofile=64`, which becomes it.
@@ -78,6 +94,10 @@ pub fn wrapped(wrapper: &[String], name: &str, folder: &Path) -> anyhow::Result<
         if variable.to_string_lossy().starts_with("CREWCALL_") && variable != HOME_VARIABLE {
             command.env_remove(variable);
         }
+    }
+    let failpoints = failpoints("");
+    if !failpoints.is_empty() {
+        command.env(FAILPOINTS, failpoints);
     }
     command.current_dir(folder).env("NO_COLOR", "1").kill_on_drop(true).stdin(Stdio::null());
     Ok(command)

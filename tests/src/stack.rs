@@ -16,7 +16,7 @@ use crate::{
     api::Api,
     broker,
     invariants::{self, Invariants, Submissions},
-    process::{PATIENCE, Process, command, wrapped},
+    process::{PATIENCE, Process, command, settings, wrapped},
 };
 
 /// Within which time work resumes after a fault is over (invariant 14).
@@ -241,7 +241,7 @@ impl Stack {
             .env("CREWCALL_AMQP_URL", &self.amqp_url)
             .env("CREWCALL_WORKER_ID", id)
             .env("CREWCALL_WORKER_SLOTS", slots.to_string())
-            .envs(self.worker_settings.iter().map(|(variable, value)| (variable, value)));
+            .envs(settings(&self.worker_settings));
         Ok(command)
     }
 
@@ -349,7 +349,7 @@ async fn start_backend(
         .env("CREWCALL_AMQP_URL", amqp_url)
         .env("CREWCALL_HTTP_LISTEN", listen)
         .env("CREWCALL_DATABASE_URL", "sqlite://crewcall.db")
-        .envs(surroundings.variables.iter().map(|(name, value)| (name, value)));
+        .envs(settings(&surroundings.variables));
     let mut backend = Process::start("backend", folder, command)?;
     let base = backend.line_after("listening on ").await?;
     Ok((backend, base))

@@ -26,6 +26,7 @@ use crate::{
     execution::{Handlers, execute},
     handler::{Ending, ServedType},
     limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
+    mutant::mutant,
     options::FailureStrategy,
     orders::OrderKey,
     outbox::{Outbox, Subject},
@@ -212,6 +213,9 @@ impl AttemptRun {
     }
 
     async fn send_progression(&self, report: Report, execution: &Execution) {
+        if mutant("start_unsaid") && report.kind == ProgressionKind::Started {
+            return;
+        }
         let (percent, message) = match report.progress {
             Some(Progress { percent, message }) => {
                 (Some(percent), Some(message).filter(|text| !text.is_empty()))

@@ -108,6 +108,8 @@ mod memory;
 
 mod clock;
 
+mod mutant;
+
 pub use context::JobContext;
 pub use crewcall_proto::{JobId, JobType, Timestamp, response::ErrorKind};
 pub use error::{JobError, OrFail};

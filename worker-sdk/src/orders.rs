@@ -23,6 +23,7 @@ use crate::{
         REVOKED_ORDERS_MAX,
     },
     memory::BoundedMemory,
+    mutant::mutant,
 };
 
 /// What tells one attempt from every other. With the token, so that a job that was started over (its
@@ -86,7 +87,7 @@ impl<D> Deliveries<D> {
         self.all
     }
 
-    fn take(&mut self) -> Vec<D> {
+    pub(crate) fn take(&mut self) -> Vec<D> {
         self.earlier = 0;
         std::mem::take(&mut self.all)
     }
@@ -186,6 +187,10 @@ impl<D> OrderBook<D> {
     /// Takes an order in. Never runs what runs, waits, or has been answered here already.
     pub(crate) fn admit(&mut self, mut arrived: WaitingOrder<D>) -> Admission<D> {
         let key = OrderKey::of(&arrived.order);
+        if mutant("duplicate_runs") {
+            self.waiting.push_back(arrived);
+            return Admission::Taken;
+        }
         if let Some(running) = self.running.get_mut(&key) {
             if running.held {
                 return Admission::Forget(arrived.deliveries.into_vec());
@@ -451,7 +456,9 @@ impl<D> OrderBook<D> {
 
     /// What is here, for the heartbeat: what runs, then what waits. The backend sends again what nobody lists.
     pub(crate) fn listed(&self) -> Vec<RunningOrder> {
-        let running = self.running.iter().map(|(key, running)| (*key, running.held, false));
+        let is_listed = |running: &RunningAttempt<D>| !(running.held && mutant("held_unlisted"));
+        let running = self.running.iter().filter(|(_, running)| is_listed(running));
+        let running = running.map(|(key, running)| (*key, running.held, false));
         let waiting = self
             .waiting
             .iter()

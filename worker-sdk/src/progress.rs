@@ -15,6 +15,7 @@ use crate::{
     context::StopCause,
     error::truncated,
     limits::{PROGRESS_INTERVAL, PROGRESS_MESSAGE_CHARACTERS_MAX, START_REPORT_AFTER},
+    mutant::mutant,
 };
 
 /// What a handler last said of its progress.
@@ -108,7 +109,7 @@ pub(crate) struct Sequence(AtomicU64);
 
 impl Sequence {
     pub(crate) fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        if mutant("seq_stuck") { 1 } else { self.0.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 }
 

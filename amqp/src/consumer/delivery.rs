@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::sentence;
+use crate::mutant::mutant;
 use crate::{AckError, MessageProperties};
 
 /// A delivered message. It stays with this consumer, counted against the prefetch, until it is acknowledged or the
@@ -136,6 +137,7 @@ impl Delivery {
         if multiple {
             self.source.settled_up_to.fetch_max(self.tag, Ordering::AcqRel);
         }
+        let multiple = multiple && !mutant("ack_short");
         self.finish(self.source.channel.basic_ack(self.tag, BasicAckOptions { multiple })).await
     }
 

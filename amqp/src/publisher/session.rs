@@ -19,6 +19,7 @@ use super::returns::{Confirm, ReturnLedger, Returned, Verdict};
 use super::{Parcel, Place, Published, Remembered, Request};
 use crate::declaration::execute_all;
 use crate::error::sentence;
+use crate::mutant::mutant;
 use crate::supervisor::Supervisor;
 use crate::transport::{Activity, Transport, TransportEvent, open_channel};
 use crate::{Declaration, LinkError, PublishError};
@@ -112,6 +113,9 @@ impl Link {
         limit: Duration,
     ) -> Result<(), LinkError> {
         let is_binding = |declaration: &Declaration| matches!(declaration, Declaration::Binding { .. });
+        if mutant("declared_once") {
+            return Ok(());
+        }
         let (bindings, others): (Vec<_>, Vec<_>) = self.remembered.all().into_iter().partition(is_binding);
         for declarations in [others, bindings] {
             let share = declarations.len().div_ceil(CHANNELS_TO_DECLARE).max(1);
@@ -382,7 +386,8 @@ impl Session {
     /// The session is over: nobody knows what became of the messages without an answer.
     fn abandon(&mut self, reason: &str) {
         for (_, message) in self.in_flight.drain() {
-            message.conclude(Err(PublishError::Unknown { reason: reason.to_owned() }));
+            let unknown = Err(PublishError::Unknown { reason: reason.to_owned() });
+            message.conclude(if mutant("confirm_assumed") { Ok(Published::Confirmed) } else { unknown });
         }
     }
 }
@@ -395,6 +400,7 @@ fn answer(to: oneshot::Sender<Result<Published, PublishError>>, with: Result<Pub
 fn outcome(verdict: Verdict) -> Result<Published, PublishError> {
     match verdict {
         Verdict::Confirmed => Ok(Published::Confirmed),
+        Verdict::Returned(_) if mutant("return_unnoticed") => Ok(Published::Confirmed),
         Verdict::Nacked => Err(PublishError::Nacked),
         Verdict::Returned(Returned { code, text, .. }) => Ok(Published::Returned { code, text }),
     }

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     dispatch::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
     metrics::Metrics,
+    mutant::mutant,
 };
 
 /// How many messages are taken together at most: one transaction.
@@ -101,6 +102,9 @@ impl<I: Inbox> Reader<I> {
 
     /// Acknowledges the deliveries when all of them are on disk, and none of them otherwise.
     async fn process(&self, deliveries: Vec<Delivery>) -> Result<(), End> {
+        if mutant("ack_early") {
+            acknowledge(&deliveries).await;
+        }
         let mut readable = Vec::with_capacity(deliveries.len());
         let mut set_aside = Vec::new();
         for delivery in &deliveries {

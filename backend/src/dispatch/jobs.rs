@@ -24,6 +24,7 @@ use crate::{
         waiting::{Claimant, Surroundings},
     },
     metrics::Metrics,
+    mutant::mutant,
     tasks::Tasks,
 };
 
@@ -108,6 +109,12 @@ impl Jobs {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Submitted, SubmitError> {
         let job = self.check(submission).await?;
+        if mutant("wrong_id") {
+            let newest = JobQuery { limit: 1, ..JobQuery::default() };
+            if let Some(another) = self.store.list(&newest).await?.pop() {
+                return Ok(Submitted::Accepted(Arc::new(another)));
+            }
+        }
         let stored = self.store_all(vec![(job, idempotency)]).await?;
         match stored.into_iter().next() {
             Some(inserted) => submitted(inserted),

@@ -28,7 +28,7 @@ use super::{
     wakes::Wakes,
     watch::WatchHub,
 };
-use crate::{metrics::Metrics, tasks::Tasks};
+use crate::{metrics::Metrics, mutant::mutant, tasks::Tasks};
 
 /// The dispatch window of a type that is slow or has few slots: enough to keep a worker busy while the
 /// backend restarts.
@@ -220,6 +220,9 @@ impl Relay {
             return;
         };
         inner.metrics.dispatch_unconfirmed(inner.unconfirmed.fetch_add(1, Ordering::Relaxed) + 1);
+        if mutant("mark_early") {
+            self.lock_mark().confirm(dispatch.number);
+        }
         loop {
             #[cfg(feature = "failpoints")]
             fail::fail_point!("order_unsent", |_| std::process::abort());
@@ -272,6 +275,9 @@ impl Relay {
             );
         }
         self.lock_mark().recover(marks.issued, unsent.iter().map(|dispatch| dispatch.number));
+        if mutant("unsent_forgotten") {
+            unsent.clear();
+        }
         for dispatch in unsent {
             self.publish(dispatch);
         }

@@ -14,6 +14,7 @@ use super::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, Failure, Life, Policy, Progress, State,
     retry::{CRASHES_MIN, RETRY_AFTER_MAX, SENDINGS_MAX},
 };
+use crate::mutant::mutant;
 
 /// What the pure function needs to know of the world at this moment.
 #[derive(Debug, Clone, Copy)]
@@ -219,6 +220,10 @@ impl Machine<'_> {
         finished_at: Timestamp,
     ) -> Result<Change, Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
+        if mutant("one_in_ten_fails") {
+            let failure = failure(ErrorKind::Handler, "a mutant".to_owned());
+            return Ok(self.end_attempt(self.lost(failure, false)));
+        }
         let ended = AttemptRecord {
             attempt: self.life.attempt,
             outcome: AttemptOutcome::Completed,
@@ -282,7 +287,8 @@ impl Machine<'_> {
     fn lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
         let claim = self.expect_claim(attempt, execution_id)?;
         let message = format!("worker {} fell silent while it ran the attempt", claim.worker_id);
-        Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), true)))
+        let retryable = !mutant("lost_is_final");
+        Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), retryable)))
     }
 
     fn timed_out(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
@@ -351,6 +357,7 @@ impl Machine<'_> {
         match self.life.state {
             State::Completed | State::Failed | State::Cancelled => Err(Stale::Terminal),
             State::Running if self.life.cancellation.is_some() => Err(Stale::State),
+            State::Running if mutant("cancel_dropped") => Ok(self.change(|_| ())),
             State::Running => Ok(self.change(|life| life.cancellation = Some(cancellation))),
             State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {
                 Ok(self.change(|life| {
@@ -416,7 +423,7 @@ impl Machine<'_> {
             }
             life.failure = Some(failure);
         });
-        change.ended = Some(ended);
+        change.ended = Some(ended).filter(|_| !mutant("attempt_uncharged"));
         change
     }
 

@@ -3,6 +3,8 @@
 
 mod parts;
 
+mod unsent;
+
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use crewcall_proto::JobType;

@@ -23,6 +23,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(url: &str) -> Self {
+        e2e::mutants::switch_on_here().expect("it is one of the list");
         let config = LinkConfig::new(url, "link test");
         Self { config, stop: CancellationToken::new(), tracker: TaskTracker::new() }
     }

@@ -12,6 +12,7 @@ use crate::{
     attempt::Execution,
     clock,
     limits::{FAREWELL_TIMEOUT, RETURNS_MAX},
+    mutant::mutant,
     orders::{GivenUp, OrderKey, WaitingOrder},
     outbox::{Outbox, Subject},
 };
@@ -66,7 +67,10 @@ impl Crew {
     /// The worker ends: what it holds, and what came back often, is sent anew by the backend. All else goes back with the
     /// session. Returns what it holds and could not say, for the goodbye.
     pub(super) async fn hand_back_running(&mut self) -> Vec<AttemptId> {
-        let given_up = self.orders.take_running();
+        let mut given_up = self.orders.take_running();
+        if mutant("hand_back_forgotten") {
+            given_up.retain(|given_up| !given_up.held);
+        }
         let outbox = &self.outbox;
         let hand_back = |GivenUp { key, job_type, execution, held, resend, deliveries }| async move {
             let subject = Subject { job_id: key.job_id(), job_type: &job_type, traceparent: None };

@@ -18,6 +18,7 @@ use crate::{
     error::Failure,
     handler::ServedType,
     limits::{ASK_GATHER, ASK_PATIENCE},
+    mutant::mutant,
     orders::{Admission, Begun, Cancellation, Deliveries, Leftovers, OrderKey, WaitingOrder},
     outbox::TRACEPARENT,
     progress::ProgressBoard,
@@ -63,6 +64,7 @@ impl Crew {
                     "The backend does not take the announcement as it was sent: change the worker"
                 );
             }
+            Control::Cancel { .. } if mutant("cancel_ignored") => {}
             Control::Cancel { job_id, attempt } => match self.orders.cancel(job_id, attempt) {
                 Cancellation::Told | Cancellation::Unknown => {}
                 Cancellation::NotBegun(waiting) => {
@@ -205,7 +207,10 @@ impl Crew {
     }
 
     fn begin(&mut self, served: ServedType, waiting: WaitingOrder<Delivery>) {
-        let WaitingOrder { order, redelivered, returns, traceparent, deliveries, .. } = waiting;
+        let WaitingOrder { order, redelivered, returns, traceparent, mut deliveries, .. } = waiting;
+        if mutant("order_acked_early") {
+            self.settle(deliveries.take(), Settlement::Acknowledge);
+        }
         let (board, news) = ProgressBoard::new(None);
         let job = JobContext::new(&order, board);
         let (after, done) = (self.worker.settings.hand_over_after, self.handed_over_sender.clone());

@@ -3,7 +3,10 @@
 use crewcall_proto::{Attempt, AttemptToken, ExecutionId, response::Origin};
 
 use super::{Machine, Stale};
-use crate::domain::{Claim, State};
+use crate::{
+    domain::{Claim, State},
+    mutant::mutant,
+};
 
 impl Machine<'_> {
     pub(super) fn expect_state(&self, state: State) -> Result<(), Stale> {
@@ -18,7 +21,7 @@ impl Machine<'_> {
 
     /// The attempt fence: without it, one error could be charged to two attempts.
     pub(super) fn expect_attempt(&self, attempt: Attempt) -> Result<(), Stale> {
-        if self.life.state.is_terminal() {
+        if self.life.state.is_terminal() && !mutant("end_is_not_final") {
             Err(Stale::Terminal)
         } else if self.life.attempt == attempt {
             Ok(())
@@ -30,7 +33,8 @@ impl Machine<'_> {
     /// The attempt fence and the capability together.
     pub(super) fn expect_current(&self, attempt: Attempt, token: AttemptToken) -> Result<(), Stale> {
         self.expect_attempt(attempt)?;
-        if self.life.token == Some(token) { Ok(()) } else { Err(Stale::Token) }
+        let is_known = self.life.token == Some(token) || mutant("token_unchecked");
+        if is_known { Ok(()) } else { Err(Stale::Token) }
     }
 
     /// The claim of this execution on the current attempt.

@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use crate::{
     dispatch::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     domain::{Flow, Life, Pace, Slot, State},
+    mutant::mutant,
 };
 
 /// How many jobs of one type are in each state.
@@ -139,11 +140,11 @@ impl TypeTally {
         let window = window.saturating_sub(usize::try_from(self.occupying).unwrap_or(usize::MAX));
         match self.terms.flow {
             Flow { pause: Some(_), .. } => 0,
-            Flow { running_max: Some(limit), .. } => {
+            Flow { running_max: Some(limit), .. } if !mutant("limit_ignored") => {
                 let limit = u64::from(limit).saturating_sub(self.in_flight());
                 window.min(usize::try_from(limit).unwrap_or(usize::MAX))
             }
-            Flow { running_max: None, .. } => window,
+            Flow { pause: None, .. } => window,
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
     fault::{Fault, Severity},
     open::Ownership,
 };
-use crate::{dispatch::ports::StoreError, metrics::Metrics};
+use crate::{dispatch::ports::StoreError, metrics::Metrics, mutant::mutant};
 
 /// How many commands wait for the writer. Further callers wait for a place, so memory stays bounded and they feel
 /// the load.
@@ -273,6 +273,7 @@ impl WriterThread {
         let ended = loop {
             let Some(mut command) = remaining.next() else { break self.end_transaction() };
             match self.run_alone(command.as_mut()) {
+                Ok(outcome) if mutant("answer_early") => command.answer(outcome.map_err(StoreError::from)),
                 Ok(outcome) => answered.push((command, outcome.map_err(StoreError::from))),
                 Err(fault) => {
                     answered.push((command, Ok(())));

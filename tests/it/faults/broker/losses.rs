@@ -90,7 +90,8 @@ async fn f03_the_broker_loses_its_disk() {
 async fn f13_all_connections_are_closed() {
     let (mut stack, operator) = operated("f13").await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep"], 4).await.unwrap();
-    let throughout = stack.submit("test.sleep", json!({"steps": 80, "step_ms": 250})).await.unwrap();
+    let long = json!({"steps": 80, "step_ms": 250, "journal": stack.journal()});
+    let throughout = stack.submit("test.sleep", long).await.unwrap();
     stack.api.job_when(&throughout, |job| job["state"] == "running").await.unwrap();
     let load = Load::start(&stack);
     let mut slowest = Duration::ZERO;
@@ -107,6 +108,7 @@ async fn f13_all_connections_are_closed() {
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
     assert_eq!(stack.api.finished(&throughout).await.unwrap()["attempt"], 1);
+    assert_eq!(stack.executions(), 1, "its worker has it already when its order comes again");
     let mut found = stack.settled().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a closed connection costs no attempt");
     assert_eq!(logged(&stack, SENT_AGAIN), 0, "no order was lost");

@@ -6,7 +6,10 @@ use crewcall_proto::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::super::{desk::Desk, fault::Fault, queries};
-use crate::dispatch::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted};
+use crate::{
+    dispatch::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
+    mutant::mutant,
+};
 
 /// How many keys that are too old are deleted for each one that is used: more than come, so that their number
 /// falls again after a crowd, and few enough that nobody waits for it.
@@ -33,6 +36,9 @@ pub(in super::super) fn earlier(desk: &Desk, key: &IdempotencyKey) -> Result<Opt
 
 /// Remembers under which name a job was submitted, and forgets some that are too old.
 pub(super) fn remember(desk: &Desk, key: &IdempotencyKey, seq: i64) -> Result<(), Fault> {
+    if mutant("key_forgotten") {
+        return Ok(());
+    }
     desk.execute(
         "INSERT OR REPLACE INTO idempotency_keys VALUES (?, ?, ?, ?)",
         params![key.key, key.body_hash, seq, desk.now().as_millis()],

@@ -12,6 +12,7 @@ use super::super::{
 use crate::{
     dispatch::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
     domain::{Flow, Slot},
+    mutant::mutant,
 };
 
 /// Keeps a type as it was last announced.
@@ -99,7 +100,7 @@ pub(in super::super) fn put_flow(desk: &mut Desk, job_type: &JobType, flow: Flow
 /// Keeps what is kept for a type beside its jobs.
 pub(super) fn put_terms(desk: &mut Desk, job_type: &JobType, terms: Terms) -> Result<(), Fault> {
     let Terms { flow, slot, announced: _ } = &terms;
-    if *flow == Flow::default() {
+    if *flow == Flow::default() || mutant("settings_unkept") {
         desk.execute("DELETE FROM flows WHERE type = ?", [job_type.as_str()])?;
     } else {
         let pause = flow.pause.as_ref();
