@@ -27,7 +27,10 @@ use crate::{metrics::Metrics, tasks::Tasks};
 /// broker that takes 5 ms to confirm still takes 4 800 orders of a type in a second.
 const UNCONFIRMED_PER_TYPE_MAX: usize = 24;
 
-/// How long the broker may leave an order unconfirmed while it answers other questions: then its queue is stuck.
+/// How long an order is waited for before anybody looks at the link: nearly all are confirmed within milliseconds.
+const USUAL_MAX: Duration = Duration::from_secs(1);
+
+/// How long the broker may leave an order unconfirmed after that while it answers other questions: then its queue is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// How long a stuck queue is left alone before an order is sent to it once more, on a connection of its own. What it was
@@ -39,6 +42,9 @@ const TRIAL_MAX: Duration = Duration::from_secs(60);
 
 /// How long the broker may take to answer a question that costs it nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Makes the message of an order, as often as it has to be sent.
+pub(super) type MakeOrder<'a> = dyn Fn() -> Result<OutboundMessage, PublishError> + Send + Sync + 'a;
 
 /// The ways of all types.
 pub(super) struct Lanes {
@@ -128,30 +134,38 @@ impl Lanes {
         self.recovered.subscribe()
     }
 
-    /// Publishes an order of the type and waits until it is confirmed.
+    /// Publishes an order of the type and waits until it is confirmed. It is made when its turn has come: many may wait,
+    /// and each would take its bytes.
     pub(super) async fn publish(
         &self,
         job_type: &JobType,
-        message: OutboundMessage,
+        make: &MakeOrder<'_>,
     ) -> Result<Published, PublishError> {
         let lane = self.of(job_type);
+        let answer = match lane.place() {
+            Some(place) => self.publish_together(&lane, make, place).await,
+            None => self.publish_in_turn(&lane, make).await,
+        };
+        self.judge(&lane, answer.is_ok());
+        answer
+    }
+
+    async fn publish_in_turn(&self, lane: &Lane, make: &MakeOrder<'_>) -> Result<Published, PublishError> {
         let mut mode = lane.mode.subscribe();
-        let answer = loop {
+        loop {
             let now = *mode.borrow_and_update();
             if now == Mode::Together {
                 tokio::select! {
                     biased;
-                    Ok(permit) = lane.together.clone().acquire_owned() => {
-                        break self.publish_together(&lane, message, permit).await;
+                    Ok(place) = lane.together.clone().acquire_owned() => {
+                        return self.publish_together(lane, make, place).await;
                     }
                     _ = mode.changed() => {}
                 }
-            } else if let Some(answer) = self.publish_apart(&lane, &message, Duration::ZERO).await {
-                break answer;
+            } else if let Some(answer) = self.publish_apart(lane, make, Duration::ZERO).await {
+                return answer;
             }
-        };
-        self.judge(&lane, answer.is_ok());
-        answer
+        }
     }
 
     /// Waits for the links' outstanding confirms, and closes them.
@@ -169,10 +183,13 @@ impl Lanes {
     async fn publish_together(
         &self,
         lane: &Lane,
-        message: OutboundMessage,
-        permit: OwnedSemaphorePermit,
+        make: &MakeOrder<'_>,
+        place: OwnedSemaphorePermit,
     ) -> Result<Published, PublishError> {
-        let mut publication = self.shared.send(message.clone()).await?;
+        let mut publication = self.shared.send(make()?).await?;
+        if let Ok(answer) = timeout(USUAL_MAX, publication.answered()).await {
+            return answer;
+        }
         if let Some(answer) = self.answered_in_time(lane, &mut publication).await {
             return answer;
         }
@@ -182,11 +199,11 @@ impl Lanes {
             biased;
             answer = publication.answered() => answer,
             // What was sent may be confirmed with the others, so it gets a moment when they are.
-            Some(answer) = self.publish_apart(lane, &message, STUCK_AFTER) => {
+            Some(answer) = self.publish_apart(lane, make, STUCK_AFTER) => {
                 // On the shared link it is still open, and counts there until that is over.
                 drop(self.tasks.errand("an order that is still open", async move {
                     let _ = publication.answered().await;
-                    drop(permit);
+                    drop(place);
                 }));
                 answer
             }
@@ -230,7 +247,7 @@ impl Lanes {
     async fn publish_apart(
         &self,
         lane: &Lane,
-        message: &OutboundMessage,
+        make: &MakeOrder<'_>,
         patience: Duration,
     ) -> Option<Result<Published, PublishError>> {
         let mut mode = lane.mode.subscribe();
@@ -249,7 +266,7 @@ impl Lanes {
                 biased;
                 _ = mode.changed() => {}
                 _place = place => {
-                    let answer = self.apart().publish(message.clone()).await;
+                    let answer = async { self.apart().publish(make()?).await }.await;
                     if matches!(answer, Err(PublishError::Unknown { .. })) {
                         lane.part();
                     }
@@ -295,6 +312,14 @@ impl Lane {
     fn new(queue: String) -> Self {
         let places = || Arc::new(Semaphore::new(UNCONFIRMED_PER_TYPE_MAX));
         Self { queue, together: places(), apart: places(), mode: watch::Sender::new(Mode::Together) }
+    }
+
+    /// A place on the shared link, if one is free and nobody waits for it.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if *self.mode.borrow() != Mode::Together {
+            return None;
+        }
+        Arc::clone(&self.together).try_acquire_owned().ok()
     }
 
     fn is_stuck(&self) -> bool {

@@ -124,6 +124,31 @@ impl Outbound {
         claim::taken(self.orders.state(), &self.topology, &self.installation).await;
     }
 
+    fn order_message(
+        &self,
+        order: &Order,
+        content_type: ContentType,
+    ) -> Result<OutboundMessage, PublishError> {
+        let body = encode(content_type, order)
+            .map_err(|error| PublishError::Invalid { field: "the order", reason: error.to_string() })?;
+        Ok(OutboundMessage {
+            exchange: self.topology.submit_exchange(),
+            routing_key: order.job_type.as_str().to_owned(),
+            body: body.into(),
+            properties: MessageProperties {
+                message_id: Some(format!("{}.{}", order.job_id, order.attempt)),
+                correlation_id: Some(order.job_id.to_string()),
+                message_type: Some(MessageKind::Order.as_str().to_owned()),
+                content_type: Some(content_type.as_str().to_owned()),
+                timestamp_ms: u64::try_from(self.clock.now().as_millis()).ok(),
+                persistent: true, // an order survives the broker's restart
+                app_id: Some(APP_ID.to_owned()),
+                ..MessageProperties::default()
+            },
+            mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
+        })
+    }
+
     async fn tell(
         &self,
         routing_key: String,
@@ -189,25 +214,8 @@ impl Outbound {
 #[async_trait]
 impl Broker for Outbound {
     async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError> {
-        let body = encode(content_type, order)
-            .map_err(|error| BrokerError::Refused { reason: error.to_string() })?;
-        let message = OutboundMessage {
-            exchange: self.topology.submit_exchange(),
-            routing_key: order.job_type.as_str().to_owned(),
-            body: body.into(),
-            properties: MessageProperties {
-                message_id: Some(format!("{}.{}", order.job_id, order.attempt)),
-                correlation_id: Some(order.job_id.to_string()),
-                message_type: Some(MessageKind::Order.as_str().to_owned()),
-                content_type: Some(content_type.as_str().to_owned()),
-                timestamp_ms: u64::try_from(self.clock.now().as_millis()).ok(),
-                persistent: true, // an order survives the broker's restart
-                app_id: Some(APP_ID.to_owned()),
-                ..MessageProperties::default()
-            },
-            mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
-        };
-        match self.lanes.publish(&order.job_type, message).await {
+        let make = || self.order_message(order, content_type);
+        match self.lanes.publish(&order.job_type, &make).await {
             Ok(Published::Confirmed) => Ok(()),
             Ok(Published::Returned { text, .. }) => {
                 tracing::error!(

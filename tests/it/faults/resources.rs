@@ -32,7 +32,10 @@ const IDLE_CALLERS: usize = 280;
 const CROWDED_FOR: Duration = Duration::from_secs(20);
 
 /// How much memory the backend may have.
-const MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const MEMORY_BYTES_MAX: u64 = 640 * 1024 * 1024;
+
+/// How much it may have once the crowd is gone: the C library keeps some of what large bodies took, for the next ones.
+const MEMORY_BYTES_AFTER_MAX: u64 = 512 * 1024 * 1024;
 
 /// Large submissions at once, of 1 MiB each: far more than the memory could hold.
 const BODIES: usize = 1_000;
@@ -135,7 +138,7 @@ async fn files_settle(stack: &Stack, before: usize) -> usize {
     }
 }
 
-/// The backend may use 1 GiB, and callers send 1 GiB of submissions and 192 MiB of batches at the same time, none of
+/// The backend may use 640 MiB, and callers send 1 GiB of submissions and 192 MiB of batches at the same time, none of
 /// which ends before all have been sent. It takes what there is room for, sends the others away for now, and its
 /// running job goes on.
 #[tokio::test]
@@ -167,7 +170,7 @@ async fn f53_out_of_memory() {
     let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
     assert_eq!(stack.api.finished(&running).await.unwrap()["attempt"], 1);
     let after = Footprint::of(&stack.backend).unwrap().resident_bytes;
-    assert!(after < MEMORY_BYTES_MAX / 2, "{} MiB are in use after the crowd", mib(after));
+    assert!(after < MEMORY_BYTES_AFTER_MAX, "{} MiB are in use after the crowd", mib(after));
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I2",
