@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use e2e::{process::Process, stack::Stack};
+use e2e::{broker, process::Process, stack::Stack};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The interpreter of the virtual environment that `./dev test` makes.
 fn python() -> PathBuf {
@@ -63,5 +63,41 @@ async fn a_python_worker_does_a_job_and_says_goodbye() {
     worker.signal(Signal::TERM).unwrap();
     assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
     stack.api.json_when("/v1/workers", |answer| answer["workers"] == json!([])).await.unwrap();
+    stack.settled().await.unwrap();
+}
+
+/// What the wire document asks of any worker: to take nothing while it is drained, and to go on when its queue was
+/// deleted and the broker cancels its consumer.
+#[tokio::test]
+async fn a_python_worker_drains_and_outlives_its_queue() {
+    let vhost = broker::vhost("python-queue").await.unwrap();
+    let mut stack = Stack::start_on(vhost.url).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _worker = started(&stack, Path::new(SCRIPT)).await;
+    let workers = stack.api.json("/v1/workers").await.unwrap();
+    let id = workers["workers"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/workers/{id}");
+    let act =
+        async |what: &str| stack.api.post(&format!("{path}/{what}"), json!(null)).await.unwrap().0.as_u16();
+    assert_eq!(act("drain").await, 202);
+    stack.api.json_when(&path, |worker| worker["status"] == "draining").await.unwrap();
+    let job = json!({"type": "text.statistics", "parameters": {"text": "one"}});
+    let waiting = stack.api.submit(job).await.unwrap();
+    let drained = |job: &Value| job["waiting_for"]["reason"] == "draining";
+    stack.api.job_when(&waiting, drained).await.unwrap();
+    assert_eq!(act("resume").await, 202);
+    assert_eq!(stack.api.finished(&waiting).await.unwrap()["state"], "completed");
+    stack.accepted(waiting);
+    let node = broker::shared_broker().await.unwrap();
+    for round in 1..=3 {
+        node.ctl(&["delete_queue", "-p", &vhost.name, "crewcall.jobs.text.statistics"]).await.unwrap();
+        let next = stack.submit("text.statistics", json!({"text": "two words"})).await.unwrap();
+        let job = stack.api.finished(&next).await.unwrap();
+        assert_eq!(
+            (&job["state"], &job["attempt"]),
+            (&json!("completed"), &json!(1)),
+            "round {round}: {job}"
+        );
+    }
     stack.settled().await.unwrap();
 }

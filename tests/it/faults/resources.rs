@@ -31,11 +31,13 @@ const IDLE_CALLERS: usize = 280;
 /// For how long the backend is watched while its files are taken.
 const CROWDED_FOR: Duration = Duration::from_secs(20);
 
-/// How much memory the backend may have.
-const MEMORY_BYTES_MAX: u64 = 640 * 1024 * 1024;
+/// How much memory the backend may have. Bodies and batches take 192 MiB of it at most; the rest is what the C library
+/// loses between buffers that grow, in a build that is not optimised.
+const MEMORY_BYTES_MAX: u64 = 768 * 1024 * 1024;
 
-/// How much it may have once the crowd is gone: the C library keeps some of what large bodies took, for the next ones.
-const MEMORY_BYTES_AFTER_MAX: u64 = 512 * 1024 * 1024;
+/// How much it may have once the crowd is gone: the C library keeps what it got for large bodies, for the next ones. With
+/// `MALLOC_TRIM_THRESHOLD_=131072` it keeps half as much.
+const MEMORY_BYTES_AFTER_MAX: u64 = 640 * 1024 * 1024;
 
 /// Large submissions at once, of 1 MiB each: far more than the memory could hold.
 const BODIES: usize = 1_000;
@@ -138,7 +140,7 @@ async fn files_settle(stack: &Stack, before: usize) -> usize {
     }
 }
 
-/// The backend may use 640 MiB, and callers send 1 GiB of submissions and 192 MiB of batches at the same time, none of
+/// The backend may use 768 MiB, and callers send 1 GiB of submissions and 192 MiB of batches at the same time, none of
 /// which ends before all have been sent. It takes what there is room for, sends the others away for now, and its
 /// running job goes on.
 #[tokio::test]
