@@ -1,6 +1,6 @@
 //! A worker whose jobs do what tests need: echo, take their time, fail, panic, abort. It serves the types
 //! named in `TEST_WORKER_TYPES` (comma-separated), or all of them. When `TEST_WORKER_JOURNAL` names a file, each
-//! execution that begins adds a line to it. With `TEST_WORKER_BUILD=newer` it is a later version of itself, which can do
+//! execution that begins adds a line to it, with the time in milliseconds since 1970. With `TEST_WORKER_BUILD=newer` it is a later version of itself, which can do
 //! more.
 
 use std::{fs::OpenOptions, io::Write, path::Path, time::Duration};
@@ -108,11 +108,18 @@ fn worker_name() -> String {
 
 /// Notes that an execution begins: in the file that the environment names, and in the one that the job names.
 fn note(job: &JobContext, journal: Option<&Path>) -> Result<(), JobError> {
-    let common = std::env::var_os("TEST_WORKER_JOURNAL").map(PathBuf::from);
-    for journal in [common.as_deref(), journal].into_iter().flatten() {
-        // One write: several workers may write to the same file.
-        let line = format!("{} {} {}\n", job.id(), job.attempt(), worker_name());
-        OpenOptions::new().create(true).append(true).open(journal)?.write_all(line.as_bytes())?;
+    let execution = format!("{} {} {}", job.id(), job.attempt(), worker_name());
+    // One write each: several workers may write to the same file.
+    let append = |journal: &Path, line: String| {
+        OpenOptions::new().create(true).append(true).open(journal)?.write_all(line.as_bytes())
+    };
+    if let Some(common) = std::env::var_os("TEST_WORKER_JOURNAL") {
+        let now = clock_gettime(ClockId::Realtime);
+        let milliseconds = now.tv_sec * 1_000 + now.tv_nsec / 1_000_000;
+        append(Path::new(&common), format!("{execution} {milliseconds}\n"))?;
+    }
+    if let Some(journal) = journal {
+        append(journal, format!("{execution}\n"))?;
     }
     Ok(())
 }

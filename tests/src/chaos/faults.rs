@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    book::Book,
+    fault::{Death, DiskFault, Fault, Line, Way},
+    forger,
     installation::{DISK_USUAL, Installation, MEMORY_USUAL},
-    plan::{Death, Fault, Line, Strike, Way},
-    stranger,
+    plan::Strike,
+    submission_log::SubmissionLog,
 };
 use crate::{process::Process, proxy::Mode};
 
@@ -33,6 +34,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the store is waited for until it can be locked.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a worker that was asked to end may finish what it runs, before it is asked to hand that back.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How a test worker ends that handed back what it had not finished.
+const HANDED_BACK: i32 = 1;
+
 /// For how long a fault lasts.
 struct Lasting<'a> {
     time: Duration,
@@ -50,11 +57,11 @@ impl Lasting<'_> {
 ///
 /// # Errors
 ///
-/// When it cannot be made or healed, as when another fault is in its way. What is left of it then is healed
-/// with everything in the end.
+/// When it was not made, as when another fault is in its way or a program never came where it was to die; or not
+/// healed. What is left of it then is healed with everything in the end.
 pub(super) async fn strike(
     installation: &Installation,
-    book: &Book,
+    submissions: &SubmissionLog,
     strike: &Strike,
     healing: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -70,9 +77,18 @@ pub(super) async fn strike(
         | Fault::QueuePurged(_)
         | Fault::QueueDeleted(_) => break_broker(installation, strike.fault, &lasting).await,
         Fault::BackendKilled => kill_backend(installation, &lasting).await,
+        Fault::BackendStopped => stop_backend(installation, &lasting).await,
+        Fault::DiskFails(disk) => fail_disk(installation, disk, &lasting).await,
         Fault::BackendDies(death) => let_backend_die(installation, death, &lasting).await,
         Fault::BackendFrozen => freeze(&installation.backend.lock().await.backend, &lasting).await,
         Fault::WorkerKilled(number) => kill_worker(installation, number, &lasting).await,
+        Fault::WorkerStopped(number) => stop_worker(installation, number, &lasting).await,
+        Fault::WorkerDoubled(number) => {
+            installation.workers[number].lock().await.start_double()?;
+            lasting.over().await;
+            installation.workers[number].lock().await.double = None;
+            Ok(())
+        }
         Fault::WorkerDies(number, death) => let_worker_die(installation, number, death, &lasting).await,
         Fault::WorkerFrozen(number) => {
             freeze(&installation.workers[number].lock().await.process, &lasting).await
@@ -80,8 +96,8 @@ pub(super) async fn strike(
         Fault::LineFrozen(line, way) => {
             let mode = match way {
                 Way::Both => Mode::FreezeBoth,
-                Way::ToBroker => Mode::FreezeToServer,
-                Way::FromBroker => Mode::FreezeToClient,
+                Way::ToServer => Mode::FreezeToServer,
+                Way::ToClient => Mode::FreezeToClient,
             };
             change_line(installation, line, mode, &lasting).await;
             Ok(())
@@ -94,8 +110,8 @@ pub(super) async fn strike(
             reset_again_and_again(installation, line, &lasting).await;
             Ok(())
         }
-        Fault::ResponsesRepeated => stranger::repeat(&installation.amqp_url, lasting.over()).await,
-        Fault::ResponsesForged => stranger::forge(&installation.amqp_url, book, lasting.over()).await,
+        Fault::ResponsesRepeated => forger::repeat(&installation.amqp_url, lasting.over()).await,
+        Fault::ResponsesForged => forger::forge(&installation.amqp_url, submissions, lasting.over()).await,
         Fault::StoreLocked => lock_store(installation, &lasting).await,
     }
 }
@@ -139,11 +155,11 @@ async fn break_broker(
             lasting.over().await;
             node.ctl(&["set_disk_free_limit", DISK_USUAL]).await?;
         }
-        Fault::QueuePurged(job_type) => {
-            node.ctl(&["purge_queue", &format!("crewcall.jobs.{job_type}")]).await?;
+        Fault::QueuePurged(queue) => {
+            node.ctl(&["purge_queue", queue]).await?;
         }
-        Fault::QueueDeleted(job_type) => {
-            node.ctl(&["delete_queue", &format!("crewcall.jobs.{job_type}")]).await?;
+        Fault::QueueDeleted(queue) => {
+            node.ctl(&["delete_queue", queue]).await?;
         }
         _ => {
             node.ctl(&["close_all_connections", "chaos"]).await?;
@@ -159,6 +175,18 @@ async fn kill_backend(installation: &Installation, lasting: &Lasting<'_>) -> any
     installation.start_backend(&mut stack, "").await
 }
 
+/// As a service manager does that changes the program.
+async fn stop_backend(installation: &Installation, lasting: &Lasting<'_>) -> anyhow::Result<()> {
+    let mut stack = installation.backend.lock().await;
+    stack.backend.signal(Signal::TERM)?;
+    let status = stack.backend.wait().await?;
+    if !status.success() {
+        installation.log.trouble(format!("the backend was asked to end, and ended with {status}"));
+    }
+    lasting.over().await;
+    installation.start_backend(&mut stack, "").await
+}
+
 async fn let_backend_die(
     installation: &Installation,
     death: Death,
@@ -168,8 +196,36 @@ async fn let_backend_die(
     stack.backend.kill().await?;
     installation.start_backend(&mut stack, &failpoint(death)).await?;
     let died = dead(&mut stack.backend, lasting).await?;
-    installation.diary.note(&format!("the backend {} at {death}", if died { "died" } else { "never came" }));
     stack.backend.kill().await?;
+    installation.start_backend(&mut stack, "").await?;
+    anyhow::ensure!(died, "it never came there");
+    Ok(())
+}
+
+/// A disk that fails ends the backend; one that is full does not.
+async fn fail_disk(
+    installation: &Installation,
+    disk: DiskFault,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut stack = installation.backend.lock().await;
+    match disk {
+        DiskFault::Write => installation.lies.writes_fail(true)?,
+        DiskFault::Sync => installation.lies.fsync_fails(true)?,
+        DiskFault::Room => installation.lies.disk_full(true)?,
+    }
+    let died = dead(&mut stack.backend, lasting).await;
+    installation.honest()?;
+    match (disk, died?) {
+        (DiskFault::Room, false) => return Ok(()),
+        (DiskFault::Room, true) => installation.log.trouble("a full disk ended the backend".to_owned()),
+        (DiskFault::Write | DiskFault::Sync, died) => {
+            stack.backend.kill().await?; // it may be about to end
+            installation.start_backend(&mut stack, "").await?;
+            anyhow::ensure!(died, "it wrote nothing");
+            return Ok(());
+        }
+    }
     installation.start_backend(&mut stack, "").await
 }
 
@@ -194,9 +250,38 @@ async fn let_worker_die(
     worker.process.kill().await?;
     worker.start(&failpoint(death))?;
     let died = dead(&mut worker.process, lasting).await?;
-    let what = if died { "died" } else { "never came" };
-    installation.diary.note(&format!("worker {number} {what} at {death}"));
     worker.process.kill().await?;
+    worker.start("")?;
+    anyhow::ensure!(died, "it never came there");
+    Ok(())
+}
+
+/// As a service manager does that changes the program, and does not wait for long.
+async fn stop_worker(
+    installation: &Installation,
+    number: usize,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let mut worker = installation.workers[number].lock().await;
+    worker.process.signal(Signal::TERM)?;
+    let drained = timeout(DRAIN_PATIENCE, worker.process.wait()).await;
+    let ended = match drained {
+        Ok(ended) => ended,
+        Err(_) => {
+            worker.process.signal(Signal::TERM)?;
+            worker.process.wait().await
+        }
+    };
+    let trouble = match ended {
+        Ok(status) if status.success() || status.code() == Some(HANDED_BACK) => None,
+        Ok(status) => Some(format!("worker {number} was asked to end, and ended with {status}")),
+        Err(error) => Some(format!("worker {number} was asked to end, and does not: {error:#}")),
+    };
+    if let Some(trouble) = trouble {
+        installation.log.trouble(trouble);
+        worker.process.kill().await?;
+    }
+    lasting.over().await;
     worker.start("")
 }
 

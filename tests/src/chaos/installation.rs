@@ -18,13 +18,16 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    diary::Diary,
-    plan::{JOB_TYPES, Line, WORKERS},
+    fault::{JOB_TYPES, Line},
+    fault_log::FaultLog,
+    plan::WORKERS,
 };
 use crate::{
     api::Api,
     broker,
-    process::{Process, command},
+    lies::Lies,
+    mutants::failpoints,
+    process::{FAILPOINTS, Process, command},
     proxy::{FaultProxy, Mode},
     stack::{Stack, Surroundings},
 };
@@ -34,6 +37,9 @@ const SLOTS: u32 = 12;
 
 /// After how long a worker takes an attempt over from the broker: so soon that it often happens.
 const HAND_OVER_SECONDS: &str = "2";
+
+/// Every so many starts a worker is of a newer build, which can do more.
+const NEWER_EVERY: usize = 3;
 
 /// How long a backend may take to come up: the store may be locked, and the machine busy.
 const START_PATIENCE: Duration = Duration::from_secs(90);
@@ -48,6 +54,8 @@ const HEALING_ATTEMPTS: usize = 3;
 pub(super) struct Installation {
     /// The backend's API.
     pub(super) api: Api,
+    /// The same, through the callers' line.
+    pub(super) callers: Api,
     /// The broker's node.
     pub(super) node: Mutex<DevBroker>,
     /// The backend.
@@ -59,10 +67,13 @@ pub(super) struct Installation {
     /// The backend's database.
     pub(super) database: PathBuf,
     /// What happened.
-    pub(super) diary: Diary,
+    pub(super) log: FaultLog,
+    /// What the system answers the backend.
+    pub(super) lies: Lies,
     folder: PathBuf,
     /// The backend's, then the workers'.
     lines: Vec<FaultProxy>,
+    callers_line: FaultProxy,
     broker_folder: TempDir,
 }
 
@@ -70,6 +81,8 @@ pub(super) struct Installation {
 pub(super) struct Worker {
     /// Its process.
     pub(super) process: Process,
+    /// Another one that calls itself as it does.
+    pub(super) double: Option<Process>,
     number: usize,
     starts: usize,
     amqp_url: String,
@@ -95,8 +108,10 @@ impl Installation {
             node.url("/").replace(&format!(":{}/", upstream.port()), &format!(":{}/", line.address().port()))
         };
         let folder_path = folder.path().to_owned();
-        let diary = Diary::open(&folder_path)?;
-        let stack = Stack::start_in(folder, through(&lines[0]), surroundings("")).await?;
+        let log = FaultLog::open(&folder_path)?;
+        let lies = Lies::prepare(&folder_path).await?;
+        let stack = Stack::start_in(folder, through(&lines[0]), surroundings(&lies, "")).await?;
+        let callers_line = FaultProxy::start(stack.http_listen().parse()?, tracker).await?;
         let mut workers = Vec::new();
         for (number, line) in lines.iter().skip(1).enumerate() {
             workers.push(Mutex::new(Worker::new(number, through(line), &folder_path)?));
@@ -107,14 +122,17 @@ impl Installation {
         }
         Ok(Self {
             api,
+            callers: Api::new(format!("http://{}", callers_line.address()))?,
             amqp_url: node.url("/"),
             database: stack.database(),
             node: Mutex::new(node),
             backend: Mutex::new(stack),
             workers,
-            diary,
+            log,
+            lies,
             folder: folder_path,
             lines,
+            callers_line,
             broker_folder,
         })
     }
@@ -125,23 +143,23 @@ impl Installation {
         &self.folder
     }
 
-    /// A line to the broker.
+    /// A line.
     #[must_use]
     pub(super) fn line(&self, line: Line) -> &FaultProxy {
         match line {
             Line::Backend => &self.lines[0],
             Line::Worker(number) => &self.lines[number + 1],
+            Line::Callers => &self.callers_line,
         }
     }
 
-    /// Every execution that began: `<job> <attempt> <worker>`.
+    /// Every execution that began: `<job> <attempt> <worker> <when>`.
     ///
     /// # Errors
     ///
     /// When the journal is there and cannot be read.
-    pub(super) fn journal(&self) -> anyhow::Result<Vec<String>> {
-        let text = std::fs::read_to_string(journal(&self.folder)).context("reading the workers' journal")?;
-        Ok(text.lines().map(str::to_owned).collect())
+    pub(super) fn journal(&self) -> anyhow::Result<String> {
+        std::fs::read_to_string(journal(&self.folder)).context("reading the workers' journal")
     }
 
     /// What the backend, all its lives, and the workers logged.
@@ -160,14 +178,14 @@ impl Installation {
     ///
     /// When it does not come up.
     pub(super) async fn start_backend(&self, stack: &mut Stack, failpoint: &str) -> anyhow::Result<()> {
-        stack.surround(surroundings(failpoint));
+        stack.surround(surroundings(&self.lies, failpoint));
         let deadline = Instant::now() + START_PATIENCE;
         while let Err(error) = stack.restart_backend().await {
             if !failpoint.is_empty() && stack.backend.ended()?.is_some() {
                 return Ok(()); // it died before it listened
             }
             anyhow::ensure!(Instant::now() < deadline, "the backend does not come up: {error:#}");
-            self.diary.note(&format!("the backend is started again: {error:#}"));
+            self.log.note(&format!("the backend is started again: {error:#}"));
             sleep(START_AGAIN_AFTER).await;
         }
         Ok(())
@@ -195,14 +213,16 @@ impl Installation {
 
     /// Lets everything run again, whatever was done to it. Answers what does not.
     pub(super) async fn heal(&self) -> Vec<String> {
-        for line in &self.lines {
+        for line in self.lines.iter().chain([&self.callers_line]) {
             line.set(Mode::Pass);
         }
         let mut broken = Vec::new();
+        broken.extend(failed(self.honest()));
         broken.extend(failed(self.heal_node().await));
         broken.extend(failed(self.heal_backend().await));
         for worker in &self.workers {
             let mut worker = worker.lock().await;
+            worker.double = None;
             // It fails for one that is gone, which is started below.
             let _ = worker.process.signal(Signal::CONT);
             if !matches!(worker.process.ended(), Ok(None)) {
@@ -212,13 +232,24 @@ impl Installation {
         broken
     }
 
+    /// Lets the system tell the backend the truth.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system.
+    pub(super) fn honest(&self) -> anyhow::Result<()> {
+        self.lies.writes_fail(false)?;
+        self.lies.fsync_fails(false)?;
+        self.lies.disk_full(false)
+    }
+
     async fn heal_node(&self) -> anyhow::Result<()> {
         let mut node = self.node.lock().await;
         let mut attempts = 0;
         while let Err(error) = healed_node(&mut node).await {
             attempts += 1;
             anyhow::ensure!(attempts < HEALING_ATTEMPTS, "the broker does not come back: {error:#}");
-            self.diary.note(&format!("the broker is healed again: {error:#}"));
+            self.log.note(&format!("the broker is healed again: {error:#}"));
         }
         Ok(())
     }
@@ -251,7 +282,7 @@ impl Installation {
 impl Worker {
     fn new(number: usize, amqp_url: String, folder: &Path) -> anyhow::Result<Self> {
         let process = worker_process(number, 0, &amqp_url, folder, "")?;
-        Ok(Self { process, number, starts: 1, amqp_url, folder: folder.to_owned() })
+        Ok(Self { process, double: None, number, starts: 1, amqp_url, folder: folder.to_owned() })
     }
 
     /// Starts it again; it dies at `failpoint`, if there is one.
@@ -265,12 +296,23 @@ impl Worker {
         self.starts += 1;
         Ok(())
     }
+
+    /// Starts another process under its present id.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub(super) fn start_double(&mut self) -> anyhow::Result<()> {
+        let Self { number, starts, amqp_url, folder, .. } = self;
+        self.double = Some(worker_process(*number, *starts - 1, amqp_url, folder, "")?);
+        Ok(())
+    }
 }
 
 /// The number of the worker that calls itself so.
 #[must_use]
 pub(super) fn worker_number(worker_id: &str) -> Option<usize> {
-    worker_id.split('-').nth(1)?.parse().ok()
+    worker_id.strip_prefix("worker-")?.split('-').next()?.parse().ok()
 }
 
 fn worker_process(
@@ -287,6 +329,7 @@ fn worker_process(
     } else {
         format!("worker-{number}-{starts}")
     };
+    let build = if (number + starts).is_multiple_of(NEWER_EVERY) { "newer" } else { "" };
     let mut command = command("test-worker", folder)?;
     command
         .env("CREWCALL_AMQP_URL", amqp_url)
@@ -294,18 +337,18 @@ fn worker_process(
         .env("CREWCALL_WORKER_SLOTS", SLOTS.to_string())
         .env("CREWCALL_HAND_OVER_SECONDS", HAND_OVER_SECONDS)
         .env("TEST_WORKER_TYPES", JOB_TYPES.join(","))
+        .env("TEST_WORKER_BUILD", build)
         .env("TEST_WORKER_JOURNAL", journal(folder))
-        .env("FAILPOINTS", failpoint)
+        .env(FAILPOINTS, failpoints(failpoint))
         .process_group(0); // a Ctrl-C in the terminal is for the driver, which heals and reports
     Process::start(&format!("worker-{number}"), folder, command)
 }
 
 /// `setsid` for the reason for which workers have a process group of their own.
-fn surroundings(failpoint: &str) -> Surroundings {
-    Surroundings {
-        variables: vec![("FAILPOINTS".to_owned(), failpoint.to_owned())],
-        wrapper: vec!["setsid".to_owned()],
-    }
+fn surroundings(lies: &Lies, failpoint: &str) -> Surroundings {
+    let mut variables = vec![(FAILPOINTS.to_owned(), failpoint.to_owned())];
+    variables.extend(lies.variables().map(|(name, value)| (name.to_owned(), value)));
+    Surroundings { variables, wrapper: vec!["setsid".to_owned()] }
 }
 
 fn journal(folder: &Path) -> PathBuf {

@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use futures_util::future::join_all;
+use jiff::Timestamp;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,26 +11,22 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    book::{Book, Outcome, TAG},
     counters::Counters,
-    diary::Diary,
+    fault::JOB_TYPES,
+    fault_log::FaultLog,
+    jobs::{self, PER_JOB, Sent},
+    submission_log::{Outcome, Submission, SubmissionLog},
 };
 use crate::api::Api;
 
 /// How many submit at once.
 pub(super) const SUBMITTERS: u64 = 6;
 
-/// How long each takes for a job, so that together they submit 24 in a second.
-const PER_JOB: Duration = Duration::from_millis(250);
-
 /// Beyond this many jobs that are not over nobody submits: the rest of the run is for what is there.
 const OPEN_MAX: u64 = 1_000;
 
 /// How long a submitter waits for an answer before nobody knows what became of the job.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long one who is in a hurry waits, in milliseconds: about as long as it takes to store a job.
-const HURRY_MILLISECONDS: RangeInclusive<u64> = 1..=60;
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before a submission is sent again, or a full installation looked at.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
@@ -39,32 +37,43 @@ const CANCEL_EVERY: Duration = Duration::from_millis(800);
 /// How often somebody reads a job, to see it again in the end.
 const READ_EVERY: Duration = Duration::from_millis(150);
 
+/// For how long a reader lets the backend wait for the job's end, in seconds.
+const LONG_POLL_SECONDS: u64 = 5;
+
 /// The most jobs of one batch.
 const BATCH_MAX: u64 = 20;
+
+/// Of so many batches one is cancelled as a whole.
+const BULK_CANCEL_IN: u64 = 4;
+
+/// Of so many keys one is used again: by two callers at once, or for another job.
+const KEY_AGAIN_IN: u64 = 6;
+
+/// How often an operator interferes with a type, and for how long, in milliseconds.
+const OPERATE_MILLISECONDS: RangeInclusive<u64> = 1_000..=4_000;
+
+/// For how long what was set for a type is tried to be taken back, and how long each attempt may take. The work that waits
+/// for it has to go on soon after everything is healed.
+const SETTING_PATIENCE: Duration = Duration::from_secs(120);
+const SETTING_ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Who asks for what is asked.
+pub(super) const CALLER: &str = "chaos";
 
 /// Who submits, and to whom.
 pub(super) struct Load<'a> {
     /// The backend.
     pub(super) api: &'a Api,
     /// Where it is written down.
-    pub(super) book: &'a Book,
+    pub(super) submissions: &'a SubmissionLog,
     /// What is known of the backend.
     pub(super) counters: &'a Counters,
     /// Where troubles go.
-    pub(super) diary: &'a Diary,
+    pub(super) log: &'a FaultLog,
     /// When to submit no more.
     pub(super) stop: &'a CancellationToken,
     /// When to wait for no answer any more.
     pub(super) give_up: &'a CancellationToken,
-}
-
-/// A job to submit.
-struct Submission {
-    tag: String,
-    job_type: &'static str,
-    body: Value,
-    /// How long its submitter waits for the first answer.
-    patience: Duration,
 }
 
 /// What was answered to a request.
@@ -82,7 +91,7 @@ impl Load<'_> {
         let mut number = 0;
         let mut next = move |dice: &mut StdRng| {
             number += 1;
-            submission(dice, format!("{submitter}-{number}"))
+            jobs::chosen(dice, format!("{submitter}-{number}"))
         };
         while !self.stop.is_cancelled() {
             if self.counters.open() > OPEN_MAX {
@@ -93,17 +102,20 @@ impl Load<'_> {
             let jobs = match dice.random_range(0..20) {
                 0 => {
                     let jobs = dice.random_range(2..=BATCH_MAX);
-                    self.batch((0..jobs).map(|_job| next(&mut dice)).collect()).await;
+                    let cancelled = dice.random_range(0..BULK_CANCEL_IN) == 0;
+                    self.batch((0..jobs).map(|_job| next(&mut dice)).collect(), cancelled).await;
                     jobs
                 }
                 1..=6 => {
-                    let submission = next(&mut dice);
-                    self.until_answered(&submission).await;
+                    let mut sent = next(&mut dice);
+                    sent.without_expiry(); // it is sent until it is taken
+                    let again = dice.random_range(0..KEY_AGAIN_IN);
+                    self.with_key(&sent, again).await;
                     1
                 }
                 _ => {
-                    let submission = next(&mut dice);
-                    self.once(&submission).await;
+                    let sent = next(&mut dice);
+                    self.once(&sent).await;
                     1
                 }
             };
@@ -117,102 +129,198 @@ impl Load<'_> {
     pub(super) async fn cancel(&self) {
         while !self.stop.is_cancelled() {
             sleep(CANCEL_EVERY).await;
-            let Some((id, _)) = self.book.any_accepted() else { continue };
+            let Some((id, _)) = self.submissions.any_accepted() else { continue };
+            let number = self.submissions.cancelling(&id);
             let answer = self
-                .request(&format!("/v1/jobs/{id}/cancel"), &json!({"by": "chaos"}), &[], ANSWER_PATIENCE)
+                .request(&format!("/v1/jobs/{id}/cancel"), &json!({"by": CALLER}), &[], ANSWER_PATIENCE)
                 .await;
             if let Answer::Taken(job) = answer {
-                self.book.seen(&job);
+                let requested = job["state"] == "cancelled" || job["cancel_requested"] == true;
+                if !requested {
+                    self.log.trouble(format!("a cancellation was granted and not made: {job}"));
+                }
+                self.submissions.cancelled(&id, number, &job);
+                self.submissions.seen(&job);
             }
         }
     }
 
-    /// Reads a job now and then, until it is told to stop.
+    /// Reads a job now and then, at once or when it is over, until it is told to stop.
     pub(super) async fn read(&self) {
+        let mut waits = false;
         while !self.stop.is_cancelled() {
             sleep(READ_EVERY).await;
-            let Some((id, _)) = self.book.any_accepted() else { continue };
-            if let Ok(Ok(job)) = timeout(ANSWER_PATIENCE, self.api.job(&id)).await {
-                self.book.seen(&job);
+            let Some((id, job_type)) = self.submissions.any_accepted() else { continue };
+            waits = !waits;
+            let query = if waits { format!("?wait={LONG_POLL_SECONDS}") } else { String::new() };
+            let path = format!("/v1/jobs/{id}{query}");
+            if let Ok(Ok(job)) = timeout(ANSWER_PATIENCE, self.api.json(&path)).await {
+                if job["id"] != id.as_str() || job["type"] != job_type {
+                    self.log
+                        .trouble(format!("{id}, a {job_type}, was asked for, and this is the answer: {job}"));
+                }
+                self.submissions.seen(&job);
             }
         }
     }
 
-    /// Submits a job of which nothing else is known, until it is accepted. Answers its id.
+    /// Pauses and limits types for a while, until it is told to stop. Leaves none as it was not.
+    pub(super) async fn operate(&self, seed: u64) {
+        let mut dice = StdRng::seed_from_u64(seed);
+        while !self.stop.is_cancelled() {
+            let mut wait = || Duration::from_millis(dice.random_range(OPERATE_MILLISECONDS));
+            let (before, meanwhile) = (wait(), wait());
+            let path = format!("/v1/types/{}", JOB_TYPES[dice.random_range(0..JOB_TYPES.len())]);
+            let by = json!({"by": CALLER});
+            let (method, set, take_back, setting, usual) = if dice.random_range(0..2) == 0 {
+                (Method::POST, "pause", "resume", by.clone(), by)
+            } else {
+                (Method::PUT, "limits", "limits", json!({"running_max": dice.random_range(1..=6)}), json!({}))
+            };
+            if self.stop.run_until_cancelled(sleep(before)).await.is_none() {
+                return;
+            }
+            let _ = self.send(method.clone(), &format!("{path}/{set}"), &setting, &[], ANSWER_PATIENCE).await;
+            let _ = self.stop.run_until_cancelled(sleep(meanwhile)).await;
+            self.until_taken(method, &format!("{path}/{take_back}"), &usual).await;
+        }
+    }
+
+    /// Submits a job of each type of which nothing else is known, until it is accepted. Answers their ids.
     ///
     /// # Errors
     ///
-    /// When nobody accepts it.
-    pub(super) async fn fresh(&self) -> anyhow::Result<String> {
-        let tag = "fresh".to_owned();
-        let body = json!({
-            "type": "test.echo", "parameters": {"text": tag}, "labels": {TAG: tag}, "priority": 9,
-        });
-        let submission = Submission { tag, job_type: "test.echo", body, patience: ANSWER_PATIENCE };
-        self.until_answered(&submission).await;
-        match self.book.read().outcomes.get(&submission.tag) {
-            Some(Outcome::Accepted(id)) => Ok(id.clone()),
-            other => anyhow::bail!("the fresh job was not accepted: {other:?}"),
+    /// When nobody accepts them.
+    pub(super) async fn fresh(&self) -> anyhow::Result<Vec<String>> {
+        let sent = JOB_TYPES.map(jobs::fresh);
+        join_all(sent.iter().map(|sent| self.until_accepted(sent))).await;
+        let id = |sent: &Sent| match self.submissions.outcome(&sent.submission.tag) {
+            Some(Outcome::Accepted(id)) => Ok(id),
+            other => anyhow::bail!("a fresh job was not accepted: {other:?}"),
+        };
+        sent.iter().map(id).collect()
+    }
+
+    async fn once(&self, sent: &Sent) {
+        self.submissions.sending(&sent.submission);
+        let Submission { tag, body, .. } = &sent.submission;
+        let answer = self.request("/v1/jobs", body, &[], sent.patience).await;
+        self.submissions.answered(tag, self.outcome(body, &answer));
+    }
+
+    /// As a careful client does, and now and then as a careless one.
+    async fn with_key(&self, sent: &Sent, again: u64) {
+        self.until_accepted(sent).await;
+        let Submission { tag, body, .. } = &sent.submission;
+        let Some(Outcome::Accepted(id)) = self.submissions.outcome(tag) else { return };
+        let key = [("Idempotency-Key", tag.as_str())];
+        match again {
+            0 => {
+                let both = [(); 2].map(|()| self.request("/v1/jobs", body, &key, ANSWER_PATIENCE));
+                for answer in join_all(both).await {
+                    if let Answer::Taken(job) = answer
+                        && job["id"] != id.as_str()
+                    {
+                        self.log.trouble(format!("{id} was stored under the key {tag}, and so was {job}"));
+                    }
+                }
+            }
+            1 => {
+                let mut other = body.clone();
+                other["labels"]["other"] = json!("yes");
+                if let Answer::Taken(job) = self.request("/v1/jobs", &other, &key, ANSWER_PATIENCE).await {
+                    self.log.trouble(format!(
+                        "the key {tag} is that of {id}, and was taken for another job: {job}"
+                    ));
+                }
+            }
+            _ => {}
         }
     }
 
-    async fn once(&self, submission: &Submission) {
-        self.book.sending(&submission.tag);
-        let answer = self.request("/v1/jobs", &submission.body, &[], submission.patience).await;
-        let outcome = self.outcome(&answer);
-        self.book.answered(&submission.tag, submission.job_type, outcome);
-    }
-
-    /// As a careful client does: the same key until there is an answer.
-    async fn until_answered(&self, submission: &Submission) {
-        let Submission { tag, job_type, body, patience } = submission;
-        let mut patience = *patience;
-        self.book.sending(tag);
+    /// The same key until there is an answer.
+    async fn until_accepted(&self, sent: &Sent) {
+        let Submission { tag, body, .. } = &sent.submission;
+        let mut patience = sent.patience;
+        self.submissions.sending(&sent.submission);
         let key = [("Idempotency-Key", tag.as_str())];
         while !self.give_up.is_cancelled() {
             let answer = self.request("/v1/jobs", body, &key, patience).await;
             patience = ANSWER_PATIENCE;
-            if let outcome @ Outcome::Accepted(_) = self.outcome(&answer) {
-                self.book.answered(tag, job_type, outcome);
+            if let outcome @ Outcome::Accepted(_) = self.outcome(body, &answer) {
+                self.submissions.answered(tag, outcome);
                 return;
             }
             sleep(AGAIN_AFTER).await;
         }
     }
 
-    async fn batch(&self, submissions: Vec<Submission>) {
-        for submission in &submissions {
-            self.book.sending(&submission.tag);
+    async fn batch(&self, mut batch: Vec<Sent>, cancelled: bool) {
+        let Some(group) = batch.first().map(|sent| sent.submission.tag.clone()) else { return };
+        for Sent { submission, .. } in &mut batch {
+            submission.body["labels"]["group"] = json!(group);
+            self.submissions.sending(submission);
         }
-        let bodies = submissions.iter().map(|submission| submission.body.clone()).collect();
+        let bodies = batch.iter().map(|sent| sent.submission.body.clone()).collect();
         let answer = self.request("/v1/jobs/batch", &Value::Array(bodies), &[], ANSWER_PATIENCE).await;
-        for (index, Submission { tag, job_type, .. }) in submissions.iter().enumerate() {
+        for (index, Sent { submission, .. }) in batch.iter().enumerate() {
             let outcome = match &answer {
-                Answer::Taken(results) => match results["results"][index]["id"].as_str() {
-                    Some(id) => Outcome::Accepted(id.to_owned()),
-                    None => Outcome::Refused,
-                },
-                other => self.outcome(other),
+                Answer::Taken(results) => self.outcome_in_batch(&submission.body, &results["results"][index]),
+                other => self.outcome(&submission.body, other),
             };
-            self.book.answered(tag, job_type, outcome);
+            if let (true, Outcome::Accepted(id)) = (cancelled, &outcome) {
+                self.submissions.cancelling(id);
+            }
+            self.submissions.answered(&submission.tag, outcome);
+        }
+        if cancelled {
+            let all = json!({"filter": {"labels": {"group": group}}, "by": CALLER});
+            let _ = self.request("/v1/jobs/cancel", &all, &[], ANSWER_PATIENCE).await;
         }
     }
 
-    fn outcome(&self, answer: &Answer) -> Outcome {
+    fn outcome_in_batch(&self, body: &Value, item: &Value) -> Outcome {
+        if let Some(id) = item["id"].as_str() {
+            return Outcome::Accepted(id.to_owned());
+        }
+        let status = item["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+        self.outcome(body, &Answer::Refused(status.unwrap_or_default(), item.clone()))
+    }
+
+    /// What an answer to a submission means. One that comes too late for its own `expires_at` may be refused for it, no
+    /// other one.
+    fn outcome(&self, body: &Value, answer: &Answer) -> Outcome {
+        let expires_at: Option<Timestamp> = body["expires_at"].as_str().and_then(|at| at.parse().ok());
+        let is_too_late = expires_at.is_some_and(|at| at <= Timestamp::now());
         match answer {
             Answer::Taken(job) => match job["id"].as_str() {
                 Some(id) => Outcome::Accepted(id.to_owned()),
                 None => Outcome::Refused,
             },
             Answer::Refused(status, problem) => {
-                if status.is_client_error() {
-                    self.diary.trouble(format!("a submission was refused: {status} {problem}"));
+                if !status.is_server_error() && !is_too_late {
+                    self.log.trouble(format!("a submission was refused: {status} {problem}"));
                 }
                 Outcome::Refused
             }
             Answer::Unreached => Outcome::Unreached,
             Answer::Unanswered => Outcome::Unanswered,
         }
+    }
+
+    /// Asks until it is done: nothing may be left as it was set.
+    async fn until_taken(&self, method: Method, path: &str, body: &Value) {
+        let deadline = Instant::now() + SETTING_PATIENCE;
+        while Instant::now() < deadline {
+            if let Answer::Taken(_) =
+                self.send(method.clone(), path, body, &[], SETTING_ANSWER_PATIENCE).await
+            {
+                return;
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+        self.log.trouble(format!("{method} {path} was not done"));
     }
 
     async fn request(
@@ -222,10 +330,23 @@ impl Load<'_> {
         headers: &[(&str, &str)],
         patience: Duration,
     ) -> Answer {
-        let sent = self.api.send(Method::POST, path, body.to_string(), headers);
+        self.send(Method::POST, path, body, headers, patience).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+        patience: Duration,
+    ) -> Answer {
+        let sent = self.api.send(method, path, body.to_string(), headers);
         let Ok(answer) = timeout(patience, sent).await else { return Answer::Unanswered };
         match answer {
             Ok((status, answer)) if status.is_success() => Answer::Taken(answer),
+            // It failed in between, and says that nobody knows.
+            Ok((StatusCode::INTERNAL_SERVER_ERROR, _)) => Answer::Unanswered,
             Ok((status, problem)) => Answer::Refused(status, problem),
             Err(error) => match error.downcast_ref::<reqwest::Error>() {
                 Some(error) if error.is_connect() => Answer::Unreached,
@@ -233,36 +354,4 @@ impl Load<'_> {
             },
         }
     }
-}
-
-/// A job of a kind that the dice choose.
-fn submission(dice: &mut StdRng, tag: String) -> Submission {
-    let (job_type, parameters) = match dice.random_range(0..100) {
-        0..30 => ("test.echo", json!({"text": tag})),
-        30..50 => ("test.other", json!({"text": tag})),
-        50..82 => {
-            let (steps, step_ms) = (dice.random_range(2..=6), dice.random_range(100..=1_000));
-            ("test.sleep", json!({"steps": steps, "step_ms": step_ms}))
-        }
-        _ => {
-            let (permanent, succeed_at) = (dice.random_range(0..6) == 0, dice.random_range(2..=4));
-            ("test.fail", json!({"message": tag, "permanent": permanent, "succeed_at": succeed_at}))
-        }
-    };
-    let mut body = json!({
-        "type": job_type,
-        "parameters": parameters,
-        "labels": {TAG: tag},
-        "backoff": {"initial_seconds": 0.2, "max_seconds": 2},
-    });
-    match dice.random_range(0..20) {
-        0..5 => body["priority"] = json!(dice.random_range(0..=9)),
-        5..7 => body["delay_seconds"] = json!(dice.random_range(1..=12)),
-        7 => body["max_attempts"] = json!(2),
-        8 if job_type == "test.sleep" => body["timeout_seconds"] = json!(1.5),
-        _ => {}
-    }
-    let hurry = Duration::from_millis(dice.random_range(HURRY_MILLISECONDS));
-    let patience = if dice.random_range(0..12) == 0 { hurry } else { ANSWER_PATIENCE };
-    Submission { tag, job_type, body, patience }
 }

@@ -1,9 +1,12 @@
-//! Random faults for minutes on end, up to three at once, under a constant load; then everything is healed,
-//! and every job has to be accounted for (F60).
+//! Random faults for minutes on end, several at once, under a constant load; then everything is healed, and every job,
+//! and everything that repaired itself, has to be accounted for (F60).
 //!
-//! `plan` chooses the faults by a seed; `faults` makes them on an `installation`, `stranger` those
-//! that come over the wire; `load` works meanwhile and writes down in the `book` what it was answered;
-//! `judge` holds that against what is there, and `report` tells.
+//! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` those
+//! that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every kind, and writes
+//! down in the `submission_log` what it asked and was answered. `judge` holds all that against what is there, and `report`
+//! tells.
+
+pub mod fault;
 
 pub mod plan;
 
@@ -11,39 +14,44 @@ mod installation;
 
 mod faults;
 
-mod stranger;
+mod forger;
 
 mod load;
 
-mod book;
+mod jobs;
+
+mod submission_log;
 
 mod counters;
 
-mod diary;
+mod fault_log;
 
 mod judge;
 
 pub mod report;
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{
-    future::join_all,
+    future::{join_all, try_join_all},
     stream::{FuturesUnordered, StreamExt},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    book::Book,
     counters::Counters,
+    fault::Subject,
+    fault_log::counts,
     installation::Installation,
-    judge::{Executions, Facts},
+    judge::{Blame, Facts, Log},
     load::{Load, SUBMITTERS},
-    plan::{FAULTS_AT_ONCE_MAX, Strike, Subject},
-    report::{Afterwards, Problem, Report, STUCK},
+    plan::{FAULTS_AT_ONCE_MAX, Strike},
+    report::{Afterwards, Problem, Report, STUCK, Unjudged},
+    submission_log::SubmissionLog,
 };
 use crate::invariants;
 
@@ -51,126 +59,174 @@ use crate::invariants;
 /// waits for, orders that are missed for 45 s, each perhaps several times; and the machine may be busy.
 const QUIET_WITHIN: Duration = Duration::from_secs(300);
 
-/// How long the first job after the healing may take before nothing is waited for any more.
+/// How long the first jobs after the healing may take before nothing is waited for any more.
 const FRESH_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often the processes are looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until `length` is over or `stop` comes, heals everything, and judges. When something is wrong, or
-/// late, the files are kept, and stderr says where.
+/// How often the driver looks whether it is held up, and for how long it has to be so to excuse others: less than any
+/// program here waits before it takes another for dead.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+const STALL_MIN: Duration = Duration::from_secs(3);
+
+/// How much room a run needs on its disk: the broker takes no messages with less than 50 MB, and with little more it is the
+/// disk that is tested.
+const ROOM_BYTES_MIN: u64 = 500 * 1024 * 1024;
+
+/// Runs until `length` is over or `stop` comes, heals everything, and judges. When something is wrong, the files are kept,
+/// and stderr says where.
 ///
 /// # Errors
 ///
-/// When the installation does not come up, or cannot be read in the end.
+/// When the installation does not come up, or cannot be read in the end: then nothing is judged.
 pub async fn run(seed: u64, length: Duration, stop: &CancellationToken) -> anyhow::Result<Report> {
+    ensure_room(&std::env::temp_dir())?;
     let tracker = TaskTracker::new();
     let installation = Installation::start(&tracker).await?;
     let (folder, seconds) = (installation.folder().to_owned(), length.as_secs());
-    installation.diary.tell(&format!("seed {seed}, {seconds} s, in {}", folder.display()));
-    let run = Run { seed, installation: &installation, book: Book::default(), counters: Counters::default() };
-    let outcome = Box::pin(run.all(length, stop)).await;
-    // A busy machine may be late, which is no failure but worth a look.
-    let keep_files = !matches!(&outcome, Ok(report) if report.is_clean() && report.afterwards.is_in_time());
+    installation.log.tell(&format!("seed {seed}, {seconds} s, in {}", folder.display()));
+    let run = Run {
+        seed,
+        length,
+        installation: &installation,
+        submissions: SubmissionLog::default(),
+        counters: Counters::default(),
+    };
+    let outcome = Box::pin(run.all(stop)).await;
+    let keep_files = !matches!(&outcome, Ok(report) if report.problems.is_empty());
     if keep_files {
-        installation.diary.tell(&format!("the files are kept in {}", folder.display()));
+        installation.log.tell(&format!("the files are kept in {}", folder.display()));
     }
     installation.end(keep_files).await?;
     outcome
 }
 
+/// # Errors
+///
+/// When the disk is full, or nearly.
+fn ensure_room(folder: &std::path::Path) -> anyhow::Result<()> {
+    let disk = rustix::fs::statvfs(folder).context("asking how much room there is")?;
+    let room = disk.f_bavail.saturating_mul(disk.f_frsize);
+    anyhow::ensure!(
+        room >= ROOM_BYTES_MIN,
+        "{} has {room} bytes of room, and {ROOM_BYTES_MIN} are needed",
+        folder.display()
+    );
+    Ok(())
+}
+
 struct Run<'a> {
     seed: u64,
+    length: Duration,
     installation: &'a Installation,
-    book: Book,
+    submissions: SubmissionLog,
     counters: Counters,
 }
 
+/// What came of the healing.
+struct Healed {
+    lasted: Duration,
+    at: Timestamp,
+    afterwards: Afterwards,
+    /// What does not come back.
+    broken: Vec<String>,
+}
+
 impl Run<'_> {
-    async fn all(&self, length: Duration, stop: &CancellationToken) -> anyhow::Result<Report> {
-        let Self { installation, book, counters, .. } = self;
+    async fn all(&self, stop: &CancellationToken) -> anyhow::Result<Report> {
+        let Self { installation, submissions, counters, seed, .. } = self;
         let [load_stop, give_up, done] = std::array::from_fn(|_| CancellationToken::new());
-        let api = &installation.api;
-        let diary = &installation.diary;
-        let load = Load { api, book, counters, diary, stop: &load_stop, give_up: &give_up };
-        let began = Instant::now();
+        let log = &installation.log;
+        let through = |api| Load { api, submissions, counters, log, stop: &load_stop, give_up: &give_up };
+        let (near, far) = (through(&installation.api), through(&installation.callers));
         let directed = async {
-            self.strike_all(length, began, stop).await;
-            let lasted = began.elapsed();
+            let lasted = self.strike_all(stop).await;
             load_stop.cancel();
-            let healed = Instant::now();
-            diary.tell("every fault is over");
+            log.tell("every fault is over");
+            let (healed, at) = (Instant::now(), Timestamp::now());
             // What is left of faults that went wrong; there should be nothing, so nothing is waited for.
-            let leftovers =
-                async { installation.heal().await.into_iter().for_each(|broken| diary.trouble(broken)) };
-            let (resumed, ()) = tokio::join!(self.resumed(&load, healed), leftovers);
+            let (works, broken) = tokio::join!(self.works_again(&near), installation.heal());
             give_up.cancel();
-            (lasted, healed, resumed)
-        };
-        let work = async {
-            let submitters = join_all((0..SUBMITTERS).map(|number| load.submit(self.seed, number)));
-            let ((lasted, healed, resumed), ..) =
-                tokio::join!(directed, submitters, load.cancel(), load.read());
-            let quiet = self.quiet().await.then(|| healed.elapsed());
+            let quiet = broken.is_empty() && self.quiet().await;
+            let quiet = quiet.then(|| healed.elapsed());
             done.cancel();
-            (lasted, Afterwards { resumed, quiet })
+            Healed { lasted, at, afterwards: Afterwards { works, quiet, ..Afterwards::default() }, broken }
         };
-        let background = async { tokio::join!(self.look_after(), counters.run(api)) };
-        let ((lasted, afterwards), _) = tokio::join!(work, done.run_until_cancelled(background));
-        counters.sample(api).await;
-        self.judge(lasted, afterwards).await
+        // Every other one is far away.
+        let submitters = (0..SUBMITTERS).map(|number| {
+            if number % 2 == 0 { near.submit(*seed, number) } else { far.submit(*seed, number) }
+        });
+        let callers = async {
+            tokio::join!(join_all(submitters), near.cancel(), far.read(), near.operate(*seed));
+        };
+        let background =
+            async { tokio::join!(self.look_after(), counters.run(&installation.api), self.beat()) };
+        let (healed, (), _) = tokio::join!(directed, callers, done.run_until_cancelled(background));
+        counters.sample(&installation.api).await;
+        if !healed.broken.is_empty() {
+            return Ok(self.unjudged(healed));
+        }
+        let interrupted = stop.is_cancelled();
+        let mut report = self.judge(healed).await?;
+        if interrupted {
+            report.unjudged = Some(Unjudged::Interrupted { of: self.length });
+        }
+        Ok(report)
     }
 
-    /// Lets the faults of the plan strike, each at its time, or later when one before it takes longer.
-    async fn strike_all(&self, length: Duration, began: Instant, stop: &CancellationToken) {
+    /// Lets the faults of the plan strike, each at its time, or later when what it is about is busy. Answers how long it
+    /// took.
+    async fn strike_all(&self, stop: &CancellationToken) -> Duration {
+        let (began, length) = (Instant::now(), self.length);
         let healing = stop.child_token();
         let mut running = FuturesUnordered::new();
         let mut taken: Vec<Subject> = Vec::new();
-        let mut plan = plan::plan(self.seed, length).into_iter().peekable();
-        let mut end = pin!(sleep_until(began + length));
+        let mut plan = plan::plan(self.seed, length);
         loop {
-            let next = plan.peek().filter(|strike| {
-                taken.len() < FAULTS_AT_ONCE_MAX && !taken.contains(&strike.fault.subject())
-            });
-            let due = next.map_or(began + length, |strike| began + strike.at);
+            let elapsed = began.elapsed();
+            plan.retain(|strike| !strike.is_too_late(elapsed));
+            let is_free = |strike: &Strike| strike.at <= elapsed && !taken.contains(&strike.fault.subject());
+            let free = plan.iter().position(is_free).filter(|_| taken.len() < FAULTS_AT_ONCE_MAX);
+            if let Some(next) = free {
+                let strike = plan.remove(next);
+                taken.push(strike.fault.subject());
+                running.push(self.strike(strike, &healing));
+                continue;
+            }
+            let next = plan.iter().map(|strike| strike.at).find(|at| *at > elapsed).unwrap_or(length);
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = &mut end => break,
                 Some(subject) = running.next() => taken.retain(|other| *other != subject),
-                () = sleep_until(due), if next.is_some() => {
-                    if let Some(strike) = plan.next() {
-                        taken.push(strike.fault.subject());
-                        running.push(self.strike(strike, &healing));
+                () = sleep_until(began + next.min(length)) => {
+                    if began.elapsed() >= length {
+                        break;
                     }
                 }
             }
         }
         healing.cancel();
         while running.next().await.is_some() {}
+        began.elapsed()
     }
 
     /// Makes a fault, and answers what it was about when it is over.
     async fn strike(&self, strike: Strike, healing: &CancellationToken) -> Subject {
-        let Self { installation, book, counters, .. } = self;
-        let number = installation.diary.begins(&strike);
+        let Self { installation, submissions, counters, .. } = self;
+        let number = installation.log.begins(&strike);
         counters.sample(&installation.api).await;
-        if let Err(error) = faults::strike(installation, book, &strike, healing).await {
-            installation.diary.tell(&format!("    {} was not made or not healed: {error:#}", strike.fault));
-        }
-        installation.diary.over(number, &strike);
+        let made = faults::strike(installation, submissions, &strike, healing).await;
+        installation.log.over(number, made.err().map(|error| format!("{error:#}")));
         strike.fault.subject()
     }
 
-    /// After how long a job is over that comes in when everything is healed (I14); nothing when it takes too
-    /// long.
-    async fn resumed(&self, load: &Load<'_>, healed: Instant) -> Option<Duration> {
+    /// Whether a job of each type is over that comes in when everything is healed.
+    async fn works_again(&self, load: &Load<'_>) -> bool {
         let fresh = async {
-            let id = load.fresh().await?;
-            self.installation.api.finished(&id).await
+            let ids = load.fresh().await?;
+            try_join_all(ids.iter().map(|id| self.installation.api.finished(id))).await
         };
-        let job = timeout(FRESH_WITHIN, fresh).await.ok()?.ok()?;
-        self.installation.diary.note(&format!("the fresh job is over: {job}"));
-        Some(healed.elapsed())
+        matches!(timeout(FRESH_WITHIN, fresh).await, Ok(Ok(_)))
     }
 
     /// Whether every job is over in time.
@@ -185,61 +241,76 @@ impl Run<'_> {
         loop {
             looks.tick().await;
             for ended in self.installation.look_after().await {
-                self.installation.diary.trouble(ended);
+                self.installation.log.trouble(ended);
             }
         }
     }
 
-    async fn judge(&self, lasted: Duration, afterwards: Afterwards) -> anyhow::Result<Report> {
-        let Self { installation, book, counters, .. } = self;
-        let pages = book.read();
-        let jobs = invariants::read_all(&installation.api).await.context("reading every job")?;
-        let executions = Executions::of(&installation.journal()?);
-        let executed = executions.sums();
-        let facts = Facts { pages: &pages, jobs, executions, struck: installation.diary.struck() };
-        let mut problems = facts.problems();
-        self.add_attempts(&mut problems).await;
-        let mut add = |what, cases: Vec<String>| {
-            if !cases.is_empty() {
-                problems.push(Problem { what, cases });
+    /// Notes when the machine held the driver up.
+    async fn beat(&self) {
+        let mut beats = interval(BEAT_EVERY);
+        let mut last = Instant::now();
+        loop {
+            beats.tick().await;
+            let gap = last.elapsed();
+            if gap >= STALL_MIN {
+                let now = Timestamp::now();
+                let since = SignedDuration::try_from(gap).map_or(Timestamp::MIN, |gap| now - gap);
+                self.installation.log.stalled(since, now);
             }
-        };
-        let checked =
-            invariants::check(&installation.api, &installation.database, &judge::submissions(&pages)).await;
-        let errors = judge::unexpected_errors(installation);
-        let invariants = match checked {
-            Ok(mut found) => {
-                if errors.is_empty() {
-                    found.hold("I15", "no program logged a panic or an unexpected error");
-                }
-                Some(found)
-            }
-            Err(error) => {
-                add("invariants", vec![format!("{error:#}")]);
-                None
-            }
-        };
-        add("unexpected errors in logs", errors);
-        add("troubles", installation.diary.troubles());
-        let found = facts.found(&installation.database)?;
-        if found.forged > 0 {
-            add("forged", vec![format!("a stranger concluded {} attempts", found.forged)]);
+            last = Instant::now();
         }
-        if afterwards.resumed.is_none() {
-            add("no work", vec![format!("a fresh job was not over within {FRESH_WITHIN:?}")]);
+    }
+
+    async fn judge(&self, healed: Healed) -> anyhow::Result<Report> {
+        let Self { installation, submissions, .. } = self;
+        let log = &installation.log;
+        let facts = Facts {
+            known: submissions.read(),
+            jobs: invariants::read_all(&installation.api).await.context("reading every job")?,
+            attempts: judge::read_attempts(&installation.database).context("reading the attempts")?,
+            executions: judge::read_executions(&installation.journal()?)?,
+            log: Log::read(&installation.logs()),
+            blame: Blame::new(log.struck(), log.stalls()),
+            healed_at: healed.at,
+        };
+        let mut report = Report { found: facts.found(), executed: facts.executed(), ..self.report(healed) };
+        report.submitted = facts.submitted();
+        report.repaired = facts.repaired();
+        report.problems.extend(facts.problems());
+        self.add_attempts(&mut report.problems).await;
+        let submitted = judge::submissions(&facts.known);
+        match invariants::check(&installation.api, &installation.database, &submitted).await {
+            Ok(invariants) => report.invariants = Some(invariants),
+            Err(error) => report.add("invariants", vec![format!("{error:#}")]),
         }
-        Ok(Report {
+        report.afterwards.resumed = facts.resumed();
+        report.judge_afterwards(log.stalls().is_empty());
+        Ok(report)
+    }
+
+    /// When the installation is not what it was, nothing of it can be judged.
+    fn unjudged(&self, mut healed: Healed) -> Report {
+        let broken = std::mem::take(&mut healed.broken);
+        Report { unjudged: Some(Unjudged::Broken(broken)), ..self.report(healed) }
+    }
+
+    /// What is known without asking anybody.
+    fn report(&self, healed: Healed) -> Report {
+        let log = &self.installation.log;
+        let struck = log.struck();
+        let mut report = Report {
             seed: self.seed,
-            lasted,
-            faults: installation.diary.counts(),
-            submitted: facts.submitted(),
-            found,
-            executed,
-            stale: counters.stale(),
-            afterwards,
-            invariants,
-            problems,
-        })
+            lasted: healed.lasted,
+            faults: counts(&struck, true),
+            not_made: counts(&struck, false),
+            stalls: log.stalls().len(),
+            stale: self.counters.stale(),
+            afterwards: healed.afterwards,
+            ..Report::default()
+        };
+        report.add("troubles", log.troubles());
+        report
     }
 
     /// Lists have no attempts: the jobs that are stuck are read once more, with theirs.

@@ -4,37 +4,46 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use super::fault::{Death, DiskFault, Fault, Line, QUEUES, Subject, Way};
+
 /// How many faults there are at once.
-pub const FAULTS_AT_ONCE_MAX: usize = 3;
+pub const FAULTS_AT_ONCE_MAX: usize = 5;
 
 /// How many workers there are.
 pub const WORKERS: usize = 4;
 
-/// The job types that they serve.
-pub const JOB_TYPES: [&str; 4] = ["test.echo", "test.other", "test.sleep", "test.fail"];
-
-/// How long everything is left alone in the beginning, in seconds.
+/// How long everything is left alone in the beginning, in seconds: what repairs itself then is explained by nothing.
 const CALM_SECONDS: u64 = 3;
 
-/// The time between two choices, in seconds.
-const GAP_SECONDS: RangeInclusive<u64> = 1..=4;
+/// The time between two choices, in milliseconds.
+const GAP_MILLISECONDS: RangeInclusive<u64> = 500..=2_000;
+
+/// How often another fault is chosen when the first is about what is broken already.
+const CHOICES_MAX: usize = 4;
+
+/// Only in the beginning of each four minutes does something strike that throws away what the broker had confirmed. In the
+/// rest nothing of that may be lost, so that an order which is lost all the same has no excuse.
+const LOSSES_EVERY_SECONDS: u64 = 240;
+const LOSSES_WITHIN_SECONDS: u64 = 30;
 
 /// How often a program passes its failpoint before it dies there.
-const PASSES: RangeInclusive<u32> = 0..=60;
+const PASSES: RangeInclusive<u32> = 0..=12;
 
 /// The points at which a backend can die. ARCHITECTURE.md says what each leaves behind.
-const BACKEND_POINTS: [&str; 7] = [
+const BACKEND_POINTS: [&str; 8] = [
     "job_stored",
     "order_unsent",
     "order_confirmed",
     "responses_recorded",
     "leases_ended",
     "jobs_released",
+    "jobs_intervened",
     "message_unconfirmed",
 ];
 
 /// The points at which a worker can die.
-const WORKER_POINTS: [&str; 2] = ["attempt_ended", "message_unconfirmed"];
+const WORKER_POINTS: [&str; 4] =
+    ["start_unreported", "attempt_ended", "response_confirmed", "message_unconfirmed"];
 
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,97 +56,18 @@ pub struct Strike {
     pub fault: Fault,
 }
 
-/// Something that breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The broker is stopped in order, its process stays.
-    BrokerStopped,
-    /// The broker's process is killed.
-    BrokerKilled,
-    /// The broker's process is killed, and its disk is lost.
-    BrokerWiped,
-    /// The broker's process is frozen.
-    BrokerFrozen,
-    /// The broker has too little memory to take messages.
-    MemoryAlarm,
-    /// The broker's disk is too full to take messages.
-    DiskAlarm,
-    /// The broker closes all connections.
-    ConnectionsClosed,
-    /// The orders of a type that wait at the broker are thrown away.
-    QueuePurged(&'static str),
-    /// So is their queue.
-    QueueDeleted(&'static str),
-    /// The backend is killed.
-    BackendKilled,
-    /// The backend dies by itself.
-    BackendDies(Death),
-    /// The backend is frozen.
-    BackendFrozen,
-    /// A worker is killed.
-    WorkerKilled(usize),
-    /// A worker dies by itself.
-    WorkerDies(usize, Death),
-    /// A worker is frozen; when it goes on it may have lost its attempts.
-    WorkerFrozen(usize),
-    /// Bytes stop on a line to the broker.
-    LineFrozen(Line, Way),
-    /// The connections of a line are reset again and again.
-    LineReset(Line),
-    /// A line gets slow.
-    LineSlow(Line),
-    /// Somebody repeats what the workers answer.
-    ResponsesRepeated,
-    /// Somebody answers for jobs without knowing their tokens, and sends what nobody can read.
-    ResponsesForged,
-    /// Another program locks the database.
-    StoreLocked,
-}
+impl Strike {
+    /// Whether it had to wait for so long that it must not be made any more.
+    #[must_use]
+    pub fn is_too_late(&self, elapsed: Duration) -> bool {
+        self.fault.loses(None) && self.at <= elapsed && !may_lose(elapsed)
+    }
 
-/// Where a program dies, and how often it passes there before it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Death {
-    /// The failpoint.
-    pub point: &'static str,
-    /// How often it is passed.
-    pub passes: u32,
-}
-
-/// Whose line to the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
-    /// The backend's.
-    Backend,
-    /// A worker's.
-    Worker(usize),
-}
-
-/// Which way bytes stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Both.
-    Both,
-    /// From the broker's clients.
-    ToBroker,
-    /// From the broker.
-    FromBroker,
-}
-
-/// What a fault is about. No two faults are about the same at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// The broker and its queues.
-    Broker,
-    /// The backend's process.
-    Backend,
-    /// A worker's process.
-    Worker(usize),
-    /// A line.
-    Line(Line),
-    /// The stranger on the broker.
-    Stranger,
-    /// The database.
-    Store,
+    /// When everything should be as before.
+    #[must_use]
+    pub fn over_at(&self) -> Duration {
+        self.at + self.lasts + Duration::from_secs(self.fault.overhead_seconds())
+    }
 }
 
 /// The faults of a run of this length, in order. The same seed and length give the same plan, and a longer
@@ -148,126 +78,82 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Strike> {
     let mut at = Duration::from_secs(CALM_SECONDS);
     let mut strikes: Vec<Strike> = Vec::new();
     loop {
-        at += Duration::from_secs(dice.random_range(GAP_SECONDS));
+        at += Duration::from_millis(dice.random_range(GAP_MILLISECONDS));
         if at >= length {
             return strikes;
         }
-        let fault = choose(&mut dice);
-        let lasts = Duration::from_secs(dice.random_range(fault.seconds()));
-        let running: Vec<&Strike> = strikes.iter().filter(|strike| at <= strike.at + strike.lasts).collect();
-        let taken = running.iter().any(|strike| strike.fault.subject() == fault.subject());
-        if running.len() < FAULTS_AT_ONCE_MAX && !taken {
-            strikes.push(Strike { at, lasts, fault });
+        let running: Vec<&Strike> = strikes.iter().filter(|strike| at <= strike.over_at()).collect();
+        let taken: Vec<Subject> = running.iter().map(|strike| strike.fault.subject()).collect();
+        if taken.len() >= FAULTS_AT_ONCE_MAX {
+            continue;
+        }
+        let mut choices = (0..CHOICES_MAX).map(|_choice| choose_at(&mut dice, at));
+        if let Some(strike) = choices.find(|strike| !taken.contains(&strike.fault.subject())) {
+            strikes.push(strike);
         }
     }
 }
 
+fn choose_at(dice: &mut StdRng, at: Duration) -> Strike {
+    let loses = may_lose(at) && dice.random_range(0..2) == 0;
+    let fault = if loses { choose_loss(dice) } else { choose(dice) };
+    let long = dice.random_range(0..5) == 0;
+    let lasts = Duration::from_secs(dice.random_range(fault.seconds(long)));
+    Strike { at, lasts, fault }
+}
+
+fn may_lose(at: Duration) -> bool {
+    at.as_secs() % LOSSES_EVERY_SECONDS < LOSSES_WITHIN_SECONDS
+}
+
+/// What throws away what the broker had confirmed.
+fn choose_loss(dice: &mut StdRng) -> Fault {
+    let queue = QUEUES[dice.random_range(0..QUEUES.len())];
+    match dice.random_range(0..5) {
+        0 => Fault::BrokerWiped,
+        1 | 2 => Fault::QueuePurged(queue),
+        _ => Fault::QueueDeleted(queue),
+    }
+}
+
+/// What loses nothing that was confirmed.
 fn choose(dice: &mut StdRng) -> Fault {
     let worker = dice.random_range(0..WORKERS);
-    let job_type = JOB_TYPES[dice.random_range(0..JOB_TYPES.len())];
-    let way = [Way::Both, Way::ToBroker, Way::FromBroker][dice.random_range(0..3)];
-    let line = if dice.random_range(0..3) == 0 { Line::Backend } else { Line::Worker(worker) };
+    let way = [Way::Both, Way::ToServer, Way::ToClient][dice.random_range(0..3)];
+    let line = match dice.random_range(0..7) {
+        0 | 1 => Line::Backend,
+        2 => Line::Callers,
+        _ => Line::Worker(worker),
+    };
     let passes = dice.random_range(PASSES);
-    match dice.random_range(0..27) {
+    let mut death =
+        |points: &[&'static str]| Death { point: points[dice.random_range(0..points.len())], passes };
+    let (backend_dies, worker_dies) = (death(&BACKEND_POINTS), death(&WORKER_POINTS));
+    match dice.random_range(0..33) {
         0 => Fault::BrokerStopped,
         1 => Fault::BrokerKilled,
         2 => Fault::BrokerFrozen,
         3 => Fault::MemoryAlarm,
         4 => Fault::DiskAlarm,
         5 => Fault::ConnectionsClosed,
-        6 => Fault::QueuePurged(job_type),
-        7 => Fault::QueueDeleted(job_type),
-        8 | 9 => Fault::BackendKilled,
-        10..=12 => {
-            let point = BACKEND_POINTS[dice.random_range(0..BACKEND_POINTS.len())];
-            Fault::BackendDies(Death { point, passes })
-        }
+        6 | 7 => Fault::BackendKilled,
+        8 | 9 => Fault::BackendStopped,
+        10..=12 => Fault::BackendDies(backend_dies),
         13 => Fault::BackendFrozen,
-        14 | 15 => Fault::WorkerKilled(worker),
-        16 => {
-            let point = WORKER_POINTS[dice.random_range(0..WORKER_POINTS.len())];
-            Fault::WorkerDies(worker, Death { point, passes })
-        }
-        17 | 18 => Fault::WorkerFrozen(worker),
-        19 | 20 => Fault::LineFrozen(line, way),
-        21 => Fault::LineReset(line),
-        22 => Fault::LineSlow(line),
-        23 => Fault::ResponsesRepeated,
-        24 => Fault::ResponsesForged,
-        25 => Fault::BrokerWiped,
+        14 => Fault::DiskFails(DiskFault::Write),
+        15 => Fault::DiskFails(DiskFault::Sync),
+        16 => Fault::DiskFails(DiskFault::Room),
+        17 | 18 => Fault::WorkerKilled(worker),
+        19 => Fault::WorkerStopped(worker),
+        20 => Fault::WorkerDies(worker, worker_dies),
+        21 | 22 => Fault::WorkerFrozen(worker),
+        23 => Fault::WorkerDoubled(worker),
+        24..=26 => Fault::LineFrozen(line, way),
+        27 | 28 => Fault::LineReset(line),
+        29 => Fault::LineSlow(line),
+        30 => Fault::ResponsesRepeated,
+        31 => Fault::ResponsesForged,
         _ => Fault::StoreLocked,
-    }
-}
-
-impl Fault {
-    /// What it is about.
-    #[must_use]
-    pub const fn subject(self) -> Subject {
-        match self {
-            Self::BrokerStopped
-            | Self::BrokerKilled
-            | Self::BrokerWiped
-            | Self::BrokerFrozen
-            | Self::MemoryAlarm
-            | Self::DiskAlarm
-            | Self::ConnectionsClosed
-            | Self::QueuePurged(_)
-            | Self::QueueDeleted(_) => Subject::Broker,
-            Self::BackendKilled | Self::BackendDies(_) | Self::BackendFrozen => Subject::Backend,
-            Self::WorkerKilled(worker) | Self::WorkerDies(worker, _) | Self::WorkerFrozen(worker) => {
-                Subject::Worker(worker)
-            }
-            Self::LineFrozen(line, _) | Self::LineReset(line) | Self::LineSlow(line) => Subject::Line(line),
-            Self::ResponsesRepeated | Self::ResponsesForged => Subject::Stranger,
-            Self::StoreLocked => Subject::Store,
-        }
-    }
-
-    /// Its kind, for counting.
-    #[must_use]
-    pub const fn kind(self) -> &'static str {
-        match self {
-            Self::BrokerStopped => "broker stopped",
-            Self::BrokerKilled => "broker killed",
-            Self::BrokerWiped => "broker wiped",
-            Self::BrokerFrozen => "broker frozen",
-            Self::MemoryAlarm => "memory alarm",
-            Self::DiskAlarm => "disk alarm",
-            Self::ConnectionsClosed => "connections closed",
-            Self::QueuePurged(_) => "queue purged",
-            Self::QueueDeleted(_) => "queue deleted",
-            Self::BackendKilled => "backend killed",
-            Self::BackendDies(_) => "backend died",
-            Self::BackendFrozen => "backend frozen",
-            Self::WorkerKilled(_) => "worker killed",
-            Self::WorkerDies(..) => "worker died",
-            Self::WorkerFrozen(_) => "worker frozen",
-            Self::LineFrozen(..) => "line frozen",
-            Self::LineReset(_) => "line reset",
-            Self::LineSlow(_) => "line slow",
-            Self::ResponsesRepeated => "responses repeated",
-            Self::ResponsesForged => "responses forged",
-            Self::StoreLocked => "store locked",
-        }
-    }
-
-    /// For how long it may last, in seconds. A frozen worker loses what it held after 15, a frozen link its
-    /// session after 20; a store that is locked for more than 15 says so.
-    const fn seconds(self) -> RangeInclusive<u64> {
-        match self {
-            Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 0..=0,
-            Self::BrokerStopped
-            | Self::BrokerKilled
-            | Self::BrokerWiped
-            | Self::BackendKilled
-            | Self::WorkerKilled(_) => 0..=8,
-            Self::BackendDies(_) | Self::WorkerDies(..) => 5..=15,
-            Self::MemoryAlarm | Self::DiskAlarm => 2..=15,
-            Self::BrokerFrozen | Self::BackendFrozen | Self::WorkerFrozen(_) | Self::LineFrozen(..) => 2..=30,
-            Self::LineReset(_) | Self::LineSlow(_) => 4..=12,
-            Self::ResponsesRepeated | Self::ResponsesForged => 3..=10,
-            Self::StoreLocked => 2..=20,
-        }
     }
 }
 
@@ -276,56 +162,5 @@ impl fmt::Display for Strike {
         let Self { at, lasts, fault } = self;
         write!(f, "[{:>4} s] {fault}", at.as_secs())?;
         if lasts.is_zero() { Ok(()) } else { write!(f, ", {} s", lasts.as_secs()) }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind())?;
-        match self {
-            Self::QueuePurged(job_type) | Self::QueueDeleted(job_type) => write!(f, ": {job_type}"),
-            Self::BackendDies(death) => write!(f, ": {death}"),
-            Self::WorkerKilled(worker) | Self::WorkerFrozen(worker) => write!(f, ": {worker}"),
-            Self::WorkerDies(worker, death) => write!(f, ": {worker}, {death}"),
-            Self::LineFrozen(line, way) => write!(f, ": {line}, {way}"),
-            Self::LineReset(line) | Self::LineSlow(line) => write!(f, ": {line}"),
-            Self::BrokerStopped
-            | Self::BrokerKilled
-            | Self::BrokerWiped
-            | Self::BrokerFrozen
-            | Self::MemoryAlarm
-            | Self::DiskAlarm
-            | Self::ConnectionsClosed
-            | Self::BackendKilled
-            | Self::BackendFrozen
-            | Self::ResponsesRepeated
-            | Self::ResponsesForged
-            | Self::StoreLocked => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {} passes", self.point, self.passes)
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Backend => f.write_str("the backend's"),
-            Self::Worker(worker) => write!(f, "worker {worker}'s"),
-        }
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Both => "both ways",
-            Self::ToBroker => "to the broker",
-            Self::FromBroker => "from the broker",
-        })
     }
 }

@@ -12,6 +12,7 @@ use crate::{invariants::Invariants, stack::RESUMES_WITHIN};
 const EXAMPLES_MAX: usize = 20;
 
 /// What came of a run.
+#[derive(Default)]
 pub struct Report {
     /// The seed of its plan.
     pub seed: u64,
@@ -19,12 +20,18 @@ pub struct Report {
     pub lasted: Duration,
     /// How often each fault struck.
     pub faults: BTreeMap<&'static str, usize>,
+    /// How often each could not be made.
+    pub not_made: BTreeMap<&'static str, usize>,
+    /// How often the machine stood still.
+    pub stalls: usize,
     /// How submissions were answered.
     pub submitted: Submitted,
     /// What is in the store.
     pub found: Found,
     /// What workers did.
     pub executed: Executed,
+    /// What repaired itself.
+    pub repaired: BTreeMap<&'static str, usize>,
     /// How many messages changed nothing.
     pub stale: f64,
     /// How it went on when everything was healed.
@@ -33,6 +40,31 @@ pub struct Report {
     pub invariants: Option<Invariants>,
     /// What must not be, and the jobs that it is about.
     pub problems: Vec<Problem>,
+    /// Why not everything was judged, if it was not.
+    pub unjudged: Option<Unjudged>,
+}
+
+/// Why a run says nothing, or not what it was asked to say.
+#[derive(Debug)]
+pub enum Unjudged {
+    /// Somebody ended it before its time.
+    Interrupted {
+        /// How long it should have been.
+        of: Duration,
+    },
+    /// A part of the installation did not come back: what that part did is not known.
+    Broken(Vec<String>),
+}
+
+/// What a run says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is as it has to be.
+    Clean,
+    /// Something is not.
+    Failed,
+    /// Nobody knows.
+    Unjudged,
 }
 
 /// How submissions were answered.
@@ -59,10 +91,6 @@ pub struct Found {
     pub states: BTreeMap<String, usize>,
     /// Attempts by outcome.
     pub charged: BTreeMap<String, usize>,
-    /// Attempts that were lost with a worker to which nothing had been done.
-    pub lost_alive: usize,
-    /// Attempts that a stranger concluded.
-    pub forged: usize,
 }
 
 /// What workers did.
@@ -79,7 +107,9 @@ pub struct Executed {
 /// How it went on when everything was healed.
 #[derive(Debug, Default)]
 pub struct Afterwards {
-    /// After how long a job that was submitted then was over.
+    /// Whether jobs that were submitted then were over.
+    pub works: bool,
+    /// After how long work of every type went on.
     pub resumed: Option<Duration>,
     /// After how long the last job was over.
     pub quiet: Option<Duration>,
@@ -103,10 +133,33 @@ impl Afterwards {
 }
 
 impl Report {
-    /// Whether everything is as it has to be.
+    /// What it comes to. What was seen before an interruption was seen.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
+    pub fn verdict(&self) -> Verdict {
+        match (&self.unjudged, self.problems.is_empty()) {
+            (Some(Unjudged::Broken(_)), _) | (Some(Unjudged::Interrupted { .. }), true) => Verdict::Unjudged,
+            (_, false) => Verdict::Failed,
+            (None, true) => Verdict::Clean,
+        }
+    }
+
+    /// Adds what must not be, if there is a case of it.
+    pub(super) fn add(&mut self, what: &'static str, cases: Vec<String>) {
+        if !cases.is_empty() {
+            self.problems.push(Problem { what, cases });
+        }
+    }
+
+    /// Work has to resume when everything is healed: in time, unless the machine stood still.
+    pub(super) fn judge_afterwards(&mut self, in_time: bool) {
+        match self.afterwards.resumed {
+            Some(resumed) if self.afterwards.works => {
+                if in_time && resumed > RESUMES_WITHIN {
+                    self.add("late work", vec![format!("work of every type went on after {resumed:?} only")]);
+                }
+            }
+            _ => self.add("no work", vec!["jobs that came in afterwards were not over".to_owned()]),
+        }
     }
 
     /// How many cases of a problem there are.
@@ -128,8 +181,20 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { submitted, found, executed, .. } = self;
         let faults: usize = self.faults.values().sum();
-        writeln!(f, "seed {}, {} s of load, {faults} faults", self.seed, self.lasted.as_secs())?;
-        line(f, "faults", &listed(&self.faults))?;
+        let per_minute = |count: usize| {
+            let seconds = self.lasted.as_secs().max(1);
+            u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(60) / seconds
+        };
+        writeln!(
+            f,
+            "seed {}, {} s of load; each minute {} faults and {} jobs",
+            self.seed,
+            self.lasted.as_secs(),
+            per_minute(faults),
+            per_minute(found.jobs)
+        )?;
+        line(f, "faults", &format!("{faults}: {}", listed(&self.faults)))?;
+        line(f, "not made", &listed(&self.not_made))?;
         let Submitted { acknowledged, unanswered, refused, unreached } = submitted;
         let attempted = acknowledged + unanswered + refused + unreached;
         let text = format!(
@@ -155,16 +220,48 @@ impl Display for Report {
         let text = format!("{} more than once; {} messages changed nothing", self.cases(DOUBLED), self.stale);
         line(f, "concluded", &text)?;
         line(f, "attempts", &listed(&found.charged))?;
-        let text = format!("{} attempts with a worker to which nothing had been done", found.lost_alive);
-        line(f, "lost alive", &text)?;
+        line(f, "repaired", &listed(&self.repaired))?;
         line(f, "healed", &self.afterwards.to_string())?;
+        if self.stalls > 0 {
+            line(
+                f,
+                "machine",
+                &format!("it stood still {} times: lateness is not judged then", self.stalls),
+            )?;
+        }
         if let Some(invariants) = &self.invariants {
             write!(f, "{invariants}")?;
         }
         self.problems.iter().try_for_each(|problem| write!(f, "{problem}"))?;
-        let verdict =
-            if self.is_clean() { "nothing is lost, doubled, stuck or unexpected" } else { "FAILED" };
-        line(f, "verdict", verdict)
+        if let Some(unjudged) = &self.unjudged {
+            line(f, "not judged", &unjudged.to_string())?;
+        }
+        line(
+            f,
+            "verdict",
+            match self.verdict() {
+                Verdict::Clean => "nothing is lost, doubled, stuck or unexplained",
+                Verdict::Failed => "FAILED",
+                Verdict::Unjudged => "NONE",
+            },
+        )
+    }
+}
+
+impl Display for Unjudged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted { of } => write!(
+                f,
+                "the rest of {} s: the run was interrupted. What came in before was judged as above",
+                of.as_secs()
+            ),
+            Self::Broken(parts) => write!(
+                f,
+                "no job and no repair, because this did not come back: {}. Checked were only the troubles above",
+                parts.join("; ")
+            ),
+        }
     }
 }
 
@@ -173,9 +270,9 @@ impl Display for Afterwards {
         match self.resumed {
             Some(resumed) => {
                 let late = if self.is_in_time() { "" } else { ", NOT within 15 s" };
-                write!(f, "a fresh job was over after {:.1} s (I14{late})", resumed.as_secs_f64())?;
+                write!(f, "work went on after {:.1} s (I14{late})", resumed.as_secs_f64())?;
             }
-            None => f.write_str("no fresh job was over")?,
+            None => f.write_str("work did not go on")?,
         }
         match self.quiet {
             Some(quiet) => write!(f, ", the last job after {:.1} s", quiet.as_secs_f64()),

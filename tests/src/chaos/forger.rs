@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::interval;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::book::Book;
+use super::submission_log::SubmissionLog;
 use crate::rogue::Rogue;
 
 /// How often each response is sent again.
@@ -25,8 +25,8 @@ const FORGED_EVERY: Duration = Duration::from_millis(50);
 /// The attempts that forged responses are about: any of the first.
 const FORGED_ATTEMPTS_MAX: u32 = 3;
 
-/// What the stranger calls itself, and all that it says. No job may ever tell of it.
-pub(super) const STRANGER: &str = "stranger";
+/// What the forger calls itself, and all that it says. No job may ever tell of it.
+pub(super) const FORGER: &str = "forger";
 
 /// Sends again whatever workers answer, until `over`.
 ///
@@ -36,8 +36,8 @@ pub(super) const STRANGER: &str = "stranger";
 pub(super) async fn repeat(url: &str, over: impl Future<Output = ()>) -> anyhow::Result<()> {
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let names = Topology::default();
-    let link = LinkConfig::new(url, STRANGER);
-    let queue = format!("{STRANGER}.{}", uuid::Uuid::new_v4());
+    let link = LinkConfig::new(url, FORGER);
+    let queue = format!("{FORGER}.{}", uuid::Uuid::new_v4());
     let declarations = vec![
         Declaration::ExclusiveQueue { name: queue.clone() },
         Declaration::Binding {
@@ -86,13 +86,17 @@ fn copy(names: &Topology, delivery: &Delivery) -> OutboundMessage {
 /// # Errors
 ///
 /// Nothing: what the broker does not take is not forged.
-pub(super) async fn forge(url: &str, book: &Book, over: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(super) async fn forge(
+    url: &str,
+    submissions: &SubmissionLog,
+    over: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let rogue = Rogue::start(url);
     let forging = async {
         let mut ticks = interval(FORGED_EVERY);
         loop {
             ticks.tick().await;
-            let Some((job_id, job_type)) = book.any_accepted() else { continue };
+            let Some((job_id, job_type)) = submissions.any_accepted() else { continue };
             // As above.
             let _ = forge_one(&rogue, &job_id, job_type).await;
         }
@@ -117,7 +121,7 @@ async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Resul
             "attempt": attempt,
             "attempt_token": AttemptToken::generate(),
             "execution_id": ExecutionId::generate(),
-            "worker_id": STRANGER,
+            "worker_id": FORGER,
         });
         if let (Value::Object(response), Value::Object(rest)) = (&mut response, rest) {
             response.extend(rest);
@@ -126,16 +130,16 @@ async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Resul
     };
     match choice {
         0 => {
-            let result = json!({"result": {"text": STRANGER}, "started_at": 0, "finished_at": 1});
+            let result = json!({"result": {"text": FORGER}, "started_at": 0, "finished_at": 1});
             rogue.respond(MessageKind::Completed, &job_type, &origin(result)).await
         }
         1 => {
-            let error = json!({"kind": "handler", "message": STRANGER, "retryable": false, "finished_at": 1});
+            let error = json!({"kind": "handler", "message": FORGER, "retryable": false, "finished_at": 1});
             rogue.respond(MessageKind::Error, &job_type, &origin(error)).await
         }
         2 => rogue.respond(MessageKind::Held, &job_type, &origin(json!({"seq": 9, "at": 1}))).await,
         3 => {
-            let news = json!({"seq": 9, "kind": "progress", "percent": 99, "message": STRANGER, "at": 1});
+            let news = json!({"seq": 9, "kind": "progress", "percent": 99, "message": FORGER, "at": 1});
             rogue.respond(MessageKind::Progression, &job_type, &origin(news)).await
         }
         _ => {

@@ -1,0 +1,302 @@
+//! What may break, and what each fault is about.
+
+use std::{fmt, ops::RangeInclusive};
+
+/// The job types of a run. Every worker serves them all.
+pub const JOB_TYPES: [&str; 4] = ["test.echo", "test.other", "test.sleep", "test.fail"];
+
+/// Every queue that is ours: those of the types, then those of the backend.
+pub(super) const QUEUES: [&str; 11] = [
+    "crewcall.jobs.test.echo",
+    "crewcall.jobs.test.other",
+    "crewcall.jobs.test.sleep",
+    "crewcall.jobs.test.fail",
+    "crewcall.completed",
+    "crewcall.error",
+    "crewcall.held",
+    "crewcall.progression",
+    "crewcall.worker-discovery",
+    "crewcall.unroutable",
+    "crewcall.dead",
+];
+
+/// Something that breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The broker is stopped in order, its process stays.
+    BrokerStopped,
+    /// The broker's process is killed.
+    BrokerKilled,
+    /// The broker's process is killed, and its disk is lost.
+    BrokerWiped,
+    /// The broker's process is frozen.
+    BrokerFrozen,
+    /// The broker has too little memory to take messages.
+    MemoryAlarm,
+    /// The broker's disk is too full to take messages.
+    DiskAlarm,
+    /// The broker closes all connections.
+    ConnectionsClosed,
+    /// What waits in a queue of ours is thrown away.
+    QueuePurged(&'static str),
+    /// So is the queue.
+    QueueDeleted(&'static str),
+    /// The backend is killed.
+    BackendKilled,
+    /// The backend is asked to end, and started again.
+    BackendStopped,
+    /// The backend dies by itself.
+    BackendDies(Death),
+    /// The backend is frozen.
+    BackendFrozen,
+    /// The disk under the backend fails, which ends it, or is full.
+    DiskFails(DiskFault),
+    /// A worker is killed.
+    WorkerKilled(usize),
+    /// A worker is asked to end, and started again.
+    WorkerStopped(usize),
+    /// A worker dies by itself.
+    WorkerDies(usize, Death),
+    /// A worker is frozen; when it goes on it may have lost its attempts.
+    WorkerFrozen(usize),
+    /// A second process calls itself as a worker does.
+    WorkerDoubled(usize),
+    /// Bytes stop on a line.
+    LineFrozen(Line, Way),
+    /// The connections of a line are reset again and again.
+    LineReset(Line),
+    /// A line gets slow.
+    LineSlow(Line),
+    /// Somebody repeats what the workers answer.
+    ResponsesRepeated,
+    /// Somebody answers for jobs without knowing their tokens, and sends what nobody can read.
+    ResponsesForged,
+    /// Another program locks the database.
+    StoreLocked,
+}
+
+/// Where a program dies, and how often it passes there before it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// The failpoint.
+    pub point: &'static str,
+    /// How often it is passed.
+    pub passes: u32,
+}
+
+/// What a disk does not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFault {
+    /// It takes no write.
+    Write,
+    /// It does not say that it kept what was written.
+    Sync,
+    /// It has no room.
+    Room,
+}
+
+/// Whose line: a client's to the broker, or that of the callers to the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// The backend's.
+    Backend,
+    /// A worker's.
+    Worker(usize),
+    /// The callers'.
+    Callers,
+}
+
+/// Which way bytes stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Both.
+    Both,
+    /// From the clients.
+    ToServer,
+    /// From the server.
+    ToClient,
+}
+
+/// What a fault is about. No two faults are about the same at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The broker and its queues.
+    Broker,
+    /// The backend's process.
+    Backend,
+    /// A worker's process.
+    Worker(usize),
+    /// A line.
+    Line(Line),
+    /// The forger on the broker.
+    Forger,
+    /// The database.
+    Store,
+}
+
+impl Fault {
+    /// What it is about.
+    #[must_use]
+    pub const fn subject(self) -> Subject {
+        match self {
+            Self::BrokerStopped
+            | Self::BrokerKilled
+            | Self::BrokerWiped
+            | Self::BrokerFrozen
+            | Self::MemoryAlarm
+            | Self::DiskAlarm
+            | Self::ConnectionsClosed
+            | Self::QueuePurged(_)
+            | Self::QueueDeleted(_) => Subject::Broker,
+            Self::BackendKilled
+            | Self::BackendStopped
+            | Self::BackendDies(_)
+            | Self::BackendFrozen
+            | Self::DiskFails(_) => Subject::Backend,
+            Self::WorkerKilled(worker)
+            | Self::WorkerStopped(worker)
+            | Self::WorkerDies(worker, _)
+            | Self::WorkerFrozen(worker)
+            | Self::WorkerDoubled(worker) => Subject::Worker(worker),
+            Self::LineFrozen(line, _) | Self::LineReset(line) | Self::LineSlow(line) => Subject::Line(line),
+            Self::ResponsesRepeated | Self::ResponsesForged => Subject::Forger,
+            Self::StoreLocked => Subject::Store,
+        }
+    }
+
+    /// Whether it throws away what the broker had confirmed and was in this queue; in any, for `None`.
+    #[must_use]
+    pub fn loses(self, queue: Option<&str>) -> bool {
+        match self {
+            Self::BrokerWiped => true,
+            Self::QueuePurged(lost) | Self::QueueDeleted(lost) => queue.is_none_or(|queue| queue == lost),
+            _ => false,
+        }
+    }
+
+    /// Its kind, for counting.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::BrokerStopped => "broker stopped",
+            Self::BrokerKilled => "broker killed",
+            Self::BrokerWiped => "broker wiped",
+            Self::BrokerFrozen => "broker frozen",
+            Self::MemoryAlarm => "memory alarm",
+            Self::DiskAlarm => "disk alarm",
+            Self::ConnectionsClosed => "connections closed",
+            Self::QueuePurged(_) => "queue purged",
+            Self::QueueDeleted(_) => "queue deleted",
+            Self::BackendKilled => "backend killed",
+            Self::BackendStopped => "backend stopped",
+            Self::BackendDies(_) => "backend died",
+            Self::BackendFrozen => "backend frozen",
+            Self::DiskFails(_) => "disk failed",
+            Self::WorkerKilled(_) => "worker killed",
+            Self::WorkerStopped(_) => "worker stopped",
+            Self::WorkerDies(..) => "worker died",
+            Self::WorkerFrozen(_) => "worker frozen",
+            Self::WorkerDoubled(_) => "worker doubled",
+            Self::LineFrozen(..) => "line frozen",
+            Self::LineReset(_) => "line reset",
+            Self::LineSlow(_) => "line slow",
+            Self::ResponsesRepeated => "responses repeated",
+            Self::ResponsesForged => "responses forged",
+            Self::StoreLocked => "store locked",
+        }
+    }
+
+    /// For how long it may last, in seconds. Most are short, so that many strike; those that wait for somebody to notice
+    /// are long now and then: a frozen worker loses what it held after 15, a frozen link its session after 20.
+    #[must_use]
+    pub(super) const fn seconds(self, long: bool) -> RangeInclusive<u64> {
+        match self {
+            Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 0..=0,
+            Self::BackendStopped | Self::WorkerStopped(_) => 0..=1,
+            Self::BrokerStopped | Self::BrokerKilled | Self::BrokerWiped => 0..=4,
+            Self::BackendKilled | Self::WorkerKilled(_) => 0..=6,
+            Self::BackendDies(_) | Self::WorkerDies(..) | Self::DiskFails(_) => 3..=10,
+            Self::BrokerFrozen | Self::BackendFrozen | Self::WorkerFrozen(_) | Self::LineFrozen(..) => {
+                if long { 10..=30 } else { 1..=6 }
+            }
+            Self::MemoryAlarm | Self::DiskAlarm => 1..=6,
+            Self::LineReset(_) | Self::LineSlow(_) | Self::WorkerDoubled(_) => 2..=8,
+            Self::ResponsesRepeated | Self::ResponsesForged => 3..=8,
+            Self::StoreLocked => {
+                if long {
+                    10..=20
+                } else {
+                    1..=6
+                }
+            }
+        }
+    }
+
+    /// About how long it takes to be made and healed besides, in seconds: programs that start, and a broker that is asked.
+    #[must_use]
+    pub(super) const fn overhead_seconds(self) -> u64 {
+        match self {
+            Self::BrokerStopped | Self::BrokerKilled | Self::BrokerWiped => 9,
+            Self::MemoryAlarm | Self::DiskAlarm => 4,
+            Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 2,
+            Self::BackendKilled | Self::BackendStopped | Self::BackendDies(_) | Self::DiskFails(_) => 2,
+            Self::WorkerStopped(_) => 6,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        match self {
+            Self::QueuePurged(queue) | Self::QueueDeleted(queue) => write!(f, ": {queue}"),
+            Self::BackendDies(death) => write!(f, ": {death}"),
+            Self::DiskFails(disk) => write!(f, ": {disk}"),
+            Self::WorkerKilled(worker)
+            | Self::WorkerStopped(worker)
+            | Self::WorkerFrozen(worker)
+            | Self::WorkerDoubled(worker) => write!(f, ": {worker}"),
+            Self::WorkerDies(worker, death) => write!(f, ": {worker}, {death}"),
+            Self::LineFrozen(line, way) => write!(f, ": {line}, {way}"),
+            Self::LineReset(line) | Self::LineSlow(line) => write!(f, ": {line}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} passes", self.point, self.passes)
+    }
+}
+
+impl fmt::Display for DiskFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "no write",
+            Self::Sync => "no fsync",
+            Self::Room => "no room",
+        })
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend => f.write_str("the backend's"),
+            Self::Worker(worker) => write!(f, "worker {worker}'s"),
+            Self::Callers => f.write_str("the callers'"),
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both ways",
+            Self::ToServer => "to the server",
+            Self::ToClient => "from the server",
+        })
+    }
+}

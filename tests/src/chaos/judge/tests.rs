@@ -1,0 +1,324 @@
+//! The judge on facts made by hand: a good program is clean, and each thing that a broken one does is found.
+
+use serde_json::json;
+
+use super::*;
+use crate::chaos::{
+    fault::{Fault, Line, Way},
+    fault_log::{Stall, Struck},
+    submission_log::Cancel,
+};
+
+const WORKER: &str = "worker-0";
+
+/// What a broken program does to the facts.
+type Breakage = fn(&mut Facts);
+
+/// So many seconds after a run began.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn attempt(number: u64, outcome: &str, seconds: i64) -> Attempt {
+    let handler = outcome == "handler";
+    Attempt {
+        number,
+        outcome: outcome.to_owned(),
+        code: handler.then(|| "test_failure".to_owned()),
+        message: handler.then(|| "fails".to_owned()),
+        worker: Some(WORKER.to_owned()),
+        started_at: Some(at(seconds - 1)),
+        finished_at: at(seconds),
+    }
+}
+
+fn fault(fault: Fault, from: i64, until: i64) -> Struck {
+    Struck { fault, from: at(from), until: Some(at(until)), not_made: None }
+}
+
+/// What a run left behind that nothing was done to, but what a test does.
+fn facts(struck: Vec<Struck>) -> Facts {
+    let mut facts = Facts {
+        known: Known::default(),
+        jobs: BTreeMap::new(),
+        attempts: BTreeMap::new(),
+        executions: BTreeMap::new(),
+        log: Log::default(),
+        blame: Blame::new(struck, Vec::new()),
+        healed_at: at(100),
+    };
+    let completed = |seconds| vec![attempt(1, "completed", seconds)];
+    add(&mut facts, "echo", "test.echo", &json!({"text": "hello"}), "completed", completed(2));
+    facts.job("echo")["result"] = json!({"text": "hello", "worker": WORKER});
+    add(&mut facts, "sleep", "test.sleep", &json!({"steps": 2, "step_ms": 500}), "completed", completed(2));
+    facts.job("sleep")["result"] = json!({"steps": 2, "worker": WORKER, "attempt": 1});
+    let fails = json!({"message": "fails", "permanent": false, "succeed_at": 2});
+    let twice = vec![attempt(1, "handler", 2), attempt(2, "completed", 4)];
+    add(&mut facts, "fail", "test.fail", &fails, "completed", twice);
+    facts.job("fail")["result"] = json!({});
+    let fails = json!({"message": "fails", "permanent": true, "succeed_at": 2});
+    add(&mut facts, "permanent", "test.fail", &fails, "failed", vec![attempt(1, "handler", 2)]);
+    facts.job("permanent")["error"] = json!({"kind": "handler"});
+    let cancelled = vec![attempt(1, "cancelled", 3)];
+    add(&mut facts, "cancelled", "test.sleep", &json!({"steps": 6, "step_ms": 900}), "cancelled", cancelled);
+    facts.job("cancelled")["cancellation"] = json!({"by": "chaos"});
+    let cancel = Cancel { asked_at: at(2), answered: Some("running".to_owned()) };
+    facts.known.cancels.insert("cancelled".to_owned(), vec![cancel]);
+    facts
+}
+
+fn add(
+    facts: &mut Facts,
+    id: &str,
+    job_type: &'static str,
+    parameters: &Value,
+    state: &str,
+    attempts: Vec<Attempt>,
+) {
+    let body = json!({"type": job_type, "parameters": parameters, "labels": {TAG: id}});
+    let outcome = Outcome::Accepted(id.to_owned());
+    let submission = Submission { outcome, ..Submission::new(id.to_owned(), job_type, body.clone()) };
+    facts.known.submissions.insert(id.to_owned(), submission);
+    let last = attempts.last().map_or(1, |last| last.number);
+    let ended = attempts.last().map_or(at(2), |last| last.finished_at);
+    for attempt in &attempts {
+        facts.execute(id, attempt.number, attempt.started_at.unwrap());
+    }
+    let job = json!({
+        "id": id, "type": job_type, "parameters": body["parameters"], "labels": body["labels"], "state": state,
+        "priority": 4, "attempt": last, "max_attempts": 5, "timeout_seconds": null, "expires_at": null,
+        "result": null, "error": null, "cancellation": null, "version": 3, "created_at": at(0).to_string(),
+        "finished_at": ended.to_string(),
+    });
+    facts.jobs.insert(id.to_owned(), job);
+    facts.attempts.insert(id.to_owned(), attempts);
+}
+
+impl Facts {
+    fn job(&mut self, id: &str) -> &mut Value {
+        self.jobs.get_mut(id).unwrap()
+    }
+
+    fn body(&mut self, id: &str) -> &mut Value {
+        &mut self.known.submissions.get_mut(id).unwrap().body
+    }
+
+    fn execute(&mut self, id: &str, attempt: u64, at: Timestamp) {
+        let execution = Execution { worker: WORKER.to_owned(), at };
+        self.executions.entry((id.to_owned(), attempt)).or_default().push(execution);
+    }
+
+    /// A job that was asked for with this field, and has it.
+    fn ask(&mut self, id: &str, field: &str, value: &Value) {
+        self.body(id)[field] = value.clone();
+        self.job(id)[field] = value.clone();
+    }
+
+    /// The echo failed.
+    fn fail_echo(&mut self, kind: &str) {
+        self.job("echo")["state"] = json!("failed");
+        self.job("echo")["error"] = json!({"kind": kind});
+        self.attempts.insert("echo".to_owned(), vec![attempt(1, kind, 2)]);
+    }
+
+    fn logged(&mut self, line: &str) {
+        self.log = Log::read(&[("backend.log".to_owned(), line.to_owned())]);
+    }
+
+    /// The order of the echo, which went on, was sent again so many seconds after the beginning.
+    fn resent(&mut self, seconds: i64) {
+        let words = "An order is in no queue and with no worker; it is sent again.";
+        self.logged(&format!(
+            "{}  WARN reconcile: {words} job.id=echo job.type=test.echo attempt=1",
+            at(seconds)
+        ));
+        let ended = attempt(1, "completed", seconds + 2);
+        self.job("echo")["finished_at"] = json!(ended.finished_at.to_string());
+        self.attempts.insert("echo".to_owned(), vec![ended]);
+    }
+
+    fn found_to_be(&self) -> Vec<&'static str> {
+        self.problems().iter().map(|problem| problem.what).collect()
+    }
+}
+
+#[track_caller]
+fn assert_clean(facts: &Facts) {
+    assert!(facts.problems().is_empty(), "{:?}", facts.problems());
+}
+
+#[test]
+fn a_good_program_is_clean() {
+    assert_clean(&facts(Vec::new()));
+}
+
+#[test]
+fn a_job_that_is_not_what_was_submitted_is_found() {
+    let breakages: [(&str, Breakage); 7] = [
+        (LOST, |facts| drop(facts.jobs.remove("echo"))),
+        (LOST, |facts| {
+            let other = Outcome::Accepted("sleep".to_owned());
+            facts.known.submissions.get_mut("echo").unwrap().outcome = other;
+        }),
+        (UNEXPECTED, |facts| drop(facts.known.submissions.remove("echo"))),
+        (UNEXPECTED, |facts| facts.known.submissions.get_mut("echo").unwrap().outcome = Outcome::Refused),
+        ("not the job that was submitted", |facts| facts.body("echo")["priority"] = json!(9)),
+        ("not the job that was submitted", |facts| facts.body("echo")["parameters"] = json!({"text": "bye"})),
+        (DOUBLED, |facts| {
+            let twin = facts.jobs["echo"].clone();
+            facts.jobs.insert("twin".to_owned(), twin);
+        }),
+    ];
+    for (number, (what, breakage)) in breakages.into_iter().enumerate() {
+        let mut facts = facts(Vec::new());
+        breakage(&mut facts);
+        assert!(facts.found_to_be().contains(&what), "{number}: {:?}", facts.problems());
+    }
+}
+
+#[test]
+fn an_end_that_a_submission_does_not_allow_is_found() {
+    let lost_at_once = vec![fault(Fault::WorkerKilled(0), 1, 2)];
+    let breakages: [Breakage; 13] = [
+        |facts| facts.fail_echo("worker_lost"), // its worker died, but it had four attempts more
+        |facts| facts.fail_echo("malformed"),
+        |facts| facts.fail_echo("handler"),
+        |facts| facts.fail_echo("timeout"),
+        |facts| facts.fail_echo("expired"),
+        |facts| facts.fail_echo("crash_loop"),
+        |facts| facts.job("echo")["result"] = json!({"text": "bye", "worker": WORKER}),
+        |facts| facts.job("sleep")["result"]["steps"] = json!(1),
+        |facts| facts.ask("sleep", "delay_seconds", &json!(5)),
+        |facts| drop(facts.known.cancels.remove("cancelled")),
+        |facts| drop(facts.executions.remove(&("echo".to_owned(), 1))),
+        |facts| drop(facts.attempts.get_mut("fail").unwrap().remove(0)),
+        |facts| facts.job("permanent")["error"] = json!({"kind": "worker_lost"}),
+    ];
+    for (number, breakage) in breakages.into_iter().enumerate() {
+        let mut facts = facts(lost_at_once.clone());
+        breakage(&mut facts);
+        assert!(!facts.found_to_be().is_empty(), "{number}");
+    }
+}
+
+#[test]
+fn a_cancellation_that_is_granted_and_forgotten_is_found() {
+    let mut facts = facts(Vec::new());
+    facts.job("cancelled")["state"] = json!("completed");
+    facts.job("cancelled")["result"] = json!({"steps": 6, "worker": WORKER, "attempt": 1});
+    facts.attempts.insert("cancelled".to_owned(), vec![attempt(1, "completed", 6)]);
+    assert_clean(&facts); // it was nearly done
+    facts.job("cancelled")["finished_at"] = json!(at(20).to_string());
+    assert_eq!(facts.found_to_be(), ["cancellations that were not made"]);
+    facts.job("cancelled")["finished_at"] = json!(at(6).to_string());
+    facts.job("cancelled")["cancellation"] = json!(null);
+    assert_eq!(facts.found_to_be(), ["cancellations that were not made"]);
+}
+
+#[test]
+fn an_order_is_sent_again_only_when_it_was_thrown_away() {
+    let purged = |queue, seconds| vec![fault(Fault::QueuePurged(queue), seconds, seconds)];
+    for (struck, explained) in [
+        (purged("crewcall.jobs.test.echo", 10), true),
+        (purged("crewcall.completed", 10), true),
+        (vec![fault(Fault::BrokerWiped, 10, 15)], true),
+        (purged("crewcall.jobs.test.sleep", 10), false),
+        (purged("crewcall.jobs.test.echo", 50), false), // it was missed already
+        (vec![fault(Fault::BrokerKilled, 10, 15), fault(Fault::BackendKilled, 10, 12)], false),
+    ] {
+        let mut facts = facts(struck.clone());
+        facts.resent(60);
+        let expected: &[&str] = if explained { &[] } else { &["orders sent again without a cause"] };
+        assert_eq!(facts.found_to_be(), expected, "{struck:?}");
+    }
+}
+
+#[test]
+fn an_attempt_is_lost_only_with_a_worker_to_which_something_was_done() {
+    let frozen = Fault::LineFrozen(Line::Worker(0), Way::Both);
+    for (struck, explained) in [
+        (vec![fault(Fault::WorkerKilled(0), 10, 12)], true),
+        (vec![fault(frozen, 5, 20)], true),
+        (vec![fault(Fault::WorkerKilled(1), 10, 12)], false),
+        (vec![fault(Fault::WorkerKilled(0), 40, 41)], false),
+        (vec![fault(Fault::WorkerStopped(0), 10, 12)], false),
+        (vec![fault(Fault::WorkerStopped(0), 10, 12), fault(Fault::BrokerFrozen, 8, 14)], true),
+        (vec![fault(Fault::BrokerFrozen, 8, 14), fault(Fault::BackendKilled, 8, 14)], false),
+    ] {
+        let mut facts = facts(struck.clone());
+        let mut lost = attempt(1, "worker_lost", 30);
+        lost.started_at = Some(at(1));
+        facts.attempts.insert("echo".to_owned(), vec![lost, attempt(2, "completed", 33)]);
+        facts.execute("echo", 2, at(32));
+        facts.job("echo")["attempt"] = json!(2);
+        let expected: &[&str] = if explained { &[] } else { &["attempts lost without a cause"] };
+        assert_eq!(facts.found_to_be(), expected, "{struck:?}");
+    }
+}
+
+#[test]
+fn an_attempt_is_executed_again_only_when_its_order_came_back() {
+    for (struck, explained) in [
+        (Vec::new(), false),
+        (vec![fault(Fault::WorkerKilled(1), 1, 2)], false),
+        (vec![fault(Fault::WorkerKilled(0), 1, 2)], true),
+        (vec![fault(Fault::ConnectionsClosed, 1, 1)], true),
+        (vec![fault(Fault::BackendKilled, 0, 2)], true),
+    ] {
+        let mut facts = facts(struck.clone());
+        facts.execute("echo", 1, at(3));
+        let expected: &[&str] = if explained { &[] } else { &["executed again without a cause"] };
+        assert_eq!(facts.found_to_be(), expected, "{struck:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_late_after_the_healing_was_repaired() {
+    let mut late = facts(vec![fault(Fault::BrokerWiped, 50, 60)]);
+    late.resent(148);
+    assert_clean(&late);
+    late.log = Log::default();
+    assert_eq!(late.found_to_be(), ["late without a cause"]);
+    let stall = Stall { from: at(110), until: at(115) };
+    late.blame = Blame::new(Vec::new(), vec![stall]);
+    assert_clean(&late);
+}
+
+#[test]
+fn work_goes_on_when_every_type_does() {
+    let mut facts = facts(Vec::new());
+    facts.healed_at = at(1);
+    assert_eq!(facts.resumed(), None, "nothing of test.other");
+    let text = json!({"text": "hello"});
+    add(&mut facts, "other", "test.other", &text, "completed", vec![attempt(1, "completed", 21)]);
+    assert_eq!(facts.resumed(), Some(Duration::from_secs(20)));
+}
+
+#[test]
+fn an_error_is_logged_only_while_its_fault_strikes() {
+    for (seconds, explained) in [(20, true), (40, true), (90, false), (5, false)] {
+        let mut facts = facts(vec![fault(Fault::StoreLocked, 10, 30)]);
+        facts.logged(&format!(
+            "{} ERROR writer: A transaction of the store was given up. reason=busy",
+            at(seconds)
+        ));
+        assert_eq!(facts.found_to_be().is_empty(), explained, "{seconds}");
+    }
+    let mut facts = facts(vec![fault(Fault::StoreLocked, 10, 30)]);
+    facts.logged("thread 'main' panicked at src/main.rs:1:1:");
+    assert_eq!(facts.found_to_be(), ["errors logged without a cause"]);
+}
+
+#[test]
+fn what_began_too_late_to_complete_was_not_stopped() {
+    let mut facts = facts(Vec::new());
+    facts.ask("sleep", "timeout_seconds", &json!(1.5));
+    assert_clean(&facts);
+    for (field, value) in [("steps", json!(20)), ("step_ms", json!(500))] {
+        facts.body("sleep")["parameters"][field] = value.clone();
+        facts.job("sleep")["parameters"][field] = value;
+    }
+    facts.job("sleep")["result"]["steps"] = json!(20);
+    assert_eq!(facts.found_to_be(), ["ends that must not be"]);
+    assert_eq!(SHOWN_CHARACTERS_MAX + 1, shown(&json!({"text": "x".repeat(5_000)})).chars().count());
+}
