@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{FieldTable, ShortString};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -26,6 +26,9 @@ mod window;
 /// The largest body that is sent. Newer brokers refuse more by closing the channel, which would take every other
 /// message in flight with it.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a queue that is led may take to show what it has: it takes milliseconds.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The most declarations that a publisher remembers for its next session.
 const DECLARATIONS_MAX: usize = 20_000;
@@ -92,6 +95,7 @@ struct Shared {
     live: watch::Receiver<Option<Arc<lapin::Connection>>>,
     remembered: Arc<Remembered>,
     suspicion: Arc<Notify>,
+    renewal: Arc<Notify>,
     status: LinkStatus,
     stop: CancellationToken,
 }
@@ -136,7 +140,7 @@ impl Publisher {
         let (requests, inbox) = mpsc::channel(window.places());
         let (live_sender, live) = watch::channel(None);
         let remembered = Arc::new(Remembered::default());
-        let suspicion = Arc::new(Notify::new());
+        let (suspicion, renewal) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
@@ -144,13 +148,23 @@ impl Publisher {
             declarations,
             remembered: remembered.clone(),
             suspicion: suspicion.clone(),
+            renewal: renewal.clone(),
             confirm_timeout: options.confirm_timeout,
             live: live_sender,
             inbox,
         };
         tracker.spawn(link.run());
-        let shared =
-            Shared { requests, window, operation_timeout, live, remembered, suspicion, status, stop };
+        let shared = Shared {
+            requests,
+            window,
+            operation_timeout,
+            live,
+            remembered,
+            suspicion,
+            renewal,
+            status,
+            stop,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -252,6 +266,28 @@ impl Publisher {
         }
     }
 
+    /// Whether the queue answers: one that has a leader does, at once. Asked on a channel of its own, which hangs with a queue
+    /// that does not. Should there be a message, it is taken and given back.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`], when there is no session, or no such queue.
+    pub async fn queue_answers(&self, queue: &str) -> Result<bool, LinkError> {
+        let what = format!("queue {queue}");
+        let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
+        let connection = self.connection().await?;
+        let channel = open_channel(&connection, self.shared.operation_timeout).await?;
+        let options = BasicGetOptions {
+            no_ack: false, // it is not ours
+        };
+        match timeout(ANSWER_MAX, channel.basic_get(name, options)).await {
+            // One that was taken goes back with the channel.
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Something was not answered that should have been: asks the broker for a sign of life at once, and ends the session,
     /// for the next one to begin, if none comes within [`suspect_timeout`](LinkConfig::suspect_timeout). For callers who
     /// cannot wait for the next heartbeat. Without a session, or while the broker blocks it, nothing happens.
@@ -275,6 +311,18 @@ impl Publisher {
                 return Ok(true);
             }
         }
+        // First: a session that begins in between must not make it again.
+        self.shared.remembered.remove(declared);
+        self.delete_queue(queue).await.map(|()| true)
+    }
+
+    /// Deletes a queue with whatever is in it, whoever consumes from it; the next session declares it again if it was declared.
+    /// For one without a leader RabbitMQ takes 5 s.
+    ///
+    /// # Errors
+    ///
+    /// As for [`delete_idle_queue`](Self::delete_idle_queue).
+    pub async fn delete_queue(&self, queue: &str) -> Result<(), LinkError> {
         let what = format!("queue {queue}");
         let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
         let connection = self.connection().await?;
@@ -285,13 +333,17 @@ impl Publisher {
             if_empty: false,  // likewise
             nowait: false,    // the answer is the point
         };
-        // First: a session that begins in between must not make it again.
-        self.shared.remembered.remove(declared);
         match timeout(limit, channel.queue_delete(name, options)).await {
-            Ok(Ok(_)) => Ok(true),
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
             Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
         }
+    }
+
+    /// Ends the session, for the next one to begin: what is under way is answered as unknown. For when a queue was replaced by
+    /// another of its name, which the old session would go on waiting for.
+    pub fn begin_anew(&self) {
+        self.shared.renewal.notify_one();
     }
 
     /// What the link is doing; the receiver always holds the latest state.

@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 25] = [
+pub const MUTANTS: [Mutant; 27] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -61,6 +61,10 @@ pub const MUTANTS: [Mutant; 25] = [
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),
     Mutant::new("unsent_forgotten", "a start does not send again what may not have reached the broker",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed"),
+    Mutant::new("returned_is_sent", "an order that comes back because no queue takes it counts as sent",
+        "faults::broker::queues::f84_a_queue_is_deleted_again_and_again"),
+    Mutant::new("replaced_unsent", "what was in a queue that was replaced is not sent again",
+        "faults::broker::queues::f109_a_queue_stops_answering_with_orders_in_it"),
     // The engine.
     Mutant::new("wrong_id", "a submission is not stored, and answered with another job",
         "own_answers::each_of_many_jobs_gets_its_own_answer").now_and_then().quick(),

@@ -39,6 +39,7 @@ pub(super) struct Link {
     pub(super) declarations: Vec<Declaration>,
     pub(super) remembered: Arc<Remembered>,
     pub(super) suspicion: Arc<Notify>,
+    pub(super) renewal: Arc<Notify>,
     pub(super) confirm_timeout: Duration,
     pub(super) live: watch::Sender<Option<Arc<lapin::Connection>>>,
     pub(super) inbox: mpsc::Receiver<Request>,
@@ -152,6 +153,7 @@ impl Link {
                     TransportEvent::Lost(reason) => break reason,
                 },
                 reason = &mut watchdog => break reason,
+                () = self.renewal.notified() => break "it was told to begin anew".to_owned(),
                 result = session.confirms() => if let Err(reason) = result { break reason },
                 _ = check.tick() => if let Err(reason) = session.check(self.confirm_timeout) { break reason },
                 _ = self.inbox.recv_many(&mut requests, REQUESTS_PER_TURN), if !session.blocked => {

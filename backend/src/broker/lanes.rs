@@ -2,15 +2,17 @@
 //! does not.
 //!
 //! RabbitMQ stops reading a whole *connection* when one queue on it takes nothing any more. So no queue is ever given
-//! as much as would make it stop, and one that is stuck is tried again on a connection where it can harm nobody.
+//! as much as would make it stop, and one that is stuck is tried again on a connection where it can harm nobody. One that
+//! stays stuck is to be replaced.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use crewcall_amqp::{
-    LinkConfig, LinkState, OutboundMessage, Publication, PublishError, Published, Publisher, PublisherOptions,
+    LinkConfig, LinkError, LinkState, OutboundMessage, Publication, PublishError, Published, Publisher,
+    PublisherOptions,
 };
 use crewcall_proto::JobType;
 use dashmap::DashMap;
@@ -39,6 +41,13 @@ const TRIED_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a trial may take; then it is given up with its connection, and made again on a new one.
 const TRIAL_MAX: Duration = Duration::from_secs(60);
+
+/// How long a queue may be stuck before it is looked at whether it has a leader at all, and replaced by a new one of its name
+/// if it has none: one that is merely slow, or whose leader moves to another node, confirms before that.
+const REPLACED_AFTER: Duration = Duration::from_secs(30);
+
+/// How long until that is tried again, if it could not be done or did not help: whoever is called has read the log then.
+const REPLACED_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the broker may take to answer a question that costs it nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -83,6 +92,15 @@ struct Lane {
     together: Arc<Semaphore>,
     apart: Arc<Semaphore>,
     mode: watch::Sender<Mode>,
+    replacement: Mutex<Replacement>,
+}
+
+/// What was done about a queue that is stuck.
+#[derive(Debug, Default)]
+struct Replacement {
+    tried_at: Option<Instant>,
+    /// Why it could not be done.
+    failure: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,11 +140,52 @@ impl Lanes {
     pub(super) fn trouble(&self, job_type: &JobType) -> Option<String> {
         let lane = self.of(job_type);
         let Mode::Stuck(since) = *lane.mode.borrow() else { return None };
-        Some(format!(
-            "the queue {} does not confirm: the broker has not taken an order for it for {} s, though it answers",
-            lane.queue,
-            (since.elapsed() + STUCK_AFTER).as_secs()
-        ))
+        let queue = &lane.queue;
+        let seconds = (since.elapsed() + STUCK_AFTER).as_secs();
+        let mut trouble = format!(
+            "the queue {queue} does not confirm: the broker has not taken an order for it for {seconds} s, though it answers"
+        );
+        if let Some(failure) = &lane.replacement().failure {
+            trouble.push_str(&format!(
+                "; it could not be replaced ({failure}): `rabbitmqctl delete_queue {queue}` helps"
+            ));
+        }
+        Some(trouble)
+    }
+
+    /// The types whose queues have been stuck for so long that they may have to be replaced.
+    pub(super) fn to_replace(&self) -> Vec<JobType> {
+        let due = self.by_type.iter().filter(|lane| lane.is_to_be_replaced());
+        due.map(|lane| lane.key().clone()).collect()
+    }
+
+    /// The type's queue is a new one: an order is tried at once, on a session that does not wait for the old one.
+    pub(super) fn replaced(&self, job_type: &JobType) {
+        let lane = self.of(job_type);
+        lane.tried_to_replace(None);
+        self.apart().begin_anew();
+        let now = Instant::now();
+        lane.mode.send_replace(Mode::Stuck(now.checked_sub(TRIED_AFTER).unwrap_or(now)));
+    }
+
+    /// Whether a queue that is stuck answers all the same, asked where it harms nobody: then others are in its way.
+    pub(super) async fn answers(&self, queue: &str) -> Result<bool, LinkError> {
+        self.apart().queue_answers(queue).await
+    }
+
+    /// The type's queue is well: it is not looked at again at once.
+    pub(super) fn is_well(&self, job_type: &JobType) {
+        self.of(job_type).tried_to_replace(None);
+    }
+
+    /// The type's queue could not be replaced, and whoever looks is told what helps.
+    pub(super) fn not_replaced(&self, job_type: &JobType, failure: String) {
+        let lane = self.of(job_type);
+        tracing::error!(
+            job.r#type = %job_type, queue = lane.queue, failure,
+            "A queue confirms nothing and could not be replaced: delete it with `rabbitmqctl delete_queue`, and it is declared anew."
+        );
+        lane.tried_to_replace(Some(failure));
     }
 
     /// Counts the queues that were stuck and took orders again.
@@ -302,6 +361,7 @@ impl Lanes {
         let settled = lane.together.available_permits() == UNCONFIRMED_PER_TYPE_MAX;
         let before = lane.mode.send_replace(if settled { Mode::Together } else { Mode::Apart });
         if matches!(before, Mode::Stuck(_)) {
+            *lane.replacement() = Replacement::default();
             tracing::info!(queue = lane.queue, "A queue confirms again.");
             self.recovered.send_modify(|count| *count += 1);
         }
@@ -311,7 +371,22 @@ impl Lanes {
 impl Lane {
     fn new(queue: String) -> Self {
         let places = || Arc::new(Semaphore::new(UNCONFIRMED_PER_TYPE_MAX));
-        Self { queue, together: places(), apart: places(), mode: watch::Sender::new(Mode::Together) }
+        let (mode, replacement) = (watch::Sender::new(Mode::Together), Mutex::default());
+        Self { queue, together: places(), apart: places(), mode, replacement }
+    }
+
+    fn is_to_be_replaced(&self) -> bool {
+        let Mode::Stuck(since) = *self.mode.borrow() else { return false };
+        let tried_at = self.replacement().tried_at;
+        since.elapsed() >= REPLACED_AFTER && tried_at.is_none_or(|at| at.elapsed() >= REPLACED_EVERY)
+    }
+
+    fn tried_to_replace(&self, failure: Option<String>) {
+        *self.replacement() = Replacement { tried_at: Some(Instant::now()), failure };
+    }
+
+    fn replacement(&self) -> MutexGuard<'_, Replacement> {
+        self.replacement.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place on the shared link, if one is free and nobody waits for it.

@@ -33,6 +33,7 @@ use crate::{
         ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound, StoreError},
     },
     metrics::Metrics,
+    mutant::mutant,
     tasks::Tasks,
 };
 
@@ -201,6 +202,21 @@ impl Outbound {
         Ok(depth.map(|depth| depth.messages))
     }
 
+    /// Deletes the type's queue and declares it anew, unless it shows messages, or that it has none: then it has a leader.
+    async fn replace(&self, job_type: &JobType) -> Result<bool, LinkError> {
+        let queue = self.topology.jobs_queue(job_type);
+        if self.control.queue_depth(&queue).await?.is_some_and(|depth| depth.messages > 0)
+            || self.lanes.answers(&queue).await?
+        {
+            return Ok(false);
+        }
+        self.control.delete_queue(&queue).await?;
+        sleep(REST).await;
+        self.orders.declare(topology::type_declarations(&self.topology, job_type)).await?;
+        self.declared.insert(job_type.clone(), Instant::now());
+        Ok(true)
+    }
+
     /// A type that nobody announced gets no queue by this: its orders are parked.
     async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
         let mut declarations = topology::declarations(&self.topology, &self.installation);
@@ -217,6 +233,7 @@ impl Broker for Outbound {
         let make = || self.order_message(order, content_type);
         match self.lanes.publish(&order.job_type, &make).await {
             Ok(Published::Confirmed) => Ok(()),
+            Ok(Published::Returned { .. }) if mutant("returned_is_sent") => Ok(()),
             Ok(Published::Returned { text, .. }) => {
                 tracing::error!(
                     job.id = %order.job_id, job.r#type = %order.job_type, reason = text,
@@ -308,6 +325,22 @@ impl Broker for Outbound {
 
     fn queue_error(&self, job_type: &JobType) -> Option<String> {
         self.lanes.trouble(job_type)
+    }
+
+    fn queues_to_replace(&self) -> Vec<JobType> {
+        self.lanes.to_replace()
+    }
+
+    async fn replace_queue(&self, job_type: &JobType) -> bool {
+        match self.replace(job_type).await {
+            Ok(true) => {
+                self.lanes.replaced(job_type);
+                return true;
+            }
+            Ok(false) => self.lanes.is_well(job_type),
+            Err(error) => self.lanes.not_replaced(job_type, error.to_string()),
+        }
+        false
     }
 
     fn queues_recovered(&self) -> watch::Receiver<u64> {

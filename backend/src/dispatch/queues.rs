@@ -2,11 +2,15 @@
 //! looks is told why, and it is tried again until somebody has mended it.
 
 use crewcall_proto::{JobType, control::Control};
+use futures_util::{StreamExt, stream};
 
 use super::{
     discovery::Discovery,
     ports::{BrokerError, BrokerStatus, QueueFound},
 };
+
+/// How many queues are replaced side by side: each takes some seconds, in which the broker waits for a leader.
+const REPLACED_AT_ONCE: usize = 16;
 
 impl Discovery {
     /// Makes sure that a type that was announced has its queue. Answers whether it has.
@@ -37,6 +41,27 @@ impl Discovery {
         }
     }
 
+    /// Replaces the queues that have taken nothing for long, such as those whose leaders RabbitMQ lost, and sends again what
+    /// was in them: the store has it.
+    pub async fn replace_stuck_queues(&self) {
+        let replace = |job_type: JobType| async move {
+            if !self.broker.replace_queue(&job_type).await {
+                return;
+            }
+            self.welcome_again(&job_type).await;
+            match self.ledger.relay.send_again(&job_type).await {
+                Ok(orders) => {
+                    tracing::warn!(job.r#type = %job_type, orders, "The queue of a type confirmed nothing; it was replaced, and what was in it is sent again.");
+                }
+                // The reconciler misses them.
+                Err(error) => {
+                    tracing::warn!(job.r#type = %job_type, %error, "The queue of a type confirmed nothing; it was replaced, and what was in it is sent again later.");
+                }
+            }
+        };
+        stream::iter(self.broker.queues_to_replace()).for_each_concurrent(REPLACED_AT_ONCE, replace).await;
+    }
+
     /// The same trouble is told once, however often it is met.
     fn in_trouble(&self, job_type: &JobType, error: &BrokerError) {
         if !self.catalogue.set_queue_error(job_type, error.to_string()) {
@@ -55,6 +80,10 @@ impl Discovery {
     /// The type's queue was gone, and its workers' subscriptions with it: they are told where to consume again.
     async fn replaced(&self, job_type: &JobType) {
         tracing::warn!(job.r#type = %job_type, "The queue of a type was gone; it is declared anew.");
+        self.welcome_again(job_type).await;
+    }
+
+    async fn welcome_again(&self, job_type: &JobType) {
         // Nothing is revoked: the queue is new, and these workers were welcomed before.
         let welcome =
             Control::Welcome { types: vec![job_type.clone()], refused: Vec::new(), revoked: Vec::new() };

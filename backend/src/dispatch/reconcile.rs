@@ -69,6 +69,9 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
             () = stop.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
+        if stop.run_until_cancelled(discovery.replace_stuck_queues()).await.is_none() {
+            return Ok(());
+        }
         match reconciler.look(&discovery).await {
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, "The reconciler waits for the store.");

@@ -28,7 +28,7 @@ use super::{
     wakes::Wakes,
     watch::WatchHub,
 };
-use crate::{metrics::Metrics, mutant::mutant, tasks::Tasks};
+use crate::{domain::State, metrics::Metrics, mutant::mutant, tasks::Tasks};
 
 /// The dispatch window of a type that is slow or has few slots: enough to keep a worker busy while the
 /// backend restarts.
@@ -282,6 +282,27 @@ impl Relay {
             self.publish(dispatch);
         }
         self.wake_ready().await
+    }
+
+    /// Publishes again what the broker had confirmed of a type, and lost with the type's queue: as the same attempts, with the
+    /// same tokens. A worker that has one of them takes it for what it is. Answers how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn send_again(&self, job_type: &JobType) -> Result<usize, StoreError> {
+        let mut sent = 0;
+        for order in self.inner.store.dispatched(job_type, WINDOW_MAX).await? {
+            if !self.is_confirmed(order.number) || mutant("replaced_unsent") {
+                continue; // it is on its way
+            }
+            let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
+            if job.life.state == State::Dispatched && job.life.attempt == order.attempt {
+                self.publish(Dispatch { number: order.number, job: Arc::new(job) });
+                sent += 1;
+            }
+        }
+        Ok(sent)
     }
 
     async fn wake_ready(&self) -> Result<(), StoreError> {

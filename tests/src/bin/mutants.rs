@@ -29,7 +29,7 @@ const AT_ONCE: usize = 2;
 const CONTROL_MAX: Duration = Duration::from_secs(600);
 
 /// How long the test of a mutant may take; one that waits for what never comes gives up after a minute.
-const MUTANT_MAX: Duration = Duration::from_secs(150);
+const MUTANT_MAX: Duration = Duration::from_secs(240);
 
 /// How much of what a test printed is shown when it was not as it should be, in lines.
 const TAIL_LINES: usize = 30;

@@ -45,6 +45,13 @@ pub trait Broker: Send + Sync {
     /// nothing was sent to it.
     fn queue_error(&self, job_type: &JobType) -> Option<String>;
 
+    /// The types whose queues have taken nothing for so long, although the broker is there, that they may have to be replaced.
+    fn queues_to_replace(&self) -> Vec<JobType>;
+
+    /// Deletes the type's queue, with the orders in it, and declares it anew, if nobody leads it. Answers whether that was
+    /// done; if it could not be, the log and [`queue_error`](Broker::queue_error) say why, and what helps.
+    async fn replace_queue(&self, job_type: &JobType) -> bool;
+
     /// Changes whenever a queue that took nothing takes orders again.
     fn queues_recovered(&self) -> watch::Receiver<u64>;
 

@@ -136,6 +136,14 @@ impl Broker for PlayedBroker {
         None
     }
 
+    fn queues_to_replace(&self) -> Vec<JobType> {
+        Vec::new()
+    }
+
+    async fn replace_queue(&self, _: &JobType) -> bool {
+        false
+    }
+
     fn queues_recovered(&self) -> watch::Receiver<u64> {
         watch::channel(0).1
     }

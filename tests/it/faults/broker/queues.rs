@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Operator, charged, jobs_are, operated};
+use super::{Operator, SENT_AGAIN, all_confirmed, charged, jobs_are, logged, operated};
 
 /// How often a result is given back: RabbitMQ 4.x drops a message for good after 20 unless the queue says otherwise.
 const RETURNS: i64 = 50;
@@ -26,6 +26,15 @@ const DELETIONS: usize = 20;
 
 /// Within which time a type goes on whose queue was deleted.
 const HEALED_WITHIN: Duration = Duration::from_secs(15);
+
+/// What the backend says of a queue that it replaced.
+const REPLACED: &str = "The queue of a type confirmed nothing; it was replaced";
+
+/// Within which time a type goes on whose queue has no leader: 35 s until it is looked at, 11 s for that, and a busy machine.
+const REPLACED_WITHIN: Duration = Duration::from_secs(100);
+
+/// Orders that the broker has confirmed when their queue stops answering.
+const CONFIRMED_ORDERS: usize = 10;
 
 /// A result is given back fifty times before the backend takes it, as when its store is out of order for long, and is
 /// still there: every queue says its own delivery limit, because the broker's differs from version to version.
@@ -136,6 +145,7 @@ async fn f83_a_queue_does_not_confirm() {
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].is_null());
+    assert_eq!(logged(&stack, REPLACED), 0, "a queue that is only slow stays");
     let mut found = stack.settled().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a stuck queue costs no attempt");
     found.hold(
@@ -146,6 +156,101 @@ async fn f83_a_queue_does_not_confirm() {
     );
     found.hold("I15", format_args!("whoever looks reads: {error}"));
     found.print("F83 a queue does not confirm");
+    node.stop().await.unwrap();
+}
+
+/// The node is killed in the moment in which the queue of a type was declared. RabbitMQ 3.10 and 4.0 come back with a queue
+/// that has no leader and never will have, and that holds up whoever publishes to it: it is replaced, and all go on with
+/// nobody's help. The queue of another type, which was held up, stays.
+#[tokio::test]
+async fn f109_the_broker_is_killed_right_after_a_declaration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = broker::own_broker(&folder).await.unwrap();
+    let mut stack = Stack::start_on(node.url("/")).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _other = stack.worker(&["test.echo"], 1).await.unwrap();
+    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    let watcher = Rogue::start(&stack.amqp_url);
+    node.sync().await.unwrap();
+    let _worker = stack.worker_process(&["test.other"], 1).unwrap();
+    let declared = async || matches!(watcher.depth_of("crewcall.jobs.test.other").await, Ok(Some(_)));
+    until("the queue", PATIENCE, declared).await.unwrap();
+    node.kill().await.unwrap();
+    node.restart().await.unwrap();
+    let back = Instant::now();
+    stack.api.ready().await.unwrap();
+    let id = stack.submit("test.other", json!({"text": "healed"})).await.unwrap();
+    let other = stack.submit("test.echo", json!({"text": "held up"})).await.unwrap();
+    let mut error = json!(null);
+    until("the type goes on", REPLACED_WITHIN, async || {
+        let found = stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].clone();
+        if !found.is_null() {
+            error = found;
+        }
+        let jobs = [stack.api.job(&id).await.unwrap(), stack.api.job(&other).await.unwrap()];
+        jobs.iter().all(|job| job["state"] == "completed" && job["attempt"] == 1)
+    })
+    .await
+    .unwrap();
+    let took = back.elapsed();
+    let mut found = stack.settled().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "a queue without a leader costs no attempt");
+    let replaced = logged(&stack, REPLACED);
+    assert_eq!(replaced, usize::from(!error.is_null()), "read: {error}\n{}", stack.backend.log());
+    found.hold(
+        "I14",
+        format_args!(
+            "{replaced} queue was replaced, and its type went on {took:.1?} after the broker was back"
+        ),
+    );
+    found.hold("I15", format_args!("whoever looked read: {error}"));
+    found.print("F109 the broker is killed right after a declaration");
+    node.stop().await.unwrap();
+}
+
+/// A queue with orders in it stops answering for good, while one of its orders runs: it is replaced, what was in it is sent
+/// again as the same attempts, and what runs is not concerned. Each runs once.
+#[tokio::test]
+async fn f109_a_queue_stops_answering_with_orders_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = broker::own_broker(&folder).await.unwrap();
+    let mut stack = Stack::start_on(node.url("/")).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _worker = stack.worker(&["test.sleep"], 1).await.unwrap();
+    let journal = stack.journal();
+    let long = json!({"steps": 400, "step_ms": 200, "journal": journal});
+    let mut ids = vec![stack.submit("test.sleep", long).await.unwrap()];
+    stack.api.job_when(&ids[0], |job| job["state"] == "running").await.unwrap();
+    let short = json!({"steps": 1, "step_ms": 1, "journal": journal});
+    for _ in 0..CONFIRMED_ORDERS {
+        ids.push(stack.submit("test.sleep", short.clone()).await.unwrap());
+    }
+    jobs_are(&stack.api, "test.sleep", "dispatched", CONFIRMED_ORDERS as u64).await.unwrap();
+    all_confirmed(&stack.api).await.unwrap();
+    leader(&node, "suspend", "crewcall.jobs.test.sleep").await;
+    let stuck = Instant::now();
+    ids.push(stack.submit("test.sleep", short).await.unwrap()); // shows that it does not confirm
+    let replaced = async || logged(&stack, REPLACED) > 0;
+    until("the queue is replaced", REPLACED_WITHIN, replaced).await.unwrap();
+    let took = stuck.elapsed();
+    let sent_again = format!("orders={CONFIRMED_ORDERS}");
+    let log = stack.backend.log();
+    assert!(log.lines().any(|line| line.contains(REPLACED) && line.contains(&sent_again)), "{log}");
+    assert_eq!(stack.api.job(&ids[0]).await.unwrap()["state"], "running");
+    for id in &ids {
+        let job = stack.api.finished(id).await.unwrap();
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
+    }
+    let mut found = stack.settled().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "a replaced queue costs no attempt");
+    assert_eq!(stack.executions(), ids.len(), "each ran once");
+    assert_eq!(logged(&stack, SENT_AGAIN), 0, "nothing had to be missed first");
+    found.hold("I3", format_args!("{} jobs, {} executions", ids.len(), stack.executions()));
+    found.hold(
+        "I9",
+        format_args!("the queue was replaced after {took:.1?}, and its {CONFIRMED_ORDERS} orders sent again"),
+    );
+    found.print("F109 a queue stops answering with orders in it");
     node.stop().await.unwrap();
 }
 
