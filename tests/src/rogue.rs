@@ -201,7 +201,26 @@ impl Rogue {
     ///
     /// When the broker does not take it.
     pub async fn announce(&self, job_type: &JobType) -> anyhow::Result<()> {
-        let announcement = Announcement {
+        let announcement = self.announcement(&[(job_type.as_str(), JsonObject::new())])?;
+        self.discover(MessageKind::Announce, &announcement).await
+    }
+
+    /// What a worker of these types, each with the schema of its parameters, with one slot says of itself.
+    ///
+    /// # Errors
+    ///
+    /// When a type has no valid name.
+    pub fn announcement(&self, types: &[(&str, JsonObject)]) -> anyhow::Result<Announcement> {
+        let announced = |(name, schema): &(&str, JsonObject)| {
+            Ok(AnnouncedType {
+                job_type: JobType::new(name)?,
+                description: String::new(),
+                version: String::new(),
+                parameters_schema: schema.clone(),
+                result_schema: JsonObject::new(),
+            })
+        };
+        Ok(Announcement {
             worker_id: self.worker_id.clone(),
             name: "rogue".to_owned(),
             version: "1".to_owned(),
@@ -210,16 +229,9 @@ impl Rogue {
             pid: 1,
             slots: 1,
             content_type: ContentType::Json,
-            types: vec![AnnouncedType {
-                job_type: job_type.clone(),
-                description: String::new(),
-                version: String::new(),
-                parameters_schema: JsonObject::new(),
-                result_schema: JsonObject::new(),
-            }],
+            types: types.iter().map(announced).collect::<anyhow::Result<_>>()?,
             started_at: Timestamp::from_millis(0),
-        };
-        self.discover(MessageKind::Announce, &announcement).await
+        })
     }
 
     /// Says that it is alive and runs `taken`.

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use crewcall_proto::{
-    ContentType, JobType, JsonObject, MessageKind, Timestamp,
-    discovery::{AnnouncedType, Announcement, Sdk},
-};
+use crewcall_proto::{JobType, JsonObject, MessageKind, discovery::Announcement};
 use e2e::{rogue::Rogue, stack::Stack};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,25 +15,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 const SUBMISSIONS: usize = 8;
 
 fn announcement(rogue: &Rogue, types: &[(&str, Value)]) -> Announcement {
-    let announced = |(name, schema): &(&str, Value)| AnnouncedType {
-        job_type: JobType::new(name).unwrap(),
-        description: String::new(),
-        version: String::new(),
-        parameters_schema: schema.as_object().unwrap().clone(),
-        result_schema: JsonObject::new(),
-    };
-    Announcement {
-        worker_id: rogue.worker_id.clone(),
-        name: "rogue".to_owned(),
-        version: "1".to_owned(),
-        sdk: Sdk { language: "none".to_owned(), version: "1".to_owned() },
-        host: "nowhere".to_owned(),
-        pid: 1,
-        slots: 1,
-        content_type: ContentType::Json,
-        types: types.iter().map(announced).collect(),
-        started_at: Timestamp::from_millis(0),
-    }
+    let types: Vec<_> =
+        types.iter().map(|(name, schema)| (*name, schema.as_object().unwrap().clone())).collect();
+    rogue.announcement(&types).unwrap()
 }
 
 /// Definitions that each refer twice to the next one, a pattern that backtracks, and a schema that refers to itself in
