@@ -16,11 +16,11 @@ use super::GROWTH_MIB_MAX;
 /// How often everything is repeated.
 const REPEATS: usize = 1_000;
 
-/// Within which time the backend knows again who is there: a heartbeat, and a little for a busy machine.
-const HEALED_WITHIN: Duration = HEARTBEAT_INTERVAL.saturating_add(Duration::from_secs(3));
+/// Within which time the backend knows again who is there: a heartbeat, and some for a busy machine.
+const HEALED_WITHIN: Duration = HEARTBEAT_INTERVAL.saturating_add(Duration::from_secs(10));
 
 /// Within which time a worker that is gone is taken as lost, likewise.
-const LOST_WITHIN: Duration = WORKER_LOST_AFTER.saturating_add(Duration::from_secs(5));
+const LOST_WITHIN: Duration = WORKER_LOST_AFTER.saturating_add(Duration::from_secs(10));
 
 /// The queue through which the backend hears of workers.
 fn discovery_queue() -> String {

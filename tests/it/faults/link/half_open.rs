@@ -4,6 +4,7 @@ use e2e::{
     proxy::{FaultProxy, Mode},
     wait::until,
 };
+use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -180,12 +181,14 @@ async fn f97_a_firewall_forgets_the_connections_of_a_worker() {
     found.print("F97 a firewall that forgets a worker's connections");
 }
 
+/// Submits them side by side: a side that cannot send gives its line up within seconds, and what is stuck there with it.
 async fn submit_large(site: &mut Site, what: &str) -> Vec<String> {
-    let mut ids = Vec::new();
-    for number in 0..LARGE_JOBS {
+    let submissions = (0..LARGE_JOBS).map(|number| {
         let text = format!("{what} {number} {}", "x".repeat(LARGE_BYTES));
-        ids.push(site.stack.submit("test.echo", json!({"text": text})).await.unwrap());
-    }
+        site.stack.api.submit(json!({"type": "test.echo", "parameters": {"text": text}}))
+    });
+    let ids = try_join_all(submissions).await.unwrap();
+    ids.iter().cloned().for_each(|id| site.stack.accepted(id));
     ids
 }
 
