@@ -62,7 +62,7 @@ pub const MUTANTS: [Mutant; 27] = [
     Mutant::new("unsent_forgotten", "a start does not send again what may not have reached the broker",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed"),
     Mutant::new("returned_is_sent", "an order that comes back because no queue takes it counts as sent",
-        "faults::broker::queues::f84_a_queue_is_deleted_again_and_again"),
+        "faults::broker::topology::f17_the_queue_of_the_alternate_exchange_is_unbound"),
     Mutant::new("replaced_unsent", "what was in a queue that was replaced is not sent again",
         "faults::broker::queues::f109_a_queue_stops_answering_with_orders_in_it"),
     // The engine.

@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use crewcall_amqp::{Declaration, LinkConfig, Publisher, PublisherOptions};
-use e2e::{footprint::Footprint, stack::Stack};
+use e2e::{
+    footprint::Footprint,
+    stack::{RESUMES_WITHIN, Stack},
+    wait::until,
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -94,9 +98,11 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     stack.expect_error(RETURNED);
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     operator.unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
-    let ids = parked(&mut stack).await;
+    let ids = submitted(&mut stack).await;
+    let told = async || logged(&stack, RETURNED) > 0;
+    until("an order that comes back is told of", RESUMES_WITHIN, told).await.unwrap();
+    are_parked(&stack, &ids).await;
     let returned = logged(&stack, RETURNED);
-    assert!(returned > 0, "an order that comes back is told of:\n{}", stack.backend.log());
     let queues = operator.queues("crewcall.jobs.").await.unwrap();
     assert_eq!(queues, ["crewcall.jobs.test.echo"], "a type that nobody serves gets no queue");
     let took = stack.resumed("test.echo", json!({"text": "known"})).await.unwrap();
@@ -117,7 +123,8 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
 #[tokio::test]
 async fn f18_an_unknown_type_whose_worker_comes_later() {
     let mut stack = Stack::start("f18").await.unwrap();
-    let ids = parked(&mut stack).await;
+    let ids = submitted(&mut stack).await;
+    are_parked(&stack, &ids).await;
     let listed = stack.api.json("/v1/types/test.other").await.unwrap();
     assert_eq!((&listed["announced"], &listed["jobs"]["unroutable"]), (&json!(false), &json!(PARKED_JOBS)));
     let came = Instant::now();
@@ -150,13 +157,18 @@ async fn f107_progress_is_dropped_while_a_job_must_start_in_time() {
     found.print("F107 progress is dropped while a job must start in time");
 }
 
-/// Submits jobs of a type that nobody serves, and sees them parked.
-async fn parked(stack: &mut Stack) -> Vec<String> {
+/// Submits jobs of a type that nobody serves.
+async fn submitted(stack: &mut Stack) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..PARKED_JOBS {
         ids.push(stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap());
     }
-    for id in &ids {
+    ids
+}
+
+/// Sees them parked.
+async fn are_parked(stack: &Stack, ids: &[String]) {
+    for id in ids {
         let job = stack.api.job_when(id, |job| job["state"] == "unroutable").await.unwrap();
         assert_eq!(
             job["waiting_for"],
@@ -166,7 +178,6 @@ async fn parked(stack: &mut Stack) -> Vec<String> {
             })
         );
     }
-    ids
 }
 
 /// All are done, each at its first attempt.
