@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{Consumer, ConsumerEvent, LinkConfig, Subscription};
+use crewcall_amqp::{
+    Consumer, ConsumerEvent, Declaration, LinkConfig, Publisher, PublisherOptions, Subscription,
+};
 use crewcall_dev_broker::DevBroker;
 use e2e::{broker, process::PATIENCE, rogue::Rogue, stack::Stack, wait::until};
 use serde_json::json;
@@ -170,15 +172,24 @@ async fn f109_the_broker_is_killed_right_after_a_declaration() {
     stack.api.ready().await.unwrap();
     let _other = stack.worker(&["test.echo"], 1).await.unwrap();
     stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
-    let watcher = Rogue::start(&stack.amqp_url);
     node.sync().await.unwrap();
-    let _worker = stack.worker_process(&["test.other"], 1).unwrap();
-    let declared = async || matches!(watcher.depth_of("crewcall.jobs.test.other").await, Ok(Some(_)));
-    until("the queue", PATIENCE, declared).await.unwrap();
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let link = LinkConfig::new(&stack.amqp_url, "somebody in a hurry");
+    let hurried = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+    // As the backend declares it.
+    let queue = Declaration::QuorumQueue {
+        name: "crewcall.jobs.test.other".to_owned(),
+        delivery_limit: Some(5),
+        dead_letter_exchange: Some("crewcall.dead".to_owned()),
+        length_max: None,
+    };
+    hurried.declare(vec![queue]).await.unwrap();
     node.kill().await.unwrap();
+    hurried.close().await;
     node.restart().await.unwrap();
     let back = Instant::now();
     stack.api.ready().await.unwrap();
+    let _worker = stack.worker(&["test.other"], 1).await.unwrap();
     let id = stack.submit("test.other", json!({"text": "healed"})).await.unwrap();
     let other = stack.submit("test.echo", json!({"text": "held up"})).await.unwrap();
     let mut error = json!(null);
