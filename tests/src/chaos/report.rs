@@ -24,6 +24,8 @@ pub struct Report {
     pub not_made: BTreeMap<&'static str, usize>,
     /// How often the machine stood still.
     pub stalls: usize,
+    /// Whether it had much else to do when everything was healed.
+    pub is_busy: bool,
     /// How submissions were answered.
     pub submitted: Submitted,
     /// What is in the store.

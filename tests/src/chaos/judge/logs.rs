@@ -67,6 +67,8 @@ pub(super) struct Repair {
     pub(super) kind: RepairKind,
     /// For which job.
     pub(super) job: String,
+    /// For which of its attempts, if it says so.
+    pub(super) attempt: Option<u64>,
 }
 
 /// How the backend repairs something for a job.
@@ -133,7 +135,8 @@ impl Log {
     fn take(&mut self, program: &str, at: Option<Timestamp>, line: &str) {
         let repair = RepairKind::LOGGED.iter().find(|(_, words)| line.contains(words));
         if let (Some((kind, _)), Some(at), Some(job)) = (repair, at, field(line, "job.id=")) {
-            self.repairs.push(Repair { at, kind: *kind, job: job.to_owned() });
+            let attempt = field(line, "attempt=").and_then(|number| number.parse().ok());
+            self.repairs.push(Repair { at, kind: *kind, job: job.to_owned(), attempt });
         }
         if ERROR_MARKS.iter().any(|mark| line.contains(mark)) {
             self.errors.push(Logged { program: program.to_owned(), at, line: line.to_owned() });

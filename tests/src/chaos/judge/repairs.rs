@@ -42,14 +42,10 @@ pub(super) fn resends(facts: &Facts) -> Vec<String> {
             unexplained.push(format!("{} is no job: {repair:?}", repair.job));
             continue;
         };
+        let attempt = repair.attempt.or_else(|| job["attempt"].as_u64()).unwrap_or_default();
         let before = facts.log.repairs[..index].iter().rfind(|before| before.job == repair.job);
-        let ended = facts.attempts_of(&repair.job).iter().rfind(|attempt| attempt.finished_at < repair.at);
-        let begins = [
-            time(&job["created_at"]),
-            before.map(|before| before.at),
-            ended.map(|attempt| attempt.finished_at),
-        ];
-        let sent = begins.into_iter().flatten().max().unwrap_or(Timestamp::MIN);
+        let sent = facts.sent_at(&repair.job, attempt);
+        let sent = before.map_or(sent, |before| before.at.max(sent));
         let orders = format!("crewcall.jobs.{}", job["type"].as_str().unwrap_or_default());
         let queues = [&[orders.as_str()], &ANSWERS[..]].concat();
         let missed_since = match repair.kind {
