@@ -180,6 +180,11 @@ impl Leases {
         self.leases.remove_if(&ended.job_id, |_, lease| is_same(lease));
     }
 
+    /// Forgets whatever lease there is on an attempt that is over.
+    pub fn forget_attempt(&self, job_id: JobId, attempt: Attempt) {
+        self.leases.remove_if(&job_id, |_, lease| lease.attempt == attempt);
+    }
+
     /// The leases of attempts that are not held: their orders should be with a worker or with the broker.
     #[must_use]
     pub fn delivered(&self) -> Vec<Lease> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     discovery::Discovery,
-    ports::{BrokerStatus, JobEvent, StoreError},
+    ports::{Applied, BrokerStatus, JobEvent, StoreError},
 };
 use crate::domain::{Event, State};
 
@@ -82,6 +82,28 @@ pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(
     }
 }
 
+/// Has orders sent again that are lost, and forgets the leases on what turns out to be over: news that were recorded one
+/// after the other may have been followed the other way round.
+async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Result<(), StoreError> {
+    let event = |(_, order): &(JobType, Unlisted)| {
+        let (job_id, attempt) = order.key;
+        JobEvent { job_id, event: Event::OrderLost { attempt, token: order.token } }
+    };
+    let applied = discovery.ledger.record(lost.iter().map(event).collect()).await?;
+    for ((job_type, order), answer) in lost.iter().zip(applied) {
+        let (job_id, attempt) = order.key;
+        match answer {
+            Applied::Changed(_) => {
+                tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
+            }
+            Applied::Stale(_) | Applied::UnknownJob => {
+                discovery.ledger.leases.forget_attempt(job_id, attempt);
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Reconciler {
     /// Looks once at all orders that should be with the broker or a worker, and has those sent again that are lost.
     ///
@@ -113,12 +135,9 @@ impl Reconciler {
             if self.is_astray(now) {
                 continue;
             }
-            for Unlisted { key: (job_id, attempt), token, .. } in orders.into_iter().filter(is_lost) {
-                tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
-                lost.push(JobEvent { job_id, event: Event::OrderLost { attempt, token } });
-            }
+            lost.extend(orders.into_iter().filter(is_lost).map(|order| (job_type.clone(), order)));
         }
-        discovery.ledger.record(lost).await.map(|_| ())
+        send_again(discovery, &lost).await
     }
 
     /// The orders that no worker lists, whether somebody said that he began with them or not.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crewcall_backend::{
     dispatch::{
         overtaking::OVERTAKEN_BY,
-        ports::OrdersWaiting,
+        ports::{OrdersWaiting, StoredClaim},
         reconcile::{ASTRAY_FOR, MISSING_FOR, Reconciler},
     },
-    domain::{Event, State},
+    domain::{Claim, Event, State},
 };
 use crewcall_proto::{JobId, Timestamp};
 
@@ -105,5 +105,45 @@ async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
     assert_eq!(resends(&server, lost).await, 1);
     let (job, _) = server.jobs.store.get(lost).await.unwrap().unwrap();
     assert_eq!(job.life.state, State::Ready);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
+    let server = server().await;
+    let ids = dispatch(&server, 1, None).await;
+    say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
+    let leases = &server.discovery.ledger.leases;
+    let [started] = &leases.delivered()[..] else { unreachable!() };
+    say(&server, &ids, |origin| Event::Completed {
+        origin,
+        result: "1".to_owned(),
+        started_at: Timestamp::from_millis(0),
+        finished_at: Timestamp::from_millis(1),
+    })
+    .await;
+    assert!(leases.delivered().is_empty());
+    // The news of its start, which was recorded first, is followed last.
+    leases.restore(StoredClaim {
+        job_id: started.job_id,
+        job_type: started.job_type.clone(),
+        attempt: started.attempt,
+        token: started.token,
+        claim: Claim {
+            execution_id: started.execution_id,
+            worker_id: started.worker_id.clone(),
+            seq: 1,
+            held: false,
+        },
+        timeout: None,
+        cancelled: false,
+    });
+    server.broker.wait(OrdersWaiting { jobs: Some(0), astray: 0 });
+    let mut reconciler = Reconciler::default();
+    reconciler.look(&server.discovery).await.unwrap();
+    assert_eq!(leases.delivered().len(), 1, "it is not missed for long");
+    server.hear_nobody_for(MISSING_FOR).await;
+    reconciler.look(&server.discovery).await.unwrap();
+    assert!(leases.delivered().is_empty(), "it would be missed every 5 s, for ever");
     server.stop().await;
 }
