@@ -1,5 +1,7 @@
 //! Whether everything that was lost, done again or late was so because of something that was broken.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -144,20 +146,36 @@ pub(super) fn resumed(facts: &Facts) -> Option<SignedDuration> {
 /// Jobs that were over long after everything was healed, although nothing had to be repaired for them.
 pub(super) fn latenesses(facts: &Facts) -> Vec<String> {
     let mut late = Vec::new();
+    let turns = turns(facts);
     for (id, submission, job) in facts.submitted_jobs() {
         let (Some(created), Some(ended)) = (time(&job["created_at"]), time(&job["finished_at"])) else {
             continue;
         };
         let delay = submission.body["delay_seconds"].as_i64().unwrap_or(0);
         let due = (created + SignedDuration::from_secs(delay)).max(facts.healed_at);
-        let repairs = facts.log.repairs.iter().filter(|repair| repair.job == id);
-        let since = repairs.map(|repair| repair.at).chain([due]).max().unwrap_or(due);
+        let repaired = facts.log.repairs.iter().filter(|repair| repair.job == id).map(|repair| repair.at);
+        // While others of its type began, it was not its turn.
+        let began = facts.executions_of(id, job["attempt"].as_u64().unwrap_or_default()).last();
+        let turn = began.map_or(ended, |execution| execution.at);
+        let others = turns.get(submission.job_type).and_then(|turns| turns.range(..turn).next_back());
+        let since = repaired.chain(others.copied()).chain([due]).max().unwrap_or(due);
         let may_take = longest(submission, job) + LATE_AFTER;
         if ended > since + may_take && !facts.blame.stalled(since, ended) {
             late.push(format!("{} s after {since}: {}", ended.duration_since(since).as_secs(), shown(job)));
         }
     }
     late
+}
+
+/// When executions of each type began.
+fn turns(facts: &Facts) -> BTreeMap<&str, BTreeSet<Timestamp>> {
+    let mut turns: BTreeMap<&str, BTreeSet<Timestamp>> = BTreeMap::new();
+    for ((id, _), executions) in &facts.executions {
+        if let Some(job_type) = facts.jobs.get(id).and_then(|job| job["type"].as_str()) {
+            turns.entry(job_type).or_default().extend(executions.iter().map(|execution| execution.at));
+        }
+    }
+    turns
 }
 
 /// How long a job takes at most when nothing breaks: all its attempts, and the waits between them.

@@ -279,6 +279,15 @@ fn a_job_that_is_late_after_the_healing_was_repaired() {
     assert_clean(&late);
     late.log = Log::default();
     assert_eq!(late.found_to_be(), ["late without a cause"]);
+    // Another job of its type was in front of it.
+    late.executions.remove(&("echo".to_owned(), 1));
+    late.execute("echo", 1, at(149));
+    late.execute("other", 1, at(120));
+    let mut other = late.jobs["echo"].clone();
+    other["finished_at"] = json!(at(121).to_string());
+    late.jobs.insert("other".to_owned(), other);
+    assert!(!late.found_to_be().contains(&"late without a cause"));
+    late.jobs.remove("other");
     let stall = Stall { from: at(110), until: at(115) };
     late.blame = Blame::new(Vec::new(), vec![stall]);
     assert_clean(&late);
