@@ -30,6 +30,7 @@ const LONG: Duration = Duration::from_secs(1_800);
 /// repairs itself, ends or logs an error without a reason.
 #[tokio::test]
 async fn f60_a_minute_of_chaos() {
+    let _turn = super::processors().await;
     let folder = tempfile::tempdir().unwrap();
     let mut chaos = command("chaos", folder.path()).unwrap();
     chaos.args(["--seed", "60", "--minutes", "1"]);

@@ -120,6 +120,7 @@ async fn f09_the_line_is_slow() {
 /// the time, nobody charges the long job with the resets, and neither memory nor descriptors pile up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f10_the_line_is_reset_every_second() {
+    let _turn = crate::faults::processors().await;
     let mut site = Site::start("f10").await;
     let worker = site.stack.worker(&["test.echo", "test.sleep"], 4).await.unwrap();
     site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
