@@ -265,8 +265,10 @@ impl Jobs {
     #[must_use]
     pub fn surroundings(&self, job_type: &JobType) -> Surroundings {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
+        // A statement of its own: the status is borrowed until its end, and what follows borrows it again.
+        let broker_trouble = self.broker.status().borrow().trouble();
         Surroundings {
-            broker_trouble: self.broker.status().borrow().trouble(),
+            broker_trouble,
             queue_error: self.queue_error(job_type),
             refusal: self.catalogue.refusal(job_type),
             staff: self.registry.staff(job_type),

@@ -39,7 +39,7 @@ async fn f86_a_drained_worker_connects_again() {
     node.ctl(&["close_all_connections", "--vhost", &vhost.name, "an operator closes them"]).await.unwrap();
     // One who announces itself but once must be heard, and be told.
     let is_back = async || {
-        ["control", "discovery"].iter().all(|link| {
+        ["control", "orders", "discovery"].iter().all(|link| {
             stack.backend.log().lines().any(|line| {
                 line.contains(&format!("connection=crewcall-backend {link} generation=2"))
                     && line.contains("Connected")
