@@ -60,6 +60,8 @@ async fn f07_the_line_is_half_open_with_megabytes_unsent() {
     let slots = u32::try_from(LARGE_JOBS).unwrap();
     let worker = site.stack.worker(&["test.echo", "test.other"], slots).await.unwrap();
     site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    // It consumes from both queues now: what it has not asked for yet, it could not ask for any more.
+    site.stack.resumed("test.other", json!({"text": "before"})).await.unwrap();
     let connections = site.connections();
     let cut = Instant::now();
     site.worker_line.set(Mode::FreezeToServer);
