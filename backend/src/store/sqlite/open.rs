@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{migrations, private};
 
@@ -243,7 +243,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Refusal> {
     // The writer does it itself, after it has answered: SQLite would let the callers wait for it, and would
     // not tell when it fails.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    keep_statements(&connection)?;
     migrations::migrate(&mut connection)?;
     Ok(connection)
 }
@@ -254,6 +254,13 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Refusal> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    keep_statements(&connection)?;
     Ok(connection)
+}
+
+/// A statement is prepared once. Left to itself, SQLite prepares one again whenever a limit is bound, since it may plan by
+/// its value: a twentieth of the backend's processor time under load, for plans that are settled by the indexes named.
+fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
