@@ -30,3 +30,4 @@ mod publisher;
 mod state;
 mod supervisor;
 mod transport;
+mod upkeep;

@@ -19,6 +19,7 @@ use crate::transport::open_channel;
 use crate::{Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError};
 use window::{Place, Window};
 
+mod alone;
 mod returns;
 mod session;
 mod window;
@@ -95,7 +96,6 @@ struct Shared {
     live: watch::Receiver<Option<Arc<lapin::Connection>>>,
     remembered: Arc<Remembered>,
     suspicion: Arc<Notify>,
-    renewal: Arc<Notify>,
     status: LinkStatus,
     stop: CancellationToken,
 }
@@ -140,7 +140,7 @@ impl Publisher {
         let (requests, inbox) = mpsc::channel(window.places());
         let (live_sender, live) = watch::channel(None);
         let remembered = Arc::new(Remembered::default());
-        let (suspicion, renewal) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let suspicion = Arc::new(Notify::new());
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
@@ -148,23 +148,13 @@ impl Publisher {
             declarations,
             remembered: remembered.clone(),
             suspicion: suspicion.clone(),
-            renewal: renewal.clone(),
             confirm_timeout: options.confirm_timeout,
             live: live_sender,
             inbox,
         };
         tracker.spawn(link.run());
-        let shared = Shared {
-            requests,
-            window,
-            operation_timeout,
-            live,
-            remembered,
-            suspicion,
-            renewal,
-            status,
-            stop,
-        };
+        let shared =
+            Shared { requests, window, operation_timeout, live, remembered, suspicion, status, stop };
         Self { shared: Arc::new(shared) }
     }
 
@@ -202,6 +192,32 @@ impl Publisher {
             Ok(()) => Ok(publication),
             Err(mpsc::error::TrySendError::Full(_)) => Err(PublishError::Nacked),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(PublishError::Stopped),
+        }
+    }
+
+    /// Publishes a message on a channel of its own, and waits at most `limit` for a session and for its confirm: what keeps
+    /// its queue from answering holds up nothing else. It takes some more round trips than [`publish`](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish); [`PublishError::Unknown`] also when the limit is over.
+    pub async fn publish_alone(
+        &self,
+        message: OutboundMessage,
+        limit: Duration,
+    ) -> Result<Published, PublishError> {
+        let parcel = Parcel::pack(message)?;
+        let unknown = |reason: String| PublishError::Unknown { reason };
+        let published = async {
+            let connection = self.connection().await.map_err(|error| unknown(error.to_string()))?;
+            alone::publish(&connection, *parcel, self.shared.operation_timeout).await
+        };
+        tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => Err(PublishError::Stopped),
+            answer = timeout(limit, published) => answer.unwrap_or_else(|_| {
+                Err(unknown(format!("the broker did not confirm a message within {limit:?}")))
+            }),
         }
     }
 
@@ -340,15 +356,17 @@ impl Publisher {
         }
     }
 
-    /// Ends the session, for the next one to begin: what is under way is answered as unknown. For when a queue was replaced by
-    /// another of its name, which the old session would go on waiting for.
-    pub fn begin_anew(&self) {
-        self.shared.renewal.notify_one();
-    }
-
     /// What the link is doing; the receiver always holds the latest state.
     pub fn state(&self) -> watch::Receiver<LinkState> {
         self.shared.status.state.clone()
+    }
+
+    /// The session, blocked or not, counted from 1.
+    pub fn session(&self) -> Option<u64> {
+        match *self.shared.status.state.borrow() {
+            LinkState::Connected { generation } | LinkState::Blocked { generation, .. } => Some(generation),
+            LinkState::Connecting { .. } | LinkState::Stopped => None,
+        }
     }
 
     /// How many sessions were made after the first one.

@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 27] = [
+pub const MUTANTS: [Mutant; 29] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -65,6 +65,8 @@ pub const MUTANTS: [Mutant; 27] = [
         "faults::broker::topology::f17_the_queue_of_the_alternate_exchange_is_unbound"),
     Mutant::new("replaced_unsent", "what was in a queue that was replaced is not sent again",
         "faults::broker::queues::f109_a_queue_stops_answering_with_orders_in_it"),
+    Mutant::new("first_together", "the first order of a session is sent where it may hold up all others",
+        "faults::broker::queues::f109_the_broker_is_killed_right_after_a_declaration"),
     // The engine.
     Mutant::new("wrong_id", "a submission is not stored, and answered with another job",
         "own_answers::each_of_many_jobs_gets_its_own_answer").now_and_then().quick(),
@@ -83,6 +85,8 @@ pub const MUTANTS: [Mutant; 27] = [
     Mutant::new("end_is_not_final", "a response changes a job that is over",
         "faults::worker::repeated::f31_a_response_comes_a_hundred_times"),
     // The links.
+    Mutant::new("topology_unkept", "exchanges and bindings that somebody removed are not declared again",
+        "faults::broker::topology::f110_the_exchanges_are_deleted"),
     Mutant::new("confirm_assumed", "what a lost session left unconfirmed counts as confirmed",
         "link::broker_killed::nothing_confirmed_is_lost_when_the_broker_is_killed_while_publishing"),
     Mutant::new("return_unnoticed", "a message that no queue takes counts as confirmed",

@@ -66,11 +66,9 @@ class Worker:
         self.channel.add_on_cancel_callback(self.on_queue_lost)
         if self.job:
             self.job.tag = None  # the broker has taken its order back, and brings it again
-        control = f"{PREFIX}.worker.{WORKER_ID}.{uuid.uuid4().hex}"
-        self.channel.queue_declare(control, exclusive=True)
-        for key in (f"worker.{WORKER_ID}", f"type.{TYPE}", "all"):
-            self.channel.queue_bind(control, f"{PREFIX}.control", key)
-        self.channel.basic_consume(control, self.on_control, auto_ack=True)
+        self.control = f"{PREFIX}.worker.{WORKER_ID}.{uuid.uuid4().hex}"
+        self.channel.queue_declare(self.control, exclusive=True)
+        self.channel.basic_consume(self.control, self.on_control, auto_ack=True)
         while not (self.ending and not self.job):
             self.work()
             connection.process_data_events(time_limit=0.05)
@@ -79,6 +77,8 @@ class Worker:
     def work(self):
         if now() >= self.beat_at:
             self.beat_at = now() + 5000
+            for key in (f"worker.{WORKER_ID}", f"type.{TYPE}", "all"):  # somebody may have removed a binding
+                self.channel.queue_bind(self.control, f"{PREFIX}.control", key)
             if not self.welcomed:
                 self.send("discovery", "announce", ABOUT)
             orders = [{"job_id": self.job.key[0], "attempt": self.job.key[1]}] if self.job else []

@@ -20,6 +20,7 @@ use crate::declaration::{execute_all, short_string};
 use crate::error::sentence;
 use crate::supervisor::Supervisor;
 use crate::transport::{Transport, TransportEvent};
+use crate::upkeep;
 use crate::{Declaration, LinkError};
 
 /// The consumer's task and what it owns.
@@ -44,6 +45,7 @@ impl Link {
             let mut session = Session::new(transport, self.remembered.clone(), &self.supervisor);
             let stop = self.supervisor.stop().clone();
             let plan = (self.plan)(generation);
+            let declarations = plan.declarations.clone();
             let prepared = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -56,7 +58,7 @@ impl Link {
             let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
             self.supervisor.connected();
             self.live.send_replace(Some(commands));
-            let outcome = self.drive(&mut session, inbox).await;
+            let outcome = self.drive(&mut session, inbox, declarations).await;
             self.live.send_replace(None);
             session.end.over();
             match outcome {
@@ -86,10 +88,16 @@ impl Link {
         }
     }
 
-    async fn drive(&self, session: &mut Session, mut inbox: mpsc::Receiver<Command>) -> Outcome {
+    async fn drive(
+        &self,
+        session: &mut Session,
+        mut inbox: mpsc::Receiver<Command>,
+        declarations: Vec<Declaration>,
+    ) -> Outcome {
         let stop = self.supervisor.stop();
         let watchdog = session.transport.watchdog(self.suspicion.clone());
-        tokio::pin!(watchdog);
+        let upkeep = upkeep::keep(session.transport.connection(), declarations, session.operation_timeout);
+        tokio::pin!(watchdog, upkeep);
         let end = session.end.clone();
         let mut waiting = Some(ConsumerEvent::Up { generation: session.generation });
         loop {
@@ -105,6 +113,7 @@ impl Link {
                     // A connection that never publishes is never blocked.
                 }
                 reason = &mut watchdog => return Outcome::Lost(reason),
+                never = &mut upkeep => match never {},
                 Some(command) = inbox.recv() => session.obey(command).await,
                 // The receiver may be slow, or be the very task whose command is waiting above: never wait for it
                 // in any other place than here.

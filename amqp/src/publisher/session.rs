@@ -17,11 +17,11 @@ use tracing::warn;
 
 use super::returns::{Confirm, ReturnLedger, Returned, Verdict};
 use super::{Parcel, Place, Published, Remembered, Request};
-use crate::declaration::execute_all;
 use crate::error::sentence;
 use crate::mutant::mutant;
 use crate::supervisor::Supervisor;
-use crate::transport::{Activity, Transport, TransportEvent, open_channel};
+use crate::transport::{Activity, Transport, TransportEvent};
+use crate::upkeep::{self, declare_each};
 use crate::{Declaration, LinkError, PublishError};
 
 /// How often the oldest unconfirmed message is looked at.
@@ -39,7 +39,6 @@ pub(super) struct Link {
     pub(super) declarations: Vec<Declaration>,
     pub(super) remembered: Arc<Remembered>,
     pub(super) suspicion: Arc<Notify>,
-    pub(super) renewal: Arc<Notify>,
     pub(super) confirm_timeout: Duration,
     pub(super) live: watch::Sender<Option<Arc<lapin::Connection>>>,
     pub(super) inbox: mpsc::Receiver<Request>,
@@ -121,14 +120,20 @@ impl Link {
         for declarations in [others, bindings] {
             let share = declarations.len().div_ceil(CHANNELS_TO_DECLARE).max(1);
             let shares = declarations.chunks(share);
-            try_join_all(shares.map(|share| declare_again(connection, share, limit))).await?;
+            let refused = try_join_all(shares.map(|share| declare_each(connection, share, limit))).await?;
+            for error in refused.into_iter().flatten() {
+                // Somebody changed the broker meanwhile: that must not keep everything else from working.
+                warn!(%error, "Could not declare again what was declared before");
+            }
         }
         Ok(())
     }
 
     async fn drive(&mut self, session: &mut Session, mut transport: Transport) -> SessionEnd {
         let watchdog = transport.watchdog(self.suspicion.clone());
-        tokio::pin!(watchdog);
+        let limit = self.supervisor.config().operation_timeout;
+        let upkeep = upkeep::keep(transport.connection(), self.declarations.clone(), limit);
+        tokio::pin!(watchdog, upkeep);
         let mut check = tokio::time::interval(CONFIRM_CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.supervisor.stop().clone();
@@ -153,8 +158,8 @@ impl Link {
                     TransportEvent::Lost(reason) => break reason,
                 },
                 reason = &mut watchdog => break reason,
-                () = self.renewal.notified() => break "it was told to begin anew".to_owned(),
                 result = session.confirms() => if let Err(reason) = result { break reason },
+                never = &mut upkeep => match never {},
                 _ = check.tick() => if let Err(reason) = session.check(self.confirm_timeout) { break reason },
                 _ = self.inbox.recv_many(&mut requests, REQUESTS_PER_TURN), if !session.blocked => {
                     requests.drain(..).for_each(|request| session.send(request));
@@ -179,33 +184,6 @@ impl Link {
         // What is unconfirmed after that is answered as unknown.
         let _ = timeout(self.supervisor.config().operation_timeout, confirms).await;
     }
-}
-
-/// One that is refused now (somebody changed the broker meanwhile) is said aloud and left out: it must not keep
-/// everything else from working.
-async fn declare_again(
-    connection: &lapin::Connection,
-    declarations: &[Declaration],
-    limit: Duration,
-) -> Result<(), LinkError> {
-    let mut rest = declarations;
-    while !rest.is_empty() {
-        let channel = open_channel(connection, limit).await?;
-        while let Some((declaration, others)) = rest.split_first() {
-            rest = others;
-            let declared = timeout(limit, execute_all(&channel, std::slice::from_ref(declaration))).await;
-            match declared {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if connection.status().connected() => {
-                    warn!(error = %error, "Could not declare {declaration} again");
-                    break; // the refusal closed the channel
-                }
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(LinkError::Timeout { what: declaration.to_string(), after: limit }),
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The messages of one session that have no answer yet.

@@ -1,28 +1,31 @@
 //! The way that each type's orders take: together with all others while the type's queue confirms, and apart once it
 //! does not.
 //!
-//! RabbitMQ stops reading a whole *connection* when one queue on it takes nothing any more. So no queue is ever given
-//! as much as would make it stop, and one that is stuck is tried again on a connection where it can harm nobody. One that
-//! stays stuck is to be replaced.
+//! RabbitMQ stops reading a whole *connection* when one queue on it takes nothing any more, and a channel for as long as it
+//! looks for the leader of a queue that has none. So no queue is ever given as much as would make it stop, and in each
+//! session an order is first sent to it alone, on a channel and a connection where it can harm nobody. One that is stuck
+//! is tried again in the same way, and one that stays stuck is to be replaced.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use crewcall_amqp::{
-    LinkConfig, LinkError, LinkState, OutboundMessage, Publication, PublishError, Published, Publisher,
-    PublisherOptions,
-};
+use crewcall_amqp::{LinkError, LinkState, OutboundMessage, PublishError, Published, Publisher};
 use crewcall_proto::JobType;
 use dashmap::DashMap;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{
+        Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, OwnedSemaphorePermit, Semaphore, watch,
+    },
     time::{Instant, sleep_until, timeout},
 };
 
-use super::outbound::follow;
-use crate::{metrics::Metrics, tasks::Tasks};
+use crate::{mutant::mutant, tasks::Tasks};
 
 /// How many orders of one type may be unconfirmed on the link that all types share. RabbitMQ's channel blocks, and soon
 /// its connection, once more than 32 messages for one quorum queue are unanswered (`quorum_commands_soft_limit`). A
@@ -35,11 +38,12 @@ const USUAL_MAX: Duration = Duration::from_secs(1);
 /// How long the broker may leave an order unconfirmed after that while it answers other questions: then its queue is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a stuck queue is left alone before an order is sent to it once more, on a connection of its own. What it was
-/// sent before may still be confirmed, and each trial may make an order come twice.
-const TRIED_AFTER: Duration = Duration::from_secs(15);
+/// How long a stuck queue is left alone before an order is sent to it once more. What it was
+/// sent before may still be confirmed, and each trial may make an order come twice. No longer, because the guilty queue may
+/// be another one, which holds up the shared channel: then this one works alone.
+const TRIED_AFTER: Duration = Duration::from_secs(5);
 
-/// How long a trial may take; then it is given up with its connection, and made again on a new one.
+/// How long a trial may take; then it is given up with its channel, and made again on a new one.
 const TRIAL_MAX: Duration = Duration::from_secs(60);
 
 /// How long a queue may be stuck before it is looked at whether it has a leader at all, and replaced by a new one of its name
@@ -59,10 +63,8 @@ pub(super) type MakeOrder<'a> = dyn Fn() -> Result<OutboundMessage, PublishError
 pub(super) struct Lanes {
     /// The link that all types share.
     shared: Publisher,
-    /// The link of those that are stuck; made when the first one is.
-    apart: OnceLock<Publisher>,
-    config: LinkConfig,
-    metrics: Arc<Metrics>,
+    /// The link on which orders are sent alone.
+    trials: Publisher,
     tasks: Tasks,
     by_type: DashMap<JobType, Arc<Lane>>,
     /// What goes to the queue of the unroutable: the orders of all types that have no queue of their own.
@@ -75,13 +77,11 @@ pub(super) struct Lanes {
 pub(super) struct LanesParts {
     /// The link that all types share.
     pub(super) shared: Publisher,
-    /// How the link of those that are stuck is made.
-    pub(super) config: LinkConfig,
+    /// The link on which orders are sent alone.
+    pub(super) trials: Publisher,
     /// The queue of the unroutable.
     pub(super) unroutable: String,
-    /// What is counted.
-    pub(super) metrics: Arc<Metrics>,
-    /// Where the link runs.
+    /// Where orders that are still open are waited for.
     pub(super) tasks: Tasks,
 }
 
@@ -90,8 +90,13 @@ pub(super) struct LanesParts {
 struct Lane {
     queue: String,
     together: Arc<Semaphore>,
-    apart: Arc<Semaphore>,
+    apart: Semaphore,
     mode: watch::Sender<Mode>,
+    /// The session of the shared link in which the queue has confirmed an order; none is 0.
+    proven_in: AtomicU64,
+    /// Whose order is the first of a session: the others wait, in their order.
+    first: AsyncMutex<()>,
+    replaced: Notify,
     replacement: Mutex<Replacement>,
 }
 
@@ -109,19 +114,17 @@ enum Mode {
     Together,
     /// Nothing is confirmed, since when.
     Stuck(Instant),
-    /// Confirmed again, but not yet all that is still open on the shared link.
+    /// It confirms again, but not yet all that is still open on the shared link.
     Apart,
 }
 
 impl Lanes {
     /// All types go together.
     pub(super) fn new(parts: LanesParts) -> Self {
-        let LanesParts { shared, config, unroutable, metrics, tasks } = parts;
+        let LanesParts { shared, trials, unroutable, tasks } = parts;
         Self {
             shared,
-            apart: OnceLock::new(),
-            config,
-            metrics,
+            trials,
             tasks,
             by_type: DashMap::new(),
             unknown: Arc::new(Lane::new(unroutable)),
@@ -159,18 +162,27 @@ impl Lanes {
         due.map(|lane| lane.key().clone()).collect()
     }
 
-    /// The type's queue is a new one: an order is tried at once, on a session that does not wait for the old one.
+    /// The type's queue is a new one: the trial that waits for the old one is given up, and another one made at once.
     pub(super) fn replaced(&self, job_type: &JobType) {
         let lane = self.of(job_type);
         lane.tried_to_replace(None);
-        self.apart().begin_anew();
         let now = Instant::now();
-        lane.mode.send_replace(Mode::Stuck(now.checked_sub(TRIED_AFTER).unwrap_or(now)));
+        let at_once = Mode::Stuck(now.checked_sub(TRIED_AFTER).unwrap_or(now));
+        // While there was no queue, its orders went to that of the unroutable, and may have been confirmed there: a type
+        // that is stuck and has nothing under way would stay so.
+        lane.mode.send_if_modified(|mode| {
+            let is_stuck = matches!(mode, Mode::Stuck(_));
+            if is_stuck {
+                *mode = at_once;
+            }
+            is_stuck
+        });
+        lane.replaced.notify_waiters();
     }
 
     /// Whether a queue that is stuck answers all the same, asked where it harms nobody: then others are in its way.
     pub(super) async fn answers(&self, queue: &str) -> Result<bool, LinkError> {
-        self.apart().queue_answers(queue).await
+        self.trials.queue_answers(queue).await
     }
 
     /// The type's queue is well: it is not looked at again at once.
@@ -229,10 +241,7 @@ impl Lanes {
 
     /// Waits for the links' outstanding confirms, and closes them.
     pub(super) async fn close(&self) {
-        self.shared.close().await;
-        if let Some(apart) = self.apart.get() {
-            apart.close().await;
-        }
+        tokio::join!(self.shared.close(), self.trials.close());
     }
 
     fn of(&self, job_type: &JobType) -> Arc<Lane> {
@@ -245,11 +254,23 @@ impl Lanes {
         make: &MakeOrder<'_>,
         place: OwnedSemaphorePermit,
     ) -> Result<Published, PublishError> {
-        let mut publication = self.shared.send(make()?).await?;
+        let mut publication = if lane.is_proven(self.shared.session()) {
+            self.shared.send(make()?).await?
+        } else {
+            let turn = lane.first.lock().await;
+            if lane.is_stuck() {
+                drop((turn, place));
+                return Box::pin(self.publish_in_turn(lane, make)).await;
+            }
+            if !lane.is_proven(self.shared.session()) {
+                return self.publish_first(lane, make, turn).await;
+            }
+            self.shared.send(make()?).await?
+        };
         if let Ok(answer) = timeout(USUAL_MAX, publication.answered()).await {
             return answer;
         }
-        if let Some(answer) = self.answered_in_time(lane, &mut publication).await {
+        if let Some(answer) = self.answered_in_time(lane, &self.shared, publication.answered()).await {
             return answer;
         }
         lane.part();
@@ -269,20 +290,48 @@ impl Lanes {
         }
     }
 
+    /// Publishes the first order of a session, alone: its queue may have no leader, and then the channel waits for one.
+    async fn publish_first(
+        &self,
+        lane: &Lane,
+        make: &MakeOrder<'_>,
+        turn: AsyncMutexGuard<'_, ()>,
+    ) -> Result<Published, PublishError> {
+        let mut alone = pin!(self.trials.publish_alone(make()?, TRIAL_MAX));
+        let answer = match self.answered_in_time(lane, &self.trials, alone.as_mut()).await {
+            Some(answer) => answer,
+            None => {
+                lane.part();
+                drop(turn);
+                tokio::select! {
+                    biased;
+                    answer = alone => answer,
+                    Some(answer) = self.publish_apart(lane, make, STUCK_AFTER) => answer,
+                }
+            }
+        };
+        if answer.is_ok() {
+            lane.proven_in.store(self.shared.session().unwrap_or(0), Ordering::Relaxed);
+        }
+        answer
+    }
+
     /// The broker's answer; `None` when the queue is stuck: the broker is there and reads from us, and still does not
     /// confirm.
     async fn answered_in_time(
         &self,
         lane: &Lane,
-        publication: &mut Publication,
+        link: &Publisher,
+        answer: impl Future<Output = Result<Published, PublishError>>,
     ) -> Option<Result<Published, PublishError>> {
-        let mut link = self.shared.state();
+        let mut answer = pin!(answer);
+        let mut link = link.state();
         link.borrow_and_update();
         let mut deadline = Instant::now() + STUCK_AFTER;
         loop {
             tokio::select! {
                 biased;
-                answer = publication.answered() => return Some(answer),
+                answer = &mut answer => return Some(answer),
                 // Connected, blocked or lost: it had no fair chance before.
                 Ok(()) = link.changed() => deadline = Instant::now() + STUCK_AFTER,
                 () = sleep_until(deadline) => {
@@ -301,8 +350,8 @@ impl Lanes {
         matches!(timeout(ANSWER_MAX, self.shared.queue_depth(&self.unknown.queue)).await, Ok(Ok(_)))
     }
 
-    /// Publishes on the link of those that are stuck: one order of a stuck queue at a time, and only after a rest; for a
-    /// queue that confirms again, after `patience`. `None` when the type goes together with all others again.
+    /// Publishes alone: one order of a stuck queue at a time, and only after a rest; for a queue that confirms again, after
+    /// `patience`. `None` when the type goes together with all others again.
     async fn publish_apart(
         &self,
         lane: &Lane,
@@ -325,7 +374,11 @@ impl Lanes {
                 biased;
                 _ = mode.changed() => {}
                 _place = place => {
-                    let answer = async { self.apart().publish(make()?).await }.await;
+                    let answer = tokio::select! {
+                        biased;
+                        () = lane.replaced.notified() => continue,
+                        answer = async { self.trials.publish_alone(make()?, TRIAL_MAX).await } => answer,
+                    };
                     if matches!(answer, Err(PublishError::Unknown { .. })) {
                         lane.part();
                     }
@@ -333,24 +386,6 @@ impl Lanes {
                 }
             }
         }
-    }
-
-    fn apart(&self) -> &Publisher {
-        self.apart.get_or_init(|| {
-            let options = PublisherOptions { confirm_timeout: TRIAL_MAX, ..PublisherOptions::default() };
-            let apart = Publisher::start(
-                self.config.clone(),
-                Vec::new(),
-                options,
-                self.tasks.stop(),
-                self.tasks.tracker(),
-            );
-            self.tasks.part(
-                "the link for parted types",
-                follow("parted", apart.clone(), Arc::clone(&self.metrics)),
-            );
-            apart
-        })
     }
 
     /// A queue that confirms is not stuck. It goes together with the others again when nothing is open from before.
@@ -370,9 +405,22 @@ impl Lanes {
 
 impl Lane {
     fn new(queue: String) -> Self {
-        let places = || Arc::new(Semaphore::new(UNCONFIRMED_PER_TYPE_MAX));
-        let (mode, replacement) = (watch::Sender::new(Mode::Together), Mutex::default());
-        Self { queue, together: places(), apart: places(), mode, replacement }
+        Self {
+            queue,
+            together: Arc::new(Semaphore::new(UNCONFIRMED_PER_TYPE_MAX)),
+            apart: Semaphore::new(UNCONFIRMED_PER_TYPE_MAX),
+            mode: watch::Sender::new(Mode::Together),
+            proven_in: AtomicU64::new(0),
+            first: AsyncMutex::new(()),
+            replaced: Notify::new(),
+            replacement: Mutex::default(),
+        }
+    }
+
+    /// Whether the queue has confirmed an order in this session of the shared link.
+    fn is_proven(&self, session: Option<u64>) -> bool {
+        session.is_some_and(|session| self.proven_in.load(Ordering::Relaxed) == session)
+            || mutant("first_together")
     }
 
     fn is_to_be_replaced(&self) -> bool {

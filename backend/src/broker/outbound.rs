@@ -48,6 +48,10 @@ const DECLARED_FOR: Duration = Duration::from_millis(200);
 /// old subscriptions over to it, and deliver nothing through them.
 const REST: Duration = Duration::from_millis(500);
 
+/// How often it is tried to declare a queue in the place of one that was deleted: right afterwards RabbitMQ may answer with
+/// an internal error.
+const DECLARED_TRIES_MAX: u32 = 4;
+
 /// How long an instruction to a worker, or a pulse, may take.
 const LOSSY_MAX: Duration = Duration::from_secs(2);
 
@@ -89,23 +93,23 @@ impl Outbound {
     #[must_use]
     pub fn start(parts: OutboundParts) -> Self {
         let OutboundParts { amqp_url, topology, installation, known, clock, metrics, tasks } = parts;
-        let config = |link: &str| LinkConfig::new(amqp_url.clone(), format!("crewcall-backend {link}"));
         let start = |link: &str, declarations| {
-            let options = PublisherOptions::default();
-            Publisher::start(config(link), declarations, options, tasks.stop(), tasks.tracker())
+            let config = LinkConfig::new(amqp_url.clone(), format!("crewcall-backend {link}"));
+            Publisher::start(config, declarations, PublisherOptions::default(), tasks.stop(), tasks.tracker())
         };
         let orders = start("orders", topology::declarations(&topology, &installation));
         let control = start("control", topology::spoken_through(&topology));
+        let trials = start("trials", Vec::new());
         let (sender, status) = watch::channel(BrokerStatus::Down { reason: "connecting".to_owned() });
         let told = tell_status(orders.state(), control.state(), sender, Arc::clone(&metrics));
         tasks.part("the links' status", told);
         tasks.part("the link for orders", follow("orders", orders.clone(), Arc::clone(&metrics)));
         tasks.part("the link for control", follow("control", control.clone(), Arc::clone(&metrics)));
+        tasks.part("the link for trials", follow("trials", trials.clone(), metrics));
         let lanes = Lanes::new(LanesParts {
             shared: orders.clone(),
-            config: config("parted"),
+            trials,
             unroutable: topology.unroutable(),
-            metrics,
             tasks,
         });
         for job_type in &known {
@@ -211,8 +215,15 @@ impl Outbound {
             return Ok(false);
         }
         self.control.delete_queue(&queue).await?;
-        sleep(REST).await;
-        self.orders.declare(topology::type_declarations(&self.topology, job_type)).await?;
+        let mut tries = 1;
+        loop {
+            sleep(REST).await;
+            match self.orders.declare(topology::type_declarations(&self.topology, job_type)).await {
+                Ok(()) => break,
+                Err(_) if tries < DECLARED_TRIES_MAX => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
         self.declared.insert(job_type.clone(), Instant::now());
         Ok(true)
     }
@@ -254,7 +265,9 @@ impl Broker for Outbound {
         let before = self.depth(&queue).await?;
         let declared_before = self.declared.contains_key(job_type);
         if before.is_some() && declared_before {
-            // A route that is missing is found, and mended, when an order comes back.
+            // Somebody may have removed the route, and nobody is told: it is made again.
+            let route = vec![topology::route(&self.topology, job_type)];
+            self.orders.declare(route).await.map_err(|error| link_error(&error))?;
             self.declared.insert(job_type.clone(), Instant::now());
             return Ok(QueueFound::Known);
         }

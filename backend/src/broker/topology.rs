@@ -65,21 +65,24 @@ pub fn spoken_through(topology: &Topology) -> Vec<Declaration> {
 /// What a served type has: its queue, and the route to it.
 #[must_use]
 pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
-    let queue = topology.jobs_queue(job_type);
-    vec![
-        Declaration::QuorumQueue {
-            name: queue.clone(),
-            // Spelled out: the default is "no limit" on RabbitMQ 3.x and 20 on 4.x.
-            delivery_limit: Some(DELIVERY_LIMIT),
-            dead_letter_exchange: Some(topology.dead()),
-            length_max: None,
-        },
-        Declaration::Binding {
-            queue,
-            exchange: topology.submit_exchange(),
-            routing_key: job_type.as_str().to_owned(),
-        },
-    ]
+    let queue = Declaration::QuorumQueue {
+        name: topology.jobs_queue(job_type),
+        // Spelled out: the default is "no limit" on RabbitMQ 3.x and 20 on 4.x.
+        delivery_limit: Some(DELIVERY_LIMIT),
+        dead_letter_exchange: Some(topology.dead()),
+        length_max: None,
+    };
+    vec![queue, route(topology, job_type)]
+}
+
+/// The way of a type's orders to its queue.
+#[must_use]
+pub fn route(topology: &Topology, job_type: &JobType) -> Declaration {
+    Declaration::Binding {
+        queue: topology.jobs_queue(job_type),
+        exchange: topology.submit_exchange(),
+        routing_key: job_type.as_str().to_owned(),
+    }
 }
 
 fn topic(name: String, alternate: Option<String>) -> Declaration {

@@ -153,6 +153,9 @@ pub enum Claimant {
     Unknown,
 }
 
+/// What keeps the jobs of a type that is served from its queue.
+const ROUTE_MISSING: &str = "somebody removed the binding through which its orders get there; it is made again within some ten seconds";
+
 impl Waiting {
     /// What a job of `job_type` waits for; `None` when it is over.
     #[must_use]
@@ -170,7 +173,9 @@ impl Waiting {
                 at: life.due_at,
                 after: life.failure.as_ref().map(|failure| failure.message.clone()),
             },
-            State::Unroutable => around.obstacle(&job_type).unwrap_or(Self::FirstWorker(job_type)),
+            State::Unroutable => around
+                .obstacle(&job_type)
+                .unwrap_or_else(|| Self::Queue { job_type, error: ROUTE_MISSING.to_owned() }),
             State::Dispatched | State::Running => match &life.claim {
                 _ if life.cancellation.is_some() => Self::cancellation(life.claim.as_ref(), claimant),
                 Some(claim) => Self::response(claim, claimant),

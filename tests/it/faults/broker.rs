@@ -68,6 +68,29 @@ impl Operator<'_> {
         ensure!(answer == "ok", "unbinding {queue} from {exchange}: {answer}");
         Ok(())
     }
+
+    /// Removes all bindings of these exchanges, at once.
+    async fn unbind_all(&self, exchanges: &[&str]) -> anyhow::Result<()> {
+        let unbind = "[rabbit_binding:remove(B, <<\"guest\">>) || B <- rabbit_binding:list_for_source(E)]";
+        self.for_each_exchange(exchanges, unbind).await
+    }
+
+    /// Deletes exchanges with all their bindings, at once.
+    async fn delete_exchanges(&self, exchanges: &[&str]) -> anyhow::Result<()> {
+        self.for_each_exchange(exchanges, "rabbit_exchange:delete(E, false, <<\"guest\">>)").await
+    }
+
+    async fn for_each_exchange(&self, exchanges: &[&str], action: &str) -> anyhow::Result<()> {
+        let vhost = &self.vhost;
+        let resources: Vec<String> = exchanges
+            .iter()
+            .map(|exchange| format!("{{resource, <<\"{vhost}\">>, exchange, <<\"{exchange}\">>}}"))
+            .collect();
+        let program = format!("[{action} || E <- [{}]].", resources.join(", "));
+        let answer = self.node.ctl(&["eval", &program]).await?;
+        ensure!(answer.contains("ok") && !answer.contains("error"), "{program}: {answer}");
+        Ok(())
+    }
 }
 
 /// An installation on a virtual host of the shared node, and who operates that.

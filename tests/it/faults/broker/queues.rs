@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{Consumer, ConsumerEvent, LinkConfig, Subscription};
+use crewcall_amqp::{
+    Consumer, ConsumerEvent, Declaration, LinkConfig, Publisher, PublisherOptions, Subscription,
+};
 use crewcall_dev_broker::DevBroker;
 use e2e::{broker, process::PATIENCE, rogue::Rogue, stack::Stack, wait::until};
 use serde_json::json;
@@ -99,7 +101,10 @@ async fn f83_a_queue_does_not_confirm() {
     let mut stack = Stack::start_on(node.url("/")).await.unwrap();
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.other", "test.echo"], STUCK_SLOTS).await.unwrap();
-    stack.resumed("test.other", json!({"text": "before"})).await.unwrap();
+    // The first one goes alone, the second one with the others.
+    for text in ["alone", "together"] {
+        stack.resumed("test.other", json!({"text": text})).await.unwrap();
+    }
     let hearing = stack.api.metric("crewcall_hearing_seconds_total", "").await.unwrap();
     let stuck = Instant::now();
     leader(&node, "suspend", "crewcall.jobs.test.other").await;
@@ -156,6 +161,64 @@ async fn f83_a_queue_does_not_confirm() {
     );
     found.hold("I15", format_args!("whoever looks reads: {error}"));
     found.print("F83 a queue does not confirm");
+    node.stop().await.unwrap();
+}
+
+/// The node is killed in the moment in which the queue of a type was declared. RabbitMQ 3.10 and 4.0 come back with a queue
+/// that has no leader and never will have: it is replaced, and its type goes on with nobody's help. Other types are not held
+/// up meanwhile.
+#[tokio::test]
+async fn f109_the_broker_is_killed_right_after_a_declaration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = broker::own_broker(&folder).await.unwrap();
+    let mut stack = Stack::start_on(node.url("/")).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _other = stack.worker(&["test.echo"], 1).await.unwrap();
+    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    node.sync().await.unwrap();
+    let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let link = LinkConfig::new(&stack.amqp_url, "somebody in a hurry");
+    let hurried = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+    // As the backend declares it.
+    let queue = Declaration::QuorumQueue {
+        name: "crewcall.jobs.test.other".to_owned(),
+        delivery_limit: Some(5),
+        dead_letter_exchange: Some("crewcall.dead".to_owned()),
+        length_max: None,
+    };
+    hurried.declare(vec![queue]).await.unwrap();
+    node.kill().await.unwrap();
+    hurried.close().await;
+    node.restart().await.unwrap();
+    let back = Instant::now();
+    stack.api.ready().await.unwrap();
+    let _worker = stack.worker(&["test.other"], 1).await.unwrap();
+    let id = stack.submit("test.other", json!({"text": "healed"})).await.unwrap();
+    let other = stack.resumed("test.echo", json!({"text": "not held up"})).await.unwrap();
+    let mut error = json!(null);
+    until("the type goes on", REPLACED_WITHIN, async || {
+        let found = stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].clone();
+        if !found.is_null() {
+            error = found;
+        }
+        let job = stack.api.job(&id).await.unwrap();
+        job["state"] == "completed" && job["attempt"] == 1
+    })
+    .await
+    .unwrap();
+    let took = back.elapsed();
+    let mut found = stack.settled().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "a queue without a leader costs no attempt");
+    let replaced = logged(&stack, REPLACED);
+    assert_eq!(replaced, usize::from(!error.is_null()), "read: {error}\n{}", stack.backend.log());
+    found.hold(
+        "I14",
+        format_args!(
+            "{replaced} queue was replaced, and its type went on {took:.1?} after the broker was back, another within {other:.1?}"
+        ),
+    );
+    found.hold("I15", format_args!("whoever looked read: {error}"));
+    found.print("F109 the broker is killed right after a declaration");
     node.stop().await.unwrap();
 }
 

@@ -1,0 +1,42 @@
+//! One message on a channel of its own.
+
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{Confirmation, Connection};
+
+use super::{Parcel, Published};
+use crate::PublishError;
+use crate::error::sentence;
+use crate::transport::open_channel;
+
+/// Publishes a message, and waits until the broker has confirmed it.
+pub(super) async fn publish(
+    connection: &Connection,
+    parcel: Parcel,
+    limit: Duration,
+) -> Result<Published, PublishError> {
+    let unknown = |error: lapin::Error| PublishError::Unknown { reason: sentence(&error) };
+    let channel = open_channel(connection, limit)
+        .await
+        .map_err(|error| PublishError::Unknown { reason: error.to_string() })?;
+    let options = ConfirmSelectOptions {
+        nowait: false, // the message must not be sent before confirms are on
+    };
+    channel.confirm_select(options).await.map_err(unknown)?;
+    let Parcel { exchange, routing_key, mandatory, properties, body, .. } = parcel;
+    let options = BasicPublishOptions {
+        mandatory,
+        immediate: false, // RabbitMQ does not know it and closes the channel
+    };
+    let sent = channel.basic_publish(exchange, routing_key, options, &body, properties).await;
+    match sent.map_err(unknown)?.await.map_err(unknown)? {
+        // It is the only message of its channel, so what comes back is this one.
+        Confirmation::Ack(Some(returned)) => {
+            Ok(Published::Returned { code: returned.reply_code, text: returned.reply_text.to_string() })
+        }
+        // Not requested: only without confirms, which were turned on before.
+        Confirmation::Ack(None) | Confirmation::NotRequested => Ok(Published::Confirmed),
+        Confirmation::Nack(_) => Err(PublishError::Nacked),
+    }
+}
