@@ -87,7 +87,7 @@ class Worker:
                                                  "orders": orders, "at": now()})
         lost = self.job and not self.job.tag  # its order is with the broker: nothing else fits into the slot
         takes = self.welcomed and not (self.draining or self.ending or lost)
-        if takes and not self.consumer:
+        if takes and not self.consumer and not self.job:  # a new consumer gets a new order, whatever the last one brought
             self.consumer = self.channel.basic_consume(f"{PREFIX}.jobs.{TYPE}", self.on_order)
         elif self.consumer and not takes:  # an order that has not begun goes back to the queue by itself
             self.consumer = self.channel.basic_cancel(self.consumer) and None
@@ -138,7 +138,7 @@ class Worker:
         elif kind in ("drain", "resume"):  # holds over reconnections
             self.draining, self.beat_at = kind == "drain", 0
         elif kind == "announce":
-            self.on_queue_lost(None)
+            self.welcomed, self.beat_at = False, 0
 
     def on_queue_lost(self, _frame):  # the broker ended the consumer: its queue is back with the next welcome
         self.consumer, self.welcomed, self.beat_at = None, False, 0
@@ -146,7 +146,8 @@ class Worker:
     def send(self, exchange, what, body):
         key, mode = f"{what}.{TYPE}" if exchange == "response" else what, 1 if what == "progression" else 2
         how = pika.BasicProperties("application/json", type=what, message_id=str(uuid.uuid4()), delivery_mode=mode)
-        self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps(body), how)
+        kept = exchange == "response" and mode == 2  # what no queue takes raises an error, and is sent again
+        self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps(body), how, mandatory=kept)
 
 worker = Worker()
 signal.signal(signal.SIGTERM, lambda *_: setattr(worker, "ending", True))
