@@ -45,6 +45,15 @@ impl Api {
         Ok((response.status(), response.text().await?))
     }
 
+    /// `GET path`, of which the body is read as it comes.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or not with a success.
+    pub async fn open(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        Ok(self.http.get(format!("{}{path}", self.base)).send().await?.error_for_status()?)
+    }
+
     /// `GET path`, which has to answer JSON with 200.
     ///
     /// # Errors

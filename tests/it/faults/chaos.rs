@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -9,13 +10,13 @@ use std::{
 
 use e2e::{
     chaos::plan::{FAULTS_AT_ONCE_MAX, plan},
-    process::{PATIENCE as PROGRAM_PATIENCE, command},
+    process::{PATIENCE as PROGRAM_PATIENCE, command, program},
     wait::until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    process::{Child, ChildStderr},
+    process::{Child, ChildStderr, Command},
     time::timeout,
 };
 
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Long enough that every fault is chosen.
 const LONG: Duration = Duration::from_secs(1_800);
+
+/// Mounts a small file system over the working directory, and starts the program there.
+const SMALL_DISK: &str = "mount -t tmpfs -o size=64m chaos-test \"$PWD\" && cd \"$PWD\" && exec \"$0\"";
 
 /// The program `chaos` lets the faults of a fixed seed strike for a minute, while jobs come in and are
 /// cancelled. It fails when a job is lost, doubled or stuck or comes to an end that it may not have, and when something
@@ -51,7 +55,8 @@ fn f60_a_seed_chooses_the_faults() {
             .iter()
             .filter(|other| other.at <= strike.at && strike.at <= other.at + other.lasts)
             .collect();
-        assert!(running.len() <= FAULTS_AT_ONCE_MAX, "{running:?}");
+        let counted = running.iter().filter(|other| other.fault.subject().counts());
+        assert!(counted.count() <= FAULTS_AT_ONCE_MAX, "{running:?}");
         let alike = running.iter().filter(|other| other.fault.subject() == strike.fault.subject());
         assert_eq!(alike.count(), 1, "{running:?}");
         let may_lose = strike.at.as_secs() % 240 < 30;
@@ -61,7 +66,7 @@ fn f60_a_seed_chooses_the_faults() {
         );
     }
     let kinds: BTreeSet<_> = long.iter().map(|strike| strike.fault.kind()).collect();
-    assert_eq!(kinds.len(), 25, "each fault strikes: {kinds:?}");
+    assert_eq!(kinds.len(), 29, "each fault strikes: {kinds:?}");
 }
 
 #[tokio::test]
@@ -108,6 +113,57 @@ async fn f60_a_run_that_is_interrupted_twice_ends() {
     until("nothing of it runs", PROGRAM_PATIENCE, async || running_in(&folder) == 0).await.unwrap();
 }
 
+/// The broker dies and cannot come back, because somebody took its port: the run says so, and what it did not judge.
+#[tokio::test]
+async fn f60_a_broker_that_does_not_come_back() {
+    let (mut chaos, folder, mut lines) = started().await;
+    let broker = node_in(&folder);
+    let pid: i32 = std::fs::read_to_string(broker.join("node.pid")).unwrap().trim().parse().unwrap();
+    let configuration = std::fs::read_to_string(broker.join("rabbitmq.conf")).unwrap();
+    let (_, address) = configuration.split_once("listeners.tcp.1 = ").expect("it says where it listens");
+    let address = address.lines().next().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let mut taken = None;
+    let take = async || {
+        taken = TcpListener::bind(address).ok();
+        taken.is_some()
+    };
+    until("its port is free", PROGRAM_PATIENCE, take).await.unwrap();
+    interrupt(&chaos);
+    while let Ok(Some(_)) = lines.next_line().await {}
+    let ended = timeout(PATIENCE, chaos.wait()).await.expect("chaos ends").unwrap();
+    let mut report = String::new();
+    chaos.stdout.take().unwrap().read_to_string(&mut report).await.unwrap();
+    assert_eq!(ended.code(), Some(2), "{report}");
+    for words in ["did not come back: the broker does not come back", "no job and no repair", "NONE"] {
+        assert!(report.contains(words), "{words}: {report}");
+    }
+    until("nothing of it runs", PROGRAM_PATIENCE, async || running_in(&folder) == 0).await.unwrap();
+    std::fs::remove_dir_all(&folder).expect("its files are kept");
+}
+
+/// Where there is no room, nothing is begun.
+#[tokio::test]
+async fn f60_a_disk_without_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounts = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", SMALL_DISK, program]).current_dir(folder.path());
+        command.env("TMPDIR", folder.path()).kill_on_drop(true);
+        command
+    };
+    if !mounts("true").output().await.is_ok_and(|attempt| attempt.status.success()) {
+        println!("F60 a disk without room: NOT TRIED, no file system can be mounted here");
+        return;
+    }
+    let chaos = program("chaos").unwrap();
+    let mut chaos = mounts(chaos.to_str().unwrap());
+    let ended = timeout(PROGRAM_PATIENCE, chaos.output()).await.expect("chaos ends").unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{text}");
+    assert!(text.contains("nothing was judged") && text.contains("bytes of room"), "{text}");
+}
+
 /// The program, with everything up; where its installation is; and what it says of its faults.
 async fn started() -> (Child, PathBuf, Lines<BufReader<ChildStderr>>) {
     let mut chaos = command("chaos", Path::new("/")).unwrap();
@@ -118,6 +174,13 @@ async fn started() -> (Child, PathBuf, Lines<BufReader<ChildStderr>>) {
     let (_, folder) = first.split_once(" in ").expect("it says where");
     let folder = PathBuf::from(folder);
     (chaos, folder, lines)
+}
+
+/// The folder of the broker of an installation.
+fn node_in(folder: &Path) -> PathBuf {
+    let folders = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let is_the_brokers = |path: &PathBuf| path.join("node.pid").exists();
+    folders.into_iter().find(is_the_brokers).expect("the broker has a folder")
 }
 
 fn interrupt(chaos: &Child) {

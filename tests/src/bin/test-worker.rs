@@ -8,6 +8,9 @@ use std::{fs::OpenOptions, io::Write, path::Path, time::Duration};
 use crewcall_worker::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 
+/// A type that begins so is an echo of that name, when it is asked for.
+const NEW_TYPES_PREFIX: &str = "test.new";
+
 /// Gives back what it got.
 #[derive(Deserialize, JsonSchema)]
 struct Echo {
@@ -214,6 +217,8 @@ async fn main() -> anyhow::Result<()> {
     } else {
         worker.version("1").job_if(serves("test.echo"), "test.echo", echo)
     };
+    let is_new = |job_type: &&str| job_type.starts_with(NEW_TYPES_PREFIX);
+    let worker = wanted.split(',').filter(is_new).fold(worker, |worker, new| worker.job(new, echo));
     worker
         .job_if(serves("test.other"), "test.other", echo)
         .job_if(serves("test.sleep"), "test.sleep", sleep)

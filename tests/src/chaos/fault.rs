@@ -2,8 +2,13 @@
 
 use std::{fmt, ops::RangeInclusive};
 
+use super::routes::{self, Route};
+
 /// The job types of a run. Every worker serves them all.
 pub const JOB_TYPES: [&str; 4] = ["test.echo", "test.other", "test.sleep", "test.fail"];
+
+/// What the types begin with that nobody knew before.
+pub(super) const NEW_TYPES_PREFIX: &str = "test.new";
 
 /// Every queue that is ours: those of the types, then those of the backend.
 pub(super) const QUEUES: [&str; 11] = [
@@ -19,6 +24,9 @@ pub(super) const QUEUES: [&str; 11] = [
     "crewcall.unroutable",
     "crewcall.dead",
 ];
+
+/// What the names of the types' queues begin with.
+const JOBS_PREFIX: &str = "crewcall.jobs.";
 
 /// Something that breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +49,13 @@ pub enum Fault {
     QueuePurged(&'static str),
     /// So is the queue.
     QueueDeleted(&'static str),
+    /// The broker's process is killed as soon as a type that nobody knew before has its queue: it may have forgotten who
+    /// leads that queue.
+    BrokerKilledEarly,
+    /// An exchange of ours is deleted, with all that is bound to it.
+    ExchangeDeleted(&'static str),
+    /// A binding of ours is removed.
+    Unbound(Route),
     /// The backend is killed.
     BackendKilled,
     /// The backend is asked to end, and started again.
@@ -49,6 +64,8 @@ pub enum Fault {
     BackendDies(Death),
     /// The backend is frozen.
     BackendFrozen,
+    /// The clock that the backend sees is so many seconds ahead for a while, or behind.
+    ClockJumped(i64),
     /// The disk under the backend fails, which ends it, or is full.
     DiskFails(DiskFault),
     /// A worker is killed.
@@ -128,16 +145,29 @@ pub enum Subject {
     Worker(usize),
     /// A line.
     Line(Line),
-    /// The forger on the broker.
-    Forger,
+    /// A type that nobody knew, whose queue the broker forgets. It takes long to be replaced.
+    Newcomer,
+    /// The exchanges and bindings on the broker, but for those of the answers.
+    Routes,
+    /// The way of the answers: who forges or repeats them, and by what they are routed. Somebody who listens to them would
+    /// take one for delivered that reaches nobody else.
+    Answers,
     /// The database.
     Store,
+}
+
+impl Subject {
+    /// Whether so much is broken at once by it that it counts: what waits for its queue to be replaced does not.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        self != Self::Newcomer
+    }
 }
 
 impl Fault {
     /// What it is about.
     #[must_use]
-    pub const fn subject(self) -> Subject {
+    pub fn subject(self) -> Subject {
         match self {
             Self::BrokerStopped
             | Self::BrokerKilled
@@ -148,10 +178,19 @@ impl Fault {
             | Self::ConnectionsClosed
             | Self::QueuePurged(_)
             | Self::QueueDeleted(_) => Subject::Broker,
+            Self::BrokerKilledEarly => Subject::Newcomer,
+            Self::ExchangeDeleted(exchange) | Self::Unbound(Route { exchange, .. }) => {
+                if routes::is_for_answers(exchange) {
+                    Subject::Answers
+                } else {
+                    Subject::Routes
+                }
+            }
             Self::BackendKilled
             | Self::BackendStopped
             | Self::BackendDies(_)
             | Self::BackendFrozen
+            | Self::ClockJumped(_)
             | Self::DiskFails(_) => Subject::Backend,
             Self::WorkerKilled(worker)
             | Self::WorkerStopped(worker)
@@ -159,7 +198,7 @@ impl Fault {
             | Self::WorkerFrozen(worker)
             | Self::WorkerDoubled(worker) => Subject::Worker(worker),
             Self::LineFrozen(line, _) | Self::LineReset(line) | Self::LineSlow(line) => Subject::Line(line),
-            Self::ResponsesRepeated | Self::ResponsesForged => Subject::Forger,
+            Self::ResponsesRepeated | Self::ResponsesForged => Subject::Answers,
             Self::StoreLocked => Subject::Store,
         }
     }
@@ -170,8 +209,24 @@ impl Fault {
         match self {
             Self::BrokerWiped => true,
             Self::QueuePurged(lost) | Self::QueueDeleted(lost) => queue.is_none_or(|queue| queue == lost),
+            // What its worker gave up has nowhere to go.
+            Self::ExchangeDeleted(exchange) | Self::Unbound(Route { exchange, .. }) => {
+                exchange == routes::DEAD && queue.is_none_or(|queue| queue.starts_with(JOBS_PREFIX))
+            }
             _ => false,
         }
+    }
+
+    /// Whether something of ours leads nowhere until it is made again.
+    #[must_use]
+    pub(super) const fn removes_a_route(self) -> bool {
+        matches!(self, Self::ExchangeDeleted(_) | Self::Unbound(_))
+    }
+
+    /// Whether it takes so long to heal that it is not made when the time that is left is shorter.
+    #[must_use]
+    pub(super) const fn heals_slowly(self) -> bool {
+        matches!(self, Self::BrokerKilledEarly)
     }
 
     /// Its kind, for counting.
@@ -187,10 +242,14 @@ impl Fault {
             Self::ConnectionsClosed => "connections closed",
             Self::QueuePurged(_) => "queue purged",
             Self::QueueDeleted(_) => "queue deleted",
+            Self::BrokerKilledEarly => "broker killed after a declaration",
+            Self::ExchangeDeleted(_) => "exchange deleted",
+            Self::Unbound(_) => "queue unbound",
             Self::BackendKilled => "backend killed",
             Self::BackendStopped => "backend stopped",
             Self::BackendDies(_) => "backend died",
             Self::BackendFrozen => "backend frozen",
+            Self::ClockJumped(_) => "clock jumped",
             Self::DiskFails(_) => "disk failed",
             Self::WorkerKilled(_) => "worker killed",
             Self::WorkerStopped(_) => "worker stopped",
@@ -213,9 +272,11 @@ impl Fault {
         match self {
             Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 0..=0,
             Self::BackendStopped | Self::WorkerStopped(_) => 0..=1,
-            Self::BrokerStopped | Self::BrokerKilled | Self::BrokerWiped => 0..=4,
+            Self::BrokerStopped | Self::BrokerKilled | Self::BrokerKilledEarly | Self::BrokerWiped => 0..=4,
+            Self::ExchangeDeleted(_) | Self::Unbound(_) => 6..=12,
             Self::BackendKilled | Self::WorkerKilled(_) => 0..=6,
             Self::BackendDies(_) | Self::WorkerDies(..) | Self::DiskFails(_) => 3..=10,
+            Self::ClockJumped(_) => 2..=6,
             Self::BrokerFrozen | Self::BackendFrozen | Self::WorkerFrozen(_) | Self::LineFrozen(..) => {
                 if long { 10..=30 } else { 1..=6 }
             }
@@ -237,6 +298,7 @@ impl Fault {
     pub(super) const fn overhead_seconds(self) -> u64 {
         match self {
             Self::BrokerStopped | Self::BrokerKilled | Self::BrokerWiped => 9,
+            Self::BrokerKilledEarly => 60,
             Self::MemoryAlarm | Self::DiskAlarm => 4,
             Self::ConnectionsClosed | Self::QueuePurged(_) | Self::QueueDeleted(_) => 2,
             Self::BackendKilled | Self::BackendStopped | Self::BackendDies(_) | Self::DiskFails(_) => 2,
@@ -250,8 +312,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Self::QueuePurged(queue) | Self::QueueDeleted(queue) => write!(f, ": {queue}"),
+            Self::QueuePurged(name) | Self::QueueDeleted(name) | Self::ExchangeDeleted(name) => {
+                write!(f, ": {name}")
+            }
+            Self::Unbound(route) => write!(f, ": {route}"),
             Self::BackendDies(death) => write!(f, ": {death}"),
+            Self::ClockJumped(seconds) => write!(f, ": {seconds:+} s"),
             Self::DiskFails(disk) => write!(f, ": {disk}"),
             Self::WorkerKilled(worker)
             | Self::WorkerStopped(worker)

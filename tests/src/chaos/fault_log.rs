@@ -13,6 +13,9 @@ use jiff::Timestamp;
 
 use super::{fault::Fault, plan::Strike};
 
+/// Its name.
+pub(super) const FILE: &str = "chaos.log";
+
 /// A file with times, the troubles, and which faults struck.
 pub(super) struct FaultLog {
     file: File,
@@ -55,7 +58,7 @@ impl FaultLog {
     ///
     /// An error of the system.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let file = File::options().create(true).append(true).open(folder.join("chaos.log"))?;
+        let file = File::options().create(true).append(true).open(folder.join(FILE))?;
         Ok(Self { file, written: Mutex::default() })
     }
 

@@ -8,10 +8,12 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fault::{Death, DiskFault, Fault, Line, Way},
+    fault::{Death, DiskFault, Fault, Line, Subject, Way},
     forger,
     installation::{DISK_USUAL, Installation, MEMORY_USUAL},
+    newcomer,
     plan::Strike,
+    routes,
     submission_log::SubmissionLog,
 };
 use crate::{process::Process, proxy::Mode};
@@ -66,6 +68,9 @@ pub(super) async fn strike(
     healing: &CancellationToken,
 ) -> anyhow::Result<()> {
     let lasting = Lasting { time: strike.lasts, healing };
+    if let Subject::Line(Line::Worker(number)) = strike.fault.subject() {
+        installation.worker(number)?;
+    }
     match strike.fault {
         Fault::BrokerStopped
         | Fault::BrokerKilled
@@ -76,22 +81,29 @@ pub(super) async fn strike(
         | Fault::ConnectionsClosed
         | Fault::QueuePurged(_)
         | Fault::QueueDeleted(_) => break_broker(installation, strike.fault, &lasting).await,
+        Fault::BrokerKilledEarly => {
+            newcomer::kill_broker_early(installation, submissions, lasting.over(), healing).await
+        }
+        Fault::ExchangeDeleted(_) | Fault::Unbound(_) => {
+            remove_route(installation, strike.fault, &lasting).await
+        }
         Fault::BackendKilled => kill_backend(installation, &lasting).await,
         Fault::BackendStopped => stop_backend(installation, &lasting).await,
+        Fault::ClockJumped(seconds) => jump(installation, seconds, &lasting).await,
         Fault::DiskFails(disk) => fail_disk(installation, disk, &lasting).await,
         Fault::BackendDies(death) => let_backend_die(installation, death, &lasting).await,
         Fault::BackendFrozen => freeze(&installation.backend.lock().await.backend, &lasting).await,
         Fault::WorkerKilled(number) => kill_worker(installation, number, &lasting).await,
         Fault::WorkerStopped(number) => stop_worker(installation, number, &lasting).await,
         Fault::WorkerDoubled(number) => {
-            installation.workers[number].lock().await.start_double()?;
+            installation.worker(number)?.lock().await.start_double()?;
             lasting.over().await;
-            installation.workers[number].lock().await.double = None;
+            installation.worker(number)?.lock().await.double = None;
             Ok(())
         }
         Fault::WorkerDies(number, death) => let_worker_die(installation, number, death, &lasting).await,
         Fault::WorkerFrozen(number) => {
-            freeze(&installation.workers[number].lock().await.process, &lasting).await
+            freeze(&installation.worker(number)?.lock().await.process, &lasting).await
         }
         Fault::LineFrozen(line, way) => {
             let mode = match way {
@@ -168,6 +180,31 @@ async fn break_broker(
     Ok(())
 }
 
+/// The backend makes again what is missing, and its workers what is theirs.
+async fn remove_route(
+    installation: &Installation,
+    fault: Fault,
+    lasting: &Lasting<'_>,
+) -> anyhow::Result<()> {
+    let node = installation.node.lock().await;
+    match fault {
+        Fault::ExchangeDeleted(exchange) => routes::delete_exchange(&node, exchange).await?,
+        Fault::Unbound(route) => routes::unbind(&node, route).await?,
+        _ => {}
+    }
+    drop(node);
+    lasting.over().await;
+    Ok(())
+}
+
+/// A backend that is started meanwhile would take the wrong time for good, so none is.
+async fn jump(installation: &Installation, seconds: i64, lasting: &Lasting<'_>) -> anyhow::Result<()> {
+    let _backend = installation.backend.lock().await;
+    installation.lies.clock_ahead_seconds(seconds)?;
+    lasting.over().await;
+    installation.lies.clock_ahead_seconds(0)
+}
+
 async fn kill_backend(installation: &Installation, lasting: &Lasting<'_>) -> anyhow::Result<()> {
     let mut stack = installation.backend.lock().await;
     stack.backend.kill().await?;
@@ -234,7 +271,7 @@ async fn kill_worker(
     number: usize,
     lasting: &Lasting<'_>,
 ) -> anyhow::Result<()> {
-    let mut worker = installation.workers[number].lock().await;
+    let mut worker = installation.worker(number)?.lock().await;
     worker.process.kill().await?;
     lasting.over().await;
     worker.start("")
@@ -246,7 +283,7 @@ async fn let_worker_die(
     death: Death,
     lasting: &Lasting<'_>,
 ) -> anyhow::Result<()> {
-    let mut worker = installation.workers[number].lock().await;
+    let mut worker = installation.worker(number)?.lock().await;
     worker.process.kill().await?;
     worker.start(&failpoint(death))?;
     let died = dead(&mut worker.process, lasting).await?;
@@ -262,7 +299,7 @@ async fn stop_worker(
     number: usize,
     lasting: &Lasting<'_>,
 ) -> anyhow::Result<()> {
-    let mut worker = installation.workers[number].lock().await;
+    let mut worker = installation.worker(number)?.lock().await;
     worker.process.signal(Signal::TERM)?;
     let drained = timeout(DRAIN_PATIENCE, worker.process.wait()).await;
     let ended = match drained {

@@ -98,7 +98,7 @@ pub(super) async fn forge(
             ticks.tick().await;
             let Some((job_id, job_type)) = submissions.any_accepted() else { continue };
             // As above.
-            let _ = forge_one(&rogue, &job_id, job_type).await;
+            let _ = forge_one(&rogue, &job_id, &job_type).await;
         }
     };
     tokio::select! {

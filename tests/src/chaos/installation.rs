@@ -19,33 +19,28 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     fault::{JOB_TYPES, Line},
-    fault_log::FaultLog,
-    plan::WORKERS,
+    fault_log::{self, FaultLog},
+    plan::{PYTHON, WORKERS},
+    workers::{PYTHON_TYPE, Worker, journal, python},
 };
 use crate::{
     api::Api,
     broker,
     lies::Lies,
-    mutants::failpoints,
-    process::{FAILPOINTS, Process, command},
+    process::{FAILPOINTS, Process},
     proxy::{FaultProxy, Mode},
     stack::{Stack, Surroundings},
 };
-
-/// How many attempts a worker runs at once. They sleep most of the time.
-const SLOTS: u32 = 12;
-
-/// After how long a worker takes an attempt over from the broker: so soon that it often happens.
-const HAND_OVER_SECONDS: &str = "2";
-
-/// Every so many starts a worker is of a newer build, which can do more.
-const NEWER_EVERY: usize = 3;
 
 /// How long a backend may take to come up: the store may be locked, and the machine busy.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long to wait before starting again what did not start.
 const START_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// For how long cancelled jobs are kept, in seconds: so long that some are deleted in a run, and others not. What became of
+/// these and of all others is wanted in the end.
+pub(super) const CANCELLED_KEPT_SECONDS: i64 = 150;
 
 /// What is healed more often than this without success is broken.
 const HEALING_ATTEMPTS: usize = 3;
@@ -62,6 +57,8 @@ pub(super) struct Installation {
     pub(super) backend: Mutex<Stack>,
     /// The workers.
     pub(super) workers: Vec<Mutex<Worker>>,
+    /// Those that came later, each with a type of its own.
+    pub(super) newcomers: Mutex<Vec<Process>>,
     /// The broker's address, without a proxy.
     pub(super) amqp_url: String,
     /// The backend's database.
@@ -77,18 +74,6 @@ pub(super) struct Installation {
     broker_folder: TempDir,
 }
 
-/// A worker that can be started again.
-pub(super) struct Worker {
-    /// Its process.
-    pub(super) process: Process,
-    /// Another one that calls itself as it does.
-    pub(super) double: Option<Process>,
-    number: usize,
-    starts: usize,
-    amqp_url: String,
-    folder: PathBuf,
-}
-
 impl Installation {
     /// Starts everything, and waits until every worker is known.
     ///
@@ -101,7 +86,7 @@ impl Installation {
         let node = broker::own_broker(&broker_folder).await?;
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, node.amqp_port()));
         let mut lines = Vec::new();
-        for _line in 0..=WORKERS {
+        for _line in 0..=PYTHON + 1 {
             lines.push(FaultProxy::start(upstream, tracker).await?);
         }
         let through = |line: &FaultProxy| {
@@ -113,12 +98,16 @@ impl Installation {
         let stack = Stack::start_in(folder, through(&lines[0]), surroundings(&lies, "")).await?;
         let callers_line = FaultProxy::start(stack.http_listen().parse()?, tracker).await?;
         let mut workers = Vec::new();
-        for (number, line) in lines.iter().skip(1).enumerate() {
+        let numbers = if python().is_some() { 0..=PYTHON } else { 0..=WORKERS - 1 };
+        for (number, line) in numbers.zip(lines.iter().skip(1)) {
             workers.push(Mutex::new(Worker::new(number, through(line), &folder_path)?));
         }
         let api = stack.api.clone();
         for job_type in JOB_TYPES {
             api.served_by(job_type, WORKERS as u64).await?;
+        }
+        if workers.len() > PYTHON {
+            api.served_by(PYTHON_TYPE, 1).await?;
         }
         Ok(Self {
             api,
@@ -128,6 +117,7 @@ impl Installation {
             node: Mutex::new(node),
             backend: Mutex::new(stack),
             workers,
+            newcomers: Mutex::default(),
             log,
             lies,
             folder: folder_path,
@@ -141,6 +131,21 @@ impl Installation {
     #[must_use]
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A worker.
+    ///
+    /// # Errors
+    ///
+    /// When it takes no part, as the one in Python where that cannot be run.
+    pub(super) fn worker(&self, number: usize) -> anyhow::Result<&Mutex<Worker>> {
+        self.workers.get(number).with_context(|| format!("worker {number} takes no part"))
+    }
+
+    /// Whether the worker in Python takes part.
+    #[must_use]
+    pub(super) fn has_python(&self) -> bool {
+        self.workers.len() > PYTHON
     }
 
     /// A line.
@@ -165,10 +170,11 @@ impl Installation {
     /// What the backend, all its lives, and the workers logged.
     #[must_use]
     pub(super) fn logs(&self) -> Vec<(String, String)> {
-        let mut names = vec!["backend.log".to_owned()];
-        names.extend((0..WORKERS).map(|number| format!("worker-{number}.log")));
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+        let of_a_program = |name: &String| name.ends_with(".log") && name != fault_log::FILE;
         let read = |name: &String| std::fs::read_to_string(self.folder.join(name)).unwrap_or_default();
-        names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+        names.filter(of_a_program).map(|name| (name.clone(), read(&name))).collect()
     }
 
     /// Starts the backend that was killed; it dies at `failpoint`, if there is one. A store that is locked
@@ -238,6 +244,7 @@ impl Installation {
     ///
     /// An error of the system.
     pub(super) fn honest(&self) -> anyhow::Result<()> {
+        self.lies.clock_ahead_seconds(0)?;
         self.lies.writes_fail(false)?;
         self.lies.fsync_fails(false)?;
         self.lies.disk_full(false)
@@ -249,7 +256,10 @@ impl Installation {
         while let Err(error) = healed_node(&mut node).await {
             attempts += 1;
             anyhow::ensure!(attempts < HEALING_ATTEMPTS, "the broker does not come back: {error:#}");
-            self.log.note(&format!("the broker is healed again: {error:#}"));
+            self.log.note(&format!("the broker is started again: {error:#}"));
+            if node.pid().is_some() {
+                let _ = node.restart().await; // when that fails, the next attempt says why
+            }
         }
         Ok(())
     }
@@ -269,8 +279,8 @@ impl Installation {
     ///
     /// When the broker does not end.
     pub(super) async fn end(self, keep_files: bool) -> anyhow::Result<()> {
-        let Self { node, backend, workers, mut broker_folder, .. } = self;
-        drop(workers);
+        let Self { node, backend, workers, newcomers, mut broker_folder, .. } = self;
+        drop((workers, newcomers));
         if keep_files {
             backend.into_inner().keep_folder();
             broker_folder.disable_cleanup(true);
@@ -279,80 +289,14 @@ impl Installation {
     }
 }
 
-impl Worker {
-    fn new(number: usize, amqp_url: String, folder: &Path) -> anyhow::Result<Self> {
-        let process = worker_process(number, 0, &amqp_url, folder, "")?;
-        Ok(Self { process, double: None, number, starts: 1, amqp_url, folder: folder.to_owned() })
-    }
-
-    /// Starts it again; it dies at `failpoint`, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started.
-    pub(super) fn start(&mut self, failpoint: &str) -> anyhow::Result<()> {
-        let Self { number, starts, amqp_url, folder, .. } = self;
-        self.process = worker_process(*number, *starts, amqp_url, folder, failpoint)?;
-        self.starts += 1;
-        Ok(())
-    }
-
-    /// Starts another process under its present id.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started.
-    pub(super) fn start_double(&mut self) -> anyhow::Result<()> {
-        let Self { number, starts, amqp_url, folder, .. } = self;
-        self.double = Some(worker_process(*number, *starts - 1, amqp_url, folder, "")?);
-        Ok(())
-    }
-}
-
-/// The number of the worker that calls itself so.
-#[must_use]
-pub(super) fn worker_number(worker_id: &str) -> Option<usize> {
-    worker_id.strip_prefix("worker-")?.split('-').next()?.parse().ok()
-}
-
-fn worker_process(
-    number: usize,
-    starts: usize,
-    amqp_url: &str,
-    folder: &Path,
-    failpoint: &str,
-) -> anyhow::Result<Process> {
-    // Half of them come back under the id they had, as under a service manager that sets it; the rest are
-    // new.
-    let id = if number.is_multiple_of(2) {
-        format!("worker-{number}")
-    } else {
-        format!("worker-{number}-{starts}")
-    };
-    let build = if (number + starts).is_multiple_of(NEWER_EVERY) { "newer" } else { "" };
-    let mut command = command("test-worker", folder)?;
-    command
-        .env("CREWCALL_AMQP_URL", amqp_url)
-        .env("CREWCALL_WORKER_ID", id)
-        .env("CREWCALL_WORKER_SLOTS", SLOTS.to_string())
-        .env("CREWCALL_HAND_OVER_SECONDS", HAND_OVER_SECONDS)
-        .env("TEST_WORKER_TYPES", JOB_TYPES.join(","))
-        .env("TEST_WORKER_BUILD", build)
-        .env("TEST_WORKER_JOURNAL", journal(folder))
-        .env(FAILPOINTS, failpoints(failpoint))
-        .process_group(0); // a Ctrl-C in the terminal is for the driver, which heals and reports
-    Process::start(&format!("worker-{number}"), folder, command)
-}
-
 /// `setsid` for the reason for which workers have a process group of their own.
 fn surroundings(lies: &Lies, failpoint: &str) -> Surroundings {
-    let mut variables = vec![(FAILPOINTS.to_owned(), failpoint.to_owned())];
+    let mut variables = vec![
+        (FAILPOINTS.to_owned(), failpoint.to_owned()),
+        ("CREWCALL_RETENTION_CANCELLED".to_owned(), format!("{CANCELLED_KEPT_SECONDS}s")),
+    ];
     variables.extend(lies.variables().map(|(name, value)| (name.to_owned(), value)));
     Surroundings { variables, wrapper: vec!["setsid".to_owned()] }
-}
-
-fn journal(folder: &Path) -> PathBuf {
-    folder.join("journal")
 }
 
 /// Starts the node if it does not run, and takes back what was set for it. Each step may be needed or not.

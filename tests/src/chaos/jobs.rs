@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     load::ANSWER_PATIENCE,
     submission_log::{Submission, TAG},
+    workers::PYTHON_TYPE,
 };
 
 /// How long each submitter takes for a job, so that together they submit 24 in a second.
@@ -41,8 +42,9 @@ impl Sent {
 }
 
 /// A job of a kind that the dice choose.
-pub(super) fn chosen(dice: &mut StdRng, tag: String) -> Sent {
+pub(super) fn chosen(dice: &mut StdRng, tag: String, has_python: bool) -> Sent {
     let (job_type, parameters) = match dice.random_range(0..100) {
+        0..4 if has_python => (PYTHON_TYPE, json!({"text": format!("{tag} is\na job of text\n")})),
         0..30 => ("test.echo", json!({"text": text(dice, &tag)})),
         30..50 => ("test.other", json!({"text": text(dice, &tag)})),
         50..82 => {
@@ -75,7 +77,7 @@ pub(super) fn chosen(dice: &mut StdRng, tag: String) -> Sent {
 }
 
 /// A job that is in front of all others of its type, and done in a moment.
-pub(super) fn fresh(job_type: &'static str) -> Sent {
+pub(super) fn fresh(job_type: &str) -> Sent {
     let tag = format!("fresh-{job_type}");
     let parameters = match job_type {
         "test.sleep" => json!({"steps": 1, "step_ms": 10}),

@@ -1,6 +1,6 @@
 //! The work that goes on meanwhile: who submits, who cancels, who reads.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -28,8 +28,8 @@ const OPEN_MAX: u64 = 1_000;
 /// How long a submitter waits for an answer before nobody knows what became of the job.
 pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long to wait before a submission is sent again, or a full installation looked at.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// How long to wait before a request is sent again, or a full installation looked at.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// How often somebody cancels a job.
 const CANCEL_EVERY: Duration = Duration::from_millis(800);
@@ -49,14 +49,6 @@ const BULK_CANCEL_IN: u64 = 4;
 /// Of so many keys one is used again: by two callers at once, or for another job.
 const KEY_AGAIN_IN: u64 = 6;
 
-/// How often an operator interferes with a type, and for how long, in milliseconds.
-const OPERATE_MILLISECONDS: RangeInclusive<u64> = 1_000..=4_000;
-
-/// For how long what was set for a type is tried to be taken back, and how long each attempt may take. The work that waits
-/// for it has to go on soon after everything is healed.
-const SETTING_PATIENCE: Duration = Duration::from_secs(120);
-const SETTING_ANSWER_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Who asks for what is asked.
 pub(super) const CALLER: &str = "chaos";
 
@@ -74,13 +66,19 @@ pub(super) struct Load<'a> {
     pub(super) stop: &'a CancellationToken,
     /// When to wait for no answer any more.
     pub(super) give_up: &'a CancellationToken,
+    /// Whether there is somebody who serves the type of the worker in Python.
+    pub(super) has_python: bool,
 }
 
 /// What was answered to a request.
-enum Answer {
+pub(super) enum Answer {
+    /// It is done.
     Taken(Value),
+    /// It is not.
     Refused(StatusCode, Value),
+    /// Nobody was there.
     Unreached,
+    /// Nobody knows.
     Unanswered,
 }
 
@@ -91,7 +89,7 @@ impl Load<'_> {
         let mut number = 0;
         let mut next = move |dice: &mut StdRng| {
             number += 1;
-            jobs::chosen(dice, format!("{submitter}-{number}"))
+            jobs::chosen(dice, format!("{submitter}-{number}"), self.has_python)
         };
         while !self.stop.is_cancelled() {
             if self.counters.open() > OPEN_MAX {
@@ -155,34 +153,12 @@ impl Load<'_> {
             let query = if waits { format!("?wait={LONG_POLL_SECONDS}") } else { String::new() };
             let path = format!("/v1/jobs/{id}{query}");
             if let Ok(Ok(job)) = timeout(ANSWER_PATIENCE, self.api.json(&path)).await {
-                if job["id"] != id.as_str() || job["type"] != job_type {
+                if job["id"] != id.as_str() || job["type"] != job_type.as_str() {
                     self.log
                         .trouble(format!("{id}, a {job_type}, was asked for, and this is the answer: {job}"));
                 }
                 self.submissions.seen(&job);
             }
-        }
-    }
-
-    /// Pauses and limits types for a while, until it is told to stop. Leaves none as it was not.
-    pub(super) async fn operate(&self, seed: u64) {
-        let mut dice = StdRng::seed_from_u64(seed);
-        while !self.stop.is_cancelled() {
-            let mut wait = || Duration::from_millis(dice.random_range(OPERATE_MILLISECONDS));
-            let (before, meanwhile) = (wait(), wait());
-            let path = format!("/v1/types/{}", JOB_TYPES[dice.random_range(0..JOB_TYPES.len())]);
-            let by = json!({"by": CALLER});
-            let (method, set, take_back, setting, usual) = if dice.random_range(0..2) == 0 {
-                (Method::POST, "pause", "resume", by.clone(), by)
-            } else {
-                (Method::PUT, "limits", "limits", json!({"running_max": dice.random_range(1..=6)}), json!({}))
-            };
-            if self.stop.run_until_cancelled(sleep(before)).await.is_none() {
-                return;
-            }
-            let _ = self.send(method.clone(), &format!("{path}/{set}"), &setting, &[], ANSWER_PATIENCE).await;
-            let _ = self.stop.run_until_cancelled(sleep(meanwhile)).await;
-            self.until_taken(method, &format!("{path}/{take_back}"), &usual).await;
         }
     }
 
@@ -274,6 +250,7 @@ impl Load<'_> {
             self.submissions.answered(&submission.tag, outcome);
         }
         if cancelled {
+            self.submissions.cancelling_group(&group);
             let all = json!({"filter": {"labels": {"group": group}}, "by": CALLER});
             let _ = self.request("/v1/jobs/cancel", &all, &[], ANSWER_PATIENCE).await;
         }
@@ -309,21 +286,7 @@ impl Load<'_> {
         }
     }
 
-    /// Asks until it is done: nothing may be left as it was set.
-    async fn until_taken(&self, method: Method, path: &str, body: &Value) {
-        let deadline = Instant::now() + SETTING_PATIENCE;
-        while Instant::now() < deadline {
-            if let Answer::Taken(_) =
-                self.send(method.clone(), path, body, &[], SETTING_ANSWER_PATIENCE).await
-            {
-                return;
-            }
-            sleep(AGAIN_AFTER).await;
-        }
-        self.log.trouble(format!("{method} {path} was not done"));
-    }
-
-    async fn request(
+    pub(super) async fn request(
         &self,
         path: &str,
         body: &Value,
@@ -333,7 +296,7 @@ impl Load<'_> {
         self.send(Method::POST, path, body, headers, patience).await
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,

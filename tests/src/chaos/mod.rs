@@ -1,10 +1,10 @@
 //! Random faults for minutes on end, several at once, under a constant load; then everything is healed, and every job,
 //! and everything that repaired itself, has to be accounted for (F60).
 //!
-//! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` those
-//! that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every kind, and writes
-//! down in the `submission_log` what it asked and was answered. `judge` holds all that against what is there, and `report`
-//! tells.
+//! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` and
+//! `newcomer` those that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every
+//! kind, beside an `operator` and a `watcher`, and writes down in the `submission_log` what it asked and was answered.
+//! `judge` holds all that against what is there, and `report` tells.
 
 pub mod fault;
 
@@ -12,11 +12,21 @@ pub mod plan;
 
 mod installation;
 
+mod workers;
+
 mod faults;
 
 mod forger;
 
+mod newcomer;
+
+mod routes;
+
 mod load;
+
+mod operator;
+
+mod watcher;
 
 mod jobs;
 
@@ -30,7 +40,7 @@ mod judge;
 
 pub mod report;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context;
 use futures_util::{
@@ -73,9 +83,10 @@ const STALL_MIN: Duration = Duration::from_secs(3);
 /// How many tasks per core wait for it on a machine that is busy with other things: a run by itself makes two or three.
 const BUSY_PER_CORE: f64 = 4.0;
 
-/// How much room a run needs on its disk: the broker takes no messages with less than 50 MB, and with little more it is the
-/// disk that is tested.
+/// How much room a run needs on its disk, and how much has to be left in the end: the broker takes no messages with less
+/// than 50 MB, and with little more it is the disk that is tested.
 const ROOM_BYTES_MIN: u64 = 500 * 1024 * 1024;
+const ROOM_LEFT_BYTES_MIN: u64 = 100 * 1024 * 1024;
 
 /// Runs until `length` is over or `stop` comes, heals everything, and judges. When something is wrong, the files are kept,
 /// and stderr says where.
@@ -84,7 +95,7 @@ const ROOM_BYTES_MIN: u64 = 500 * 1024 * 1024;
 ///
 /// When the installation does not come up, or cannot be read in the end: then nothing is judged.
 pub async fn run(seed: u64, length: Duration, stop: &CancellationToken) -> anyhow::Result<Report> {
-    ensure_room(&std::env::temp_dir())?;
+    ensure_room(&std::env::temp_dir(), ROOM_BYTES_MIN)?;
     let tracker = TaskTracker::new();
     let installation = Installation::start(&tracker).await?;
     let (folder, seconds) = (installation.folder().to_owned(), length.as_secs());
@@ -97,7 +108,7 @@ pub async fn run(seed: u64, length: Duration, stop: &CancellationToken) -> anyho
         counters: Counters::default(),
     };
     let outcome = Box::pin(run.all(stop)).await;
-    let keep_files = !matches!(&outcome, Ok(report) if report.problems.is_empty());
+    let keep_files = !matches!(&outcome, Ok(report) if report.leaves_no_question());
     if keep_files {
         installation.log.tell(&format!("the files are kept in {}", folder.display()));
     }
@@ -108,14 +119,10 @@ pub async fn run(seed: u64, length: Duration, stop: &CancellationToken) -> anyho
 /// # Errors
 ///
 /// When the disk is full, or nearly.
-fn ensure_room(folder: &std::path::Path) -> anyhow::Result<()> {
+fn ensure_room(folder: &Path, needed: u64) -> anyhow::Result<()> {
     let disk = rustix::fs::statvfs(folder).context("asking how much room there is")?;
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
-    anyhow::ensure!(
-        room >= ROOM_BYTES_MIN,
-        "{} has {room} bytes of room, and {ROOM_BYTES_MIN} are needed",
-        folder.display()
-    );
+    anyhow::ensure!(room >= needed, "{} has {room} bytes of room, and {needed} are needed", folder.display());
     Ok(())
 }
 
@@ -137,6 +144,7 @@ struct Run<'a> {
 
 /// What came of the healing.
 struct Healed {
+    struck_for: Duration,
     lasted: Duration,
     at: Timestamp,
     afterwards: Afterwards,
@@ -147,33 +155,65 @@ struct Healed {
 impl Run<'_> {
     async fn all(&self, stop: &CancellationToken) -> anyhow::Result<Report> {
         let Self { installation, submissions, counters, seed, .. } = self;
-        let [load_stop, give_up, done] = std::array::from_fn(|_| CancellationToken::new());
+        let [load_stop, give_up, done, over] = std::array::from_fn(|_| CancellationToken::new());
         let log = &installation.log;
-        let through = |api| Load { api, submissions, counters, log, stop: &load_stop, give_up: &give_up };
+        let has_python = installation.has_python();
+        let through = |api| {
+            let (stop, give_up) = (&load_stop, &give_up);
+            Load { api, submissions, counters, log, stop, give_up, has_python }
+        };
         let (near, far) = (through(&installation.api), through(&installation.callers));
         let directed = async {
-            let lasted = self.strike_all(stop).await;
+            let began = Instant::now();
+            let struck_for = self.strike_all(stop).await;
+            let lasted = began.elapsed();
             load_stop.cancel();
             log.tell("every fault is over");
             let (healed, at) = (Instant::now(), Timestamp::now());
             // What is left of faults that went wrong; there should be nothing, so nothing is waited for.
-            let (works, broken) = tokio::join!(self.works_again(&near), installation.heal());
+            let healing = async {
+                let mut broken = installation.heal().await;
+                let room = ensure_room(installation.folder(), ROOM_LEFT_BYTES_MIN);
+                broken.extend(room.err().map(|error| format!("the disk: {error:#}")));
+                if !broken.is_empty() {
+                    over.cancel(); // nobody has to wait for what does not come
+                }
+                broken
+            };
+            let (works, broken) = tokio::join!(over.run_until_cancelled(self.works_again(&near)), healing);
+            let works = works.unwrap_or(false);
             give_up.cancel();
             let quiet = broken.is_empty() && self.quiet().await;
             let quiet = quiet.then(|| healed.elapsed());
             done.cancel();
-            Healed { lasted, at, afterwards: Afterwards { works, quiet, ..Afterwards::default() }, broken }
+            Healed {
+                struck_for,
+                lasted,
+                at,
+                afterwards: Afterwards { works, quiet, ..Afterwards::default() },
+                broken,
+            }
         };
         // Every other one is far away.
         let submitters = (0..SUBMITTERS).map(|number| {
             if number % 2 == 0 { near.submit(*seed, number) } else { far.submit(*seed, number) }
         });
         let callers = async {
-            tokio::join!(join_all(submitters), near.cancel(), far.read(), near.operate(*seed));
+            tokio::join!(
+                join_all(submitters),
+                near.cancel(),
+                far.read(),
+                far.watch(),
+                near.pause_types(*seed),
+                near.limit_types(*seed),
+                near.drain_workers(*seed),
+                near.retry(),
+            );
         };
         let background =
             async { tokio::join!(self.look_after(), counters.run(&installation.api), self.beat()) };
-        let (healed, (), _) = tokio::join!(directed, callers, done.run_until_cancelled(background));
+        let callers = over.run_until_cancelled(callers);
+        let (healed, _, _) = tokio::join!(directed, callers, done.run_until_cancelled(background));
         counters.sample(&installation.api).await;
         if !healed.broken.is_empty() {
             return Ok(self.unjudged(healed));
@@ -186,8 +226,8 @@ impl Run<'_> {
         Ok(report)
     }
 
-    /// Lets the faults of the plan strike, each at its time, or later when what it is about is busy. Answers how long it
-    /// took.
+    /// Lets the faults of the plan strike, each at its time, or later when what it is about is busy, and waits until all
+    /// are over. Answers for how long they struck.
     async fn strike_all(&self, stop: &CancellationToken) -> Duration {
         let (began, length) = (Instant::now(), self.length);
         let healing = stop.child_token();
@@ -196,9 +236,10 @@ impl Run<'_> {
         let mut plan = plan::plan(self.seed, length);
         loop {
             let elapsed = began.elapsed();
-            plan.retain(|strike| !strike.is_too_late(elapsed));
+            plan.retain(|strike| !strike.is_too_late(elapsed, length));
             let is_free = |strike: &Strike| strike.at <= elapsed && !taken.contains(&strike.fault.subject());
-            let free = plan.iter().position(is_free).filter(|_| taken.len() < FAULTS_AT_ONCE_MAX);
+            let at_once = taken.iter().filter(|subject| subject.counts()).count();
+            let free = plan.iter().position(is_free).filter(|_| at_once < FAULTS_AT_ONCE_MAX);
             if let Some(next) = free {
                 let strike = plan.remove(next);
                 taken.push(strike.fault.subject());
@@ -216,9 +257,10 @@ impl Run<'_> {
                 }
             }
         }
+        let struck_for = began.elapsed();
         healing.cancel();
         while running.next().await.is_some() {}
-        began.elapsed()
+        struck_for
     }
 
     /// Makes a fault, and answers what it was about when it is over.
@@ -280,17 +322,19 @@ impl Run<'_> {
             known: submissions.read(),
             jobs: invariants::read_all(&installation.api).await.context("reading every job")?,
             attempts: judge::read_attempts(&installation.database).context("reading the attempts")?,
+            dispatches: judge::read_dispatches(&installation.database).context("reading the dispatches")?,
             executions: judge::read_executions(&installation.journal()?)?,
             log: Log::read(&installation.logs()),
             blame: Blame::new(log.struck(), log.stalls()),
             healed_at: healed.at,
+            judged_at: Timestamp::now(),
         };
         let mut report = Report { found: facts.found(), executed: facts.executed(), ..self.report(healed) };
         report.submitted = facts.submitted();
         report.repaired = facts.repaired();
         report.problems.extend(facts.problems());
         self.add_attempts(&mut report.problems).await;
-        let submitted = judge::submissions(&facts.known);
+        let submitted = facts.submissions();
         match invariants::check(&installation.api, &installation.database, &submitted).await {
             Ok(invariants) => report.invariants = Some(invariants),
             Err(error) => report.add("invariants", vec![format!("{error:#}")]),
@@ -313,10 +357,12 @@ impl Run<'_> {
         let struck = log.struck();
         let mut report = Report {
             seed: self.seed,
+            struck_for: healed.struck_for,
             lasted: healed.lasted,
             faults: counts(&struck, true),
             not_made: counts(&struck, false),
             stalls: log.stalls().len(),
+            has_python: self.installation.has_python(),
             stale: self.counters.stale(),
             afterwards: healed.afterwards,
             ..Report::default()

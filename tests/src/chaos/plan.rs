@@ -4,13 +4,19 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::fault::{Death, DiskFault, Fault, Line, QUEUES, Subject, Way};
+use super::{
+    fault::{Death, DiskFault, Fault, Line, QUEUES, Subject, Way},
+    routes::{DEAD, ROUTES, Route},
+};
 
 /// How many faults there are at once.
-pub const FAULTS_AT_ONCE_MAX: usize = 5;
+pub const FAULTS_AT_ONCE_MAX: usize = 6;
 
 /// How many workers there are.
 pub const WORKERS: usize = 4;
+
+/// The worker in Python comes after them, where it can be run.
+pub const PYTHON: usize = WORKERS;
 
 /// How long everything is left alone in the beginning, in seconds: what repairs itself then is explained by nothing.
 const CALM_SECONDS: u64 = 3;
@@ -26,11 +32,14 @@ const CHOICES_MAX: usize = 4;
 const LOSSES_EVERY_SECONDS: u64 = 240;
 const LOSSES_WITHIN_SECONDS: u64 = 30;
 
+/// How far the clock jumps, in seconds: F48 has it jump for days.
+const CLOCK_JUMPS_SECONDS: RangeInclusive<i64> = 2..=60;
+
 /// How often a program passes its failpoint before it dies there.
 const PASSES: RangeInclusive<u32> = 0..=12;
 
 /// The points at which a backend can die. ARCHITECTURE.md says what each leaves behind.
-const BACKEND_POINTS: [&str; 8] = [
+const BACKEND_POINTS: [&str; 9] = [
     "job_stored",
     "order_unsent",
     "order_confirmed",
@@ -38,6 +47,7 @@ const BACKEND_POINTS: [&str; 8] = [
     "leases_ended",
     "jobs_released",
     "jobs_intervened",
+    "jobs_deleted",
     "message_unconfirmed",
 ];
 
@@ -57,10 +67,13 @@ pub struct Strike {
 }
 
 impl Strike {
-    /// Whether it had to wait for so long that it must not be made any more.
+    /// Whether it had to wait for so long, or a run of this length is so nearly over, that it must not be made any more.
     #[must_use]
-    pub fn is_too_late(&self, elapsed: Duration) -> bool {
-        self.fault.loses(None) && self.at <= elapsed && !may_lose(elapsed)
+    pub fn is_too_late(&self, elapsed: Duration, length: Duration) -> bool {
+        let loses_what_must_stay = self.fault.loses(None) && !may_lose(elapsed);
+        let takes = self.over_at().saturating_sub(self.at);
+        let ends_too_late = self.fault.heals_slowly() && elapsed + takes > length;
+        self.at <= elapsed && (loses_what_must_stay || ends_too_late)
     }
 
     /// When everything should be as before.
@@ -84,7 +97,7 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Strike> {
         }
         let running: Vec<&Strike> = strikes.iter().filter(|strike| at <= strike.over_at()).collect();
         let taken: Vec<Subject> = running.iter().map(|strike| strike.fault.subject()).collect();
-        if taken.len() >= FAULTS_AT_ONCE_MAX {
+        if taken.iter().filter(|subject| subject.counts()).count() >= FAULTS_AT_ONCE_MAX {
             continue;
         }
         let mut choices = (0..CHOICES_MAX).map(|_choice| choose_at(&mut dice, at));
@@ -109,27 +122,31 @@ fn may_lose(at: Duration) -> bool {
 /// What throws away what the broker had confirmed.
 fn choose_loss(dice: &mut StdRng) -> Fault {
     let queue = QUEUES[dice.random_range(0..QUEUES.len())];
-    match dice.random_range(0..5) {
+    match dice.random_range(0..6) {
         0 => Fault::BrokerWiped,
         1 | 2 => Fault::QueuePurged(queue),
-        _ => Fault::QueueDeleted(queue),
+        3 | 4 => Fault::QueueDeleted(queue),
+        _ => choose_route(dice, |route| route.exchange == DEAD),
     }
 }
 
 /// What loses nothing that was confirmed.
 fn choose(dice: &mut StdRng) -> Fault {
     let worker = dice.random_range(0..WORKERS);
+    let any_worker = dice.random_range(0..=PYTHON);
     let way = [Way::Both, Way::ToServer, Way::ToClient][dice.random_range(0..3)];
     let line = match dice.random_range(0..7) {
         0 | 1 => Line::Backend,
         2 => Line::Callers,
+        3 => Line::Worker(PYTHON),
         _ => Line::Worker(worker),
     };
+    let jump = dice.random_range(CLOCK_JUMPS_SECONDS) * [1, -1][dice.random_range(0..2)];
     let passes = dice.random_range(PASSES);
     let mut death =
         |points: &[&'static str]| Death { point: points[dice.random_range(0..points.len())], passes };
     let (backend_dies, worker_dies) = (death(&BACKEND_POINTS), death(&WORKER_POINTS));
-    match dice.random_range(0..33) {
+    match dice.random_range(0..37) {
         0 => Fault::BrokerStopped,
         1 => Fault::BrokerKilled,
         2 => Fault::BrokerFrozen,
@@ -143,18 +160,30 @@ fn choose(dice: &mut StdRng) -> Fault {
         14 => Fault::DiskFails(DiskFault::Write),
         15 => Fault::DiskFails(DiskFault::Sync),
         16 => Fault::DiskFails(DiskFault::Room),
-        17 | 18 => Fault::WorkerKilled(worker),
+        17 => Fault::WorkerKilled(worker),
+        18 => Fault::WorkerKilled(any_worker),
         19 => Fault::WorkerStopped(worker),
         20 => Fault::WorkerDies(worker, worker_dies),
-        21 | 22 => Fault::WorkerFrozen(worker),
+        21 => Fault::WorkerFrozen(worker),
+        22 => Fault::WorkerFrozen(any_worker),
         23 => Fault::WorkerDoubled(worker),
         24..=26 => Fault::LineFrozen(line, way),
         27 | 28 => Fault::LineReset(line),
         29 => Fault::LineSlow(line),
         30 => Fault::ResponsesRepeated,
         31 => Fault::ResponsesForged,
+        32 | 33 => choose_route(dice, |route| route.exchange != DEAD),
+        34 => Fault::BrokerKilledEarly,
+        35 => Fault::ClockJumped(jump),
         _ => Fault::StoreLocked,
     }
+}
+
+/// An exchange or one of its bindings.
+fn choose_route(dice: &mut StdRng, wanted: impl Fn(&Route) -> bool) -> Fault {
+    let routes: Vec<Route> = ROUTES.into_iter().filter(wanted).collect();
+    let route = routes[dice.random_range(0..routes.len())];
+    if dice.random_range(0..2) == 0 { Fault::Unbound(route) } else { Fault::ExchangeDeleted(route.exchange) }
 }
 
 impl fmt::Display for Strike {

@@ -16,7 +16,9 @@ const EXAMPLES_MAX: usize = 20;
 pub struct Report {
     /// The seed of its plan.
     pub seed: u64,
-    /// For how long work came in.
+    /// For how long faults struck.
+    pub struck_for: Duration,
+    /// For how long work came in: until the last fault was over.
     pub lasted: Duration,
     /// How often each fault struck.
     pub faults: BTreeMap<&'static str, usize>,
@@ -24,6 +26,8 @@ pub struct Report {
     pub not_made: BTreeMap<&'static str, usize>,
     /// How often the machine stood still.
     pub stalls: usize,
+    /// Whether the worker in Python took part.
+    pub has_python: bool,
     /// Whether it had much else to do when everything was healed.
     pub is_busy: bool,
     /// How submissions were answered.
@@ -145,6 +149,12 @@ impl Report {
         }
     }
 
+    /// Whether nobody will want to see the files: what was judged is as it has to be, and all was there to be judged.
+    #[must_use]
+    pub(super) fn leaves_no_question(&self) -> bool {
+        self.problems.is_empty() && !matches!(self.unjudged, Some(Unjudged::Broken(_)))
+    }
+
     /// Adds what must not be, if there is a case of it.
     pub(super) fn add(&mut self, what: &'static str, cases: Vec<String>) {
         if !cases.is_empty() {
@@ -183,20 +193,24 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { submitted, found, executed, .. } = self;
         let faults: usize = self.faults.values().sum();
-        let per_minute = |count: usize| {
-            let seconds = self.lasted.as_secs().max(1);
+        let per_minute = |count: usize, time: Duration| {
+            let seconds = time.as_secs().max(1);
             u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(60) / seconds
         };
         writeln!(
             f,
-            "seed {}, {} s of load; each minute {} faults and {} jobs",
+            "seed {}, {} s of faults and {} s of load; each minute {} faults and {} jobs",
             self.seed,
+            self.struck_for.as_secs(),
             self.lasted.as_secs(),
-            per_minute(faults),
-            per_minute(found.jobs)
+            per_minute(faults, self.struck_for),
+            per_minute(found.jobs, self.lasted)
         )?;
         line(f, "faults", &format!("{faults}: {}", listed(&self.faults)))?;
         line(f, "not made", &listed(&self.not_made))?;
+        if !self.has_python {
+            line(f, "without", "the worker in Python, which cannot be run here")?;
+        }
         let Submitted { acknowledged, unanswered, refused, unreached } = submitted;
         let attempted = acknowledged + unanswered + refused + unreached;
         let text = format!(

@@ -2,7 +2,7 @@
 //! end.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -29,11 +29,17 @@ pub(super) struct Known {
     pub(super) submissions: BTreeMap<String, Submission>,
     /// Every request to cancel a job, by the job's id.
     pub(super) cancels: BTreeMap<String, Vec<Cancel>>,
+    /// The groups of jobs that somebody asked to cancel, whether or not their submission was answered.
+    pub(super) groups_cancelled: BTreeSet<String>,
     /// How jobs were seen to be over, by id.
     pub(super) endings: BTreeMap<String, Ending>,
     /// Jobs that were seen to be over in two different ways.
     pub(super) changed: Vec<String>,
-    accepted: Vec<(String, &'static str)>,
+    /// Jobs that were over, and that somebody asked to be tried again.
+    pub(super) retried: BTreeSet<String>,
+    /// What was set for types, and for how long that was known to be so.
+    pub(super) settings: Vec<Setting>,
+    accepted: Vec<(String, String)>,
 }
 
 /// A job that was submitted.
@@ -42,7 +48,7 @@ pub(super) struct Submission {
     /// The name that its submitter gave it.
     pub(super) tag: String,
     /// Its type.
-    pub(super) job_type: &'static str,
+    pub(super) job_type: String,
     /// What was asked for, as it was sent.
     pub(super) body: Value,
     /// What became of it.
@@ -71,6 +77,30 @@ pub(super) struct Cancel {
     pub(super) answered: Option<String>,
 }
 
+/// What an operator set for a type.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// The type.
+    pub(super) job_type: &'static str,
+    /// What.
+    pub(super) set: Set,
+    /// When that was answered.
+    pub(super) from: Timestamp,
+    /// When somebody was about to take it back.
+    pub(super) until: Timestamp,
+}
+
+/// What can be set for a type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Set {
+    /// Its jobs wait.
+    Pause,
+    /// No more of its attempts run at once.
+    RunningMax(u64),
+    /// No more of them begin in a second.
+    RatePerSecond(f64),
+}
+
 /// How a job was over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
@@ -93,8 +123,8 @@ impl Ending {
 impl Submission {
     /// One that is to be sent now.
     #[must_use]
-    pub(super) fn new(tag: String, job_type: &'static str, body: Value) -> Self {
-        Self { tag, job_type, body, outcome: Outcome::Unanswered }
+    pub(super) fn new(tag: String, job_type: &str, body: Value) -> Self {
+        Self { tag, job_type: job_type.to_owned(), body, outcome: Outcome::Unanswered }
     }
 }
 
@@ -110,7 +140,7 @@ impl SubmissionLog {
         let known = &mut *guard;
         let Some(submission) = known.submissions.get_mut(tag) else { return };
         if let Outcome::Accepted(id) = &outcome {
-            known.accepted.push((id.clone(), submission.job_type));
+            known.accepted.push((id.clone(), submission.job_type.clone()));
         }
         submission.outcome = outcome;
     }
@@ -121,6 +151,11 @@ impl SubmissionLog {
         let cancels = known.cancels.entry(id.to_owned()).or_default();
         cancels.push(Cancel { asked_at: Timestamp::now(), answered: None });
         cancels.len() - 1
+    }
+
+    /// Somebody is about to ask that a whole group be cancelled.
+    pub(super) fn cancelling_group(&self, group: &str) {
+        self.known().groups_cancelled.insert(group.to_owned());
     }
 
     /// The request was granted, and the answer shows the job.
@@ -136,15 +171,36 @@ impl SubmissionLog {
     pub(super) fn seen(&self, job: &Value) {
         let (Some(id), Some(ending)) = (job["id"].as_str(), Ending::of(job)) else { return };
         let mut known = self.known();
+        if known.retried.contains(id) {
+            return;
+        }
         let before = known.endings.entry(id.to_owned()).or_insert_with(|| ending.clone()).clone();
         if before != ending {
             known.changed.push(format!("{id} was {before:?}, then {ending:?}"));
         }
     }
 
+    /// One of the jobs that were seen to be over without success. It is about to be tried again: what was seen of it says
+    /// nothing any more.
+    #[must_use]
+    pub(super) fn retrying_any(&self) -> Option<String> {
+        let mut known = self.known();
+        let failed = |(id, ending): (&String, &Ending)| (ending.state != "completed").then(|| id.clone());
+        let failed: Vec<String> = known.endings.iter().filter_map(failed).collect();
+        let id = failed.get(rand::rng().random_range(0..failed.len().max(1)))?.clone();
+        known.endings.remove(&id);
+        known.retried.insert(id.clone());
+        Some(id)
+    }
+
+    /// Something was set for a type, and taken back.
+    pub(super) fn was_set(&self, setting: Setting) {
+        self.known().settings.push(setting);
+    }
+
     /// One of the jobs that were accepted last, and its type.
     #[must_use]
-    pub(super) fn any_accepted(&self) -> Option<(String, &'static str)> {
+    pub(super) fn any_accepted(&self) -> Option<(String, String)> {
         let known = self.known();
         let latest = &known.accepted[known.accepted.len().saturating_sub(LATEST)..];
         (!latest.is_empty()).then(|| latest[rand::rng().random_range(0..latest.len())].clone())

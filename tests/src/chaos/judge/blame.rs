@@ -31,6 +31,12 @@ impl Blame {
         self.overlapping(from - SHOWS_FOR, until).any(|struck| blamed(struck.fault))
     }
 
+    /// Whether such a fault went on at some moment between the two times.
+    #[must_use]
+    pub(super) fn went_on(&self, blamed: impl Fn(Fault) -> bool, from: Timestamp, until: Timestamp) -> bool {
+        self.overlapping(from, until).any(|struck| blamed(struck.fault))
+    }
+
     /// How many such faults struck, or still showed, between the two times.
     #[must_use]
     pub(super) fn count(&self, blamed: impl Fn(Fault) -> bool, from: Timestamp, until: Timestamp) -> usize {
@@ -71,6 +77,16 @@ impl Blame {
         })
     }
 
+    /// When something may really have been logged that says it was `at`: the clock may have been another just then.
+    pub(super) fn moments(&self, at: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let jumped = self.struck.iter().filter_map(move |struck| {
+            let Fault::ClockJumped(ahead) = struck.fault else { return None };
+            let really = at - SignedDuration::from_secs(ahead);
+            (really >= struck.from && struck.until.is_none_or(|until| really <= until)).then_some(really)
+        });
+        std::iter::once(at).chain(jumped)
+    }
+
     fn overlapping(&self, from: Timestamp, until: Timestamp) -> impl Iterator<Item = &Struck> {
         self.struck
             .iter()
@@ -81,7 +97,7 @@ impl Blame {
 /// Whether the broker, or somebody's way to it, is concerned.
 #[must_use]
 pub(super) fn is_about_the_broker(fault: Fault) -> bool {
-    matches!(fault.subject(), Subject::Broker)
+    fault.removes_a_route() || matches!(fault.subject(), Subject::Broker | Subject::Newcomer)
 }
 
 /// Whether the backend, its way to the broker, or its database is concerned.

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::chaos::{
     fault::{Fault, Line, Subject},
-    installation::worker_number,
     load::CALLER,
     submission_log::{Cancel, Submission},
+    workers::{PYTHON_TYPE, worker_number},
 };
 
 /// The clocks are one, but are read in whole milliseconds, and a process may be held up between reading and writing.
@@ -20,6 +20,9 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_millis(200);
 
 /// How soon a job is over that runs and is cancelled while nothing breaks: a step of a second, and the way there and back.
 const CANCELLED_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// How late a job may expire: the timers tick, and the store takes its time.
+const EXPIRES_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// How long after its timeout an attempt may still complete, in seconds: the grace of a handler that was told to stop.
 const TIMEOUT_GRACE_SECONDS: f64 = 5.0;
@@ -38,6 +41,7 @@ pub(super) fn illegal(facts: &Facts) -> Vec<String> {
             _ => None,
         };
         let why = why.or_else(|| started_early(facts, id, submission, job));
+        let why = why.or_else(|| started_late(facts, id, job));
         illegal.extend(why.map(|why| format!("{why}: {}", shown(job))));
     }
     illegal
@@ -46,16 +50,19 @@ pub(super) fn illegal(facts: &Facts) -> Vec<String> {
 fn wrong_completion(facts: &Facts, id: &str, submission: &Submission, job: &Value) -> Option<String> {
     let attempt = job["attempt"].as_u64().unwrap_or_default();
     let (parameters, result) = (&submission.body["parameters"], &job["result"]);
-    let is_its = match submission.job_type {
-        "test.echo" | "test.other" => result["text"] == parameters["text"],
+    let is_its = match submission.job_type.as_str() {
         "test.sleep" => result["steps"] == parameters["steps"] && result["attempt"] == attempt,
-        _ => *result == json!({}) && attempt >= parameters["succeed_at"].as_u64().unwrap_or(u64::MAX),
+        "test.fail" => {
+            *result == json!({}) && attempt >= parameters["succeed_at"].as_u64().unwrap_or(u64::MAX)
+        }
+        PYTHON_TYPE => *result == statistics(parameters["text"].as_str().unwrap_or_default()),
+        _ => result["text"] == parameters["text"],
     };
     if !is_its {
         return Some("not its handler's result".to_owned());
     }
     let attempts = facts.attempts_of(id);
-    if !numbered_from_one_to(attempts, attempt) {
+    if !are_all_there(facts, id, attempt) {
         return Some(format!("its attempts are not 1 to {attempt}: {attempts:?}"));
     }
     let worker = attempts.last().and_then(|last| last.worker.as_deref()).unwrap_or_default();
@@ -72,6 +79,12 @@ fn wrong_completion(facts: &Facts, id: &str, submission: &Submission, job: &Valu
     late.then(|| format!("it takes {takes} s, and may take {timeout} s"))
 }
 
+/// What the worker in Python finds out about a text.
+fn statistics(text: &str) -> Value {
+    let (lines, words) = (text.lines().count(), text.split_whitespace().count());
+    json!({"lines": lines, "words": words, "characters": text.chars().count()})
+}
+
 fn wrong_failure(facts: &Facts, id: &str, submission: &Submission, job: &Value) -> Option<String> {
     let kind = job["error"]["kind"].as_str().unwrap_or_default();
     let attempts = facts.attempts_of(id);
@@ -80,11 +93,12 @@ fn wrong_failure(facts: &Facts, id: &str, submission: &Submission, job: &Value) 
         let in_time = expires.zip(ended).is_some_and(|(expires, ended)| ended >= expires);
         return (!in_time || !attempts.is_empty()).then(|| format!("it did not expire: {attempts:?}"));
     }
-    if facts.known.cancels.get(id).is_some_and(|cancels| cancels.iter().any(was_running)) {
+    let cancelled = facts.known.cancels.get(id).is_some_and(|cancels| cancels.iter().any(was_running));
+    if cancelled && !facts.is_retried(id) {
         return Some("it ran and was cancelled, and failed".to_owned());
     }
     let (attempt, most) = (job["attempt"].as_u64().unwrap_or_default(), job["max_attempts"].as_u64());
-    if !numbered_from_one_to(attempts, attempt) {
+    if !are_all_there(facts, id, attempt) {
         return Some(format!("its attempts are not 1 to {attempt}: {attempts:?}"));
     }
     if attempts.last().is_none_or(|last| last.outcome != kind) {
@@ -100,20 +114,39 @@ fn wrong_failure(facts: &Facts, id: &str, submission: &Submission, job: &Value) 
 }
 
 fn wrong_cancellation(facts: &Facts, id: &str, job: &Value) -> Option<String> {
-    let asked = facts.known.cancels.get(id).is_some_and(|cancels| !cancels.is_empty());
-    (!asked || job["cancellation"]["by"] != CALLER).then(|| "nobody cancelled it".to_owned())
+    (!facts.is_cancelled(id) || job["cancellation"]["by"] != CALLER).then(|| "nobody cancelled it".to_owned())
 }
 
 fn started_early(facts: &Facts, id: &str, submission: &Submission, job: &Value) -> Option<String> {
     let delay = submission.body["delay_seconds"].as_i64()?;
+    if facts.is_retried(id) {
+        return None; // at once
+    }
     let due = time(&job["created_at"])? + SignedDuration::from_secs(delay);
     let first = facts.executions_of(id, 1).first()?;
     (first.at + CLOCK_SLACK < due).then(|| format!("it began at {}, before its time", first.at))
 }
 
-/// Whether all attempts are there, each once.
-fn numbered_from_one_to(attempts: &[Attempt], last: u64) -> bool {
-    attempts.iter().map(|attempt| attempt.number).eq(1..=last)
+/// A job that has to begin by a time, and began later: an attempt that nobody began before counted. While the backend was
+/// away or could write nothing, nobody could end it in time.
+fn started_late(facts: &Facts, id: &str, job: &Value) -> Option<String> {
+    let expires_at = time(&job["expires_at"])?;
+    let first = facts.executions_of(id, 1).first()?;
+    let counts = facts.attempts_of(id).iter().any(|attempt| attempt.number == 1);
+    let late = first.at > expires_at + EXPIRES_WITHIN && counts && !facts.is_retried(id);
+    let excused = facts.blame.went_on(is_about_the_backend, expires_at, first.at)
+        || facts.blame.stalled(expires_at, first.at);
+    (late && !excused).then(|| format!("it began at {}, after its time", first.at))
+}
+
+/// Whether all attempts are there, each once. What was cancelled before it began ended no attempt, and leaves a gap when it
+/// is tried again.
+fn are_all_there(facts: &Facts, id: &str, last: u64) -> bool {
+    let numbers: Vec<u64> = facts.attempts_of(id).iter().map(|attempt| attempt.number).collect();
+    if facts.is_retried(id) {
+        return numbers.is_sorted_by(|number, next| number < next) && numbers.last() == Some(&last);
+    }
+    numbers.into_iter().eq(1..=last)
 }
 
 fn was_running(cancel: &Cancel) -> bool {
@@ -143,10 +176,7 @@ fn wrong_attempt(
     match attempt.outcome.as_str() {
         // Who began it stands above; that of a lost one may not have come to write it down.
         "completed" | "worker_lost" => None,
-        "cancelled" => {
-            let asked = facts.known.cancels.contains_key(id);
-            (!asked).then_some("nobody cancelled it")
-        }
+        "cancelled" => (!facts.is_cancelled(id)).then_some("nobody cancelled it"),
         "handler" => {
             let fails = submission.job_type == "test.fail"
                 && parameters["succeed_at"].as_u64().is_none_or(|succeeds| attempt.number < succeeds);
@@ -177,7 +207,7 @@ fn wrong_attempt(
 pub(super) fn cancellations_forgotten(facts: &Facts) -> Vec<String> {
     let mut forgotten = Vec::new();
     for (id, cancels) in &facts.known.cancels {
-        let Some(job) = facts.jobs.get(id) else { continue };
+        let Some(job) = facts.jobs.get(id).filter(|_| !facts.is_retried(id)) else { continue };
         for cancel in cancels {
             let why = match (cancel.answered.as_deref(), job["state"].as_str()) {
                 (None, _) | (Some(_), Some("cancelled")) => None,

@@ -19,6 +19,7 @@ pub(super) fn lost(facts: &Facts) -> Vec<String> {
     for (tag_sent, submission) in &facts.known.submissions {
         let Outcome::Accepted(id) = &submission.outcome else { continue };
         match facts.jobs.get(id) {
+            None if facts.may_be_deleted(id) => {}
             None => lost.push(format!("{id}, submitted as {tag_sent}, was acknowledged and is not there")),
             Some(job) if tag(job) != tag_sent => {
                 lost.push(format!("{id} was answered for {tag_sent}, and is another job: {}", shown(job)));
@@ -46,8 +47,8 @@ pub(super) fn unexpected(facts: &Facts) -> Vec<String> {
 /// Jobs that are not as they were submitted.
 pub(super) fn exchanged(facts: &Facts) -> Vec<String> {
     let mut exchanged = Vec::new();
-    for (_, submission, job) in facts.submitted_jobs() {
-        let differences = differences(submission, job);
+    for (id, submission, job) in facts.submitted_jobs() {
+        let differences = differences(submission, job, facts.is_retried(id));
         if !differences.is_empty() {
             exchanged.push(format!("another {}: {}", differences.join(", "), shown(job)));
         }
@@ -56,19 +57,22 @@ pub(super) fn exchanged(facts: &Facts) -> Vec<String> {
 }
 
 /// What of a job is not as it was asked for.
-fn differences(submission: &Submission, job: &Value) -> Vec<&'static str> {
+fn differences(submission: &Submission, job: &Value, is_retried: bool) -> Vec<&'static str> {
     let body = &submission.body;
     let asked = |name: &str, default: Value| {
         let asked = body[name].clone();
         if asked.is_null() { default } else { asked }
     };
     let number = |value: &Value| value.as_f64();
+    let (attempts, most) = (asked("max_attempts", json!(ATTEMPTS_DEFAULT)), &job["max_attempts"]);
+    // Who asks for another attempt gets it.
+    let has_its_attempts = *most == attempts || (is_retried && most.as_u64() > attempts.as_u64());
     let same = [
-        ("type", job["type"] == submission.job_type),
+        ("type", job["type"] == submission.job_type.as_str()),
         ("parameters", job["parameters"] == body["parameters"]),
         ("labels", job["labels"] == body["labels"]),
         ("priority", job["priority"] == asked("priority", json!(PRIORITY_DEFAULT))),
-        ("max_attempts", job["max_attempts"] == asked("max_attempts", json!(ATTEMPTS_DEFAULT))),
+        ("max_attempts", has_its_attempts),
         ("timeout_seconds", number(&job["timeout_seconds"]) == number(&body["timeout_seconds"])),
         (
             "expires_at",

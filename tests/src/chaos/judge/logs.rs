@@ -14,10 +14,14 @@ struct Expected {
     because: fn(Fault) -> bool,
 }
 
-const EXPECTED: [Expected; 10] = [
+const EXPECTED: [Expected; 11] = [
     Expected {
         words: "An order reached no queue: somebody removed a binding or a queue.",
-        because: |fault| fault.loses(None),
+        because: |fault| fault.loses(None) || fault.removes_a_route(),
+    },
+    Expected {
+        words: "A queue confirms nothing and could not be replaced",
+        because: |fault| fault == Fault::BrokerKilledEarly,
     },
     Expected { words: "A transaction of the store was given up.", because: is_about_the_store },
     Expected {
@@ -152,9 +156,8 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn unexplained(log: &Log, blame: &Blame) -> Vec<String> {
     let excused = |logged: &Logged| {
         let Some(at) = logged.at else { return false };
-        EXPECTED
-            .iter()
-            .any(|expected| logged.line.contains(expected.words) && blame.struck(expected.because, at, at))
+        let mut expected = EXPECTED.iter().filter(|expected| logged.line.contains(expected.words));
+        expected.any(|expected| blame.moments(at).any(|at| blame.struck(expected.because, at, at)))
     };
     let unexplained = log.errors.iter().filter(|logged| !excused(logged));
     unexplained.map(|logged| format!("{}: {}", logged.program, logged.line)).collect()

@@ -1,7 +1,7 @@
 //! Holds what was submitted against what is there, and what repaired itself against what was broken.
 //!
 //! `identity` asks whether every job that was acknowledged is there, and is the one that was submitted; `ends` whether it
-//! came to an end that it may have; `repairs` whether everything that was done twice, late or again had a cause, with
+//! came to an end that it may have; `settings` whether what operators set was kept to; `repairs` whether everything that was done twice, late or again had a cause, with
 //! `logs` to know of it and `blame` to find the cause.
 
 mod blame;
@@ -14,10 +14,16 @@ mod logs;
 
 mod repairs;
 
+mod settings;
+
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +34,7 @@ use uuid::Uuid;
 pub(super) use self::{blame::Blame, logs::Log};
 use super::{
     forger::FORGER,
+    installation::CANCELLED_KEPT_SECONDS,
     report::{DOUBLED, Executed, Found, LOST, Problem, STUCK, Submitted, UNEXPECTED},
     submission_log::{Ending, Known, Outcome, Submission, TAG},
 };
@@ -44,6 +51,8 @@ pub(super) struct Facts {
     pub(super) jobs: BTreeMap<String, Value>,
     /// Its attempts that ended, oldest first.
     pub(super) attempts: BTreeMap<String, Vec<Attempt>>,
+    /// With which dispatch each job was sent last, by job.
+    pub(super) dispatches: BTreeMap<String, i64>,
     /// Every execution that began, by job and attempt, oldest first.
     pub(super) executions: BTreeMap<(String, u64), Vec<Execution>>,
     /// What the programs logged.
@@ -52,6 +61,8 @@ pub(super) struct Facts {
     pub(super) blame: Blame,
     /// When everything was healed.
     pub(super) healed_at: Timestamp,
+    /// When all this was read.
+    pub(super) judged_at: Timestamp,
 }
 
 /// An attempt that ended, as it is stored.
@@ -152,6 +163,9 @@ impl Facts {
             ("ends that must not be", ends::illegal(self)),
             ("cancellations that were not made", ends::cancellations_forgotten(self)),
             ("attempts that must not be", ends::illegal_attempts(self)),
+            ("more at once than the limit", settings::limits_exceeded(self)),
+            ("more in a second than the limit", settings::rates_exceeded(self)),
+            ("sent out of turn", settings::out_of_turn(self)),
             ("believed a forger", self.forged()),
             ("orders sent again without a cause", repairs::resends(self)),
             ("attempts lost without a cause", repairs::losses(self)),
@@ -161,6 +175,19 @@ impl Facts {
         ];
         let problems = problems.into_iter().map(|(what, cases)| Problem { what, cases });
         problems.filter(|problem| !problem.cases.is_empty()).collect()
+    }
+
+    /// What the invariants are checked for. Of a job that may be deleted nobody knows whether it is there, as of one whose
+    /// submission was not answered.
+    #[must_use]
+    pub(super) fn submissions(&self) -> invariants::Submissions {
+        let accepted = self.known.submissions.values().filter_map(|submission| match &submission.outcome {
+            Outcome::Accepted(id) => Some(id.clone()),
+            Outcome::Refused | Outcome::Unreached | Outcome::Unanswered => None,
+        });
+        let (unknown, accepted): (BTreeSet<_>, _) = accepted.partition(|id| self.may_be_deleted(id));
+        let unanswered = self.known.count(|outcome| *outcome == Outcome::Unanswered) + unknown.len();
+        invariants::Submissions { accepted, unanswered }
     }
 
     /// The submission that a job calls its own.
@@ -179,6 +206,25 @@ impl Facts {
 
     fn executions_of(&self, id: &str, attempt: u64) -> &[Execution] {
         self.executions.get(&(id.to_owned(), attempt)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a job may be deleted by now: somebody asked to cancel it so long ago.
+    fn may_be_deleted(&self, id: &str) -> bool {
+        let kept = SignedDuration::from_secs(CANCELLED_KEPT_SECONDS);
+        let cancels = self.known.cancels.get(id);
+        cancels.is_some_and(|cancels| cancels.iter().any(|cancel| cancel.asked_at + kept <= self.judged_at))
+    }
+
+    /// Whether somebody asked to cancel a job, or the group that it belongs to.
+    fn is_cancelled(&self, id: &str) -> bool {
+        let group = self.jobs.get(id).and_then(|job| job["labels"]["group"].as_str());
+        self.known.cancels.get(id).is_some_and(|cancels| !cancels.is_empty())
+            || group.is_some_and(|group| self.known.groups_cancelled.contains(group))
+    }
+
+    /// Whether somebody asked for another attempt when it was over.
+    fn is_retried(&self, id: &str) -> bool {
+        self.known.retried.contains(id)
     }
 
     /// When the order of an attempt was sent first: after the attempt before it, or when the job was accepted.
@@ -231,6 +277,19 @@ pub(super) fn read_attempts(database: &Path) -> anyhow::Result<BTreeMap<String, 
     Ok(attempts)
 }
 
+/// With which dispatch each job in the database was sent last.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub(super) fn read_dispatches(database: &Path) -> anyhow::Result<BTreeMap<String, i64>> {
+    let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut rows = sql.prepare("SELECT id, dispatch_number FROM jobs WHERE dispatch_number IS NOT NULL")?;
+    let dispatches =
+        rows.query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?).to_string(), row.get(1)?)))?;
+    Ok(dispatches.collect::<Result<_, _>>()?)
+}
+
 /// The executions in the workers' journal, by job and attempt.
 ///
 /// # Errors
@@ -250,19 +309,6 @@ pub(super) fn read_executions(journal: &str) -> anyhow::Result<BTreeMap<(String,
     }
     executions.values_mut().for_each(|executions| executions.sort_by_key(|execution| execution.at));
     Ok(executions)
-}
-
-/// What the invariants are checked for.
-#[must_use]
-pub(super) fn submissions(known: &Known) -> invariants::Submissions {
-    let accepted = known.submissions.values().filter_map(|submission| match &submission.outcome {
-        Outcome::Accepted(id) => Some(id.clone()),
-        Outcome::Refused | Outcome::Unreached | Outcome::Unanswered => None,
-    });
-    invariants::Submissions {
-        accepted: accepted.collect(),
-        unanswered: known.count(|outcome| *outcome == Outcome::Unanswered),
-    }
 }
 
 fn tag(job: &Value) -> &str {

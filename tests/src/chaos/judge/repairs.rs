@@ -13,8 +13,8 @@ use super::{
 };
 use crate::chaos::{
     fault::{Fault, JOB_TYPES, Line, Subject},
-    installation::worker_number,
     submission_log::Submission,
+    workers::worker_number,
 };
 
 /// For how long an order is missed before it is sent again, at the least. What lost it struck before.
@@ -30,8 +30,9 @@ const LATE_AFTER: SignedDuration = SignedDuration::from_secs(40);
 /// The longest wait between two attempts, with its spread, in seconds.
 const BACKOFF_SECONDS_MAX: f64 = 2.2;
 
-/// The queues whose loss loses an answer.
-const ANSWERS: [&str; 3] = ["crewcall.completed", "crewcall.error", "crewcall.held"];
+/// The queues whose loss loses an answer, or an order that is on its way back.
+const BACK: [&str; 5] =
+    ["crewcall.completed", "crewcall.error", "crewcall.held", "crewcall.unroutable", "crewcall.dead"];
 
 /// Orders that were sent again although nothing had thrown them, or the answer to them, away.
 pub(super) fn resends(facts: &Facts) -> Vec<String> {
@@ -49,12 +50,12 @@ pub(super) fn resends(facts: &Facts) -> Vec<String> {
         let sent = facts.sent_at(&repair.job, attempt);
         let sent = before.map_or(sent, |before| before.at.max(sent));
         let orders = format!("crewcall.jobs.{}", job["type"].as_str().unwrap_or_default());
-        let queues = [&[orders.as_str()], &ANSWERS[..]].concat();
-        let missed_since = match repair.kind {
-            RepairKind::Resent => repair.at - MISSED_FOR,
-            _ => repair.at,
+        let queues = [&[orders.as_str()], &BACK[..]].concat();
+        let is_explained = |at: Timestamp| {
+            let missed_since = if repair.kind == RepairKind::Resent { at - MISSED_FOR } else { at };
+            facts.blame.lost(&queues, sent - RECORDED_WITHIN, missed_since)
         };
-        if !facts.blame.lost(&queues, sent - RECORDED_WITHIN, missed_since) {
+        if !facts.blame.moments(repair.at).any(is_explained) {
             unexplained.push(format!("sent {sent}, sent again {}: {}", repair.at, shown(job)));
         }
     }
@@ -120,7 +121,8 @@ fn is_repetition_explained(
     };
     // What has it published twice.
     let of_the_order = |fault: Fault| is_about_the_broker(fault) || is_about_the_backend(fault);
-    let resent = facts.log.repairs.iter().any(|repair| repair.job == id && repair.at <= again.at);
+    let mut repairs = facts.log.repairs.iter().filter(|repair| repair.job == id);
+    let resent = repairs.any(|repair| facts.blame.moments(repair.at).any(|at| at <= again.at));
     resent
         || facts.blame.struck(of_the_worker, first.at, again.at)
         || facts.blame.struck(of_the_order, sent, again.at)
@@ -157,7 +159,8 @@ pub(super) fn latenesses(facts: &Facts) -> Vec<String> {
         // While others of its type began, it was not its turn.
         let began = facts.executions_of(id, job["attempt"].as_u64().unwrap_or_default()).last();
         let turn = began.map_or(ended, |execution| execution.at);
-        let others = turns.get(submission.job_type).and_then(|turns| turns.range(..turn).next_back());
+        let others =
+            turns.get(submission.job_type.as_str()).and_then(|turns| turns.range(..turn).next_back());
         let since = repaired.chain(others.copied()).chain([due]).max().unwrap_or(due);
         let may_take = longest(submission, job) + LATE_AFTER;
         if ended > since + may_take && !facts.blame.stalled(since, ended) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::chaos::{
     fault::{Fault, Line, Way},
     fault_log::{Stall, Struck},
-    submission_log::Cancel,
+    submission_log::{Cancel, Set, Setting},
 };
 
 const WORKER: &str = "worker-0";
@@ -42,10 +42,12 @@ fn facts(struck: Vec<Struck>) -> Facts {
         known: Known::default(),
         jobs: BTreeMap::new(),
         attempts: BTreeMap::new(),
+        dispatches: BTreeMap::new(),
         executions: BTreeMap::new(),
         log: Log::default(),
         blame: Blame::new(struck, Vec::new()),
         healed_at: at(100),
+        judged_at: at(160),
     };
     let completed = |seconds| vec![attempt(1, "completed", seconds)];
     add(&mut facts, "echo", "test.echo", &json!({"text": "hello"}), "completed", completed(2));
@@ -91,6 +93,7 @@ fn add(
         "finished_at": ended.to_string(),
     });
     facts.jobs.insert(id.to_owned(), job);
+    facts.dispatches.insert(id.to_owned(), facts.dispatches.len() as i64);
     facts.attempts.insert(id.to_owned(), attempts);
 }
 
@@ -199,6 +202,29 @@ fn an_end_that_a_submission_does_not_allow_is_found() {
         breakage(&mut facts);
         assert!(!facts.found_to_be().is_empty(), "{number}");
     }
+}
+
+#[test]
+fn a_group_may_be_cancelled_whose_submission_was_not_answered() {
+    let mut facts = facts(Vec::new());
+    facts.known.cancels.clear();
+    facts.body("cancelled")["labels"]["group"] = json!("1-1");
+    facts.job("cancelled")["labels"]["group"] = json!("1-1");
+    assert!(!facts.found_to_be().is_empty());
+    facts.known.groups_cancelled.insert("1-1".to_owned());
+    assert_clean(&facts);
+}
+
+#[test]
+fn only_what_was_cancelled_long_ago_may_be_deleted() {
+    let mut facts = facts(Vec::new());
+    facts.jobs.remove("cancelled");
+    assert_clean(&facts);
+    assert!(
+        facts.submissions().accepted.contains("echo") && !facts.submissions().accepted.contains("cancelled")
+    );
+    facts.judged_at = at(151); // it was cancelled at 2
+    assert_eq!(facts.found_to_be(), [LOST]);
 }
 
 #[test]
@@ -319,6 +345,22 @@ fn an_error_is_logged_only_while_its_fault_strikes() {
 }
 
 #[test]
+fn what_is_logged_while_the_clock_is_another_has_its_own_time() {
+    let jumped = fault(Fault::ClockJumped(-60), 88, 92);
+    let purged = fault(Fault::QueuePurged("crewcall.jobs.test.echo"), 40, 40);
+    for (struck, explained) in [
+        (vec![purged.clone(), jumped], true), // it was 90
+        (vec![purged.clone()], false),
+        (vec![purged, fault(Fault::ClockJumped(-60), 70, 80)], false),
+    ] {
+        let mut facts = facts(struck.clone());
+        facts.resent(30);
+        let expected: &[&str] = if explained { &[] } else { &["orders sent again without a cause"] };
+        assert_eq!(facts.found_to_be(), expected, "{struck:?}");
+    }
+}
+
+#[test]
 fn what_began_too_late_to_complete_was_not_stopped() {
     let mut facts = facts(Vec::new());
     facts.ask("sleep", "timeout_seconds", &json!(1.5));
@@ -330,4 +372,115 @@ fn what_began_too_late_to_complete_was_not_stopped() {
     facts.job("sleep")["result"]["steps"] = json!(20);
     assert_eq!(facts.found_to_be(), ["ends that must not be"]);
     assert_eq!(SHOWN_CHARACTERS_MAX + 1, shown(&json!({"text": "x".repeat(5_000)})).chars().count());
+}
+
+/// A setting for the type of the echoes, in the first ten seconds.
+fn setting(set: Set) -> Setting {
+    Setting { job_type: "test.echo", set, from: at(-1), until: at(9) }
+}
+
+#[test]
+fn more_attempts_at_once_than_the_limit_are_found() {
+    let beside = |began: i64| {
+        let mut facts = facts(Vec::new());
+        facts.known.settings.push(setting(Set::RunningMax(1)));
+        let mut attempts = vec![attempt(1, "completed", began + 5)];
+        attempts[0].started_at = Some(at(began));
+        add(&mut facts, "beside", "test.echo", &json!({"text": "hello"}), "completed", attempts);
+        facts.job("beside")["result"] = json!({"text": "hello", "worker": WORKER});
+        facts
+    };
+    assert_clean(&beside(2)); // when the other one ended
+    assert_eq!(beside(1).found_to_be(), ["more at once than the limit"]);
+    let mut early = beside(1);
+    early.known.settings[0].from = at(1); // both were sent before
+    assert_clean(&early);
+    let mut two = beside(1);
+    two.known.settings[0].set = Set::RunningMax(2);
+    assert_clean(&two);
+}
+
+#[test]
+fn more_attempts_in_a_second_than_the_limit_are_found() {
+    let mut facts = facts(Vec::new());
+    facts.known.settings.push(setting(Set::RatePerSecond(0.1)));
+    assert_clean(&facts); // one slot in ten seconds, and two more
+    for id in ["second", "third", "fourth"] {
+        let text = json!({"text": "hello"});
+        add(&mut facts, id, "test.echo", &text, "completed", vec![attempt(1, "completed", 2)]);
+        facts.job(id)["result"] = json!({"text": "hello", "worker": WORKER});
+    }
+    assert_eq!(facts.found_to_be(), ["more in a second than the limit"]);
+    facts.known.settings[0].until = at(1); // the others began later
+    assert_clean(&facts);
+}
+
+#[test]
+fn a_job_that_is_sent_before_one_of_a_higher_priority_is_found() {
+    let paused = || {
+        let mut facts = facts(Vec::new());
+        facts.known.settings.push(setting(Set::Pause));
+        let completed = vec![attempt(1, "completed", 12)];
+        add(&mut facts, "urgent", "test.echo", &json!({"text": "hello"}), "completed", completed);
+        facts.job("urgent")["result"] = json!({"text": "hello", "worker": WORKER});
+        facts.ask("urgent", "priority", &json!(9));
+        facts
+    };
+    assert_eq!(paused().found_to_be(), ["sent out of turn"]);
+    let excuses: [Breakage; 4] = [
+        |facts| facts.dispatches.insert("urgent".to_owned(), -1).map_or((), drop),
+        |facts| facts.job("urgent")["created_at"] = json!(at(8).to_string()),
+        |facts| facts.known.retried.extend(["urgent".to_owned()]),
+        |facts| facts.known.settings[0].set = Set::RatePerSecond(1.0),
+    ];
+    for (number, excuse) in excuses.into_iter().enumerate() {
+        let mut facts = paused();
+        excuse(&mut facts);
+        assert!(!facts.found_to_be().contains(&"sent out of turn"), "{number}");
+    }
+}
+
+#[test]
+fn a_job_that_begins_after_its_time_is_found() {
+    for (struck, in_time) in [
+        (Vec::new(), false),
+        (vec![fault(Fault::BackendKilled, -4, -3)], false), // it was back
+        (vec![fault(Fault::BackendKilled, -3, 1)], true),
+        (vec![fault(Fault::BrokerKilled, -3, 1)], false), // it needs no broker to end a job
+    ] {
+        let mut facts = facts(struck.clone());
+        facts.ask("echo", "expires_at", &json!(at(-2).to_string()));
+        let expected: &[&str] = if in_time { &[] } else { &["ends that must not be"] };
+        assert_eq!(facts.found_to_be(), expected, "{struck:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_tried_again_may_end_otherwise() {
+    let mut facts = facts(Vec::new());
+    facts.job("cancelled")["state"] = json!("completed");
+    facts.job("cancelled")["cancellation"] = json!(null);
+    facts.job("cancelled")["result"] = json!({"steps": 6, "worker": WORKER, "attempt": 2});
+    facts.job("cancelled")["attempt"] = json!(2);
+    facts.execute("cancelled", 2, at(5));
+    let again = attempt(2, "completed", 10);
+    facts.attempts.get_mut("cancelled").unwrap().push(again);
+    assert!(!facts.found_to_be().is_empty());
+    facts.known.retried.insert("cancelled".to_owned());
+    assert_clean(&facts);
+    facts.job("cancelled")["result"]["steps"] = json!(5);
+    assert!(!facts.found_to_be().is_empty(), "it does what was asked for all the same");
+}
+
+#[test]
+fn an_order_that_was_given_up_is_lost_without_its_exchange() {
+    let unbound = |exchange| Fault::ExchangeDeleted(exchange);
+    for (exchange, explained) in
+        [("crewcall.dead", true), ("crewcall.submit", false), ("crewcall.response", false)]
+    {
+        let mut facts = facts(vec![fault(unbound(exchange), 10, 20)]);
+        facts.resent(60);
+        let expected: &[&str] = if explained { &[] } else { &["orders sent again without a cause"] };
+        assert_eq!(facts.found_to_be(), expected, "{exchange}");
+    }
 }
