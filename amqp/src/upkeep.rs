@@ -17,8 +17,12 @@ use crate::{Declaration, LinkError};
 /// RabbitMQ only looks up.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How soon it is tried again when one could not be declared: what it builds on may be declared by somebody else.
+/// How soon it is tried again when one could not be declared: what it builds on may be declared by somebody else, who looks
+/// every ten seconds, too.
 const RETRIED_AFTER: Duration = Duration::from_secs(1);
+
+/// How often it is tried so soon: the broker logs every refusal.
+const RETRIES_MAX: u32 = 12;
 
 /// Declares exchanges and bindings again and again for as long as a session lasts. Queues need none of it: a consumer
 /// whose queue is deleted is told.
@@ -31,20 +35,20 @@ pub(crate) async fn keep(
         matches!(declaration, Declaration::Exchange { .. } | Declaration::Binding { .. })
     };
     let kept: Vec<Declaration> = declarations.into_iter().filter(can_vanish).collect();
-    let mut is_whole = true;
+    let mut failures = 0_u32;
     loop {
-        sleep(if is_whole { EVERY } else { RETRIED_AFTER }).await;
+        sleep(if (1..=RETRIES_MAX).contains(&failures) { RETRIED_AFTER } else { EVERY }).await;
         if connection.status().blocked() || mutant("topology_unkept") {
             continue; // it reads nothing from us
         }
         // The session notices by itself what becomes of its connection.
         let Ok(refused) = declare_each(&connection, &kept, limit).await else { continue };
-        if is_whole {
+        if failures == 0 {
             for error in &refused {
-                warn!(%error, "What was declared is gone, and cannot be declared again yet; it is tried every second");
+                warn!(%error, "What was declared is gone, and cannot be declared again yet; it is tried again and again");
             }
         }
-        is_whole = refused.is_empty();
+        failures = if refused.is_empty() { 0 } else { failures.saturating_add(1) };
     }
 }
 
