@@ -35,6 +35,9 @@ const REPLACED: &str = "The queue of a type confirmed nothing; it was replaced";
 /// Within which time a type goes on whose queue has no leader: 35 s until it is looked at, 11 s for that, and a busy machine.
 const REPLACED_WITHIN: Duration = Duration::from_secs(100);
 
+/// For how long a queue without a leader would hold up other types, if they shared its channel: until each is tried alone.
+const HELD_UP_FOR: Duration = Duration::from_secs(9);
+
 /// Orders that the broker has confirmed when their queue stops answering.
 const CONFIRMED_ORDERS: usize = 10;
 
@@ -195,6 +198,7 @@ async fn f109_the_broker_is_killed_right_after_a_declaration() {
     let _worker = stack.worker(&["test.other"], 1).await.unwrap();
     let id = stack.submit("test.other", json!({"text": "healed"})).await.unwrap();
     let other = stack.resumed("test.echo", json!({"text": "not held up"})).await.unwrap();
+    assert!(other < HELD_UP_FOR, "another type was held up for {other:?}");
     let mut error = json!(null);
     until("the type goes on", REPLACED_WITHIN, async || {
         let found = stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].clone();
