@@ -12,7 +12,10 @@ use crate::{
 /// Logs to standard error: standard output is for data.
 pub(crate) fn to_stderr(settings: &LogSettings) {
     let colours = is_colourful(std::io::stderr().is_terminal());
-    let logs = fmt().with_env_filter(EnvFilter::new(&settings.filter)).with_writer(std::io::stderr);
+    let logs = fmt()
+        .with_env_filter(EnvFilter::new(&settings.filter))
+        .log_internal_errors(false) // it would be told to standard error, and a full disk there ends the process
+        .with_writer(std::io::stderr);
     match settings.format {
         LogFormat::Text => logs.with_ansi(colours).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
@@ -21,5 +24,10 @@ pub(crate) fn to_stderr(settings: &LogSettings) {
 
 /// Logs to a file.
 pub(crate) fn to_file(file: File, filter: &str) {
-    fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false).with_writer(Arc::new(file)).init();
+    fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .log_internal_errors(false) // as above
+        .with_ansi(false)
+        .with_writer(Arc::new(file))
+        .init();
 }

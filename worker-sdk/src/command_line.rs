@@ -96,6 +96,7 @@ pub(crate) fn init_logging(filter: Option<&str>) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .log_internal_errors(false) // it would be told to standard error, and a full disk there ends the process
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
     // An error means that there is one already, which is to be kept.

@@ -8,7 +8,7 @@ use std::{
 use e2e::{
     broker,
     footprint::Footprint,
-    process::PATIENCE,
+    process::{PATIENCE, Process, wrapped},
     stack::{Stack, Surroundings},
 };
 use futures_util::future::join_all;
@@ -72,6 +72,29 @@ const WORKERS_STARVE: Duration = Duration::from_secs(10);
 
 /// How often something is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The disk on which the logs are is full, and not that of the database: all goes on, and ends well, without a log.
+#[tokio::test]
+async fn f111_no_log_can_be_written() {
+    let vhost = broker::vhost("f111").await.unwrap();
+    let unlogged = ["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"].map(str::to_owned).to_vec();
+    let surroundings = Surroundings { wrapper: unlogged.clone(), ..Surroundings::default() };
+    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, surroundings).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let mut command = wrapped(&unlogged, "test-worker", stack.folder()).unwrap();
+    command.env("CREWCALL_AMQP_URL", &stack.amqp_url).env("TEST_WORKER_TYPES", "test.echo");
+    let mut worker = Process::start("worker", stack.folder(), command).unwrap();
+    stack.api.served_by("test.echo", 1).await.unwrap();
+    stack.resumed("test.echo", json!({"text": "unlogged"})).await.unwrap();
+    assert_eq!((stack.backend.log(), worker.log()), (String::new(), String::new()), "there is a log");
+    let found = stack.settled().await.unwrap();
+    for process in [&mut worker, &mut stack.backend] {
+        process.signal(Signal::TERM).unwrap();
+        let status = process.wait().await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+    found.print("F111 no log can be written");
+}
 
 /// The backend may open 256 files, and 280 callers connect and say nothing. Those that were there before are served all
 /// the while, the links to the broker come back although no caller leaves, nothing spins, and callers who come later get
