@@ -26,6 +26,7 @@ const OPEN_STATES: [&str; 5] = ["scheduled", "ready", "unroutable", "dispatched"
 pub(super) struct Counters {
     stale: Mutex<Lives>,
     open: AtomicU64,
+    watched: AtomicU64,
 }
 
 /// A number that begins anew with every life of the backend.
@@ -66,6 +67,17 @@ impl Counters {
     pub(super) fn stale(&self) -> f64 {
         let lives = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
         lives.earlier + lives.current
+    }
+
+    /// A watcher was told of a change.
+    pub(super) fn watched_one(&self) {
+        self.watched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many changes a watcher was told of.
+    #[must_use]
+    pub(super) fn watched(&self) -> u64 {
+        self.watched.load(Ordering::Relaxed)
     }
 
     /// How many jobs were not over a moment ago.

@@ -28,7 +28,7 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(100);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Has a type declared that is new, kills the broker at once, and starts it again when it is `over`. A job of the type
-/// waits for it, and when it is done, its queue has been replaced if it had to be: until then other types may be held up.
+/// waits for it, and when it is done, its queue has been replaced if it had to be.
 ///
 /// # Errors
 ///

@@ -40,6 +40,8 @@ pub struct Report {
     pub repaired: BTreeMap<&'static str, usize>,
     /// How many messages changed nothing.
     pub stale: f64,
+    /// How many changes a watcher was told of.
+    pub watched: u64,
     /// How it went on when everything was healed.
     pub afterwards: Afterwards,
     /// What was read back through the API and by SQL.
@@ -174,6 +176,12 @@ impl Report {
         }
     }
 
+    fn concluded(&self) -> String {
+        let Self { stale, watched, .. } = self;
+        let twice = self.cases(DOUBLED);
+        format!("{twice} more than once; {stale} messages changed nothing; a watcher saw {watched} changes")
+    }
+
     /// How many cases of a problem there are.
     fn cases(&self, what: &str) -> usize {
         self.problems.iter().filter(|problem| problem.what == what).map(|problem| problem.cases.len()).sum()
@@ -233,8 +241,7 @@ impl Display for Report {
             "{executions} executions of {attempts} attempts; {repeated} attempts were executed more than once"
         );
         line(f, "executed", &text)?;
-        let text = format!("{} more than once; {} messages changed nothing", self.cases(DOUBLED), self.stale);
-        line(f, "concluded", &text)?;
+        line(f, "concluded", &self.concluded())?;
         line(f, "attempts", &listed(&found.charged))?;
         line(f, "repaired", &listed(&self.repaired))?;
         line(f, "healed", &self.afterwards.to_string())?;

@@ -32,6 +32,7 @@ impl Load<'_> {
             while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = unread.drain(..=end).collect();
                 if let Some(job) = job_in(&line) {
+                    self.counters.watched_one();
                     self.submissions.seen(&job);
                     self.note_version(versions, &job);
                 }
