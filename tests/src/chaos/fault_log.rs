@@ -69,9 +69,9 @@ impl FaultLog {
     }
 
     /// Notes something for whoever watches, too.
-    #[expect(clippy::print_stderr, reason = "the plan as it goes, for whoever watches the run")]
     pub(super) fn tell(&self, sentence: &str) {
-        eprintln!("{sentence}");
+        // Whoever stops reading does not end the run, which has to heal what it broke.
+        let _ = writeln!(std::io::stderr().lock(), "{sentence}");
         self.note(sentence);
     }
 
