@@ -23,7 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     mark::Mark,
-    ports::{Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, Due, JobStore, StoreError},
+    ports::{
+        Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, DispatchedOrder, Due, JobStore,
+        StoreError,
+    },
     registry::Registry,
     wakes::Wakes,
     watch::WatchHub,
@@ -284,17 +287,28 @@ impl Relay {
         self.wake_ready().await
     }
 
-    /// Publishes again what the broker had confirmed of a type, and lost with the type's queue: as the same attempts, with the
-    /// same tokens. A worker that has one of them takes it for what it is. Answers how many.
+    /// The orders of a type that the broker has confirmed, and of which no worker said that it began.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store cannot be read.
-    pub async fn send_again(&self, job_type: &JobType) -> Result<usize, StoreError> {
+    pub async fn confirmed(&self, job_type: &JobType) -> Result<Vec<DispatchedOrder>, StoreError> {
+        let mut orders = self.inner.store.dispatched(job_type, WINDOW_MAX).await?;
+        orders.retain(|order| self.is_confirmed(order.number));
+        Ok(orders)
+    }
+
+    /// Publishes orders again that were lost with the type's queue: as the same attempts, with the same tokens. A worker that
+    /// has one of them takes it for what it is. Answers how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn send_again(&self, orders: Vec<DispatchedOrder>) -> Result<usize, StoreError> {
         let mut sent = 0;
-        for order in self.inner.store.dispatched(job_type, WINDOW_MAX).await? {
-            if !self.is_confirmed(order.number) || mutant("replaced_unsent") {
-                continue; // it is on its way
+        for order in orders {
+            if mutant("replaced_unsent") {
+                continue;
             }
             let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
             if job.life.state == State::Dispatched && job.life.attempt == order.attempt {

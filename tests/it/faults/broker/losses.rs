@@ -163,7 +163,8 @@ async fn f15_a_queue_is_purged() {
 /// A worker of one slot runs the first job, and the orders of the others wait in the queue.
 async fn one_running_and_many_waiting(stack: &mut Stack) -> Vec<String> {
     let journal = stack.journal();
-    let long = json!({"steps": 80, "step_ms": 250, "journal": journal});
+    // The only slot is free again in time for a new job.
+    let long = json!({"steps": 55, "step_ms": 250, "journal": journal});
     let mut ids = vec![stack.submit("test.sleep", long).await.unwrap()];
     stack.api.job_when(&ids[0], |job| job["state"] == "running").await.unwrap();
     for _ in 0..LOST_ORDERS {
