@@ -275,11 +275,6 @@ impl Arguments {
         Ok(Client::new(self.backend_url()?))
     }
 
-    /// Whether standard input may be read in the background until the end.
-    pub(crate) fn reads_standard_input(&self) -> bool {
-        matches!(&self.command, Command::Submit(submit) if submit.batch.as_deref() == Some("-"))
-    }
-
     fn backend_url(&self) -> Result<Url, Failure> {
         // `CREWCALL_URL=` is how some shells and files say "not set".
         let text = if self.url.is_empty() { URL_DEFAULT } else { &self.url };

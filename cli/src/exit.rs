@@ -1,6 +1,6 @@
 //! How a command ends: the exit codes, and the sentence that goes with each failure.
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use crate::{client::ClientError, parameters::ParameterError, settings::SettingsError};
 
@@ -22,12 +22,6 @@ pub(crate) enum Exit {
     Unreachable = 5,
     /// Ctrl-C while waiting, as shells count it (128 + SIGINT). A job that was submitted goes on.
     Interrupted = 130,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }
 
 /// Why a command could not do its work. The text is for the person who typed it: a sentence with what to do.

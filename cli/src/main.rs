@@ -34,8 +34,6 @@ mod workshop;
 
 mod exit;
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
 use crate::{
@@ -45,18 +43,15 @@ use crate::{
 };
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn main() {
     let arguments = Arguments::parse_from(attach_wait_time(std::env::args()));
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     install_tls();
     let outcome = run(&arguments).await;
-    let exit = conclude(outcome);
-    if arguments.reads_standard_input() {
-        // A read that has begun cannot be taken back, and the runtime would wait for it.
-        std::process::exit(exit as i32);
-    }
-    exit.into()
+    // Without the end of the runtime: it would wait for a read that has begun and cannot be taken back, and take the clock
+    // from a link that still waits for its broker, which panics.
+    std::process::exit(conclude(outcome) as i32);
 }
 
 async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
