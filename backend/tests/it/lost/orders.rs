@@ -104,7 +104,8 @@ async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
     }
     assert_eq!(resends(&server, lost).await, 1);
     let (job, _) = server.jobs.store.get(lost).await.unwrap().unwrap();
-    assert_eq!(job.life.state, State::Ready);
+    // The relay may have sent it again by now.
+    assert!(matches!(job.life.state, State::Ready | State::Dispatched), "{:?}", job.life.state);
     server.stop().await;
 }
 
