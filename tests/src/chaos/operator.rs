@@ -32,6 +32,9 @@ const RETRY_EVERY: Duration = Duration::from_millis(1_500);
 /// For how long a worker is not heard of that is gone: longer than it is frozen, or its line.
 const GONE_AFTER: Duration = Duration::from_secs(35);
 
+/// How often nobody must be drained in the end, one look after the other: a worker speaks every five seconds.
+const LOOKS_AT_THE_END: u32 = 20;
+
 /// Who is there.
 const WORKERS_PATH: &str = "/v1/workers";
 
@@ -106,13 +109,9 @@ impl Load<'_> {
         while !self.stop.is_cancelled() {
             let (before, meanwhile) = (pause(&mut dice), pause(&mut dice));
             if self.stop.run_until_cancelled(sleep(before)).await.is_none() {
-                return;
+                break;
             }
-            let listed = timeout(ANSWER_PATIENCE, self.api.json(WORKERS_PATH)).await;
-            let Ok(Ok(listed)) = listed else { continue };
-            let serving = |worker: &&Value| matches!(worker["status"].as_str(), Some("idle" | "busy"));
-            let ids = listed["workers"].as_array().into_iter().flatten().filter(serving);
-            let ids: Vec<&str> = ids.filter_map(|worker| worker["id"].as_str()).collect();
+            let ids = self.workers(&["idle", "busy"]).await.unwrap_or_default();
             if ids.is_empty() {
                 continue;
             }
@@ -121,6 +120,36 @@ impl Load<'_> {
             let _ = self.stop.run_until_cancelled(sleep(meanwhile)).await;
             self.until_resumed(&path).await;
         }
+        self.resume_all().await;
+    }
+
+    /// A worker may have shown that it works before it heard that it should not, and a backend that died since does not know
+    /// what it wanted to tell it.
+    async fn resume_all(&self) {
+        let deadline = Instant::now() + SETTING_PATIENCE;
+        let mut calm = 0;
+        while calm < LOOKS_AT_THE_END && Instant::now() < deadline {
+            match self.workers(&["draining"]).await {
+                Some(drained) if drained.is_empty() => calm += 1,
+                Some(drained) => {
+                    calm = 0;
+                    for id in drained {
+                        self.until_resumed(&format!("{WORKERS_PATH}/{id}")).await;
+                    }
+                }
+                None => calm = 0,
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// The workers whose status is one of these, if the backend answers.
+    async fn workers(&self, statuses: &[&str]) -> Option<Vec<String>> {
+        let listed = timeout(ANSWER_PATIENCE, self.api.json(WORKERS_PATH)).await.ok()?.ok()?;
+        let workers = listed["workers"].as_array()?.iter();
+        let wanted = workers
+            .filter(|worker| worker["status"].as_str().is_some_and(|status| statuses.contains(&status)));
+        Some(wanted.filter_map(|worker| worker["id"].as_str().map(str::to_owned)).collect())
     }
 
     /// What a worker is told may get lost, as when the backend dies in between: one looks whether it heard. One that is gone
