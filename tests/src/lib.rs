@@ -1,8 +1,8 @@
 //! What the end-to-end tests are made of: real brokers, real processes and real faults.
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
-//! [`rogue`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, and
-//! [`proxy`] breaks the line to it. [`lies`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
+//! [`rogue`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, [`routing`]
+//! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`lies`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
 //! whatever breaks, [`footprint`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
 //! everything at random. [`mutants`] are our programs broken on purpose, to see that all this finds them.
 
@@ -23,6 +23,8 @@ pub mod rogue;
 pub mod flood;
 
 pub mod broker;
+
+pub mod routing;
 
 pub mod proxy;
 

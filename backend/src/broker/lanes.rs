@@ -254,19 +254,20 @@ impl Lanes {
         make: &MakeOrder<'_>,
         place: OwnedSemaphorePermit,
     ) -> Result<Published, PublishError> {
-        let mut publication = if lane.is_proven(self.shared.session()) {
-            self.shared.send(make()?).await?
-        } else {
-            let turn = lane.first.lock().await;
+        let mut turn = None;
+        if !lane.is_proven(self.shared.session()) {
+            let first = lane.first.lock().await;
             if lane.is_stuck() {
-                drop((turn, place));
+                drop((first, place));
                 return Box::pin(self.publish_in_turn(lane, make)).await;
             }
             if !lane.is_proven(self.shared.session()) {
-                return self.publish_first(lane, make, turn).await;
+                return self.publish_first(lane, make, first).await;
             }
-            self.shared.send(make()?).await?
-        };
+            turn = Some(first); // those that waited leave in their order
+        }
+        let mut publication = self.shared.send(make()?).await?;
+        drop(turn);
         if let Ok(answer) = timeout(USUAL_MAX, publication.answered()).await {
             return answer;
         }

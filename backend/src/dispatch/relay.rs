@@ -307,11 +307,9 @@ impl Relay {
     pub async fn send_again(&self, orders: Vec<DispatchedOrder>) -> Result<usize, StoreError> {
         let mut sent = 0;
         for order in orders {
-            if mutant("replaced_unsent") {
-                continue;
-            }
             let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
-            if job.life.state == State::Dispatched && job.life.attempt == order.attempt {
+            let is_open = job.life.state == State::Dispatched && job.life.attempt == order.attempt;
+            if is_open && !mutant("replaced_unsent") {
                 self.publish(Dispatch { number: order.number, job: Arc::new(job) });
                 sent += 1;
             }

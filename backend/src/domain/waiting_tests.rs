@@ -64,7 +64,7 @@ fn every_situation_has_its_sentence() {
         Surroundings { staff: Staff { workers: 1, draining: 1, slots: 0, slots_busy: 0 }, ..well() };
     let busy = Surroundings { staff: Staff { workers: 2, draining: 1, slots: 4, slots_busy: 4 }, ..well() };
     let there = Claimant::There;
-    let situations: [(&str, &Life, &Surroundings, Claimant); 33] = [
+    let situations: [(&str, &Life, &Surroundings, Claimant); 34] = [
         ("scheduled for later", &life(State::Scheduled), &well(), there),
         ("waits out its back-off", &failed_once, &well(), there),
         ("ready, and nothing in its way", &ready, &well(), there),
@@ -82,6 +82,7 @@ fn every_situation_has_its_sentence() {
         ("parked", &life(State::Unroutable), &unknown, there),
         ("parked, its type was refused", &life(State::Unroutable), &refused, there),
         ("parked, its queue is not as it should be", &life(State::Unroutable), &stuck, there),
+        ("parked, though it is served", &life(State::Unroutable), &well(), there),
         ("dispatched, slots are free", &dispatched, &well(), there),
         ("dispatched, all slots are taken", &dispatched, &busy, there),
         ("dispatched, nobody is there", &dispatched, &nobody, there),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use crewcall_dev_broker::DevBroker;
-use e2e::{api::Api, broker, process::PATIENCE, stack::Stack};
+use e2e::{api::Api, broker, process::PATIENCE, routing::Routing, stack::Stack};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -57,39 +57,9 @@ impl Operator<'_> {
         Ok(names)
     }
 
-    /// Removes a binding, for which `rabbitmqctl` has no command of its own.
-    async fn unbind(&self, exchange: &str, queue: &str, key: &str) -> anyhow::Result<()> {
-        let vhost = &self.vhost;
-        let program = format!(
-            "rabbit_binding:remove({{binding, {{resource, <<\"{vhost}\">>, exchange, <<\"{exchange}\">>}}, \
-             <<\"{key}\">>, {{resource, <<\"{vhost}\">>, queue, <<\"{queue}\">>}}, []}}, <<\"guest\">>)."
-        );
-        let answer = self.node.ctl(&["eval", &program]).await?;
-        ensure!(answer == "ok", "unbinding {queue} from {exchange}: {answer}");
-        Ok(())
-    }
-
-    /// Removes all bindings of these exchanges, at once.
-    async fn unbind_all(&self, exchanges: &[&str]) -> anyhow::Result<()> {
-        let unbind = "[rabbit_binding:remove(B, <<\"guest\">>) || B <- rabbit_binding:list_for_source(E)]";
-        self.for_each_exchange(exchanges, unbind).await
-    }
-
-    /// Deletes exchanges with all their bindings, at once.
-    async fn delete_exchanges(&self, exchanges: &[&str]) -> anyhow::Result<()> {
-        self.for_each_exchange(exchanges, "rabbit_exchange:delete(E, false, <<\"guest\">>)").await
-    }
-
-    async fn for_each_exchange(&self, exchanges: &[&str], action: &str) -> anyhow::Result<()> {
-        let vhost = &self.vhost;
-        let resources: Vec<String> = exchanges
-            .iter()
-            .map(|exchange| format!("{{resource, <<\"{vhost}\">>, exchange, <<\"{exchange}\">>}}"))
-            .collect();
-        let program = format!("[{action} || E <- [{}]].", resources.join(", "));
-        let answer = self.node.ctl(&["eval", &program]).await?;
-        ensure!(answer.contains("ok") && !answer.contains("error"), "{program}: {answer}");
-        Ok(())
+    /// For what `rabbitmqctl` has no commands of its own.
+    fn routing(&self) -> Routing<'_> {
+        Routing { node: self.node, vhost: &self.vhost }
     }
 }
 

@@ -89,13 +89,7 @@ async fn f60_arguments_that_mean_nothing_are_refused() {
 #[tokio::test]
 async fn f60_a_run_that_is_interrupted_says_so() {
     let (mut chaos, folder, mut lines) = started().await;
-    interrupt(&chaos);
-    // What it says has to be read, or it would wait for that.
-    while let Ok(Some(_)) = lines.next_line().await {}
-    let ended = timeout(PATIENCE, chaos.wait()).await.expect("chaos ends").unwrap();
-    let mut report = String::new();
-    chaos.stdout.take().unwrap().read_to_string(&mut report).await.unwrap();
-    assert_eq!(ended.code(), Some(2), "{report}");
+    let report = interrupted(&mut chaos, &mut lines).await;
     assert!(report.contains("the run was interrupted") && report.contains("0 LOST"), "{report}");
     assert!(!folder.exists(), "its files are gone");
     until("nothing of it runs", PROGRAM_PATIENCE, async || running_in(&folder) == 0).await.unwrap();
@@ -129,12 +123,7 @@ async fn f60_a_broker_that_does_not_come_back() {
         taken.is_some()
     };
     until("its port is free", PROGRAM_PATIENCE, take).await.unwrap();
-    interrupt(&chaos);
-    while let Ok(Some(_)) = lines.next_line().await {}
-    let ended = timeout(PATIENCE, chaos.wait()).await.expect("chaos ends").unwrap();
-    let mut report = String::new();
-    chaos.stdout.take().unwrap().read_to_string(&mut report).await.unwrap();
-    assert_eq!(ended.code(), Some(2), "{report}");
+    let report = interrupted(&mut chaos, &mut lines).await;
     for words in ["did not come back: the broker does not come back", "no job and no repair", "NONE"] {
         assert!(report.contains(words), "{words}: {report}");
     }
@@ -181,6 +170,18 @@ fn node_in(folder: &Path) -> PathBuf {
     let folders = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     let is_the_brokers = |path: &PathBuf| path.join("node.pid").exists();
     folders.into_iter().find(is_the_brokers).expect("the broker has a folder")
+}
+
+/// Interrupts a run. Answers its report, which leaves questions open.
+async fn interrupted(chaos: &mut Child, lines: &mut Lines<BufReader<ChildStderr>>) -> String {
+    interrupt(chaos);
+    // What it says has to be read, or it would wait for that.
+    while let Ok(Some(_)) = lines.next_line().await {}
+    let ended = timeout(PATIENCE, chaos.wait()).await.expect("chaos ends").unwrap();
+    let mut report = String::new();
+    chaos.stdout.take().unwrap().read_to_string(&mut report).await.unwrap();
+    assert_eq!(ended.code(), Some(2), "{report}");
+    report
 }
 
 fn interrupt(chaos: &Child) {

@@ -16,7 +16,7 @@ use super::{
     routes,
     submission_log::SubmissionLog,
 };
-use crate::{process::Process, proxy::Mode};
+use crate::{process::Process, proxy::Mode, routing::Routing};
 
 /// How often the connections of a line are reset.
 const RESET_EVERY: Duration = Duration::from_millis(700);
@@ -187,9 +187,10 @@ async fn remove_route(
     lasting: &Lasting<'_>,
 ) -> anyhow::Result<()> {
     let node = installation.node.lock().await;
+    let routing = Routing { node: &node, vhost: "/" };
     match fault {
-        Fault::ExchangeDeleted(exchange) => routes::delete_exchange(&node, exchange).await?,
-        Fault::Unbound(route) => routes::unbind(&node, route).await?,
+        Fault::ExchangeDeleted(exchange) => routing.delete(&[exchange]).await?,
+        Fault::Unbound(route) => routes::unbind(routing, route).await?,
         _ => {}
     }
     drop(node);

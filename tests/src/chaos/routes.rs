@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use anyhow::ensure;
-use crewcall_dev_broker::DevBroker;
+use crate::routing::Routing;
 
 /// The exchange of orders that the broker gave up.
 pub(super) const DEAD: &str = "crewcall.dead";
@@ -63,47 +62,17 @@ pub(super) fn is_for_answers(exchange: &str) -> bool {
     exchange == RESPONSE
 }
 
-/// Deletes an exchange, for which `rabbitmqctl` has no command of its own.
+/// Removes a binding.
 ///
 /// # Errors
 ///
 /// When there is none, or the broker does not answer.
-pub(super) async fn delete_exchange(node: &DevBroker, exchange: &str) -> anyhow::Result<()> {
-    let name = resource("exchange", exchange);
-    eval(node, &format!("rabbit_exchange:delete({name}, false, <<\"chaos\">>).")).await
-}
-
-/// Removes a binding, for which there is no command either.
-///
-/// # Errors
-///
-/// When there is none, or the broker does not answer.
-pub(super) async fn unbind(node: &DevBroker, route: Route) -> anyhow::Result<()> {
+pub(super) async fn unbind(routing: Routing<'_>, route: Route) -> anyhow::Result<()> {
     let Route { exchange, queue, key } = route;
-    let source = resource("exchange", exchange);
-    let program = match queue {
-        Queue::Named(queue) => {
-            let queue = resource("queue", queue);
-            format!(
-                "rabbit_binding:remove({{binding, {source}, <<\"{key}\">>, {queue}, []}}, <<\"chaos\">>)."
-            )
-        }
-        Queue::OfSomeWorker => format!(
-            "case [B || B <- rabbit_binding:list_for_source({source}), element(3, B) =:= <<\"{key}\">>] of \
-             [] -> none; [B | _] -> rabbit_binding:remove(B, <<\"chaos\">>) end."
-        ),
-    };
-    eval(node, &program).await
-}
-
-fn resource(kind: &str, name: &str) -> String {
-    format!("{{resource, <<\"/\">>, {kind}, <<\"{name}\">>}}")
-}
-
-async fn eval(node: &DevBroker, program: &str) -> anyhow::Result<()> {
-    let answer = node.ctl(&["eval", program]).await?;
-    ensure!(answer == "ok", "{program} answers {answer}");
-    Ok(())
+    match queue {
+        Queue::Named(queue) => routing.unbind(exchange, queue, key).await,
+        Queue::OfSomeWorker => routing.unbind_any(exchange, key).await,
+    }
 }
 
 impl fmt::Display for Route {

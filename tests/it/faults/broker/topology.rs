@@ -113,14 +113,13 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     let mut ids = Vec::new();
     // The binding may be made again between the two: then there is nothing to come back.
     for _try in 0..TRIES {
-        operator.unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
+        operator.routing().unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
         ids.extend(submitted(&mut stack, ids.len()).await);
         are_parked(&stack, &ids).await;
         if logged(&stack, RETURNED) > 0 {
             break;
         }
     }
-    are_parked(&stack, &ids).await;
     let returned = logged(&stack, RETURNED);
     let queues = operator.queues("crewcall.jobs.").await.unwrap();
     assert_eq!(queues, ["crewcall.jobs.test.echo"], "a type that nobody serves gets no queue");
@@ -168,7 +167,11 @@ async fn f107_progress_is_dropped_while_a_job_must_start_in_time() {
     let mut unheard = false;
     // The binding may be made again too soon: then the next try has ten seconds.
     for _try in 0..TRIES {
-        operator.unbind("crewcall.response", "crewcall.progression", "progression.#").await.unwrap();
+        operator
+            .routing()
+            .unbind("crewcall.response", "crewcall.progression", "progression.#")
+            .await
+            .unwrap();
         let expires_at = stack.from_now(2).await.unwrap();
         let parameters = json!({"steps": 40, "step_ms": 100});
         let job = json!({"type": "test.sleep", "parameters": parameters, "expires_at": expires_at});
@@ -193,7 +196,7 @@ async fn f110_the_exchanges_are_deleted() {
     let (mut stack, operator) = operated("f110-exchanges").await.unwrap();
     stack.expect_error(RETURNED);
     let (_worker, running) = before_the_topology_goes(&mut stack).await;
-    operator.delete_exchanges(&EXCHANGES).await.unwrap();
+    operator.routing().delete(&EXCHANGES).await.unwrap();
     let took = all_gets_through_in_time(&mut stack, &running).await;
     let mut found = stack.settled().await.unwrap();
     found.hold("I2", "a result that was sent to an exchange that was not there was recorded");
@@ -207,7 +210,7 @@ async fn f110_the_bindings_are_removed() {
     let (mut stack, operator) = operated("f110-bindings").await.unwrap();
     stack.expect_error(RETURNED);
     let (_worker, running) = before_the_topology_goes(&mut stack).await;
-    operator.unbind_all(&EXCHANGES).await.unwrap();
+    operator.routing().unbind_all(&EXCHANGES).await.unwrap();
     let took = all_gets_through_in_time(&mut stack, &running).await;
     let mut found = stack.settled().await.unwrap();
     found.hold("I2", "a result that no queue was bound for was recorded");

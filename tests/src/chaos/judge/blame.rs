@@ -28,7 +28,7 @@ impl Blame {
     /// Whether such a fault struck, or still showed, between the two times.
     #[must_use]
     pub(super) fn struck(&self, blamed: impl Fn(Fault) -> bool, from: Timestamp, until: Timestamp) -> bool {
-        self.overlapping(from - SHOWS_FOR, until).any(|struck| blamed(struck.fault))
+        self.went_on(blamed, from - SHOWS_FOR, until)
     }
 
     /// Whether such a fault went on at some moment between the two times.
