@@ -28,8 +28,8 @@ pub struct LinkConfig {
     pub suspect_timeout: Duration,
     /// The pause after the first failed attempt to connect. Default 200 ms.
     pub reconnect_min: Duration,
-    /// The pause that the attempts back off to (jitter may add as much again). Default 3 s: with what follows a
-    /// reconnection, work goes on within 15 s after the broker is back.
+    /// The longest pause between two attempts, with its jitter. Default 3 s: a worker that comes to an empty broker
+    /// before the backend needs two of them, and work shall go on within 15 s after the broker is back.
     pub reconnect_max: Duration,
 }
 

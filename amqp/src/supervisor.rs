@@ -205,7 +205,7 @@ impl Supervisor {
 fn backoff(config: &LinkConfig) -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(config.reconnect_min)
-        .with_max_delay(config.reconnect_max)
+        .with_max_delay(config.reconnect_max / 2) // jitter may add as much again
         .with_factor(2.0)
         .with_jitter() // so that a thousand workers do not come back in step
         .without_max_times()
