@@ -16,8 +16,8 @@ use std::{
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    dispatch::ports::{Accepted, Inserted, JobEvent, JobQuery, JobStore},
     domain::{Event, Job, State, Submission},
+    engine::ports::{Accepted, Inserted, JobEvent, JobQuery, JobStore},
     metrics::Metrics,
     store::SqliteStore,
 };

@@ -8,7 +8,7 @@ use std::{
 
 use crewcall_proto::Topology;
 
-use crate::{dispatch::retention::Retention, http::HttpHosts};
+use crate::{engine::upkeep::retention::Retention, http::HttpHosts};
 
 /// What the backend is told when it starts.
 #[derive(Clone)]

@@ -1,12 +1,12 @@
 //! The Crewcall backend: stores jobs, dispatches them to workers through the broker, and keeps the truth
 //! about each.
 //!
-//! Direction of imports: [`domain`] ← [`dispatch`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
+//! Direction of imports: [`domain`] ← [`engine`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
 //! in the middle never import each other. [`metrics`], [`clock`] and [`tasks`] are for everybody but the domain.
 
 pub mod domain;
 
-pub mod dispatch;
+pub mod engine;
 
 pub mod store;
 

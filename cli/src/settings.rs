@@ -18,7 +18,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
-use crewcall_backend::{Config, DatabaseUrl, HttpHosts, dispatch::retention::Retention};
+use crewcall_backend::{Config, DatabaseUrl, HttpHosts, engine::upkeep::retention::Retention};
 use crewcall_proto::Topology;
 use serde::Deserialize;
 

@@ -85,7 +85,7 @@ const RULES: [Rule; 16] = [
         within: "backend/src/domain",
         except: &[],
         never: &[
-            "crate::dispatch",
+            "crate::engine",
             "crate::store",
             "crate::broker",
             "crate::http",
@@ -97,7 +97,7 @@ const RULES: [Rule; 16] = [
         because: "the domain knows nobody",
     },
     Rule {
-        within: "backend/src/dispatch",
+        within: "backend/src/engine",
         except: &[],
         never: &[
             "axum",
@@ -111,7 +111,7 @@ const RULES: [Rule; 16] = [
         because: "the use-cases reach the world through ports only",
     },
     Rule {
-        within: "backend/src/dispatch",
+        within: "backend/src/engine",
         except: &[],
         never: &["crate::store", "crate::broker", "crate::http", "crate::app", "crate::config"],
         because: "the adapters know the use-cases, not the other way round",

@@ -20,14 +20,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    dispatch::{
-        Discovery, Recorder,
-        discovery::Discovered,
-        hearing::Pulse,
-        ports::{BrokerStatus, JobStore, StoreError},
-        recorder::{DeathReason, Response},
-    },
     domain::excerpt,
+    engine::{
+        Discovery, Recorder,
+        fleet::{discovery::Discovered, liveness::Pulse},
+        ports::{BrokerStatus, JobStore, StoreError},
+        responses::{DeathReason, Response},
+    },
     metrics::Metrics,
     tasks::Tasks,
 };

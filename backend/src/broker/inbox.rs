@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::strike;
 use crate::{
     clock::Clock,
-    dispatch::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
+    engine::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
     metrics::Metrics,
     mutant::mutant,
 };

@@ -1,6 +1,6 @@
 //! The broker as the backend sees it: what is declared there, how orders go out, how responses come in.
 //!
-//! [`outbound`] implements the port [`crate::dispatch::ports::Broker`]; [`inbound`] reads every queue of the
+//! [`outbound`] implements the port [`crate::engine::ports::Broker`]; [`inbound`] reads every queue of the
 //! backend and hands what it reads to the use-cases. [`topology`] says what exists and with which arguments.
 
 pub mod topology;

@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    dispatch::{
-        hearing::Pulse,
+    engine::{
+        fleet::liveness::Pulse,
         ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound, StoreError},
     },
     metrics::Metrics,

@@ -15,7 +15,7 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     submission,
 };
-use crate::{dispatch::Jobs, domain::Submission};
+use crate::{domain::Submission, engine::Jobs};
 
 /// The most submissions of one batch.
 pub const BATCH_ITEMS_MAX: usize = 10_000;

@@ -16,8 +16,8 @@ use super::{
     types,
 };
 use crate::{
-    dispatch::flow::FlowError,
     domain::{Flow, FlowChange, Pause},
+    engine::settings::limits::FlowError,
 };
 
 /// The tag of these routes in the document.

@@ -12,7 +12,7 @@ use axum::{
 use crewcall_proto::JobType;
 
 use super::{HttpState, dto, types::WAITING};
-use crate::dispatch::{Jobs, registry::Presence};
+use crate::engine::{Jobs, fleet::registry::Presence};
 
 /// The tag of these routes in the document.
 const TAG: &str = "operation";

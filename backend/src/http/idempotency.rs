@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
 use super::problem::{Code, Problem};
-use crate::dispatch::ports::IdempotencyKey;
+use crate::engine::ports::IdempotencyKey;
 
 /// The header.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

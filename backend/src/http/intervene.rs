@@ -18,11 +18,11 @@ use super::{
     query::type_pattern,
 };
 use crate::{
-    dispatch::{
-        intervention::{Actor, Intervened, Intervention},
+    domain::State as JobState,
+    engine::{
+        actions::{Actor, Intervened, Intervention},
         ports::JobQuery,
     },
-    domain::State as JobState,
 };
 
 /// The tag of these routes in the document.

@@ -19,7 +19,7 @@ use super::{
     submission,
     waiting::WaitingReader,
 };
-use crate::dispatch::{
+use crate::engine::{
     JobView, Jobs,
     jobs::Submitted,
     ports::{IdempotencyKey, JobQuery},

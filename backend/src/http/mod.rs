@@ -3,7 +3,7 @@
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, [`access`]
 //! lets it in, [`answers`] takes room for what is answered, a route (`jobs`,
 //! `batch`, `intervene`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
-//! [`body`], `fields` and [`query`], asks the use-cases of `dispatch`, and answers a shape of [`dto`] or a [`problem`].
+//! [`body`], `fields` and [`query`], asks the use-cases of `engine`, and answers a shape of [`dto`] or a [`problem`].
 
 pub mod serve;
 
@@ -67,7 +67,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use access::HttpHosts;
 pub use serve::serve;
 
-use crate::dispatch::{Interventions, Jobs};
+use crate::engine::{Interventions, Jobs};
 use answers::ANSWERS_BYTES_MAX;
 use batch::BATCHES_MAX;
 use body::BODIES_BYTES_MAX;

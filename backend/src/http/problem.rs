@@ -9,8 +9,12 @@ use utoipa::ToSchema;
 
 pub use super::code::Code;
 use crate::{
-    dispatch::{SubmitError, flow::FlowError, ports::StoreError, schema::PROBLEMS_MAX},
     domain::{Problem as FieldProblem, State, excerpt::cut},
+    engine::{
+        SubmitError,
+        ports::StoreError,
+        settings::{limits::FlowError, schema::PROBLEMS_MAX},
+    },
 };
 
 /// The media type of a problem.

@@ -10,8 +10,8 @@ use super::{
     problem::{Code, Problem, field},
 };
 use crate::{
-    dispatch::ports::JobQuery,
     domain::{Problem as FieldProblem, State},
+    engine::ports::JobQuery,
 };
 
 /// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.

@@ -10,11 +10,11 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    dispatch::schema::PROBLEMS_MAX,
     domain::{
         Submission, excerpt,
         schedule::{BackoffRequest, Times},
     },
+    engine::settings::schema::PROBLEMS_MAX,
 };
 
 /// The pointer to the parameters.

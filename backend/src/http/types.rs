@@ -19,8 +19,8 @@ use super::{
     query::TypesQuery,
 };
 use crate::{
-    dispatch::{forget::Forgotten, ports::Count},
     domain::{Flow, State as JobState},
+    engine::{ports::Count, upkeep::forget::Forgotten},
 };
 
 /// The tag of these routes in the document.

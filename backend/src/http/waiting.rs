@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crewcall_proto::JobType;
 
 use crate::{
-    dispatch::Jobs,
     domain::{Job, Waiting, waiting::Surroundings},
+    engine::Jobs,
 };
 
 /// Tells what jobs wait for, looking at each type's workers only once: a page has up to 500 jobs, and there may

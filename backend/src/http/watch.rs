@@ -28,7 +28,7 @@ use super::{
     problem::{Problem, ProblemBody},
     query::WatchFilter,
 };
-use crate::dispatch::{
+use crate::engine::{
     JobView, Jobs, WatchHub,
     watch::{AllWatch, Changed, JobWatch},
 };

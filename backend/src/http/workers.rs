@@ -14,11 +14,11 @@ use super::{
     problem::{Code, Problem, ProblemBody},
 };
 use crate::{
-    dispatch::{
-        ports::BrokerError,
-        registry::{Presence, Worker},
-    },
     domain::excerpt,
+    engine::{
+        fleet::registry::{Presence, Worker},
+        ports::BrokerError,
+    },
 };
 
 /// How long the broker may take to confirm an instruction to a worker.

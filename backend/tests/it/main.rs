@@ -1,8 +1,8 @@
-//! The backend from outside its modules: the store, the dispatch, the HTTP API, and a model check of the protocol.
+//! The backend from outside its modules: the store, the engine, the HTTP API, and a model check of the protocol.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod dispatch;
+mod engine;
 
 mod http;
 

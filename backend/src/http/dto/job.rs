@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::{rfc3339, seconds};
 use crate::{
-    dispatch::JobView,
     domain::{self, AttemptOutcome, AttemptRecord, Failure, Life, State, Waiting},
+    engine::JobView,
 };
 
 /// What to submit. Any other field is refused by name.

@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::{
-    dispatch::{
-        ports::{Count, StoredType},
-        registry::Capacity,
-    },
     domain::{self, Flow, State},
+    engine::{
+        fleet::registry::Capacity,
+        ports::{Count, StoredType},
+    },
 };
 
 /// Every type that was ever announced, has jobs, or had something set for it.

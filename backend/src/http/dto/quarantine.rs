@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
-use crate::dispatch::ports::QuarantineEntry;
+use crate::engine::ports::QuarantineEntry;
 
 /// Messages that were set aside, newest first.
 #[derive(Debug, Serialize, ToSchema)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
-use crate::dispatch::registry;
+use crate::engine::fleet::registry;
 
 /// The workers that are there, and those that were lost in the last ten minutes.
 #[derive(Debug, Serialize, ToSchema)]

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    dispatch::ports::DispatchNumber,
     domain::{Change, Event, Life, Moment, Policy, Stale, transition},
+    engine::ports::DispatchNumber,
 };
 
 /// How much of the time may be forgotten by a crash of a busy process.

@@ -12,7 +12,7 @@ use super::{
     fault::Fault,
     rows::id_bytes,
 };
-use crate::dispatch::ports::JobQuery;
+use crate::engine::ports::JobQuery;
 
 /// How far the time in an id was ever ahead of that of acceptance, in milliseconds.
 const IDS_AHEAD: &str = "ids_ahead";

@@ -2,7 +2,7 @@
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::dispatch::ports::StoreError;
+use crate::engine::ports::StoreError;
 
 /// Why a piece of work in the database failed.
 #[derive(Debug, thiserror::Error)]

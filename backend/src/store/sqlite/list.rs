@@ -17,8 +17,8 @@ use super::{
     tally::{SharedCounts, StateCounts},
 };
 use crate::{
-    dispatch::ports::JobQuery,
     domain::{Job, State},
+    engine::ports::JobQuery,
 };
 
 /// 16 bytes that order as the ids do.

@@ -54,12 +54,12 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    dispatch::ports::{
+    domain::{AttemptRecord, Flow, Job, State},
+    engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
         QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
     },
-    domain::{AttemptRecord, Flow, Job, State},
     metrics::Metrics,
 };
 

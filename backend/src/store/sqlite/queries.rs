@@ -10,11 +10,11 @@ use super::{
     tally::Terms,
 };
 use crate::{
-    dispatch::ports::{
+    domain::{AttemptRecord, Flow, Job, Slot, State},
+    engine::ports::{
         Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
         Standing, StoredClaim, StoredType,
     },
-    domain::{AttemptRecord, Flow, Job, Slot, State},
 };
 
 /// One job with its ended attempts, oldest first.

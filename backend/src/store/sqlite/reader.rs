@@ -20,7 +20,7 @@ use super::{
     fault::Fault,
     open::{self, Refusal},
 };
-use crate::dispatch::ports::StoreError;
+use crate::engine::ports::StoreError;
 
 /// How many reads run at once: enough that a long list does not keep short reads waiting, few enough that
 /// reading leaves the writer a core.

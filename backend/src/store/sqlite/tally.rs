@@ -9,8 +9,8 @@ use crewcall_proto::JobType;
 use dashmap::DashMap;
 
 use crate::{
-    dispatch::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     domain::{Flow, Life, Pace, Slot, State},
+    engine::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     mutant::mutant,
 };
 

@@ -21,7 +21,7 @@ use super::{
     fault::{Fault, Severity},
     open::Ownership,
 };
-use crate::{dispatch::ports::StoreError, metrics::Metrics, mutant::mutant};
+use crate::{engine::ports::StoreError, metrics::Metrics, mutant::mutant};
 
 /// How many commands wait for the writer. Further callers wait for a place, so memory stays bounded and they feel
 /// the load.

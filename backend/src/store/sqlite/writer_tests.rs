@@ -8,8 +8,8 @@ use rusqlite::ffi;
 use super::*;
 use crate::{
     clock::{Clock, SystemClock},
-    dispatch::ports::{Accepted, Inserted, JobStore},
     domain::{State, Submission},
+    engine::ports::{Accepted, Inserted, JobStore},
     store::sqlite::SqliteStore,
 };
 

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use crewcall_backend::dispatch::{
-    hearing::Pulse,
+use crewcall_backend::engine::{
+    fleet::liveness::Pulse,
     ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound},
 };
 use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
     clock::SystemClock,
-    dispatch::{catalogue::TYPES_MAX, ports::BrokerStatus},
+    engine::{ports::BrokerStatus, settings::catalogue::TYPES_MAX},
     metrics::Metrics,
     store::SqliteStore,
 };

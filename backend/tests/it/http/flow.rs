@@ -1,6 +1,6 @@
 //! Pauses and limits of types, draining of workers.
 
-use crewcall_backend::dispatch::ports::BrokerStatus;
+use crewcall_backend::engine::ports::BrokerStatus;
 use crewcall_proto::control::Control;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};

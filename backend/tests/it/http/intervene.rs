@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_backend::dispatch::ports::StoreError;
+use crewcall_backend::engine::ports::StoreError;
 use crewcall_proto::{Attempt, JobId, control::Control};
 use futures_util::{
     FutureExt,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crewcall_backend::dispatch::ports::{BrokerStatus, StoreError};
+use crewcall_backend::engine::ports::{BrokerStatus, StoreError};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

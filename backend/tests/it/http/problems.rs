@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_backend::{dispatch::ports::StoreError, http::body::BODY_BYTES_MAX, http::problem::Code};
+use crewcall_backend::{engine::ports::StoreError, http::body::BODY_BYTES_MAX, http::problem::Code};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::{

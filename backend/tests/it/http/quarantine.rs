@@ -1,6 +1,6 @@
 //! The messages that were set aside.
 
-use crewcall_backend::dispatch::ports::QuarantinedMessage;
+use crewcall_backend::engine::ports::QuarantinedMessage;
 use crewcall_proto::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crewcall_backend::dispatch::ports::BrokerStatus;
+use crewcall_backend::engine::ports::BrokerStatus;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;

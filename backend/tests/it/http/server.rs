@@ -8,16 +8,18 @@ use std::{
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    dispatch::{
+    domain::{Event, Failure, State},
+    engine::{
         Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Registry, Relay,
         WatchHub,
-        discovery::{Discovered, Unreadable},
-        due_times::DueTimes,
-        hearing::PULSE_EVERY,
+        fleet::{
+            discovery::{Discovered, Unreadable},
+            liveness::PULSE_EVERY,
+        },
         ports::{Applied, Broker, BrokerStatus, JobEvent, JobStore},
         relay::RelayParts,
+        upkeep::due_times::DueTimes,
     },
-    domain::{Event, Failure, State},
     http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,

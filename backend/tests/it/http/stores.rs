@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    dispatch::ports::{
+    domain::{AttemptRecord, Flow, Job, State},
+    engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
         QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
     },
-    domain::{AttemptRecord, Flow, Job, State},
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 

@@ -7,8 +7,8 @@ mod orders;
 mod workers;
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, BrokerStatus, Dispatch, Inserted, JobEvent},
     domain::{Event, Submission, schedule::Times},
+    engine::ports::{Accepted, BrokerStatus, Dispatch, Inserted, JobEvent},
 };
 use crewcall_proto::{ExecutionId, JobId, response::Origin};
 

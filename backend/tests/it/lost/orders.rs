@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    dispatch::{
-        overtaking::OVERTAKEN_BY,
-        ports::{OrdersWaiting, StoredClaim},
-        reconcile::{ASTRAY_FOR, MISSING_FOR, Reconciler},
-    },
     domain::{Claim, Event, State},
+    engine::{
+        fleet::overtaking::OVERTAKEN_BY,
+        ports::{OrdersWaiting, StoredClaim},
+        upkeep::reconcile::{ASTRAY_FOR, MISSING_FOR, Reconciler},
+    },
 };
 use crewcall_proto::{JobId, Timestamp};
 

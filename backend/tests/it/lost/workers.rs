@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    dispatch::{
-        leases::{HELD_LEASE, TIMEOUT_GRACE},
-        rescue,
-    },
     domain::{Event, State},
+    engine::{
+        fleet::leases::{HELD_LEASE, TIMEOUT_GRACE},
+        upkeep::rescue,
+    },
 };
 use crewcall_proto::Timestamp;
 use tokio::time::{sleep, timeout};

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    dispatch::ports::{Applied, JobEvent, Released},
     domain::{
         AttemptOutcome, AttemptRecord, Backoff, Event, Job, Policy, Progress, Stale, State,
         retry::SENDINGS_MAX,
     },
+    engine::ports::{Applied, JobEvent, Released},
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    dispatch::ports::{DispatchMarks, DispatchNumber, DispatchedOrder},
     domain::{Event, Flow, Pause, State},
+    engine::ports::{DispatchMarks, DispatchNumber, DispatchedOrder},
 };
 use crewcall_proto::{JobId, Timestamp};
 

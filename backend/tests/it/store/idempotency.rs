@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
     domain::{Job, State},
+    engine::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
 };
 use futures_util::future::join_all;
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{DispatchNumber, Inserted, StoreError},
     domain::{Backoff, Policy, State},
+    engine::ports::{DispatchNumber, Inserted, StoreError},
 };
 use futures_util::future::join_all;
 use serde_json::json;

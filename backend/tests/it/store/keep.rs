@@ -1,11 +1,11 @@
 //! What is kept beside jobs.
 
 use crewcall_backend::{
-    dispatch::ports::{
+    domain::{Flow, Pause},
+    engine::ports::{
         Accepted, Inserted, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
         QuarantinedMessage, StoredType, UNANNOUNCED_TYPES_MAX,
     },
-    domain::{Flow, Pause},
 };
 use serde_json::json;
 

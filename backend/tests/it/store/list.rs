@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Count, JobQuery},
     domain::{Job, State},
+    engine::ports::{Count, JobQuery},
 };
 use crewcall_proto::{JobId, Timestamp};
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Applied, JobEvent, JobQuery},
     domain::{AttemptRecord, Backoff, Event, Job, Moment, Policy, State, transition},
+    engine::ports::{Applied, JobEvent, JobQuery},
 };
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, Timestamp,

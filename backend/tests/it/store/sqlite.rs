@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    dispatch::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, JobStore, StoreError},
+    engine::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, JobStore, StoreError},
     store::{OpenError, SqliteStore},
 };
 use rusqlite::Connection;
@@ -223,7 +223,7 @@ async fn a_value_that_means_nothing_is_an_error_and_no_panic() {
     assert!(error.to_string().contains("the column state holds asleep"), "{error}");
     let event = super::subject::completed(&good);
     let events = [(&bad, event.clone()), (&good, event.clone())]
-        .map(|(job, event)| crewcall_backend::dispatch::ports::JobEvent { job_id: job.id, event });
+        .map(|(job, event)| crewcall_backend::engine::ports::JobEvent { job_id: job.id, event });
     assert!(matches!(subject.store.apply(events.to_vec()).await, Err(StoreError::Broken { .. })));
     subject.change(&good, event).await;
     other.execute("UPDATE jobs SET state = 'dispatched' WHERE id = ?", [id]).unwrap();

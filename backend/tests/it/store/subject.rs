@@ -10,8 +10,8 @@ use std::{
 
 use crewcall_backend::{
     clock::Clock,
-    dispatch::ports::{Accepted, Applied, DispatchNumber, Inserted, JobChange, JobEvent, JobStore},
     domain::{AttemptRecord, Cancellation, Event, Failure, Job, Life, Priority, Submission},
+    engine::ports::{Accepted, Applied, DispatchNumber, Inserted, JobChange, JobEvent, JobStore},
     metrics::Metrics,
     store::{OpenError, SqliteStore},
 };

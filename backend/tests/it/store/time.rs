@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crewcall_backend::{
     clock::Clock,
-    dispatch::ports::JobQuery,
     domain::{Event, Job, State},
+    engine::ports::JobQuery,
 };
 use crewcall_proto::{JobId, Timestamp, response::ErrorKind};
 

@@ -13,8 +13,8 @@ use super::super::{
     tally::Place,
 };
 use crate::{
-    dispatch::ports::{Applied, DispatchNumber, JobChange, JobEvent},
     domain::{AttemptRecord, Change, Life, Policy, State},
+    engine::ports::{Applied, DispatchNumber, JobChange, JobEvent},
 };
 
 /// Runs the state machine over events, in order.

@@ -16,8 +16,8 @@ use super::{
     keep::put_terms,
 };
 use crate::{
-    dispatch::ports::{Dispatch, DispatchNumber, Due},
     domain::{Event, Job},
+    engine::ports::{Dispatch, DispatchNumber, Due},
 };
 
 /// Dispatches the ready jobs whose turn it is, as far as there is room and what is set for the type allows.

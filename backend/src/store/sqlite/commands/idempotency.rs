@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::super::{desk::Desk, fault::Fault, queries};
 use crate::{
-    dispatch::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
+    engine::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
     mutant::mutant,
 };
 

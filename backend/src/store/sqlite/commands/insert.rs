@@ -15,8 +15,8 @@ use super::{
     idempotency,
 };
 use crate::{
-    dispatch::ports::{Accepted, DispatchNumber, IdempotencyKey, Inserted},
     domain::{Event, Job},
+    engine::ports::{Accepted, DispatchNumber, IdempotencyKey, Inserted},
 };
 
 /// An accepted job, and everything about it that can be made ready before the writer has it.

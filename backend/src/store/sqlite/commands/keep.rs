@@ -10,8 +10,8 @@ use super::super::{
     tally::Terms,
 };
 use crate::{
-    dispatch::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
     domain::{Flow, Slot},
+    engine::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
     mutant::mutant,
 };
 

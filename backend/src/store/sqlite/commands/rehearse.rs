@@ -8,8 +8,8 @@ use super::{
     insert::{NewRow, insert},
 };
 use crate::{
-    dispatch::ports::{Accepted, Applied, Inserted, JobEvent},
     domain::{Event, Submission},
+    engine::ports::{Accepted, Applied, Inserted, JobEvent},
 };
 
 /// The type of the job: no worker announces it, and nobody ever sees it.

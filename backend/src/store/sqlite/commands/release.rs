@@ -10,8 +10,8 @@ use super::{
     apply::{Found, change_job, found, found_columns, write},
 };
 use crate::{
-    dispatch::ports::{ExpiredJobs, Released},
     domain::Event,
+    engine::ports::{ExpiredJobs, Released},
 };
 
 /// Releases scheduled jobs whose time has come, those first that have been due for longest.

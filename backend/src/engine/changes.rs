@@ -1,0 +1,127 @@
+//! The one way in which anything that happened to a job reaches the store, and what follows from it.
+
+use std::{sync::Arc, time::Duration};
+
+use crewcall_proto::Timestamp;
+
+use crate::{
+    domain::{AttemptOutcome, AttemptRecord, State},
+    engine::{
+        fleet::{leases::Leases, revocations::Revocations},
+        ports::{Applied, JobChange, JobEvent, JobStore, Released, StoreError},
+        relay::Relay,
+        upkeep::due_times::DueTimes,
+        watch::WatchHub,
+    },
+    metrics::Metrics,
+};
+
+/// Records what happened, then tells everybody concerned. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    /// Where jobs are kept.
+    pub store: Arc<dyn JobStore>,
+    /// Who fills the room that an ended attempt leaves.
+    pub relay: Relay,
+    /// Who runs what.
+    pub leases: Arc<Leases>,
+    /// Which orders are not wanted any more.
+    pub revocations: Arc<Revocations>,
+    /// When the clock has something to do next.
+    pub due_times: Arc<DueTimes>,
+    /// Who watches.
+    pub watch: WatchHub,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Ledger {
+    /// Records events, in order, in one transaction. Answers in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded.
+    pub async fn record(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let applied = self.store.apply(events).await?;
+        for answer in &applied {
+            match answer {
+                Applied::Changed(change) => self.follow(change),
+                Applied::Stale(stale) => self.metrics.response_stale(stale.as_str()),
+                Applied::UnknownJob => self.metrics.response_stale("unknown_job"),
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Tells everybody concerned that jobs became ready.
+    pub fn released(&self, released: &Released) {
+        for (job_id, job_type, version) in &released.jobs {
+            self.watch.changed(*job_id, job_type, State::Ready, *version);
+        }
+        for job_type in &released.job_types {
+            self.relay.wake(job_type);
+        }
+    }
+
+    /// Does what follows from a change that is on disk.
+    pub fn follow(&self, change: &JobChange) {
+        let JobChange { job_id, job_type, life, .. } = change;
+        self.leases.follow(change);
+        self.revocations.follow(change);
+        self.watch.changed(*job_id, job_type, life.state, life.version);
+        if change.freed_window {
+            self.relay.finished(job_type);
+        } else if change.ended.is_some() {
+            self.relay.wake(job_type); // a limit on attempts running at once counts held ones, too
+        }
+        match life.state {
+            State::Scheduled => self.due_times.release.note(life.due_at),
+            State::Ready => {
+                self.relay.wake(job_type);
+                // A job that was over and is tried again may have an expiry before it: to be asked for.
+                self.due_times.expiry.note(Timestamp::from_millis(i64::MIN));
+            }
+            State::Unroutable
+            | State::Dispatched
+            | State::Running
+            | State::Completed
+            | State::Failed
+            | State::Cancelled => {}
+        }
+        self.count(change);
+    }
+
+    fn count(&self, change: &JobChange) {
+        let JobChange { job_type, life, from, ended, .. } = change;
+        let first_started_at = match ended {
+            Some(ended) => ended.started_at,
+            None => life.started_at,
+        };
+        // A short attempt reports its start together with its end.
+        let started = *from != State::Running && (ended.is_some() || life.state == State::Running);
+        let attempt = ended.as_ref().map_or(life.attempt, |ended| ended.attempt);
+        if let (true, 1, Some(at)) = (started, attempt.get(), first_started_at) {
+            self.metrics.job_started(job_type, between(change.created_at, at));
+        }
+        if let Some(AttemptRecord { outcome, started_at, finished_at, .. }) = ended {
+            let ran = started_at.map(|started_at| between(started_at, *finished_at));
+            self.metrics.attempt_ended(job_type, outcome.as_str(), ran);
+        }
+        if life.state.is_terminal() && !from.is_terminal() {
+            let outcome = match (ended, &life.failure) {
+                (Some(ended), _) => ended.outcome.as_str(),
+                (None, Some(failure)) if life.state == State::Failed => failure.kind.as_str(),
+                (None, _) => AttemptOutcome::Cancelled.as_str(),
+            };
+            self.metrics.job_finished(job_type, outcome);
+        }
+    }
+}
+
+fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+    let milliseconds = later.as_millis().saturating_sub(earlier.as_millis());
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}

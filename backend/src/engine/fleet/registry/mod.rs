@@ -1,0 +1,325 @@
+//! Which workers are there, and what they are doing: a cache that their messages rebuild.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use crewcall_proto::{
+    Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId,
+    control::Control,
+    discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER, WorkerStatus},
+};
+use dashmap::{DashMap, Entry};
+
+mod crew;
+
+pub use self::crew::Capacity;
+use self::crew::Crew;
+use crate::{domain::waiting::Staff, engine::fleet::liveness::Hearing};
+
+/// How long a lost worker is still shown, so that an operator sees that it was there.
+pub const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
+
+/// How many workers are remembered. The registry lives in memory; ten thousand take some 50 MB.
+pub const WORKERS_MAX: usize = 20_000;
+
+/// A worker as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    /// What it announced; of its types the names alone, for the catalogue knows the rest.
+    pub announcement: Announcement,
+    /// What it is about.
+    pub presence: Presence,
+    /// How many of its slots are taken.
+    pub slots_busy: u32,
+    /// What it runs.
+    pub orders: Vec<RunningOrder>,
+    /// Whether somebody told it to drain, and not to resume since. Its own word for it, [`Presence::Draining`], may
+    /// also be about a drain of its own.
+    pub drained: bool,
+    /// Whether somebody told it to resume, and it has not said since that it does.
+    resuming: bool,
+    /// When it announced itself, by our clock.
+    pub announced_at: Timestamp,
+    /// When it was last heard of, by our clock.
+    pub last_seen_at: Timestamp,
+    /// When it was last heard of, by the clock of hearing.
+    heard: Duration,
+}
+
+impl Worker {
+    /// The types that it announced.
+    fn job_types(&self) -> impl Iterator<Item = &JobType> {
+        self.announcement.types.iter().map(|announced| &announced.job_type)
+    }
+
+    /// How many attempts it runs at once; [`Announcement::SLOTS_MAX`] bounds it.
+    fn slots(&self) -> usize {
+        usize::try_from(self.announcement.slots).unwrap_or(usize::MAX)
+    }
+
+    /// How many of them are taken, as it said last.
+    fn slots_taken(&self) -> usize {
+        usize::try_from(self.slots_busy).unwrap_or(usize::MAX).min(self.slots())
+    }
+}
+
+/// Whether a worker is there, and what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// Nothing to do.
+    Idle,
+    /// At work.
+    Busy,
+    /// Finishing what runs.
+    Draining,
+    /// Silent for longer than [`WORKER_LOST_AFTER`].
+    Lost,
+}
+
+impl Presence {
+    /// Every presence.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Busy, Self::Draining, Self::Lost];
+
+    /// The word in the API and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// Every worker that was heard of.
+#[derive(Debug)]
+pub struct Registry {
+    workers: DashMap<WorkerId, Worker>,
+    /// Sums over the workers of each type: they are asked for with every job. Locked after the worker.
+    crews: DashMap<JobType, Crew>,
+    hearing: Arc<Hearing>,
+}
+
+impl Registry {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(hearing: Arc<Hearing>) -> Self {
+        Self { workers: DashMap::new(), crews: DashMap::new(), hearing }
+    }
+
+    /// Takes an announcement. `false` when the registry is full of others.
+    pub fn announced(&self, mut announcement: Announcement, now: Timestamp) -> bool {
+        let id = announcement.worker_id.clone();
+        if self.workers.len() >= WORKERS_MAX && !self.workers.contains_key(&id) {
+            return false;
+        }
+        announcement.types = announcement.types.into_iter().map(named_only).collect();
+        let mut worker = Worker {
+            announcement,
+            presence: Presence::Idle,
+            slots_busy: 0,
+            orders: Vec::new(),
+            drained: false,
+            resuming: false,
+            announced_at: now,
+            last_seen_at: now,
+            heard: self.hearing.time(),
+        };
+        match self.workers.entry(id) {
+            Entry::Occupied(mut known) => {
+                let before = known.get();
+                // A process that is started anew under the same name is not drained.
+                let is_the_same = before.announcement.started_at == worker.announcement.started_at;
+                worker.drained = before.drained && is_the_same;
+                worker.resuming = before.resuming && is_the_same;
+                if before.presence != Presence::Lost {
+                    (worker.presence, worker.slots_busy) = (before.presence, before.slots_busy);
+                    worker.orders.clone_from(&before.orders);
+                }
+                self.count(before, Crew::leave);
+                self.count(&worker, Crew::join);
+                known.insert(worker);
+            }
+            Entry::Vacant(place) => {
+                self.count(&worker, Crew::join);
+                place.insert(worker);
+            }
+        }
+        true
+    }
+
+    /// Takes a heartbeat. `false` when the worker is not known, or was given up: it has to announce itself again.
+    pub fn heartbeat(&self, heartbeat: &Heartbeat, now: Timestamp) -> bool {
+        let Some(mut worker) = self.workers.get_mut(&heartbeat.worker_id) else { return false };
+        if worker.presence == Presence::Lost {
+            return false;
+        }
+        let presence = match heartbeat.status {
+            WorkerStatus::Idle => Presence::Idle,
+            WorkerStatus::Draining => Presence::Draining,
+            WorkerStatus::Busy | WorkerStatus::Unknown => Presence::Busy,
+        };
+        // Most heartbeats say what the one before said, and a worker may have hundreds of types.
+        if (presence, heartbeat.slots_busy) != (worker.presence, worker.slots_busy) {
+            self.count(&worker, Crew::leave);
+            (worker.presence, worker.slots_busy) = (presence, heartbeat.slots_busy);
+            self.count(&worker, Crew::join);
+        }
+        worker.orders.clone_from(&heartbeat.orders);
+        worker.last_seen_at = now;
+        worker.heard = self.hearing.time();
+        true
+    }
+
+    /// Somebody drains a worker, or lets it resume. Answers whether it was drained before.
+    pub fn set_drained(&self, worker_id: &WorkerId, drained: bool) -> bool {
+        let worker = self.workers.get_mut(worker_id);
+        worker.is_some_and(|mut worker| {
+            worker.resuming = !drained;
+            std::mem::replace(&mut worker.drained, drained)
+        })
+    }
+
+    /// What a worker was told and did not do, as its heartbeat shows: an instruction is lost with the connection of a
+    /// worker that reconnects just then. A drain that is the worker's own is left alone.
+    pub fn missed(&self, heartbeat: &Heartbeat) -> Option<Control> {
+        let mut worker = self.workers.get_mut(&heartbeat.worker_id)?;
+        match heartbeat.status {
+            WorkerStatus::Draining => worker.resuming.then_some(Control::Resume),
+            WorkerStatus::Idle | WorkerStatus::Busy => {
+                worker.resuming = false;
+                worker.drained.then_some(Control::Drain)
+            }
+            WorkerStatus::Unknown => None,
+        }
+    }
+
+    /// Forgets a worker that said goodbye.
+    pub fn goodbye(&self, worker_id: &WorkerId) -> Option<Worker> {
+        let (_, worker) = self.workers.remove_if(worker_id, |_, worker| {
+            self.count(worker, Crew::leave);
+            true
+        })?;
+        Some(worker)
+    }
+
+    /// Marks the workers lost that were silent for too long, and answers them; forgets those lost long ago.
+    pub fn give_up_silent(&self) -> Vec<Worker> {
+        let now = self.hearing.time();
+        self.workers.retain(|_, worker| {
+            let kept =
+                worker.presence != Presence::Lost || now.saturating_sub(worker.heard) < LOST_WORKER_SHOWN_FOR;
+            if !kept {
+                self.count(worker, Crew::leave);
+            }
+            kept
+        });
+        let mut lost = Vec::new();
+        for mut worker in self.workers.iter_mut() {
+            if worker.presence != Presence::Lost && now.saturating_sub(worker.heard) >= WORKER_LOST_AFTER {
+                self.count(&worker, Crew::leave);
+                worker.presence = Presence::Lost;
+                self.count(&worker, Crew::join);
+                lost.push(worker.clone());
+            }
+        }
+        lost
+    }
+
+    /// One worker.
+    #[must_use]
+    pub fn worker(&self, worker_id: &WorkerId) -> Option<Worker> {
+        self.workers.get(worker_id).map(|worker| worker.clone())
+    }
+
+    /// Every worker, by name and id.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Worker> {
+        let mut workers: Vec<Worker> = self.workers.iter().map(|worker| worker.clone()).collect();
+        workers.sort_by(|a, b| {
+            let key =
+                |worker: &Worker| (worker.announcement.name.clone(), worker.announcement.worker_id.clone());
+            key(a).cmp(&key(b))
+        });
+        workers
+    }
+
+    /// In which encoding a worker wants to be spoken to.
+    #[must_use]
+    pub fn content_type(&self, worker_id: &WorkerId) -> ContentType {
+        self.workers
+            .get(worker_id)
+            .map_or_else(ContentType::default, |worker| worker.announcement.content_type)
+    }
+
+    /// In which encoding orders of the type go out. Whoever announced with MessagePack reads JSON as well, but
+    /// not the other way round, and nobody knows who takes an order from the queue: so MessagePack is only for
+    /// types whose workers all announced with it.
+    #[must_use]
+    pub fn order_encoding(&self, job_type: &JobType) -> ContentType {
+        match self.crew(job_type) {
+            Crew { known: 1.., json_only: 0, .. } => ContentType::MessagePack,
+            _ => ContentType::Json,
+        }
+    }
+
+    /// How many workers serve the type now, and with how many slots.
+    #[must_use]
+    pub fn capacity(&self, job_type: &JobType) -> Capacity {
+        self.crew(job_type).capacity
+    }
+
+    /// Who serves the type now, and what they do.
+    #[must_use]
+    pub fn staff(&self, job_type: &JobType) -> Staff {
+        self.crew(job_type).staff()
+    }
+
+    /// The types that workers serve who are there.
+    #[must_use]
+    pub fn served(&self) -> Vec<JobType> {
+        let there = self.crews.iter().filter(|crew| crew.capacity.workers > 0);
+        there.map(|crew| crew.key().clone()).collect()
+    }
+
+    /// Every attempt that a worker who is there says that it runs.
+    #[must_use]
+    pub fn running(&self) -> HashSet<(JobId, Attempt)> {
+        let there = self.workers.iter().filter(|worker| worker.presence != Presence::Lost);
+        there
+            .flat_map(|worker| {
+                worker.orders.iter().map(|order| (order.job_id, order.attempt)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn crew(&self, job_type: &JobType) -> Crew {
+        self.crews.get(job_type).map_or_else(Crew::default, |crew| *crew)
+    }
+
+    fn count(&self, worker: &Worker, change: fn(&mut Crew, &Worker)) {
+        let distinct: HashSet<&JobType> = worker.job_types().collect();
+        for job_type in distinct {
+            let mut crew = self.crews.entry(job_type.clone()).or_default();
+            change(&mut crew, worker);
+            if crew.known == 0 {
+                drop(crew);
+                self.crews.remove_if(job_type, |_, crew| crew.known == 0);
+            }
+        }
+    }
+}
+
+/// Thousands of workers announce the same schemas, and each may be as large as a message.
+fn named_only(announced: AnnouncedType) -> AnnouncedType {
+    AnnouncedType {
+        job_type: announced.job_type,
+        description: String::new(),
+        version: String::new(),
+        parameters_schema: JsonObject::new(),
+        result_schema: JsonObject::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The registry, by itself and against a model.
+
+use crewcall_proto::discovery::Sdk;
+use proptest::prelude::*;
+use tokio::time::advance;
+
+use super::*;
+use crate::engine::fleet::liveness::PULSE_EVERY;
+
+const NOW: Timestamp = Timestamp::from_millis(0);
+
+fn worker_id(number: u8) -> WorkerId {
+    format!("worker-{number}").parse().unwrap()
+}
+
+fn job_type(number: u8) -> JobType {
+    JobType::new(&format!("type.{number}")).unwrap()
+}
+
+fn heartbeat(worker: u8, status: WorkerStatus, slots_busy: u32) -> Heartbeat {
+    Heartbeat { worker_id: worker_id(worker), status, slots_busy, orders: Vec::new(), at: NOW }
+}
+
+fn announcement(worker: u8, types: &[u8], slots: u32, content_type: ContentType) -> Announcement {
+    let announced = |number: &u8| AnnouncedType {
+        job_type: job_type(*number),
+        description: String::new(),
+        version: String::new(),
+        parameters_schema: JsonObject::new(),
+        result_schema: JsonObject::new(),
+    };
+    Announcement {
+        worker_id: worker_id(worker),
+        name: "test".to_owned(),
+        version: "1".to_owned(),
+        sdk: Sdk { language: "none".to_owned(), version: "1".to_owned() },
+        host: "nowhere".to_owned(),
+        pid: 1,
+        slots,
+        content_type,
+        types: types.iter().map(announced).collect(),
+        started_at: NOW,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Announce { worker: u8, types: Vec<u8>, slots: u32, json: bool },
+    Heartbeat { worker: u8, draining: bool, slots_busy: u32 },
+    Goodbye { worker: u8 },
+    Silence { seconds: u64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let announce = (0..4_u8, prop::collection::vec(0..3_u8, 0..4), 1..5_u32, any::<bool>())
+        .prop_map(|(worker, types, slots, json)| Step::Announce { worker, types, slots, json });
+    let step = prop_oneof![
+        3 => announce,
+        2 => (0..4_u8, any::<bool>(), 0..6_u32)
+            .prop_map(|(worker, draining, slots_busy)| Step::Heartbeat { worker, draining, slots_busy }),
+        1 => (0..4_u8).prop_map(|worker| Step::Goodbye { worker }),
+        2 => prop_oneof![Just(8), Just(700)].prop_map(|seconds| Step::Silence { seconds }),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+async fn take(registry: &Registry, step: Step) {
+    match step {
+        Step::Announce { worker, types, slots, json } => {
+            let content_type = if json { ContentType::Json } else { ContentType::MessagePack };
+            registry.announced(announcement(worker, &types, slots, content_type), NOW);
+        }
+        Step::Heartbeat { worker, draining, slots_busy } => {
+            let status = if draining { WorkerStatus::Draining } else { WorkerStatus::Busy };
+            let heartbeat = heartbeat(worker, status, slots_busy);
+            registry.heartbeat(&heartbeat, NOW);
+        }
+        Step::Goodbye { worker } => {
+            registry.goodbye(&worker_id(worker));
+        }
+        Step::Silence { seconds } => {
+            for _ in 0..seconds {
+                advance(PULSE_EVERY).await;
+                registry.hearing.heard(registry.hearing.pulse());
+            }
+            registry.give_up_silent();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_sums_of_a_type_are_those_of_its_workers(steps in steps()) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let registry = Registry::new(Arc::default());
+            for step in steps {
+                take(&registry, step).await;
+            }
+            for number in 0..3 {
+                let job_type = job_type(number);
+                let mut crew = registry.workers();
+                crew.retain(|worker| worker.job_types().any(|served| *served == job_type));
+                let there = crew.iter().filter(|worker| worker.presence != Presence::Lost);
+                let capacity = Capacity {
+                    workers: there.clone().count(),
+                    slots: there.clone().map(Worker::slots).sum(),
+                };
+                assert_eq!(registry.capacity(&job_type), capacity);
+                let taking = there.clone().filter(|worker| worker.presence != Presence::Draining);
+                let staff = Staff {
+                    workers: capacity.workers,
+                    draining: capacity.workers - taking.clone().count(),
+                    slots: taking.clone().map(Worker::slots).sum(),
+                    slots_busy: taking.map(Worker::slots_taken).sum(),
+                };
+                assert_eq!(registry.staff(&job_type), staff);
+                let packed = !crew.is_empty()
+                    && crew.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
+                let encoding = if packed { ContentType::MessagePack } else { ContentType::Json };
+                assert_eq!(registry.order_encoding(&job_type), encoding);
+            }
+            for worker in registry.workers() {
+                registry.goodbye(&worker.announcement.worker_id);
+            }
+            assert!(registry.crews.is_empty(), "nobody is left: {:?}", registry.crews);
+        });
+    }
+}
+
+#[tokio::test]
+async fn of_types_the_names_alone_are_kept() {
+    let registry = Registry::new(Arc::default());
+    let mut sent = announcement(0, &[0, 1], 1, ContentType::Json);
+    let names: Vec<JobType> = sent.types.iter().map(|announced| announced.job_type.clone()).collect();
+    for announced in &mut sent.types {
+        announced.description = "x".repeat(1_000);
+        announced.parameters_schema.insert("enum".to_owned(), vec![0; 1_000].into());
+        announced.result_schema = announced.parameters_schema.clone();
+    }
+    registry.announced(sent, NOW);
+    let kept = registry.worker(&worker_id(0)).unwrap();
+    assert!(kept.announcement.types.iter().all(|kept| {
+        kept.description.is_empty() && kept.parameters_schema.is_empty() && kept.result_schema.is_empty()
+    }));
+    assert!(kept.job_types().eq(&names));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_stays_drained_until_its_process_ends() {
+    let registry = Registry::new(Arc::default());
+    let drained = || registry.worker(&worker_id(0)).is_some_and(|worker| worker.drained);
+    registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+    assert!(!registry.set_drained(&worker_id(0), true));
+    take(&registry, Step::Silence { seconds: 20 }).await;
+    registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+    assert!(drained(), "it was lost for a while");
+    let mut anew = announcement(0, &[0], 1, ContentType::Json);
+    anew.started_at = Timestamp::from_millis(1);
+    registry.announced(anew, NOW);
+    assert!(!drained(), "it is another process");
+    assert!(!registry.set_drained(&worker_id(1), true), "nobody knows it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_missed_is_seen_in_its_heartbeats() {
+    let registry = Registry::new(Arc::default());
+    registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+    let missed = |status| registry.missed(&heartbeat(0, status, 0));
+    assert_eq!(missed(WorkerStatus::Draining), None, "a drain of its own");
+    registry.set_drained(&worker_id(0), true);
+    assert_eq!(missed(WorkerStatus::Idle), Some(Control::Drain));
+    assert_eq!(missed(WorkerStatus::Unknown), None, "nobody knows whether it drains");
+    assert_eq!(missed(WorkerStatus::Draining), None);
+    registry.set_drained(&worker_id(0), false);
+    assert_eq!(missed(WorkerStatus::Draining), Some(Control::Resume));
+    assert_eq!(missed(WorkerStatus::Busy), None);
+    assert_eq!(missed(WorkerStatus::Draining), None, "it has resumed, and drains by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_given_up_while_nobody_can_be_heard() {
+    let registry = Registry::new(Arc::default());
+    registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
+    advance(WORKER_LOST_AFTER * 10).await;
+    registry.hearing.heard(registry.hearing.pulse());
+    assert_eq!(registry.give_up_silent(), []);
+    take(&registry, Step::Silence { seconds: WORKER_LOST_AFTER.as_secs() }).await;
+    assert_eq!(registry.worker(&worker_id(0)).map(|worker| worker.presence), Some(Presence::Lost));
+}

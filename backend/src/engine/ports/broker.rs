@@ -1,0 +1,135 @@
+//! The broker as the use-cases see it.
+
+use async_trait::async_trait;
+use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
+use tokio::sync::watch;
+
+use crate::engine::fleet::liveness::Pulse;
+
+/// The way to the workers.
+#[async_trait]
+pub trait Broker: Send + Sync {
+    /// Publishes an order in this encoding and waits until the broker has it, however long that takes: through
+    /// reconnects, and while the broker takes nothing. Safe to repeat: the message id is that of the attempt.
+    async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError>;
+
+    /// Makes sure that the type has a queue and is routed to it.
+    async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError>;
+
+    /// Deletes the type's queue, if nothing waits there and nobody consumes it. Answers whether it is gone.
+    async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError>;
+
+    /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
+    async fn tell_worker(
+        &self,
+        worker_id: &WorkerId,
+        content_type: ContentType,
+        control: &Control,
+    ) -> Result<(), BrokerError>;
+
+    /// Tells every worker of a type something.
+    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError>;
+
+    /// Tells every worker something.
+    async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
+
+    /// Sends a pulse the way that heartbeats take; it comes back as [`Discovered::Pulse`].
+    ///
+    /// [`Discovered::Pulse`]: crate::engine::fleet::discovery::Discovered::Pulse
+    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError>;
+
+    /// Where orders of the type may wait, not counting those with workers. A queue that takes nothing does not know.
+    async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;
+
+    /// Why the queue that the type's orders go to takes none, although the broker is there; `None` when it does, or when
+    /// nothing was sent to it.
+    fn queue_error(&self, job_type: &JobType) -> Option<String>;
+
+    /// The types whose queues have taken nothing for so long, although the broker is there, that they may have to be replaced.
+    fn queues_to_replace(&self) -> Vec<JobType>;
+
+    /// Deletes the type's queue, with the orders in it, and declares it anew, if nobody leads it. Answers whether that was
+    /// done; if it could not be, the log and [`queue_error`](Broker::queue_error) say why, and what helps.
+    async fn replace_queue(&self, job_type: &JobType) -> bool;
+
+    /// Changes whenever a queue that took nothing takes orders again.
+    fn queues_recovered(&self) -> watch::Receiver<u64>;
+
+    /// How the link is, and every change of it.
+    fn status(&self) -> watch::Receiver<BrokerStatus>;
+}
+
+/// What there was when the queue of a type was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueFound {
+    /// No queue: it is new, so nobody consumes it.
+    New,
+    /// The queue.
+    Known,
+}
+
+/// How many orders wait at the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OrdersWaiting {
+    /// In the type's queue; `None` when there is no such queue.
+    pub jobs: Option<u32>,
+    /// In the queues of the unroutable and of the dead, of whichever type.
+    pub astray: u32,
+}
+
+impl OrdersWaiting {
+    /// Whether there are none, so that an order that no worker has is lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.unwrap_or(0) == 0 && self.astray == 0
+    }
+}
+
+/// How the link to the broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerStatus {
+    /// Not there: connecting, or trying again.
+    Down {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// There, and taking messages.
+    Up,
+    /// There, but taking no messages: an alarm of its own.
+    Blocked {
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl BrokerStatus {
+    /// What is wrong, in words for people; `None` when nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Up => None,
+            Self::Down { reason } => Some(format!("not connected: {reason}")),
+            Self::Blocked { reason } => Some(format!("it takes no messages: {reason}")),
+        }
+    }
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// The link ended; may work later.
+    #[error("the broker cannot be reached: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// The broker refuses: what exists there differs, or a right is missing.
+    #[error("the broker refuses: {reason}")]
+    Refused {
+        /// What it says, and what to do.
+        reason: String,
+    },
+    /// The backend is shutting down.
+    #[error("the link to the broker is closed")]
+    Closed,
+}

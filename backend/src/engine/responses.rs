@@ -1,0 +1,376 @@
+//! What workers and the broker answer, turned into events and recorded in batches.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crewcall_proto::{
+    Attempt, ContentType, JobId, Order, Timestamp, WorkerId,
+    codec::PAYLOAD_BYTES_MAX,
+    response::{Completed, ErrorKind, Failed, HandedBack, Held, Origin, Progression, ProgressionKind},
+};
+
+use crate::{
+    domain::{Event, Failure, Stale},
+    engine::{
+        fleet::discovery::Discovery,
+        ports::{Applied, JobEvent, StoreError},
+    },
+};
+
+/// The code of a result that is too large to keep.
+pub const RESULT_TOO_LARGE: &str = "result_too_large";
+
+/// The code of an answer that cannot be read.
+pub const UNREADABLE_RESPONSE: &str = "unreadable_response";
+
+/// Something that came back for an attempt.
+#[derive(Debug, Clone)]
+pub enum Response {
+    /// A worker is at it.
+    Progression(Progression),
+    /// A worker keeps it without its order.
+    Held(Held),
+    /// A worker gave it up, for another one to run.
+    HandedBack(HandedBack),
+    /// A worker did it.
+    Completed(Completed),
+    /// A worker did not manage.
+    Failed(Failed),
+    /// A worker answered, in a message that cannot be read.
+    Unreadable {
+        /// Whose answer it was: that much could be read.
+        origin: Origin,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody ever served its type.
+    Returned(Order),
+    /// The broker gave up delivering it.
+    DeadLettered {
+        /// Which order.
+        order: Order,
+        /// Why.
+        reason: DeathReason,
+        /// How it was encoded.
+        content_type: ContentType,
+    },
+}
+
+/// Why an order was dead-lettered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeathReason {
+    /// It came back more often than it may: its worker ended, or handed it back.
+    DeliveryLimit {
+        /// How often it may.
+        returns_max: u32,
+    },
+    /// A worker refused it as unreadable.
+    Rejected,
+    /// Anything else: the order is lost, the attempt is not.
+    Other(String),
+}
+
+/// Records responses.
+pub struct Recorder {
+    /// The way to the store and to the workers.
+    pub discovery: Arc<Discovery>,
+}
+
+impl Recorder {
+    /// Records responses. When this returns `Ok` they are on disk and may be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded; call again with the same responses.
+    pub async fn record(&self, responses: Vec<Response>) -> Result<(), StoreError> {
+        let returned: Vec<Order> = responses
+            .iter()
+            .filter_map(|response| match response {
+                Response::Returned(order) => Some(order.clone()),
+                Response::Progression(_)
+                | Response::Held(_)
+                | Response::HandedBack(_)
+                | Response::Completed(_)
+                | Response::Failed(_)
+                | Response::Unreadable { .. }
+                | Response::DeadLettered { .. } => None,
+            })
+            .collect();
+        let events: Vec<JobEvent> =
+            coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
+        let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
+        let applied = self.discovery.ledger.record(events).await?;
+        // Whose job is over, or has moved on. This also ends what was started although it was revoked.
+        let late = speakers.into_iter().zip(&applied).filter_map(|(speaker, answer)| {
+            let Speaker { worker_id, job_id, attempt } = speaker?;
+            let is_late = matches!(answer, Applied::Stale(Stale::Terminal | Stale::Attempt));
+            is_late.then_some((worker_id, job_id, attempt))
+        });
+        let late = late.collect();
+        self.discovery.tell_to_cancel_all(late).await;
+        self.release_served(returned).await
+    }
+
+    /// A type may have found its first worker while its order was on the way back: such a job must not be
+    /// left parked, because no further announcement would release it.
+    async fn release_served(&self, returned: Vec<Order>) -> Result<(), StoreError> {
+        let mut events = Vec::new();
+        for order in returned {
+            if !self.discovery.catalogue.knows(&order.job_type) {
+                tracing::info!(
+                    job.id = %order.job_id, job.r#type = %order.job_type,
+                    "A job is parked: no worker ever announced its type."
+                );
+                continue;
+            }
+            // Where the queue is known to be in trouble, the rescue tries again: results must not wait for it here.
+            let in_trouble = self.discovery.catalogue.queue_error(&order.job_type).is_some();
+            if !in_trouble && self.discovery.declare(&order.job_type).await {
+                events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed });
+            }
+        }
+        self.discovery.ledger.record(events).await.map(|_| ())
+    }
+
+    /// What a response means for its job; nothing, for news of an unknown kind.
+    fn event_of(&self, response: Response) -> Option<JobEvent> {
+        let (job_id, event) = match response {
+            Response::Progression(news) => (news.job_id, progression_event(news)?),
+            Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
+            Response::HandedBack(handed_back) => (handed_back.job_id, handed_back_event(&handed_back)),
+            Response::Completed(completed) => (completed.job_id, completed_event(&completed)),
+            Response::Failed(failed) => (failed.job_id, failed_event(failed)),
+            Response::Unreadable { origin, reason } => {
+                (origin.job_id, unreadable_event(origin, &reason, self.discovery.clock.now()))
+            }
+            Response::Returned(order) => {
+                (order.job_id, Event::Returned { attempt: order.attempt, token: order.attempt_token })
+            }
+            Response::DeadLettered { order, reason, content_type } => {
+                let unreadable = reason == DeathReason::Rejected
+                    && content_type != self.discovery.registry.order_encoding(&order.job_type);
+                let reason = if unreadable {
+                    DeathReason::Other("it was written before a worker came that reads only JSON".to_owned())
+                } else {
+                    reason
+                };
+                (order.job_id, dead_event(&order, reason))
+            }
+        };
+        Some(JobEvent { job_id, event })
+    }
+}
+
+/// A worker that says that it is at an attempt.
+struct Speaker {
+    worker_id: WorkerId,
+    job_id: JobId,
+    attempt: Attempt,
+}
+
+impl Speaker {
+    fn of(event: &JobEvent) -> Option<Self> {
+        match &event.event {
+            Event::Started { origin, .. } | Event::Progressed { origin, .. } | Event::Held { origin, .. } => {
+                let (worker_id, attempt) = (origin.worker_id.clone(), origin.attempt);
+                Some(Self { worker_id, job_id: event.job_id, attempt })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Of several progressions of one execution only the last is recorded, in its place.
+fn coalesce(responses: Vec<Response>) -> Vec<Response> {
+    let mut latest: HashMap<(JobId, crewcall_proto::ExecutionId), u64> = HashMap::new();
+    for response in &responses {
+        if let Response::Progression(news) = response
+            && news.kind == ProgressionKind::Progress
+        {
+            let seq = latest.entry((news.job_id, news.execution_id)).or_default();
+            *seq = news.seq.max(*seq);
+        }
+    }
+    let keep = |response: &Response| match response {
+        Response::Progression(news) if news.kind == ProgressionKind::Progress => {
+            latest.get(&(news.job_id, news.execution_id)) == Some(&news.seq)
+        }
+        Response::Progression(_)
+        | Response::Held(_)
+        | Response::HandedBack(_)
+        | Response::Completed(_)
+        | Response::Failed(_)
+        | Response::Unreadable { .. }
+        | Response::Returned(_)
+        | Response::DeadLettered { .. } => true,
+    };
+    responses.into_iter().filter(keep).collect()
+}
+
+fn progression_event(news: Progression) -> Option<Event> {
+    let origin = news.origin();
+    match news.kind {
+        ProgressionKind::Started => Some(Event::Started { origin, seq: news.seq, at: news.at }),
+        ProgressionKind::Progress => Some(Event::Progressed {
+            origin,
+            seq: news.seq,
+            percent: news.percent,
+            message: news.message.map(|text| cut(text, Progression::MESSAGE_CHARACTERS_MAX)),
+            at: news.at,
+        }),
+        ProgressionKind::Unknown => None,
+    }
+}
+
+fn handed_back_event(handed_back: &HandedBack) -> Event {
+    let message = handed_back
+        .message
+        .as_deref()
+        .map(|why| cut(format!("handed back: {why}"), Progression::MESSAGE_CHARACTERS_MAX));
+    Event::HandedBack {
+        origin: handed_back.origin(),
+        resend: handed_back.resend,
+        message,
+        started_at: handed_back.started_at,
+        at: handed_back.at,
+    }
+}
+
+fn completed_event(completed: &Completed) -> Event {
+    let (origin, result) = (completed.origin(), completed.result.to_string());
+    let (started_at, finished_at) = (completed.started_at, completed.finished_at);
+    if result.len() <= PAYLOAD_BYTES_MAX {
+        return Event::Completed { origin, result, started_at, finished_at };
+    }
+    let message = format!(
+        "the result is {} bytes of JSON; at most {PAYLOAD_BYTES_MAX} are kept: write it somewhere and return where",
+        result.len()
+    );
+    Event::Failed {
+        origin,
+        failure: Failure {
+            kind: ErrorKind::Handler,
+            code: Some(RESULT_TOO_LARGE.to_owned()),
+            message,
+            detail: None,
+        },
+        redelivered: true, // as for any result, it does not matter who was the first
+        retryable: false,
+        retry_after: None,
+        started_at: Some(started_at),
+        finished_at,
+    }
+}
+
+fn failed_event(failed: Failed) -> Event {
+    let limit = Failed::MESSAGE_CHARACTERS_MAX;
+    Event::Failed {
+        origin: failed.origin(),
+        failure: Failure {
+            kind: match failed.kind {
+                ErrorKind::Unknown => ErrorKind::Handler,
+                known => known,
+            },
+            code: failed.code.map(|text| cut(text, limit)),
+            message: cut(failed.message, limit),
+            detail: failed.detail.map(|text| cut(text, limit)),
+        },
+        redelivered: failed.redelivered.unwrap_or(false),
+        retryable: failed.retryable && failed.kind.permits_retry(),
+        retry_after: failed.retry_after_ms.map(Duration::from_millis),
+        started_at: failed.started_at,
+        finished_at: failed.finished_at,
+    }
+}
+
+/// It may have been a success, but nobody can say of what; and what cannot be written this time cannot be written next
+/// time.
+fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
+    let message = format!(
+        "worker {} answered in a message that cannot be read and was set aside: {reason}",
+        origin.worker_id
+    );
+    Event::Failed {
+        origin,
+        failure: Failure {
+            kind: ErrorKind::Malformed,
+            code: Some(UNREADABLE_RESPONSE.to_owned()),
+            message: cut(message, Failed::MESSAGE_CHARACTERS_MAX),
+            detail: None,
+        },
+        redelivered: false, // it does not say
+        retryable: false,
+        retry_after: None,
+        started_at: None,
+        finished_at: now,
+    }
+}
+
+fn dead_event(order: &Order, reason: DeathReason) -> Event {
+    let (attempt, token) = (order.attempt, order.attempt_token);
+    let failure =
+        |kind, message: &str| Failure { kind, code: None, message: message.to_owned(), detail: None };
+    match reason {
+        DeathReason::DeliveryLimit { returns_max } => Event::DeadLettered {
+            attempt,
+            token,
+            failure: failure(
+                ErrorKind::CrashLoop,
+                &format!(
+                    "the order came back more than {returns_max} times without an answer: its worker's process ended, or handed it back"
+                ),
+            ),
+        },
+        DeathReason::Rejected => Event::DeadLettered {
+            attempt,
+            token,
+            failure: failure(ErrorKind::Malformed, "a worker refused the order as unreadable"),
+        },
+        DeathReason::Other(reason) => {
+            tracing::warn!(job.id = %order.job_id, reason, "The broker dropped an order; it is sent again.");
+            Event::OrderLost { attempt, token }
+        }
+    }
+}
+
+fn cut(text: String, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crewcall_proto::{AttemptToken, ExecutionId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_stays_wrong_is_not_tried_again_whatever_the_worker_says() {
+        let retryable = |kind| {
+            let event = failed_event(Failed {
+                job_id: JobId::from_uuid(uuid::Uuid::from_u128(1)),
+                attempt: Attempt::FIRST,
+                attempt_token: AttemptToken::from_bits(1),
+                execution_id: ExecutionId::from_uuid(uuid::Uuid::from_u128(2)),
+                worker_id: "w".parse().unwrap(),
+                kind,
+                code: None,
+                message: String::new(),
+                detail: None,
+                redelivered: None,
+                retryable: true,
+                retry_after_ms: None,
+                started_at: None,
+                finished_at: Timestamp::from_millis(0),
+            });
+            matches!(event, Event::Failed { retryable: true, .. })
+        };
+        for kind in [ErrorKind::Handler, ErrorKind::Panic, ErrorKind::Timeout, ErrorKind::Unknown] {
+            assert!(retryable(kind), "{kind:?}");
+        }
+        for kind in [ErrorKind::InvalidParameters, ErrorKind::Malformed, ErrorKind::Cancelled] {
+            assert!(!retryable(kind), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What is known of job types and set for them: what workers announced ([`catalogue`], [`schema`]), and what operators
+//! limit ([`limits`]). Both are caches of the store.
+
+pub mod catalogue;
+
+pub mod limits;
+
+pub mod schema;

@@ -1,0 +1,108 @@
+//! Forgetting types: the catalogue has a limit, so what nobody serves or uses any more must be able to go.
+
+use std::{sync::Arc, time::Duration};
+
+use crewcall_proto::JobType;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{jobs::Jobs, ports::StoreError};
+
+/// How often types are looked for that nobody uses any more.
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// What became of a type that was to be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It is forgotten, with everything that was set for it.
+    Done,
+    /// It has jobs, over or not.
+    HasJobs,
+    /// So many workers serve it.
+    HasWorkers(usize),
+    /// Nobody knows it.
+    Unknown,
+}
+
+impl Jobs {
+    /// Forgets a type that has neither jobs nor workers, and deletes its queue. A worker that announces it, or a job
+    /// that names it, makes it known again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be deleted; nothing changes then.
+    pub async fn forget_type(&self, job_type: &JobType) -> Result<Forgotten, StoreError> {
+        // No worker is welcomed to the type meanwhile.
+        let _turn = self.catalogue.changing.lock().await;
+        let workers = self.registry.capacity(job_type).workers;
+        if workers > 0 {
+            return Ok(Forgotten::HasWorkers(workers));
+        }
+        let known = self.catalogue.knows(job_type) || self.catalogue.refusal(job_type).is_some();
+        match self.store.delete_type(job_type).await? {
+            None => return Ok(Forgotten::HasJobs),
+            Some(0) if !known => return Ok(Forgotten::Unknown),
+            Some(_) => {}
+        }
+        self.catalogue.forget(job_type);
+        self.flow.forget(job_type);
+        match self.broker.delete_type(job_type).await {
+            Ok(true) => tracing::info!(job.r#type = %job_type, "A type is forgotten."),
+            Ok(false) => {
+                tracing::warn!(job.r#type = %job_type, "A type is forgotten, but its queue is in use or not empty: it stays.");
+            }
+            Err(error) => {
+                tracing::warn!(job.r#type = %job_type, %error, "A type is forgotten, but its queue could not be deleted.");
+            }
+        }
+        Ok(Forgotten::Done)
+    }
+
+    /// Forgets the types that no worker served for so long, and that have no jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn forget_unused_types(&self, kept_for: Duration) -> Result<(), StoreError> {
+        // A worker announces its types once, and may serve them for months.
+        for served in self.registry.served() {
+            let _turn = self.catalogue.changing.lock().await;
+            self.catalogue.touch(&served).await?;
+        }
+        for job_type in self.catalogue.not_served_for(kept_for) {
+            self.forget_type(&job_type).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Forgets types until `stop`; none, if `kept_for` is `None`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails for good.
+pub async fn run(
+    jobs: Arc<Jobs>,
+    kept_for: Option<Duration>,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let Some(kept_for) = kept_for else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    // Not at once: the workers of a backend that was away have to be heard first.
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        match jobs.forget_unused_types(kept_for).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(%error, "Unused types are forgotten when the store is available again.");
+            }
+            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Attempts whose worker is gone, and jobs that lost their way: nothing is silently stuck.
+
+use std::{sync::Arc, time::Duration};
+
+use crewcall_proto::{Attempt, JobId, WorkerId};
+use futures_util::StreamExt;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{Event, State},
+    engine::{
+        fleet::{
+            discovery::{Discovery, TOLD_AT_ONCE},
+            leases::{Lease, LeaseEnd},
+            liveness::PULSE_EVERY,
+        },
+        ports::{Applied, JobEvent, StoreError},
+    },
+};
+
+/// How often it is looked whose time is up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Every how many looks parked jobs of served types are looked for.
+const PARKED_EVERY: u32 = 10;
+
+/// How many leases end in one transaction: few enough that nobody waits for it, and so many that a rack of workers with ten
+/// thousand attempts is concluded in some ten of them.
+const BATCH_MAX: usize = 1_000;
+
+/// How many workers wait to be told that an attempt of theirs was ended. One that is not told is told when it says that it
+/// is still at it.
+const UNTOLD_MAX: usize = 1_024;
+
+/// A worker, and which of its attempts was ended.
+type Overdue = (WorkerId, JobId, Attempt);
+
+/// Runs until `stop`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails for good.
+pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(), StoreError> {
+    let (sender, untold) = mpsc::channel(UNTOLD_MAX);
+    // Beside each other: neither a slow store nor a slow broker must silence the pulses.
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        () = listen(&discovery) => Ok(()),
+        () = tell(&discovery, untold) => Ok(()),
+        failed = look(&discovery, &stop, &sender) => failed,
+    }
+}
+
+/// Listens for its own pulses, and gives up workers that are silent while these are heard.
+async fn listen(discovery: &Discovery) {
+    let mut ticks = tokio::time::interval(PULSE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        discovery.listen().await;
+        discovery.give_up_silent();
+    }
+}
+
+async fn tell(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
+    let tell = |(worker_id, job_id, attempt): Overdue| async move {
+        discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
+    };
+    ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, tell).await;
+}
+
+async fn look(
+    discovery: &Discovery,
+    stop: &CancellationToken,
+    untold: &mpsc::Sender<Overdue>,
+) -> Result<(), StoreError> {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0_u32;
+    loop {
+        ticks.tick().await;
+        count = count.wrapping_add(1);
+        let step = async {
+            for (worker_id, job_id, attempt) in end_leases(discovery).await? {
+                // Full: they are told when they speak of it.
+                let _ = untold.try_send((worker_id, job_id, attempt));
+            }
+            if count.is_multiple_of(PARKED_EVERY) { release_served(discovery).await } else { Ok(()) }
+        };
+        match step.await {
+            Err(error) if error.is_retryable() => tracing::warn!(%error, "The rescue waits for the store."),
+            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
+            other => other?,
+        }
+    }
+}
+
+/// Ends every attempt whose lease is over. Answers those whose worker may still be at it.
+///
+/// # Errors
+///
+/// [`StoreError`] when not all of them could be recorded; the others are still over at the next look.
+pub async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, StoreError> {
+    let mut overdue = Vec::new();
+    loop {
+        // Asked anew for each batch: a worker may be heard while the batch before it is recorded.
+        let batch = discovery.ledger.leases.ended(BATCH_MAX);
+        if batch.is_empty() {
+            return Ok(overdue);
+        }
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("leases_ended", |_| std::process::abort());
+        let applied = discovery.ledger.record(batch.iter().map(event_of).collect()).await?;
+        for ((lease, end), answer) in batch.iter().zip(applied) {
+            let Lease { job_id, job_type, attempt, worker_id, .. } = lease;
+            match (end, answer) {
+                (LeaseEnd::Overdue, Applied::Changed(_)) => {
+                    tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");
+                    overdue.push((worker_id.clone(), *job_id, *attempt));
+                }
+                (LeaseEnd::Silent, Applied::Changed(_)) => {
+                    tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
+                }
+                // Its job has moved on, whatever is believed here.
+                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.ledger.leases.forget(lease),
+            }
+        }
+    }
+}
+
+/// What the end of a lease means.
+fn event_of((lease, end): &(Lease, LeaseEnd)) -> JobEvent {
+    let (attempt, execution_id) = (lease.attempt, lease.execution_id);
+    let event = match end {
+        LeaseEnd::Overdue => Event::TimedOut { attempt, execution_id },
+        LeaseEnd::Silent => Event::LeaseExpired { attempt, execution_id },
+    };
+    JobEvent { job_id: lease.job_id, event }
+}
+
+/// Parked jobs whose type is served after all: their release was missed.
+async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
+    discovery.mend_queues().await;
+    for count in discovery.ledger.store.counts().await? {
+        let served = discovery.catalogue.knows(&count.job_type);
+        let parked = count.state == State::Unroutable && count.jobs > 0;
+        if parked && served && discovery.declare(&count.job_type).await {
+            discovery.release(&count.job_type).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Deletes jobs that have been over for long enough, in small steps.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    domain::State,
+    engine::ports::{JobStore, StoreError},
+};
+
+/// How often old jobs are looked for.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many jobs are deleted in one step: a commit of some milliseconds, between which others get their turn.
+const BATCH_MAX: usize = 200;
+
+/// How long to rest between two steps, so that deleting a million jobs does not take the disk from those that run.
+const REST: Duration = Duration::from_millis(50);
+
+/// For how long jobs are kept after they ended, by state, and types after they were used. `None` keeps them for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Completed jobs.
+    pub completed: Option<Duration>,
+    /// Failed jobs.
+    pub failed: Option<Duration>,
+    /// Cancelled jobs.
+    pub cancelled: Option<Duration>,
+    /// Types that have no jobs, after a worker served them last.
+    pub types: Option<Duration>,
+}
+
+impl Retention {
+    /// For how long jobs are kept by default: 14 days.
+    pub const DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+    /// For how long types are kept by default after a worker served them last: 30 days, twice as long as jobs.
+    pub const TYPES_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let kept = Some(Self::DEFAULT);
+        Self { completed: kept, failed: kept, cancelled: kept, types: Some(Self::TYPES_DEFAULT) }
+    }
+}
+
+/// Runs until `stop`.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails for good.
+pub async fn run(
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let states = [
+            (State::Completed, retention.completed),
+            (State::Failed, retention.failed),
+            (State::Cancelled, retention.cancelled),
+        ];
+        for (state, kept) in states {
+            let Some(kept) = kept else { continue };
+            let before = clock.now().plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+            let mut deleted = 0;
+            loop {
+                let step = match store.delete_finished(state, before, BATCH_MAX).await {
+                    Ok(step) => step,
+                    Err(error) if error.is_retryable() => {
+                        tracing::warn!(%error, "Old jobs are deleted when the store is available again.");
+                        break;
+                    }
+                    Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                #[cfg(feature = "failpoints")]
+                fail::fail_point!("jobs_deleted", step > 0, |_| std::process::abort());
+                deleted += step;
+                if step < BATCH_MAX || stop.is_cancelled() {
+                    break;
+                }
+                tokio::time::sleep(REST).await;
+            }
+            if deleted > 0 {
+                tracing::info!(%state, jobs = deleted, "Jobs that were over for long enough are deleted.");
+            }
+        }
+    }
+}
