@@ -54,10 +54,10 @@ async fn a_limit_keeps_attempts_from_running_at_once() {
 }
 
 #[tokio::test]
-async fn a_limit_of_one_holds_at_hand_overs() {
+async fn a_limit_of_one_stands_when_attempts_are_held() {
     let mut stack = Stack::start("limit-held").await.unwrap();
     let limits = json!({"running_max": 1}).to_string();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "0.4");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "0.4");
     let _worker = stack.worker(&["test.sleep"], 4).await.unwrap();
     stack.api.send(Method::PUT, "/v1/types/test.sleep/limits", limits.clone(), &[]).await.unwrap();
     let mut ids = Vec::new();

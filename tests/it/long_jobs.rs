@@ -6,7 +6,7 @@ use serde_json::json;
 #[tokio::test]
 async fn two_workers_share_long_jobs_and_neither_hoards_one() {
     let mut stack = Stack::start("long").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let _first = stack.worker(&["test.sleep"], 1).await.unwrap();
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     let mut ids = Vec::new();

@@ -333,7 +333,7 @@ impl Rogue {
         self.respond(MessageKind::Progression, &taken.order.job_type, &progress).await
     }
 
-    /// Hands an attempt over, and acknowledges its order.
+    /// Holds an attempt, and acknowledges its order.
     ///
     /// # Errors
     ///

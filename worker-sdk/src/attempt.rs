@@ -43,30 +43,30 @@ pub(crate) struct AttemptRun {
     pub(crate) traceparent: Option<String>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) handlers: Handlers,
-    pub(crate) hand_over: HandOver,
+    pub(crate) hold: Hold,
     pub(crate) execution: Execution,
 }
 
-/// How an attempt that runs for long is taken over from the broker.
-pub(crate) struct HandOver {
+/// How an attempt that runs for long comes to be held: kept by heartbeats instead of by its order.
+pub(crate) struct Hold {
     /// After how long.
     pub(crate) after: Duration,
     /// What it and the crew tell each other.
-    pub(crate) signal: Arc<HandOverSignal>,
+    pub(crate) signal: Arc<HoldSignal>,
     /// Whom to tell that the backend knows of it, so that the order is acknowledged.
     pub(crate) done: mpsc::Sender<OrderKey>,
 }
 
-/// What an attempt and its crew tell each other of its hand-over.
+/// What an attempt and its crew tell each other of its hold.
 #[derive(Debug, Default)]
-pub(crate) struct HandOverSignal {
+pub(crate) struct HoldSignal {
     /// Fires when it has to be at once: the order came back to its queue too often.
     pub(crate) at_once: Notify,
     /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
     begun: AtomicBool,
 }
 
-impl HandOverSignal {
+impl HoldSignal {
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
@@ -115,12 +115,12 @@ impl AttemptRun {
         let ending = self.narrated(parameters, &execution).await;
         self.log(&ending, execution.started_at.unwrap_or_else(clock::now));
         if let Err(failure) = &ending {
-            let handed_over = self.hand_over.signal.has_begun();
+            let may_be_held = self.hold.signal.has_begun();
             match decide(self.served.on_failure, failure.kind) {
                 OnFailure::Report => {}
                 // An order that may be gone cannot be given back: the backend has to send another one.
-                OnFailure::GiveBack if handed_over => {}
-                OnFailure::GiveBackAndLeave if handed_over => {
+                OnFailure::GiveBack if may_be_held => {}
+                OnFailure::GiveBackAndLeave if may_be_held => {
                     let failure = failure.clone();
                     return (self.reported(ending, &execution).await, Some(failure));
                 }
@@ -153,7 +153,7 @@ impl AttemptRun {
         }
     }
 
-    /// Runs the handler; tells of its start and progress for as long as it runs, and hands it over.
+    /// Runs the handler; tells of its start and progress for as long as it runs, and holds it when it takes long.
     async fn narrated(&self, parameters: JsonObject, execution: &Execution) -> Ending {
         let timeout = self.order.timeout_ms.map(Duration::from_millis);
         let send = |report| self.send_progression(report, execution);
@@ -173,17 +173,17 @@ impl AttemptRun {
             () = narrate(self.news.clone(), start, &sequence, send) => {
                 unreachable!("it narrates without end")
             }
-            () = self.handed_over(execution, &sequence) => unreachable!("it waits without end"),
+            () = self.hold(execution, &sequence) => unreachable!("it waits without end"),
         }
     }
 
-    /// Takes the attempt over from the broker once it has run for long enough, or its order came back too often: tells
+    /// Holds the attempt once it has run for long enough, or its order came back too often: tells
     /// the backend, until that is confirmed, and then the crew, which acknowledges the order. Ends with the handler
     /// only.
-    async fn handed_over(&self, execution: &Execution, sequence: &Sequence) {
+    async fn hold(&self, execution: &Execution, sequence: &Sequence) {
         tokio::select! {
-            () = tokio::time::sleep(self.hand_over.after) => {}
-            () = self.hand_over.signal.at_once.notified() => {}
+            () = tokio::time::sleep(self.hold.after) => {}
+            () = self.hold.signal.at_once.notified() => {}
         }
         let held = Held {
             job_id: self.order.job_id,
@@ -195,18 +195,18 @@ impl AttemptRun {
             at: clock::now(),
         };
         let subject = subject(&self.order, self.traceparent.as_deref());
-        self.hand_over.signal.begun.store(true, Ordering::Relaxed);
+        self.hold.signal.begun.store(true, Ordering::Relaxed);
         let delivered = match self.outbox.response(MessageKind::Held, &subject, &held) {
             Ok(message) => self.outbox.deliver(&message).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match delivered {
             // A crew that is gone has given everything back.
-            Ok(()) => drop(self.hand_over.done.send(OrderKey::of(&self.order)).await),
+            Ok(()) => drop(self.hold.done.send(OrderKey::of(&self.order)).await),
             Err(error) => tracing::warn!(
                 job.id = %self.order.job_id,
                 error,
-                "The attempt cannot be handed over; it keeps its order"
+                "The attempt cannot be held; it keeps its order"
             ),
         }
         std::future::pending::<()>().await;

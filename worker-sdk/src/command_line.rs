@@ -32,7 +32,7 @@ const FILTER_DEFAULT: &str = "info,lapin=off";
     version = None::<&str>,
     after_help = "The environment: CREWCALL_AMQP_URL (the broker), CREWCALL_AMQP_PREFIX, CREWCALL_WORKER_SLOTS, \
                   CREWCALL_WORKER_NAME, CREWCALL_WORKER_ID, CREWCALL_WORKER_CONTENT_TYPE, \
-                  CREWCALL_DRAIN_SECONDS, CREWCALL_HAND_OVER_SECONDS, CREWCALL_LOG (such as info or crewcall_worker=debug)."
+                  CREWCALL_DRAIN_SECONDS, CREWCALL_HOLD_AFTER_SECONDS, CREWCALL_LOG (such as info or crewcall_worker=debug)."
 )]
 struct Arguments {
     /// Print what this worker serves, with its JSON schemas, and end

@@ -54,7 +54,7 @@ enum Event {
     /// An attempt ended.
     AttemptEnded(AttemptEnd),
     /// The backend knows that an attempt is held here.
-    HandedOver(OrderKey),
+    Held(OrderKey),
     /// A handler that had not ended with its attempt is gone.
     HandlerGone,
     /// A subscription that was changing may go on, or every slot has been taken for long.
@@ -114,9 +114,9 @@ pub(crate) struct Crew {
     /// The types whose handlers gave their orders back.
     rests: Rests,
     attempts: JoinSet<AttemptEnd>,
-    handed_over: mpsc::Receiver<OrderKey>,
+    held: mpsc::Receiver<OrderKey>,
     /// Kept, so that the receiver never ends.
-    handed_over_sender: mpsc::Sender<OrderKey>,
+    held_sender: mpsc::Sender<OrderKey>,
     /// Wait for the handlers that did not end with their attempts.
     lingering: JoinSet<()>,
     heartbeat: Interval,
@@ -173,9 +173,8 @@ impl Crew {
             worker_id: settings.worker_id.clone(),
             types: worker.types.iter().map(|served| served.job_type().clone()).collect(),
         };
-        // Each attempt is handed over once at most.
-        let (handed_over_sender, handed_over) =
-            mpsc::channel(usize::try_from(worker.slots).unwrap_or(1).max(1));
+        // Each attempt is held once at most.
+        let (held_sender, held) = mpsc::channel(usize::try_from(worker.slots).unwrap_or(1).max(1));
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Two, so that it never waits for us while it has something to say.
@@ -202,8 +201,8 @@ impl Crew {
             ask_at: None,
             rests: Rests::default(),
             attempts: JoinSet::new(),
-            handed_over,
-            handed_over_sender,
+            held,
+            held_sender,
             lingering: JoinSet::new(),
             heartbeat,
             tasks: handlers.tracker.clone(),
@@ -246,7 +245,7 @@ impl Crew {
             Some(ended) = self.attempts.join_next() => {
                 Event::AttemptEnded(ended.expect("an attempt's task catches its panics and is never aborted here"))
             }
-            Some(key) = self.handed_over.recv() => Event::HandedOver(key),
+            Some(key) = self.held.recv() => Event::Held(key),
             Some(_) = self.lingering.join_next() => Event::HandlerGone,
             () = intake_due => Event::IntakeDue,
             // One that broke off brought nothing.
@@ -279,7 +278,7 @@ impl Crew {
             Event::Subscribed | Event::IntakeDue | Event::WaitOver => {}
             Event::Fetched(deliveries) => self.fetched(deliveries),
             Event::AttemptEnded(ended) => self.attempt_ended(ended),
-            Event::HandedOver(key) => self.handed_over(&key),
+            Event::Held(key) => self.on_held(&key),
             Event::HandlerGone => self.orders.handler_gone(),
             Event::HeartbeatDue => self.heartbeat_due(),
             Event::Publisher => self.publisher_changed(),

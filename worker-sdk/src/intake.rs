@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn long_attempts_that_are_here_count_against_the_new_prefetch() {
-        // Four slots, three busy with long attempts, one of which has just been handed over.
+        // Four slots, three busy with long attempts, one of which is held from now on.
         let (mut intake, now) = (Intake::Open { prefetch: 4 }, Instant::now());
         intake.follow(tally(3, 2, 0), false, now);
         assert_eq!(intake.follow(tally(3, 2, 0), true, now), Advice::Wait);
@@ -158,7 +158,7 @@ mod tests {
         // The two came earlier, a third one comes: the sum is right.
         assert_eq!(intake.follow(tally(3, 3, 2), false, now), Advice::Wait);
         assert_eq!(intake.prefetch(), 1);
-        // One of the earlier ones is handed over as well: still right, nothing to change.
+        // One of the earlier ones is held as well: still right, nothing to change.
         assert_eq!(intake.follow(tally(2, 2, 1), false, now), Advice::Wait);
         assert_eq!(intake.prefetch(), 1);
         // The other one ends: a slot would be idle.

@@ -30,7 +30,7 @@
 //! # What the worker takes care of
 //!
 //! * It announces its job types with their JSON schemas, so that bad parameters are refused before they get here.
-//! * An attempt that runs for more than a minute is *handed over*: the worker acknowledges its order and keeps the
+//! * An attempt that runs for more than a minute is *held*: the worker acknowledges its order and keeps the
 //!   attempt by its heartbeats, so that it outlives reconnections and the broker's acknowledgement timeout.
 //!   While it runs, the worker asks the broker for fewer orders.
 //! * An order's time limit stops the handler, and so does a cancellation. Whether a job expired before it was

@@ -27,13 +27,13 @@ pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long a draining worker lets attempts finish, unless `CREWCALL_DRAIN_SECONDS` says otherwise.
 pub const DRAIN_GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
-/// How long an attempt runs before the worker takes it over from the broker, unless
-/// `CREWCALL_HAND_OVER_SECONDS` says otherwise: long enough that few attempts cost the extra message, and far below
+/// How long an attempt runs before the worker holds it, unless
+/// `CREWCALL_HOLD_AFTER_SECONDS` says otherwise: long enough that few attempts cost the extra message, and far below
 /// the 30 minutes after which RabbitMQ takes an order back that was not acknowledged.
-pub const HAND_OVER_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+pub const HOLD_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 
-/// The longest time before a hand-over that can be set: no acknowledgement timeout is reasonably longer.
-pub const HAND_OVER_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest time before a hold that can be set: no acknowledgement timeout is reasonably longer.
+pub const HOLD_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a heartbeat may stay unconfirmed before the links are asked for a sign of life, which they have three seconds
 /// to give. So a link that swallowed a heartbeat is given up five seconds later, and the next session's comes in time for
@@ -59,10 +59,10 @@ pub(crate) const DOOR_SHORT_ENDS_MIN: usize = 8;
 /// ran, or was not to blame. The broker counts each return, and gives the order up after five.
 pub(crate) const RETURNS_MAX: i64 = 2;
 
-/// How often the order of an attempt that runs here may have come back to its queue before the attempt is handed over,
+/// How often the order of an attempt that runs here may have come back to its queue before the attempt is held,
 /// however short it has run. The broker counts each loss of the link as a delivery that failed, and after five it gives
 /// the order up as one that ends its worker, which this worker knows better.
-pub(crate) const RETURNS_BEFORE_HAND_OVER: i64 = 2;
+pub(crate) const RETURNS_BEFORE_HOLD: i64 = 2;
 
 /// The most slots of one worker.
 pub const SLOTS_MAX: u32 = Announcement::SLOTS_MAX;

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempt::{Execution, HandOverSignal},
+    attempt::{Execution, HoldSignal},
     context::{JobContext, StopCause},
     intake::Tally,
     limits::{
-        FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_BEFORE_HAND_OVER, RETURNS_MAX,
+        FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_BEFORE_HOLD, RETURNS_MAX,
         REVOKED_ORDERS_MAX,
     },
     memory::BoundedMemory,
@@ -135,7 +135,7 @@ struct RunningAttempt<D> {
     began_at: Instant,
     deliveries: Deliveries<D>,
     begun: Begun,
-    /// Whether it was handed over: the backend knows, and no order is behind it any more.
+    /// Whether it is held: the backend knows, and no order is behind it any more.
     held: bool,
 }
 
@@ -144,8 +144,8 @@ pub(crate) struct Begun {
     pub(crate) execution: Execution,
     /// How often its order had come back to its queue.
     pub(crate) returns: i64,
-    /// Tells it to hand itself over now, and tells of it that it does.
-    pub(crate) hand_over: Arc<HandOverSignal>,
+    /// Tells it to be held now, and tells whether that has begun.
+    pub(crate) hold: Arc<HoldSignal>,
 }
 
 /// An attempt that ran, and that goes back.
@@ -153,7 +153,7 @@ pub(crate) struct GivenUp<D> {
     pub(crate) key: OrderKey,
     pub(crate) job_type: JobType,
     pub(crate) execution: Execution,
-    /// Whether heartbeats kept it: the backend may count on them as soon as the hand-over is under way.
+    /// Whether heartbeats kept it: the backend may count on them as soon as the hold is under way.
     pub(crate) held: bool,
     /// Whether the backend has to send its order anew.
     pub(crate) resend: bool,
@@ -195,8 +195,8 @@ impl<D> OrderBook<D> {
             if running.held {
                 return Admission::Forget(arrived.deliveries.into_vec());
             }
-            if arrived.returns >= RETURNS_BEFORE_HAND_OVER {
-                running.begun.hand_over.at_once.notify_one();
+            if arrived.returns >= RETURNS_BEFORE_HOLD {
+                running.begun.hold.at_once.notify_one();
             }
             running.begun.returns = arrived.returns.max(running.begun.returns);
             running.deliveries.all.append(&mut arrived.deliveries.all);
@@ -255,7 +255,7 @@ impl<D> OrderBook<D> {
 
     /// The backend knows that an attempt is held here: from now on heartbeats keep it, and its order is released.
     /// `false` if it does not run any more.
-    pub(crate) fn hand_over(&mut self, key: &OrderKey) -> bool {
+    pub(crate) fn hold(&mut self, key: &OrderKey) -> bool {
         let Some(running) = self.running.get_mut(key) else { return false };
         self.held += usize::from(!std::mem::replace(&mut running.held, true));
         let job_type = running.job.job_type().clone();
@@ -403,8 +403,8 @@ impl<D> OrderBook<D> {
     pub(crate) fn take_running(&mut self) -> Vec<GivenUp<D>> {
         let running =
             self.running.drain().map(|(key, RunningAttempt { job, deliveries, begun, held, .. })| {
-                let Begun { execution, returns, hand_over } = begun;
-                let held = held || hand_over.has_begun();
+                let Begun { execution, returns, hold } = begun;
+                let held = held || hold.has_begun();
                 let resend = held || returns >= RETURNS_MAX;
                 let (job_type, deliveries) = (job.job_type().clone(), deliveries.into_vec());
                 GivenUp { key, job_type, execution, held, resend, deliveries }

@@ -43,11 +43,11 @@ fn begin(book: &mut Book) -> Option<JobContext> {
     begin_told_by(book, Arc::default())
 }
 
-fn begin_told_by(book: &mut Book, hand_over: Arc<HandOverSignal>) -> Option<JobContext> {
+fn begin_told_by(book: &mut Book, hold: Arc<HoldSignal>) -> Option<JobContext> {
     let waiting = book.next_to_begin(Instant::now(), |_| false)?;
     let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
     let begun =
-        Begun { execution: Execution::beginning(waiting.redelivered), returns: waiting.returns, hand_over };
+        Begun { execution: Execution::beginning(waiting.redelivered), returns: waiting.returns, hold };
     book.began(OrderKey::of(&waiting.order), job.clone(), begun, waiting.deliveries);
     Some(job)
 }
@@ -88,17 +88,17 @@ fn a_running_attempt_outlives_its_session_and_takes_up_its_order_again() {
 }
 
 #[test]
-fn a_running_attempt_whose_order_keeps_coming_back_is_handed_over() {
-    let (mut book, order, told) = (Book::new(1), order(), Arc::<HandOverSignal>::default());
+fn a_running_attempt_whose_order_keeps_coming_back_is_held() {
+    let (mut book, order, told) = (Book::new(1), order(), Arc::<HoldSignal>::default());
     arrive(&mut book, &order, 1);
     begin_told_by(&mut book, Arc::clone(&told)).unwrap();
-    for returns in 0..=RETURNS_BEFORE_HAND_OVER {
+    for returns in 0..=RETURNS_BEFORE_HOLD {
         assert!(told.at_once.notified().now_or_never().is_none(), "{returns} returns");
         book.session_lost();
         assert!(matches!(arrive_again(&mut book, &order, returns, 2), Admission::Taken));
     }
     assert!(told.at_once.notified().now_or_never().is_some());
-    assert!(book.hand_over(&OrderKey::of(&order)));
+    assert!(book.hold(&OrderKey::of(&order)));
     assert_eq!(book.take_released(|_| true), [2], "before the broker gives it up");
 }
 
@@ -158,7 +158,7 @@ fn a_held_attempt_releases_its_order_and_takes_its_slot_from_the_broker() {
     begin(&mut book).unwrap();
     begin(&mut book).unwrap();
     assert_eq!(book.tally(&job_type), Tally { capacity: 2, here: 2, earlier: 0 });
-    assert!(book.hand_over(&OrderKey::of(&orders[0])));
+    assert!(book.hold(&OrderKey::of(&orders[0])));
     assert_eq!(book.tally(&job_type), Tally { capacity: 1, here: 1, earlier: 0 });
     assert_eq!(book.take_released(|_| false), [0; 0], "another order could come in its place");
     assert!(matches!(arrive(&mut book, &orders[0], 3), Admission::Forget(deliveries) if deliveries == [3]));
@@ -167,7 +167,7 @@ fn a_held_attempt_releases_its_order_and_takes_its_slot_from_the_broker() {
     assert!(listed.contains(&(orders[0].job_id, true)) && listed.contains(&(orders[1].job_id, false)));
     assert_eq!(book.ended(&OrderKey::of(&orders[0])).deliveries, [0; 0], "nothing is left to acknowledge");
     assert_eq!(book.capacity(), 2);
-    assert!(!book.hand_over(&OrderKey::of(&orders[0])), "it has ended meanwhile");
+    assert!(!book.hold(&OrderKey::of(&orders[0])), "it has ended meanwhile");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_held_attempt_survives_its_session() {
     let (mut book, order) = (Book::new(1), order());
     arrive(&mut book, &order, 1);
     begin(&mut book).unwrap();
-    book.hand_over(&OrderKey::of(&order));
+    book.hold(&OrderKey::of(&order));
     book.session_lost();
     assert_eq!(book.take_released(|_| true), [0; 0], "its acknowledgement is of no use any more");
     assert!(book.listed()[0].held);
@@ -208,7 +208,7 @@ fn what_waits_for_a_slot_that_is_held_goes_back_but_not_for_ever() {
     arrive(&mut book, &orders[2], 3);
     assert_eq!(book.listed().len(), 3, "what waits is listed");
     assert_eq!(book.slots_busy(), 1);
-    book.hand_over(&OrderKey::of(&orders[0]));
+    book.hold(&OrderKey::of(&orders[0]));
     assert_eq!(book.take_surplus(&job_type), [3], "the other one was returned often enough");
     assert_eq!(book.take_surplus(&job_type), [0; 0]);
     assert_eq!(book.unfinished(), 2);
@@ -297,7 +297,7 @@ fn what_runs_is_given_up_with_what_the_backend_has_to_send_anew() {
         arrive_again(&mut book, order, returns, 1);
         begin(&mut book).unwrap();
     }
-    book.hand_over(&OrderKey::of(&orders[0]));
+    book.hold(&OrderKey::of(&orders[0]));
     let mut given_up = book.take_running();
     given_up.sort_by_key(|given_up| orders.iter().position(|order| OrderKey::of(order) == given_up.key));
     let resend: Vec<(bool, bool)> =

@@ -103,7 +103,7 @@ impl Report {
     }
 }
 
-/// Numbers what one execution says on its way, from 1: its progressions and its hand-over share the counter.
+/// Numbers what one execution says on its way, from 1: its progressions and its `held` share the counter.
 #[derive(Debug, Default)]
 pub(crate) struct Sequence(AtomicU64);
 

@@ -8,7 +8,7 @@ use std::{
 use crewcall_proto::{ContentType, Topology, WorkerId};
 
 use crate::{
-    limits::{DRAIN_GRACE_DEFAULT, HAND_OVER_AFTER_DEFAULT, HAND_OVER_AFTER_MAX, SLOTS_MAX},
+    limits::{DRAIN_GRACE_DEFAULT, HOLD_AFTER_DEFAULT, HOLD_AFTER_MAX, SLOTS_MAX},
     log_filter,
 };
 
@@ -31,11 +31,11 @@ pub struct Settings {
     pub worker_id: WorkerId,
     /// `CREWCALL_DRAIN_SECONDS`: how long attempts may go on after SIGTERM. Default 30.
     pub drain_grace: Duration,
-    /// `CREWCALL_HAND_OVER_SECONDS`: how long an attempt runs before the worker takes it over from the broker:
+    /// `CREWCALL_HOLD_AFTER_SECONDS`: how long an attempt runs before the worker holds it:
     /// it acknowledges the order, and keeps the attempt by its heartbeats instead. Default 60; more than 0, up to
     /// a day; fractions are fine. It has to be well below the broker's acknowledgement timeout (RabbitMQ's
     /// `consumer_timeout`, 30 minutes unless it was changed).
-    pub hand_over_after: Duration,
+    pub hold_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
     /// `CREWCALL_LOG`: what [`Worker::run`](crate::Worker::run) logs, a level or levels by module. Default: what
@@ -60,7 +60,7 @@ impl Default for Settings {
             name: None,
             worker_id: WorkerId::generate(),
             drain_grace: DRAIN_GRACE_DEFAULT,
-            hand_over_after: HAND_OVER_AFTER_DEFAULT,
+            hold_after: HOLD_AFTER_DEFAULT,
             content_type: ContentType::default(),
             log: None,
         }
@@ -105,8 +105,8 @@ impl Settings {
         if let Some(seconds) = read("CREWCALL_DRAIN_SECONDS") {
             settings.drain_grace = seconds.parse(whole_seconds)?;
         }
-        if let Some(seconds) = read("CREWCALL_HAND_OVER_SECONDS") {
-            settings.hand_over_after = seconds.parse(hand_over_after)?;
+        if let Some(seconds) = read("CREWCALL_HOLD_AFTER_SECONDS") {
+            settings.hold_after = seconds.parse(hold_after)?;
         }
         if let Some(content_type) = read("CREWCALL_WORKER_CONTENT_TYPE") {
             settings.content_type =
@@ -166,10 +166,10 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is not a whole number of seconds"))
 }
 
-fn hand_over_after(text: &str) -> Result<Duration, String> {
+fn hold_after(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|after| !after.is_zero() && *after <= HAND_OVER_AFTER_MAX).ok_or_else(|| {
-        format!("{text:?} is not a number of seconds above 0 and up to {}", HAND_OVER_AFTER_MAX.as_secs())
+    seconds.filter(|after| !after.is_zero() && *after <= HOLD_AFTER_MAX).ok_or_else(|| {
+        format!("{text:?} is not a number of seconds above 0 and up to {}", HOLD_AFTER_MAX.as_secs())
     })
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let settings = from(&[("CREWCALL_WORKER_SLOTS", "")]).unwrap();
         assert_eq!(settings.amqp_url, "amqp://127.0.0.1:5672/%2f");
         assert_eq!((settings.slots, settings.drain_grace), (None, DRAIN_GRACE_DEFAULT));
-        assert_eq!(settings.hand_over_after, Duration::from_secs(60));
+        assert_eq!(settings.hold_after, Duration::from_secs(60));
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
             ("CREWCALL_WORKER_NAME", "resizer"),
             ("CREWCALL_WORKER_ID", "resizer-1"),
             ("CREWCALL_DRAIN_SECONDS", "5"),
-            ("CREWCALL_HAND_OVER_SECONDS", "0.5"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
             ("CREWCALL_LOG", "info, resizer=debug"),
         ])
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(settings.name.as_deref(), Some("resizer"));
         assert_eq!(settings.worker_id.as_str(), "resizer-1");
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
-        assert_eq!(settings.hand_over_after, Duration::from_millis(500));
+        assert_eq!(settings.hold_after, Duration::from_millis(500));
         assert_eq!(settings.content_type, ContentType::Json);
         assert_eq!(settings.log.as_deref(), Some("info,resizer=debug"));
     }
@@ -225,11 +225,11 @@ mod tests {
             ("CREWCALL_WORKER_SLOTS", "1001"),
             ("CREWCALL_WORKER_ID", "a.b"),
             ("CREWCALL_DRAIN_SECONDS", "-1"),
-            ("CREWCALL_HAND_OVER_SECONDS", "0"),
-            ("CREWCALL_HAND_OVER_SECONDS", "-3"),
-            ("CREWCALL_HAND_OVER_SECONDS", "NaN"),
-            ("CREWCALL_HAND_OVER_SECONDS", "inf"),
-            ("CREWCALL_HAND_OVER_SECONDS", "86401"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "0"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "-3"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "NaN"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "inf"),
+            ("CREWCALL_HOLD_AFTER_SECONDS", "86401"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
             ("CREWCALL_LOG", "debg"),
         ] {

@@ -28,11 +28,11 @@ pub(super) struct LongAttempts {
 impl LongAttempts {
     /// Starts two workers of one slot, and an attempt on each that lasts so long.
     pub(super) async fn begin(stack: &mut Stack, lasting: Duration) -> anyhow::Result<Self> {
-        stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "3600");
+        stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "3600");
         let first = stack.worker(&[TYPE], 1).await?;
         let delivered = submit(stack, lasting).await?;
         stack.api.job_when(&delivered, |job| job["state"] == "running").await?;
-        stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+        stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
         let second = stack.worker(&[TYPE], 1).await?;
         let held = submit(stack, lasting).await?;
         let deadline = Instant::now() + e2e::process::PATIENCE;
@@ -40,7 +40,7 @@ impl LongAttempts {
             ensure!(Instant::now() < deadline, "nobody took the attempt over");
             sleep(LOOK_EVERY).await;
         }
-        stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "60");
+        stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "60");
         Ok(Self { delivered, held, workers: [first, second] })
     }
 

@@ -22,7 +22,7 @@ const LATE_MAX: Duration = Duration::from_secs(15);
 /// How long the clock stays wrong besides: longer, with the waits, than a worker may be silent.
 const JUMPED_FOR: Duration = Duration::from_secs(10);
 
-/// An installation that is lied to about the time, with a worker that hands its attempts over after a second.
+/// An installation that is lied to about the time, with a worker that holds its attempts after a second.
 async fn start(purpose: &str) -> (Stack, Lies, Process) {
     let vhost = broker::vhost(purpose).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -34,7 +34,7 @@ async fn start(purpose: &str) -> (Stack, Lies, Process) {
     for (name, value) in &lied_to {
         stack.worker_setting(name, value);
     }
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let worker = stack.worker(&["test.sleep", "test.echo", "test.fail"], 8).await.unwrap();
     (stack, lies, worker)
 }

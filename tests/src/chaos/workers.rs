@@ -15,7 +15,7 @@ use crate::{
 const SLOTS: u32 = 12;
 
 /// After how long a worker takes an attempt over from the broker: so soon that it often happens.
-const HAND_OVER_SECONDS: &str = "2";
+const HOLD_AFTER_SECONDS: &str = "2";
 
 /// Every so many starts a worker is of a newer build, which can do more.
 const NEWER_EVERY: usize = 3;
@@ -172,7 +172,7 @@ fn set_up(mut command: Command, id: &str, amqp_url: &str, folder: &Path) -> Comm
         .env("CREWCALL_AMQP_URL", amqp_url)
         .env("CREWCALL_WORKER_ID", id)
         .env("CREWCALL_WORKER_SLOTS", SLOTS.to_string())
-        .env("CREWCALL_HAND_OVER_SECONDS", HAND_OVER_SECONDS)
+        .env("CREWCALL_HOLD_AFTER_SECONDS", HOLD_AFTER_SECONDS)
         .env("TEST_WORKER_JOURNAL", journal(folder))
         .process_group(0); // a Ctrl-C in the terminal is for the driver, which heals and reports
     command

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Crew;
 use crate::{
-    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, HandOver, HandOverSignal, response, subject},
+    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, Hold, HoldSignal, response, subject},
     context::{JobContext, StopCause},
     error::Failure,
     handler::ServedType,
@@ -213,9 +213,9 @@ impl Crew {
         }
         let (board, news) = ProgressBoard::new(None);
         let job = JobContext::new(&order, board);
-        let (after, done) = (self.worker.settings.hand_over_after, self.handed_over_sender.clone());
-        let (execution, signal) = (Execution::beginning(redelivered), Arc::<HandOverSignal>::default());
-        let begun = Begun { execution, returns, hand_over: Arc::clone(&signal) };
+        let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
+        let (execution, signal) = (Execution::beginning(redelivered), Arc::<HoldSignal>::default());
+        let begun = Begun { execution, returns, hold: Arc::clone(&signal) };
         self.orders.began(OrderKey::of(&order), job.clone(), begun, deliveries);
         tracing::debug!(
             job.id = %order.job_id,
@@ -225,7 +225,7 @@ impl Crew {
             "The attempt begins"
         );
         let (outbox, handlers) = (Arc::clone(&self.outbox), self.handlers.clone());
-        let hand_over = HandOver { after, signal, done };
+        let hold = Hold { after, signal, done };
         let attempt = AttemptRun {
             served,
             order,
@@ -235,7 +235,7 @@ impl Crew {
             traceparent,
             outbox,
             handlers,
-            hand_over,
+            hold,
             execution,
         };
         self.attempts.spawn(attempt.run());
@@ -281,12 +281,12 @@ impl Crew {
     }
 
     /// The backend knows that an attempt is held here.
-    pub(super) fn handed_over(&mut self, key: &OrderKey) {
-        if self.orders.hand_over(key) {
+    pub(super) fn on_held(&mut self, key: &OrderKey) {
+        if self.orders.hold(key) {
             tracing::info!(
                 job.id = %key.job_id(),
                 attempt = key.attempt().get(),
-                "The attempt was handed over: heartbeats keep it from now on"
+                "The attempt is held: heartbeats keep it from now on"
             );
         }
     }

@@ -46,7 +46,7 @@ async fn no_transaction_exceeds_a_limit_or_overlooks_a_pause() {
     }
 }
 
-/// One life: submissions, hand-overs, ends, and an operator who changes his mind, all at once.
+/// One life: submissions, holds, ends, and an operator who changes his mind, all at once.
 async fn live(seed: u64) {
     let stage = Arc::new(Stage::start().await);
     let connection = rusqlite::Connection::open(stage.path()).unwrap();
@@ -89,7 +89,7 @@ fn any_change(dice: &mut StdRng) -> FlowChange {
     }
 }
 
-/// Plays the workers until every job is over. Each attempt is handed over before it ends.
+/// Plays the workers until every job is over. Each attempt is held before it ends.
 async fn work(stage: Arc<Stage>, job_type: JobType) {
     let mut done = 0;
     while done < SUBMITTERS * JOBS_EACH {

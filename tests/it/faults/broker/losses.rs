@@ -35,7 +35,7 @@ async fn f03_the_broker_loses_its_disk() {
     let _short = stack.worker(&["test.sleep"], 1).await.unwrap();
     let delivered = stack.submit("test.sleep", json!({"steps": 100, "step_ms": 250})).await.unwrap();
     stack.api.job_when(&delivered, |job| job["state"] == "running").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let _long = stack.worker(&["test.sleep"], 1).await.unwrap();
     let held = stack.submit("test.sleep", json!({"steps": 100, "step_ms": 250})).await.unwrap();
     stack.api.job_when(&held, |job| job["progress"]["percent"].as_u64() >= Some(8)).await.unwrap();

@@ -163,12 +163,12 @@ async fn f08_confirms_are_lost_one_way() {
 #[tokio::test]
 async fn f97_a_firewall_forgets_the_connections_of_a_worker() {
     let mut site = Site::start("f97").await;
-    site.stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    site.stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let worker = site.stack.worker(&["test.sleep"], 1).await.unwrap();
     let parameters = json!({"steps": 80, "step_ms": HELD_STEP_MS, "journal": site.stack.journal()});
     let job = json!({"type": "test.sleep", "parameters": parameters, "max_attempts": 1});
     let id = site.stack.submit_job(job).await.unwrap();
-    let held = async || worker.log().contains("The attempt was handed over");
+    let held = async || worker.log().contains("The attempt is held");
     until("the attempt is held", NOTICED_WITHIN, held).await.unwrap();
     site.worker_line.forget_all();
     let noticed = worker_notices(&worker, 0).await;

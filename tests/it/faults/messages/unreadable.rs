@@ -16,7 +16,7 @@ const RESULT: &str = "RESULT";
 struct Damage {
     result: String,
     content_type: &'static str,
-    /// Whether the attempt is handed over first, so that no order is behind it any more.
+    /// Whether the attempt is held first, so that no order is behind it any more.
     is_held: bool,
 }
 

@@ -15,7 +15,7 @@ use super::{GIVEN_UP, responses_with_the_broker};
 /// How many attempts each of the two workers runs: those of the first are held, those of the second have their orders.
 const EACH: u32 = 100;
 
-/// How long each takes: long enough for all to start and be handed over before the first ends, on a busy machine.
+/// How long each takes: long enough for all to start and be held before the first ends, on a busy machine.
 const ATTEMPT_TAKES_MS: u64 = 12_000;
 
 /// The disk takes writes but no `fsync` from one moment on, with 200 results in flight: not one of them is lost.
@@ -36,9 +36,9 @@ async fn results_outlive(fault: &str, purpose: &str, fails: fn(&Lies, bool) -> a
     let vhost = broker::vhost(purpose).await.unwrap();
     let (lies, mut stack) = lied_to(&vhost).await;
     stack.expect_error(GIVEN_UP);
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let _holder = stack.worker(&["test.sleep"], EACH).await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "3600");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "3600");
     let _keeper = stack.worker(&["test.sleep"], EACH).await.unwrap();
     let jobs = submit_all(&mut stack).await;
     let all_run = "SELECT count(*) FROM jobs WHERE state = 'running'";

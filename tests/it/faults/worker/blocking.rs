@@ -19,7 +19,7 @@ async fn f96_handlers_block_their_runtime() {
     let mut stack = Stack::start("f96").await.unwrap();
     stack.worker_setting("TOKIO_WORKER_THREADS", "2");
     let _keeping = stack.worker(&["test.block"], 2).await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let mut leaving = stack.worker(&["test.block"], 2).await.unwrap();
     let mut ids = Vec::new();
     for _thread in 0..4 {
@@ -31,7 +31,7 @@ async fn f96_handlers_block_their_runtime() {
         until(words, SAID_WITHIN, async || leaving.log().contains(words)).await.unwrap();
     };
     said("The handlers block their runtime").await;
-    said("The attempt was handed over").await;
+    said("The attempt is held").await;
     leaving.signal(Signal::TERM).unwrap();
     said("The worker drains").await;
     for id in &ids {
@@ -44,6 +44,6 @@ async fn f96_handlers_block_their_runtime() {
     let mut found = stack.settled().await.unwrap();
     assert!(!stack.backend.log().contains("fell silent"), "{}", stack.backend.log());
     found.hold("I1", format_args!("4 handlers blocked 2 runtimes for {BLOCKED_MS} ms; each job ran once"));
-    found.hold("I10", "no worker fell silent; one said why, handed over, and left when it was told to");
+    found.hold("I10", "no worker fell silent; one said why, held its attempt, and left when it was told to");
     found.print("F96 handlers that block their runtime");
 }

@@ -61,11 +61,11 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_short_job() {
 #[tokio::test]
 async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
     let mut stack = Stack::start("f26-held").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let mut first = stack.worker(&["test.sleep"], 1).await.unwrap();
     let parameters = sleep_parameters(&stack, 20, 200);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
-    let held = async || first.log().contains("The attempt was handed over");
+    let held = async || first.log().contains("The attempt is held");
     until("the attempt is held", RESUMES_WITHIN, held).await.unwrap();
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     first.kill().await.unwrap();

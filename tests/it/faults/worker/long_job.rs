@@ -10,7 +10,7 @@ const SHORT_TIMEOUT: &str = "application:set_env(rabbit, consumer_timeout, 3000)
     application:set_env(rabbit, channel_tick_interval, 1000).";
 
 /// The broker takes an order back that was not acknowledged for 3 s, and is restarted besides. A job of 25 s, whose
-/// worker hands it over, is not concerned. A job of 12 s, whose worker was told to keep its order for longer than that,
+/// worker holds it, is not concerned. A job of 12 s, whose worker was told to keep its order for longer than that,
 /// loses it (so the timeout does strike) and goes on all the same. Each runs once and ends once.
 #[tokio::test]
 async fn f34_the_acknowledgement_timeout_strikes_a_long_job() {
@@ -23,14 +23,14 @@ async fn f34_the_acknowledgement_timeout_strikes_a_long_job() {
     let parameters = sleep_parameters(&stack, 48, 250);
     let kept = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&kept, |job| job["state"] == "running").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
-    let handing_over = stack.worker(&["test.sleep"], 1).await.unwrap();
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
+    let holding = stack.worker(&["test.sleep"], 1).await.unwrap();
     let parameters = sleep_parameters(&stack, 100, 250);
     let long = stack.submit("test.sleep", parameters).await.unwrap();
     let kept_job = stack.api.finished(&kept).await.unwrap();
     let losses = keeping.log().matches("Lost the connection").count();
     assert!(losses > 0, "the timeout did not strike:\n{}", keeping.log());
-    assert_eq!(handing_over.log().matches("Lost the connection").count(), 0, "its order was acknowledged");
+    assert_eq!(holding.log().matches("Lost the connection").count(), 0, "its order was acknowledged");
     node.restart().await.unwrap();
     let long_job = stack.api.finished(&long).await.unwrap();
     for job in [&kept_job, &long_job] {

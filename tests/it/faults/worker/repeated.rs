@@ -171,7 +171,7 @@ async fn f31_a_response_comes_a_hundred_times() {
 }
 
 /// The result overtakes everything that was said before it: the job is over, and the start, the progress and the
-/// hand-over that come after it change nothing.
+/// hold that come after it change nothing.
 #[tokio::test]
 async fn f32_completed_comes_before_started() {
     let mut scene = Scene::start("f32").await;
@@ -195,7 +195,7 @@ async fn f32_completed_comes_before_started() {
     assert_eq!(scene.job(&id).await, over, "I7: the job is over");
     taken.delivery.ack().await.unwrap();
     let mut found = scene.stack.settled().await.unwrap();
-    found.hold("I7", "a start, a progress and a hand-over after the result were refused and counted: 3");
+    found.hold("I7", "a start, a progress and a hold after the result were refused and counted: 3");
     found.print("F32 completed before started");
 }
 

@@ -21,7 +21,7 @@ const SHORT_JOBS: usize = 40;
 #[tokio::test]
 async fn f104_workers_are_restarted_in_turn() {
     let mut stack = Stack::start("f104").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     stack.worker_setting("CREWCALL_DRAIN_SECONDS", "1");
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
@@ -37,8 +37,8 @@ async fn f104_workers_are_restarted_in_turn() {
         stack.api.job_when(id, |job| job["state"] == "running").await.unwrap();
     }
     for worker in &workers {
-        let handed_over = async || worker.log().contains("was handed over");
-        e2e::wait::until("an attempt is held", e2e::process::PATIENCE, handed_over).await.unwrap();
+        let held = async || worker.log().contains("The attempt is held");
+        e2e::wait::until("an attempt is held", e2e::process::PATIENCE, held).await.unwrap();
     }
     for _ in 0..SHORT_JOBS {
         let parameters = json!({"steps": 2, "step_ms": 100});

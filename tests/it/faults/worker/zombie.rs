@@ -27,7 +27,7 @@ const ATTEMPT_TAKES_MS: u64 = 12_000;
 #[tokio::test]
 async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
     let mut stack = Stack::start("f28").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let zombie = stack.worker(&["test.sleep"], 1).await.unwrap();
     let parameters = sleep_parameters(&stack, 1, ATTEMPT_TAKES_MS);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
@@ -60,7 +60,7 @@ async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
 #[tokio::test]
 async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     let mut stack = Stack::start("f29").await.unwrap();
-    stack.worker_setting("CREWCALL_HAND_OVER_SECONDS", "1");
+    stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let direct = stack.amqp_url.clone();
     let (line, url) = FaultProxy::before(&direct, &TaskTracker::new()).await.unwrap();
     stack.amqp_url = url;
@@ -94,7 +94,7 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
 /// Waits until the worker holds its attempt, and the broker has no order of it any more: it would deliver that to
 /// somebody else.
 async fn held(stack: &Stack, worker: &Process) {
-    let told = async || worker.log().contains("The attempt was handed over");
+    let told = async || worker.log().contains("The attempt is held");
     until("the attempt is held", RESUMES_WITHIN, told).await.unwrap();
     let (_, vhost) = stack.amqp_url.rsplit_once('/').unwrap();
     let query = ["list_queues", "--silent", "--vhost", vhost, "name", "messages_unacknowledged"];
