@@ -4,6 +4,7 @@ The main thread talks to the broker; a second one runs the handler, so that a lo
 """
 import json, os, platform, random, signal, threading, time, uuid
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorException  # no AMQPError: a handshake that nobody answered
 
 TYPE = "text.statistics"
 PREFIX = os.getenv("CREWCALL_AMQP_PREFIX", "crewcall")
@@ -155,6 +156,6 @@ while not worker.ending or worker.job:
     try:
         with pika.BlockingConnection(pika.URLParameters(os.getenv("CREWCALL_AMQP_URL", "amqp://"))) as connection:
             worker.session(connection)
-    except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError, ValueError, LookupError) as error:
         print(f"no session with the broker, trying again: {error!r}", flush=True)
         time.sleep(random.uniform(0.5, 3))
