@@ -258,10 +258,10 @@ fn stored(inserted: Inserted) -> Option<Arc<Job>> {
 
 fn completed(job: &Job) -> JobEvent {
     let now = SystemClock::start().now();
-    let attempt_token = job.life.token.expect("a dispatched job has a token");
+    let attempt_token = job.status.token.expect("a dispatched job has a token");
     let origin = Origin {
         job_id: job.id,
-        attempt: job.life.attempt,
+        attempt: job.status.attempt,
         attempt_token,
         execution_id: ExecutionId::generate(),
         worker_id: WorkerId::generate(),

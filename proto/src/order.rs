@@ -21,7 +21,7 @@ pub struct Order {
     /// To be echoed in every response to this order.
     pub attempt_token: AttemptToken,
     /// How many attempts the job has at most.
-    pub attempts_max: u32,
+    pub max_attempts: u32,
     /// What to work on. At most [`crate::codec::PAYLOAD_BYTES_MAX`] bytes as JSON.
     pub parameters: JsonObject,
     /// How long the attempt may run, in milliseconds; absent for no limit.

@@ -86,7 +86,7 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     ensure!(twice == 0, "I3: {twice} jobs have not exactly one conclusion");
     found.hold("I3", "every completed job has one completed attempt, no other job has any");
     let overcharged = count(
-        "SELECT count(*) FROM jobs WHERE attempts_max < (SELECT count(*) FROM attempts WHERE job_seq = seq)
+        "SELECT count(*) FROM jobs WHERE max_attempts < (SELECT count(*) FROM attempts WHERE job_seq = seq)
             OR attempt < (SELECT max(attempt) FROM attempts WHERE job_seq = seq)",
     )?;
     ensure!(overcharged == 0, "I4: {overcharged} jobs were charged more attempts than they have");

@@ -23,7 +23,7 @@ struct Inner {
     job_id: JobId,
     job_type: JobType,
     attempt: Attempt,
-    attempts_max: u32,
+    max_attempts: u32,
     created_at: Timestamp,
     /// Fires when the attempt should end early; `stop_cause` is set before.
     stopped: CancellationToken,
@@ -76,7 +76,7 @@ impl JobContext {
             job_id: order.job_id,
             job_type: order.job_type.clone(),
             attempt: order.attempt,
-            attempts_max: order.attempts_max,
+            max_attempts: order.max_attempts,
             created_at: order.created_at,
             stopped: CancellationToken::new(),
             stop_cause: OnceLock::new(),
@@ -106,14 +106,14 @@ impl JobContext {
 
     /// How many attempts the job has at most.
     #[must_use]
-    pub fn attempts_max(&self) -> u32 {
-        self.0.attempts_max
+    pub fn max_attempts(&self) -> u32 {
+        self.0.max_attempts
     }
 
     /// Whether the job fails if this attempt does.
     #[must_use]
     pub fn is_last_attempt(&self) -> bool {
-        self.attempt() >= self.attempts_max()
+        self.attempt() >= self.max_attempts()
     }
 
     /// When the job was accepted, by the backend's clock.

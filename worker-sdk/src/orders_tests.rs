@@ -14,7 +14,7 @@ fn order() -> Order {
         job_type: JobType::new("test").unwrap(),
         attempt: Attempt::FIRST,
         attempt_token: AttemptToken::generate(),
-        attempts_max: 5,
+        max_attempts: 5,
         parameters: JsonObject::new(),
         timeout_ms: None,
         expires_at: None,

@@ -76,7 +76,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Setup {
     attempt: Attempt,
-    attempts_max: u32,
+    max_attempts: u32,
     timeout: Option<Duration>,
     cancel_at: Option<u8>,
 }
@@ -91,14 +91,14 @@ impl Setup {
     /// The first of five attempts, without a timeout, never cancelled.
     #[must_use]
     pub const fn new() -> Self {
-        Self { attempt: Attempt::FIRST, attempts_max: 5, timeout: None, cancel_at: None }
+        Self { attempt: Attempt::FIRST, max_attempts: 5, timeout: None, cancel_at: None }
     }
 
     /// Which attempt of how many this is. An attempt of 0 counts as 1.
     #[must_use]
-    pub fn attempt(mut self, attempt: u32, attempts_max: u32) -> Self {
+    pub fn attempt(mut self, attempt: u32, max_attempts: u32) -> Self {
         self.attempt = Attempt::new(attempt).unwrap_or(Attempt::FIRST);
-        self.attempts_max = attempts_max;
+        self.max_attempts = max_attempts;
         self
     }
 
@@ -162,7 +162,7 @@ impl Setup {
             job_type: job_type.clone(),
             attempt: self.attempt,
             attempt_token: AttemptToken::generate(),
-            attempts_max: self.attempts_max,
+            max_attempts: self.max_attempts,
             // The handler gets its parameters beside the order.
             parameters: JsonObject::new(),
             timeout_ms: None,
@@ -203,7 +203,7 @@ mod tests {
 
     async fn describe(job: JobContext, _parameters: JsonObject) -> Result<Value, JobError> {
         job.progress(10, "looking");
-        Ok(json!([job.attempt(), job.attempts_max(), job.is_last_attempt(), job.is_cancelled()]))
+        Ok(json!([job.attempt(), job.max_attempts(), job.is_last_attempt(), job.is_cancelled()]))
     }
 
     #[tokio::test]

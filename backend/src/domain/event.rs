@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crewcall_proto::{Attempt, AttemptToken, ExecutionId, Timestamp, response::Origin};
 
-use super::{Cancellation, Failure};
+use super::{Cancellation, JobError};
 
 /// Something that happened. Past tense: an event is news, not a command, and may come late, twice or in
 /// the wrong order.
@@ -84,7 +84,7 @@ pub enum Event {
         /// Who says so.
         origin: Origin,
         /// Why.
-        failure: Failure,
+        error: JobError,
         /// Whether the broker had delivered the order before: the execution then has it, and whoever reported his start has
         /// lost it.
         redelivered: bool,
@@ -105,7 +105,7 @@ pub enum Event {
         token: AttemptToken,
         /// Delivered too often (`crash_loop`), or refused by a worker (`malformed`): the end of the job. But an order that
         /// was delivered too often and hardly ever begun is sent again, once.
-        failure: Failure,
+        error: JobError,
     },
     /// The worker that ran the attempt fell silent for longer than its lease.
     LeaseExpired {

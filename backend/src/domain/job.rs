@@ -26,7 +26,7 @@ pub struct Job {
     /// When it was accepted.
     pub created_at: Timestamp,
     /// How far it got.
-    pub life: Life,
+    pub status: JobStatus,
 }
 
 /// When a job is tried, and for how long: as its submitter asked.
@@ -44,13 +44,13 @@ pub struct Policy {
 
 /// The part of a job that events change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Life {
+pub struct JobStatus {
     /// Where it stands.
     pub state: State,
     /// The attempt that runs, or the next one while the job waits.
     pub attempt: Attempt,
     /// How many attempts it has at most.
-    pub attempts_max: u32,
+    pub max_attempts: u32,
     /// The token of the current attempt, from its first dispatch on.
     pub token: Option<AttemptToken>,
     /// How often the order of the current attempt was lost, or given up by the broker, and sent again.
@@ -68,7 +68,7 @@ pub struct Life {
     /// What came out, when completed. JSON text, at most 256 KiB.
     pub result: Option<String>,
     /// What went wrong last, if anything did.
-    pub failure: Option<Failure>,
+    pub error: Option<JobError>,
     /// When the current or last attempt began, by the worker's clock.
     pub started_at: Option<Timestamp>,
     /// When the job reached its terminal state, by ours.
@@ -77,14 +77,14 @@ pub struct Life {
     pub version: u64,
 }
 
-impl Life {
-    /// The life of a job that is accepted at `now` and due at `due_at`, or at once if that has passed.
+impl JobStatus {
+    /// The status of a job that is accepted at `now` and due at `due_at`, or at once if that has passed.
     #[must_use]
-    pub fn new(attempts_max: u32, now: Timestamp, due_at: Timestamp) -> Self {
+    pub fn new(max_attempts: u32, now: Timestamp, due_at: Timestamp) -> Self {
         Self {
             state: if due_at <= now { State::Ready } else { State::Scheduled },
             attempt: Attempt::FIRST,
-            attempts_max,
+            max_attempts,
             token: None,
             resends: 0,
             starts: 0,
@@ -93,7 +93,7 @@ impl Life {
             cancellation: None,
             progress: None,
             result: None,
-            failure: None,
+            error: None,
             started_at: None,
             finished_at: None,
             version: 1,
@@ -145,7 +145,7 @@ pub struct Progress {
 
 /// Why an attempt or a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct JobError {
     /// Which kind.
     pub kind: ErrorKind,
     /// The handler's own code.
@@ -177,7 +177,7 @@ pub enum AttemptOutcome {
     /// It succeeded.
     Completed,
     /// It failed.
-    Failed(Failure),
+    Failed(JobError),
     /// It was cancelled.
     Cancelled,
 }
@@ -188,7 +188,7 @@ impl AttemptOutcome {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Completed => "completed",
-            Self::Failed(failure) => failure.kind.as_str(),
+            Self::Failed(error) => error.kind.as_str(),
             Self::Cancelled => "cancelled",
         }
     }

@@ -21,7 +21,7 @@ pub mod submission;
 
 pub mod schedule;
 
-pub mod flow;
+pub mod type_settings;
 
 pub mod pace;
 
@@ -31,13 +31,13 @@ pub mod excerpt;
 
 pub use event::Event;
 pub use excerpt::excerpt;
-pub use flow::{Flow, FlowChange, Pause};
 pub use job::{
-    AttemptOutcome, AttemptRecord, Cancellation, Claim, Failure, Job, Life, Policy, Priority, Progress,
+    AttemptOutcome, AttemptRecord, Cancellation, Claim, Job, JobError, JobStatus, Policy, Priority, Progress,
 };
 pub use pace::{Pace, Slot};
 pub use retry::Backoff;
 pub use state::State;
 pub use submission::{NewJob, Problem, Submission};
-pub use transition::{Change, Moment, Stale, transition};
+pub use transition::{Change, Stale, TransitionContext, transition};
+pub use type_settings::{Pause, TypeSettings, TypeSettingsChange};
 pub use waiting::Waiting;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Exponential back-off: `initial × factor^(attempt−1)`, capped, and spread around that.
+/// Exponential back-off: `initial × factor^(attempt−1)`, at most `max_delay`, and spread around that.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// The wait after the first attempt.
@@ -10,7 +10,7 @@ pub struct Backoff {
     /// How much longer each further wait is.
     pub factor: f64,
     /// The longest wait.
-    pub cap: Duration,
+    pub max_delay: Duration,
     /// How far a wait is spread around its value, 0 to 1, so that jobs that failed together do not come back
     /// together.
     pub jitter: f64,
@@ -39,19 +39,25 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_secs(2), factor: 2.0, cap: Duration::from_secs(600), jitter: 0.1 }
+        Self {
+            initial: Duration::from_secs(2),
+            factor: 2.0,
+            max_delay: Duration::from_secs(600),
+            jitter: 0.1,
+        }
     }
 }
 
 impl Backoff {
-    /// How long to wait after attempt number `attempt` failed. `spread` is a random number from 0 to 1.
+    /// How long to wait after attempt number `attempt` failed. `jitter_sample` is a random number from 0 to 1.
     #[must_use]
-    pub fn delay_after(&self, attempt: u32, spread: f64) -> Duration {
-        // 1 000 doublings are far beyond any cap; the clamp keeps the exponent in range.
+    pub fn delay_after(&self, attempt: u32, jitter_sample: f64) -> Duration {
+        // 1 000 doublings are far beyond any longest wait; the clamp keeps the exponent in range.
         let exponent = f64::from(attempt.saturating_sub(1).min(1_000));
-        let seconds = (self.initial.as_secs_f64() * self.factor.powf(exponent)).min(self.cap.as_secs_f64());
-        let jitter = self.jitter.mul_add(spread.clamp(0.0, 1.0) * 2.0, 1.0 - self.jitter);
-        Duration::try_from_secs_f64(seconds * jitter).unwrap_or(self.cap)
+        let seconds =
+            (self.initial.as_secs_f64() * self.factor.powf(exponent)).min(self.max_delay.as_secs_f64());
+        let jitter = self.jitter.mul_add(jitter_sample.clamp(0.0, 1.0) * 2.0, 1.0 - self.jitter);
+        Duration::try_from_secs_f64(seconds * jitter).unwrap_or(self.max_delay)
     }
 }
 
@@ -60,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_and_stops_at_the_cap() {
+    fn doubles_up_to_the_longest_wait() {
         let backoff = Backoff::default();
         let seconds: Vec<f64> = [1, 2, 3, 9, 10, 50, u32::MAX]
             .into_iter()

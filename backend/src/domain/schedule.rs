@@ -100,9 +100,10 @@ impl BackoffRequest {
             asked.and_then(|asked| read_seconds(problems, pointer, asked, Duration::ZERO..=BACKOFF_MAX))
         };
         let initial = seconds("/backoff/initial_seconds", self.initial_seconds).unwrap_or(default.initial);
-        // The default cap must not shorten a first wait that somebody asked for.
-        let cap = seconds("/backoff/max_seconds", self.max_seconds).unwrap_or(default.cap.max(initial));
-        check(problems, "/backoff/max_seconds", cap >= initial, || {
+        // The default limit must not shorten a first wait that somebody asked for.
+        let max_delay =
+            seconds("/backoff/max_seconds", self.max_seconds).unwrap_or(default.max_delay.max(initial));
+        check(problems, "/backoff/max_seconds", max_delay >= initial, || {
             "the longest wait is shorter than the first: raise max_seconds or lower initial_seconds"
                 .to_owned()
         });
@@ -115,7 +116,7 @@ impl BackoffRequest {
         };
         let factor = number("/backoff/factor", self.factor, default.factor, 1.0..=BACKOFF_FACTOR_MAX);
         let jitter = number("/backoff/jitter", self.jitter, default.jitter, 0.0..=1.0);
-        Backoff { initial, factor, cap, jitter }
+        Backoff { initial, factor, max_delay, jitter }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
 
 use super::{
-    Job, Life, Policy, Priority,
+    Job, JobStatus, Policy, Priority,
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
     schedule::Times,
 };
@@ -44,7 +44,7 @@ pub struct NewJob {
     /// Who goes first.
     pub priority: Priority,
     /// How often it is tried.
-    pub attempts_max: u32,
+    pub max_attempts: u32,
     /// Words to find it by.
     pub labels: BTreeMap<String, String>,
     /// When it may be dispatched.
@@ -87,19 +87,19 @@ impl Submission {
             problems
                 .push(Problem::new("/priority", "a priority is a whole number from 0 (last) to 9 (first)"));
         }
-        let attempts_max = self.max_attempts.map_or(Some(ATTEMPTS_DEFAULT), |number| {
+        let max_attempts = self.max_attempts.map_or(Some(ATTEMPTS_DEFAULT), |number| {
             u32::try_from(number).ok().filter(|number| (1..=ATTEMPTS_MAX).contains(number))
         });
-        if attempts_max.is_none() {
+        if max_attempts.is_none() {
             let message = format!("a job has 1 to {ATTEMPTS_MAX} attempts");
             problems.push(Problem::new("/max_attempts", message));
         }
         problems.extend(label_problems(&self.labels));
         let (due_at, policy) = self.times.read(now, &mut problems);
-        match (job_type, priority, attempts_max) {
-            (Ok(job_type), Some(priority), Some(attempts_max)) if problems.is_empty() => {
+        match (job_type, priority, max_attempts) {
+            (Ok(job_type), Some(priority), Some(max_attempts)) if problems.is_empty() => {
                 let (parameters, labels) = (self.parameters, self.labels);
-                Ok(NewJob { job_type, parameters, priority, attempts_max, labels, due_at, policy })
+                Ok(NewJob { job_type, parameters, priority, max_attempts, labels, due_at, policy })
             }
             _ => Err(problems),
         }
@@ -118,7 +118,7 @@ impl NewJob {
             priority: self.priority,
             policy: self.policy,
             created_at: now,
-            life: Life::new(self.attempts_max, now, self.due_at),
+            status: JobStatus::new(self.max_attempts, now, self.due_at),
         }
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         let job = Submission { job_type: "a.b".into(), ..Submission::default() }
             .validate(Timestamp::from_millis(0))
             .unwrap();
-        assert_eq!((job.priority.get(), job.attempts_max), (4, 5));
+        assert_eq!((job.priority.get(), job.max_attempts), (4, 5));
     }
 
     #[test]

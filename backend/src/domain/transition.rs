@@ -11,25 +11,25 @@ use crewcall_proto::{
 };
 
 use super::{
-    AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, Failure, Life, Policy, Progress, State,
+    AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, JobError, JobStatus, Policy, Progress, State,
     retry::{CRASHES_MIN, RETRY_AFTER_MAX, SENDINGS_MAX},
 };
 use crate::mutant::mutant;
 
 /// What the pure function needs to know of the world at this moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct TransitionContext {
     /// The time, by the backend's clock.
     pub now: Timestamp,
     /// A random number from 0 to 1, for the spread of back-offs.
-    pub spread: f64,
+    pub jitter_sample: f64,
 }
 
 /// An event changed the job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The job's life from now on.
-    pub life: Life,
+    /// The job's status from now on.
+    pub status: JobStatus,
     /// The attempt that ended with this event, if one did.
     pub ended: Option<AttemptRecord>,
 }
@@ -69,14 +69,19 @@ impl Stale {
     }
 }
 
-/// What `event` makes of a job: its changed life, or why nothing changes. Total: every event has an answer
+/// What `event` makes of a job: its changed status, or why nothing changes. Total: every event has an answer
 /// in every state, and an event that is repeated changes nothing the second time.
 ///
 /// # Errors
 ///
 /// [`Stale`] when the event changes nothing.
-pub fn transition(life: &Life, policy: &Policy, event: Event, moment: Moment) -> Result<Change, Stale> {
-    let machine = Machine { life, policy, moment };
+pub fn transition(
+    status: &JobStatus,
+    policy: &Policy,
+    event: Event,
+    context: TransitionContext,
+) -> Result<Change, Stale> {
+    let machine = Machine { status, policy, context };
     match event {
         Event::Due => machine.due(),
         Event::Dispatched { token } => machine.dispatched(token),
@@ -93,18 +98,18 @@ pub fn transition(life: &Life, policy: &Policy, event: Event, moment: Moment) ->
         Event::Completed { origin, result, started_at, finished_at } => {
             machine.completed(origin, result, started_at, finished_at)
         }
-        Event::Failed { origin, failure, redelivered, retryable, retry_after, started_at, finished_at } => {
+        Event::Failed { origin, error, redelivered, retryable, retry_after, started_at, finished_at } => {
             machine.may_fail(&origin, redelivered)?;
             Ok(machine.end_attempt(Ending {
-                failure,
+                error,
                 retryable,
                 retry_after,
                 worker_id: Some(origin.worker_id),
-                started_at: started_at.or(life.started_at),
+                started_at: started_at.or(status.started_at),
                 finished_at,
             }))
         }
-        Event::DeadLettered { attempt, token, failure } => machine.dead_lettered(attempt, token, failure),
+        Event::DeadLettered { attempt, token, error } => machine.dead_lettered(attempt, token, error),
         Event::LeaseExpired { attempt, execution_id } => machine.lease_expired(attempt, execution_id),
         Event::TimedOut { attempt, execution_id } => machine.timed_out(attempt, execution_id),
         Event::Expired => machine.expired(),
@@ -116,14 +121,14 @@ pub fn transition(life: &Life, policy: &Policy, event: Event, moment: Moment) ->
 
 /// The arguments of one transition.
 struct Machine<'a> {
-    life: &'a Life,
+    status: &'a JobStatus,
     policy: &'a Policy,
-    moment: Moment,
+    context: TransitionContext,
 }
 
 /// How an attempt ended other than well.
 struct Ending {
-    failure: Failure,
+    error: JobError,
     retryable: bool,
     retry_after: Option<Duration>,
     worker_id: Option<WorkerId>,
@@ -134,42 +139,42 @@ struct Ending {
 impl Machine<'_> {
     fn due(&self) -> Result<Change, Stale> {
         self.expect_state(State::Scheduled)?;
-        if self.moment.now < self.life.due_at {
+        if self.context.now < self.status.due_at {
             return Err(Stale::NotDue);
         }
-        Ok(self.change(|life| life.state = State::Ready))
+        Ok(self.change(|status| status.state = State::Ready))
     }
 
     fn dispatched(&self, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_state(State::Ready)?;
-        Ok(self.change(|life| {
-            life.state = State::Dispatched;
+        Ok(self.change(|status| {
+            status.state = State::Dispatched;
             // An order that is sent again keeps its token: whichever copy is answered first counts.
-            life.token = life.token.or(Some(token));
+            status.token = status.token.or(Some(token));
         }))
     }
 
     fn returned(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
         self.expect_state(State::Dispatched)?;
-        Ok(self.change(|life| life.state = State::Unroutable))
+        Ok(self.change(|status| status.state = State::Unroutable))
     }
 
     fn type_served(&self) -> Result<Change, Stale> {
         self.expect_state(State::Unroutable)?;
-        Ok(self.change(|life| life.state = State::Ready))
+        Ok(self.change(|status| status.state = State::Ready))
     }
 
     fn started(&self, origin: &Origin, seq: u64, at: Timestamp) -> Result<Change, Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
-        match &self.life.claim {
+        match &self.status.claim {
             Some(claim) if claim.execution_id == origin.execution_id => return Err(Stale::Sequence),
             // A held attempt has no order left that could be redelivered: the second execution came from
             // a duplicate, and the first goes on speaking.
             Some(claim) if claim.held => return Err(Stale::Execution),
             _ => {}
         }
-        Ok(self.change(|life| claim(life, origin, seq, at)))
+        Ok(self.change(|status| claim(status, origin, seq, at)))
     }
 
     fn progressed(
@@ -181,31 +186,31 @@ impl Machine<'_> {
         at: Timestamp,
     ) -> Result<Change, Stale> {
         self.speaks_or_unclaimed(origin)?;
-        if self.life.claim.as_ref().is_some_and(|claim| seq <= claim.seq) {
+        if self.status.claim.as_ref().is_some_and(|claim| seq <= claim.seq) {
             return Err(Stale::Sequence);
         }
-        Ok(self.change(|life| {
-            match &mut life.claim {
+        Ok(self.change(|status| {
+            match &mut status.claim {
                 Some(claim) => claim.seq = seq,
                 // The report of the start was lost, or is slower than this.
-                None => claim(life, origin, seq, at),
+                None => claim(status, origin, seq, at),
             }
-            let before = life.progress.as_ref().map_or(0, |progress| progress.percent);
-            life.progress =
+            let before = status.progress.as_ref().map_or(0, |progress| progress.percent);
+            status.progress =
                 Some(Progress { percent: percent.unwrap_or(before).min(100).max(before), message, at });
         }))
     }
 
     fn held(&self, origin: &Origin, seq: u64) -> Result<Change, Stale> {
         self.speaks_or_unclaimed(origin)?;
-        if self.life.claim.as_ref().is_some_and(|claim| claim.held) {
+        if self.status.claim.as_ref().is_some_and(|claim| claim.held) {
             return Err(Stale::Sequence);
         }
-        Ok(self.change(|life| {
-            let started_at = life.started_at.unwrap_or(self.moment.now);
-            let seq = life.claim.as_ref().map_or(seq, |claim| claim.seq.max(seq));
-            claim(life, origin, seq, started_at);
-            if let Some(claim) = &mut life.claim {
+        Ok(self.change(|status| {
+            let started_at = status.started_at.unwrap_or(self.context.now);
+            let seq = status.claim.as_ref().map_or(seq, |claim| claim.seq.max(seq));
+            claim(status, origin, seq, started_at);
+            if let Some(claim) = &mut status.claim {
                 claim.held = true;
             }
         }))
@@ -221,24 +226,24 @@ impl Machine<'_> {
     ) -> Result<Change, Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
         if mutant("one_in_ten_fails") {
-            let failure = failure(ErrorKind::Handler, "a mutant".to_owned());
-            return Ok(self.end_attempt(self.lost(failure, false)));
+            let error = job_error(ErrorKind::Handler, "a mutant".to_owned());
+            return Ok(self.end_attempt(self.lost(error, false)));
         }
         let ended = AttemptRecord {
-            attempt: self.life.attempt,
+            attempt: self.status.attempt,
             outcome: AttemptOutcome::Completed,
             worker_id: Some(origin.worker_id),
             started_at: Some(started_at),
             finished_at,
         };
-        let mut change = self.change(|life| {
-            life.state = State::Completed;
-            life.result = Some(result);
-            life.failure = None;
-            life.started_at = Some(started_at);
-            life.finished_at = Some(self.moment.now);
-            life.claim = None;
-            if let Some(progress) = &mut life.progress {
+        let mut change = self.change(|status| {
+            status.state = State::Completed;
+            status.result = Some(result);
+            status.error = None;
+            status.started_at = Some(started_at);
+            status.finished_at = Some(self.context.now);
+            status.claim = None;
+            if let Some(progress) = &mut status.progress {
                 progress.percent = 100;
             }
         });
@@ -246,25 +251,20 @@ impl Machine<'_> {
         Ok(change)
     }
 
-    fn dead_lettered(
-        &self,
-        attempt: Attempt,
-        token: AttemptToken,
-        failure: Failure,
-    ) -> Result<Change, Stale> {
+    fn dead_lettered(&self, attempt: Attempt, token: AttemptToken, error: JobError) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
-        if self.life.claim.as_ref().is_some_and(|claim| claim.held) {
+        if self.status.claim.as_ref().is_some_and(|claim| claim.held) {
             return Err(Stale::Execution);
         }
         // An order that came back without having been begun is no crash loop, unless it does so a second time.
-        let is_innocent = self.life.starts < CRASHES_MIN && self.life.resends == 0;
-        if failure.kind == ErrorKind::CrashLoop && is_innocent && self.life.cancellation.is_none() {
+        let is_innocent = self.status.starts < CRASHES_MIN && self.status.resends == 0;
+        if error.kind == ErrorKind::CrashLoop && is_innocent && self.status.cancellation.is_none() {
             let mut change = self.sent_again();
             // A fresh token for the next order: this news may come twice, and must not speak of that.
-            change.life.token = None;
+            change.status.token = None;
             return Ok(change);
         }
-        let retryable = match failure.kind {
+        let retryable = match error.kind {
             // Whoever wants more workers to die of it can ask for a retry.
             ErrorKind::CrashLoop
             | ErrorKind::Malformed
@@ -278,17 +278,17 @@ impl Machine<'_> {
             | ErrorKind::Unknown => true,
         };
         // Whoever looks for what the order does to its workers begins with the last thing that was heard of it.
-        let last_words = self.life.progress.as_ref().and_then(|progress| progress.message.clone());
-        let detail = failure.detail.or_else(|| last_words.filter(|_| failure.kind == ErrorKind::CrashLoop));
-        let failure = Failure { detail, ..failure };
-        Ok(self.end_attempt(self.lost(failure, retryable)))
+        let last_words = self.status.progress.as_ref().and_then(|progress| progress.message.clone());
+        let detail = error.detail.or_else(|| last_words.filter(|_| error.kind == ErrorKind::CrashLoop));
+        let error = JobError { detail, ..error };
+        Ok(self.end_attempt(self.lost(error, retryable)))
     }
 
     fn lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
         let claim = self.expect_claim(attempt, execution_id)?;
         let message = format!("worker {} fell silent while it ran the attempt", claim.worker_id);
         let retryable = !mutant("lost_is_final");
-        Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), retryable)))
+        Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), retryable)))
     }
 
     fn timed_out(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
@@ -298,94 +298,94 @@ impl Machine<'_> {
             "the attempt ran longer than its {seconds} s, and worker {} did not end it",
             claim.worker_id
         );
-        Ok(self.end_attempt(self.lost(failure(ErrorKind::Timeout, message), true)))
+        Ok(self.end_attempt(self.lost(job_error(ErrorKind::Timeout, message), true)))
     }
 
     /// Only a job that never started can expire. An order that is with the broker is left there: whoever
     /// starts it all the same reports to a job that is over.
     fn expired(&self) -> Result<Change, Stale> {
-        match self.life.state {
+        match self.status.state {
             State::Completed | State::Failed | State::Cancelled => return Err(Stale::Terminal),
             State::Running => return Err(Stale::State),
             State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {}
         }
-        if self.life.started_at.is_some() || self.life.attempt != Attempt::FIRST {
+        if self.status.started_at.is_some() || self.status.attempt != Attempt::FIRST {
             return Err(Stale::State);
         }
-        if self.policy.expires_at.is_none_or(|expires_at| self.moment.now < expires_at) {
+        if self.policy.expires_at.is_none_or(|expires_at| self.context.now < expires_at) {
             return Err(Stale::NotDue);
         }
-        Ok(self.change(|life| {
-            life.state = State::Failed;
-            life.failure = Some(failure(ErrorKind::Expired, "the job was not started in time".to_owned()));
-            life.finished_at = Some(self.moment.now);
+        Ok(self.change(|status| {
+            status.state = State::Failed;
+            status.error = Some(job_error(ErrorKind::Expired, "the job was not started in time".to_owned()));
+            status.finished_at = Some(self.context.now);
         }))
     }
 
     fn order_lost(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
-        if !self.life.state.is_in_flight() {
+        if !self.status.state.is_in_flight() {
             return Err(Stale::State);
         }
-        if self.life.cancellation.is_some() {
+        if self.status.cancellation.is_some() {
             let message = "the order was lost while its job was to be cancelled".to_owned();
-            return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), false)));
+            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), false)));
         }
-        if self.life.resends + 1 >= SENDINGS_MAX {
+        if self.status.resends + 1 >= SENDINGS_MAX {
             let message = format!(
                 "the order was sent {SENDINGS_MAX} times and was gone each time, without an answer that could be read: \
                  a worker acknowledges what it does not answer, or somebody empties the queue"
             );
-            return Ok(self.end_attempt(self.lost(failure(ErrorKind::WorkerLost, message), true)));
+            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), true)));
         }
         Ok(self.sent_again())
     }
 
     /// The current attempt gets another order.
     fn sent_again(&self) -> Change {
-        self.change(|life| {
-            life.state = State::Ready;
-            life.claim = None;
-            life.progress = None;
-            life.resends += 1;
+        self.change(|status| {
+            status.state = State::Ready;
+            status.claim = None;
+            status.progress = None;
+            status.resends += 1;
         })
     }
 
     /// What waits is cancelled at once, and so is an order that nobody reported to have started: should
     /// somebody start it all the same, his result comes too late. What runs is asked to stop.
     fn cancel_requested(&self, cancellation: Cancellation) -> Result<Change, Stale> {
-        match self.life.state {
+        match self.status.state {
             State::Completed | State::Failed | State::Cancelled => Err(Stale::Terminal),
-            State::Running if self.life.cancellation.is_some() => Err(Stale::State),
+            State::Running if self.status.cancellation.is_some() => Err(Stale::State),
             State::Running if mutant("cancel_dropped") => Ok(self.change(|_| ())),
-            State::Running => Ok(self.change(|life| life.cancellation = Some(cancellation))),
+            State::Running => Ok(self.change(|status| status.cancellation = Some(cancellation))),
             State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {
-                Ok(self.change(|life| {
-                    life.state = State::Cancelled;
-                    life.cancellation = Some(cancellation);
-                    life.finished_at = Some(self.moment.now);
+                Ok(self.change(|status| {
+                    status.state = State::Cancelled;
+                    status.cancellation = Some(cancellation);
+                    status.finished_at = Some(self.context.now);
                 }))
             }
         }
     }
 
     fn retry_requested(&self) -> Result<Change, Stale> {
-        match self.life.state {
-            State::Failed | State::Cancelled => Ok(self.change(|life| {
+        match self.status.state {
+            State::Failed | State::Cancelled => Ok(self.change(|status| {
                 // Without a token the attempt was never sent, so its number is still free. But a job that
                 // expired would expire again: only a first attempt does.
-                let expired = life.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::Expired);
-                if life.token.take().is_some() || expired {
-                    life.attempt = life.attempt.next();
+                let expired = status.error.as_ref().is_some_and(|error| error.kind == ErrorKind::Expired);
+                if status.token.take().is_some() || expired {
+                    status.attempt = status.attempt.next();
                 }
-                life.attempts_max = life.attempts_max.max(life.attempt.get());
-                life.state = State::Ready;
-                life.due_at = self.moment.now;
-                (life.resends, life.starts) = (0, 0);
-                life.cancellation = None;
-                life.finished_at = None;
-                life.claim = None;
-                life.progress = None;
+                status.max_attempts = status.max_attempts.max(status.attempt.get());
+                status.state = State::Ready;
+                status.due_at = self.context.now;
+                (status.resends, status.starts) = (0, 0);
+                status.cancellation = None;
+                status.finished_at = None;
+                status.claim = None;
+                status.progress = None;
             })),
             State::Completed => Err(Stale::Terminal),
             State::Scheduled | State::Ready | State::Unroutable | State::Dispatched | State::Running => {
@@ -396,70 +396,71 @@ impl Machine<'_> {
 
     /// The current attempt is over without a result: another one, or the end of the job.
     fn end_attempt(&self, ending: Ending) -> Change {
-        let Ending { failure, retryable, retry_after, worker_id, started_at, finished_at } = ending;
-        let cancelled = self.life.cancellation.is_some();
-        let again = retryable && !cancelled && self.life.attempt.get() < self.life.attempts_max;
+        let Ending { error, retryable, retry_after, worker_id, started_at, finished_at } = ending;
+        let cancelled = self.status.cancellation.is_some();
+        let again = retryable && !cancelled && self.status.attempt.get() < self.status.max_attempts;
         let outcome =
-            if cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed(failure.clone()) };
-        let ended = AttemptRecord { attempt: self.life.attempt, outcome, worker_id, started_at, finished_at };
-        let mut change = self.change(|life| {
-            life.claim = None;
-            life.started_at = started_at;
+            if cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed(error.clone()) };
+        let ended =
+            AttemptRecord { attempt: self.status.attempt, outcome, worker_id, started_at, finished_at };
+        let mut change = self.change(|status| {
+            status.claim = None;
+            status.started_at = started_at;
             if again {
                 let delay = retry_after.map_or_else(
-                    || self.policy.backoff.delay_after(life.attempt.get(), self.moment.spread),
+                    || self.policy.backoff.delay_after(status.attempt.get(), self.context.jitter_sample),
                     |asked| asked.min(RETRY_AFTER_MAX),
                 );
-                life.state = State::Scheduled;
-                life.attempt = life.attempt.next();
-                life.token = None;
-                (life.resends, life.starts) = (0, 0);
-                life.progress = None;
-                life.due_at =
-                    self.moment.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+                status.state = State::Scheduled;
+                status.attempt = status.attempt.next();
+                status.token = None;
+                (status.resends, status.starts) = (0, 0);
+                status.progress = None;
+                status.due_at =
+                    self.context.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
             } else {
-                life.state = if cancelled { State::Cancelled } else { State::Failed };
-                life.finished_at = Some(self.moment.now);
+                status.state = if cancelled { State::Cancelled } else { State::Failed };
+                status.finished_at = Some(self.context.now);
             }
-            life.failure = Some(failure);
+            status.error = Some(error);
         });
         change.ended = Some(ended).filter(|_| !mutant("attempt_uncharged"));
         change
     }
 
     /// An attempt that ended without a word of its worker.
-    fn lost(&self, failure: Failure, retryable: bool) -> Ending {
+    fn lost(&self, error: JobError, retryable: bool) -> Ending {
         Ending {
-            failure,
+            error,
             retryable,
             retry_after: None,
-            worker_id: self.life.claim.as_ref().map(|claim| claim.worker_id.clone()),
-            started_at: self.life.started_at,
-            finished_at: self.moment.now,
+            worker_id: self.status.claim.as_ref().map(|claim| claim.worker_id.clone()),
+            started_at: self.status.started_at,
+            finished_at: self.context.now,
         }
     }
 
-    fn change(&self, edit: impl FnOnce(&mut Life)) -> Change {
-        let mut life = self.life.clone();
-        edit(&mut life);
-        life.version += 1;
-        Change { life, ended: None }
+    fn change(&self, edit: impl FnOnce(&mut JobStatus)) -> Change {
+        let mut status = self.status.clone();
+        edit(&mut status);
+        status.version += 1;
+        Change { status, ended: None }
     }
 }
 
-fn failure(kind: ErrorKind, message: String) -> Failure {
-    Failure { kind, code: None, message, detail: None }
+fn job_error(kind: ErrorKind, message: String) -> JobError {
+    JobError { kind, code: None, message, detail: None }
 }
 
-fn claim(life: &mut Life, origin: &Origin, seq: u64, started_at: Timestamp) {
-    if life.claim.as_ref().is_none_or(|claim| claim.execution_id != origin.execution_id) {
+fn claim(status: &mut JobStatus, origin: &Origin, seq: u64, started_at: Timestamp) {
+    if status.claim.as_ref().is_none_or(|claim| claim.execution_id != origin.execution_id) {
         // How far another execution got says nothing about this one, which begins anew.
-        life.progress = None;
-        life.starts = life.starts.saturating_add(1);
+        status.progress = None;
+        status.starts = status.starts.saturating_add(1);
     }
-    life.state = State::Running;
-    life.started_at = Some(started_at);
-    life.claim = Some(Claim {
+    status.state = State::Running;
+    status.started_at = Some(started_at);
+    status.claim = Some(Claim {
         execution_id: origin.execution_id,
         worker_id: origin.worker_id.clone(),
         seq,

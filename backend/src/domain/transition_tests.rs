@@ -8,7 +8,7 @@ use proptest::{prelude::*, sample::select};
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const MOMENT: Moment = Moment { now: NOW, spread: 0.5 };
+const CONTEXT: TransitionContext = TransitionContext { now: NOW, jitter_sample: 0.5 };
 
 fn execution(number: u128) -> ExecutionId {
     ExecutionId::from_uuid(uuid::Uuid::from_u128(number))
@@ -24,14 +24,14 @@ fn origin(attempt: u32, token: u128, by: u128) -> Origin {
     }
 }
 
-fn failure(kind: ErrorKind) -> Failure {
-    Failure { kind, code: None, message: "it broke".to_owned(), detail: None }
+fn job_error(kind: ErrorKind) -> JobError {
+    JobError { kind, code: None, message: "it broke".to_owned(), detail: None }
 }
 
 fn failed(origin: Origin, retryable: bool) -> Event {
     Event::Failed {
         origin,
-        failure: failure(ErrorKind::Handler),
+        error: job_error(ErrorKind::Handler),
         redelivered: false,
         retryable,
         retry_after: None,
@@ -45,25 +45,25 @@ fn completed(origin: Origin) -> Event {
 }
 
 /// Steps that must all change the job.
-fn live(life: Life, events: impl IntoIterator<Item = Event>) -> Life {
-    events.into_iter().fold(life, |life, event| {
-        transition(&life, &Policy::default(), event.clone(), MOMENT)
-            .unwrap_or_else(|stale| panic!("{event:?} is {stale:?} for {life:?}"))
-            .life
+fn live(status: JobStatus, events: impl IntoIterator<Item = Event>) -> JobStatus {
+    events.into_iter().fold(status, |status, event| {
+        transition(&status, &Policy::default(), event.clone(), CONTEXT)
+            .unwrap_or_else(|stale| panic!("{event:?} is {stale:?} for {status:?}"))
+            .status
     })
 }
 
-fn stale(life: &Life, event: Event) -> Stale {
-    transition(life, &Policy::default(), event, MOMENT).expect_err("it should change nothing")
+fn stale(status: &JobStatus, event: Event) -> Stale {
+    transition(status, &Policy::default(), event, CONTEXT).expect_err("it should change nothing")
 }
 
-fn dispatched() -> Life {
-    live(Life::new(3, NOW, NOW), [Event::Dispatched { token: AttemptToken::from_bits(1) }])
+fn dispatched() -> JobStatus {
+    live(JobStatus::new(3, NOW, NOW), [Event::Dispatched { token: AttemptToken::from_bits(1) }])
 }
 
 #[test]
 fn a_job_lives_from_ready_to_completed() {
-    let life = live(
+    let status = live(
         dispatched(),
         [
             Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW },
@@ -71,8 +71,8 @@ fn a_job_lives_from_ready_to_completed() {
             completed(origin(1, 1, 7)),
         ],
     );
-    assert_eq!((life.state, life.result.as_deref(), life.version), (State::Completed, Some("{}"), 5));
-    assert_eq!(life.progress.unwrap().percent, 100);
+    assert_eq!((status.state, status.result.as_deref(), status.version), (State::Completed, Some("{}"), 5));
+    assert_eq!(status.progress.unwrap().percent, 100);
 }
 
 #[test]
@@ -96,26 +96,26 @@ fn a_permanent_error_fails_the_job_at_once() {
 fn the_worker_may_say_when_to_retry_but_not_for_ever() {
     let event = |asked| Event::Failed {
         origin: origin(1, 1, 7),
-        failure: failure(ErrorKind::Handler),
+        error: job_error(ErrorKind::Handler),
         redelivered: false,
         retryable: true,
         retry_after: Some(asked),
         started_at: None,
         finished_at: NOW,
     };
-    let life = live(dispatched(), [event(Duration::from_secs(30))]);
-    assert_eq!(life.due_at, NOW.plus_millis(30_000));
-    let life = live(dispatched(), [event(Duration::MAX)]);
-    assert_eq!(life.due_at, NOW.plus_millis(86_400_000));
+    let status = live(dispatched(), [event(Duration::from_secs(30))]);
+    assert_eq!(status.due_at, NOW.plus_millis(30_000));
+    let status = live(dispatched(), [event(Duration::MAX)]);
+    assert_eq!(status.due_at, NOW.plus_millis(86_400_000));
 }
 
 #[test]
 fn late_and_forged_messages_change_nothing() {
-    let life = dispatched();
-    assert_eq!(stale(&life, completed(origin(2, 1, 7))), Stale::Attempt);
-    assert_eq!(stale(&life, completed(origin(1, 9, 7))), Stale::Token);
+    let status = dispatched();
+    assert_eq!(stale(&status, completed(origin(2, 1, 7))), Stale::Attempt);
+    assert_eq!(stale(&status, completed(origin(1, 9, 7))), Stale::Token);
     let second = live(
-        live(life, [failed(origin(1, 1, 7), true)]),
+        live(status, [failed(origin(1, 1, 7), true)]),
         [], // attempt 2 waits
     );
     assert_eq!(stale(&second, failed(origin(1, 1, 7), true)), Stale::Attempt, "one error is charged once");
@@ -146,10 +146,10 @@ fn the_progress_is_that_of_the_execution_that_speaks() {
 fn a_redelivered_order_moves_the_claim_and_the_first_result_counts() {
     let first = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
     let second = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
-    let life = live(dispatched(), [first, second]);
-    assert_eq!(life.claim.as_ref().unwrap().execution_id, execution(8));
-    assert_eq!(stale(&life, failed(origin(1, 1, 7), true)), Stale::Execution);
-    assert_eq!(live(life, [completed(origin(1, 1, 7))]).state, State::Completed);
+    let status = live(dispatched(), [first, second]);
+    assert_eq!(status.claim.as_ref().unwrap().execution_id, execution(8));
+    assert_eq!(stale(&status, failed(origin(1, 1, 7), true)), Stale::Execution);
+    assert_eq!(live(status, [completed(origin(1, 1, 7))]).state, State::Completed);
 }
 
 #[test]
@@ -163,60 +163,60 @@ fn the_error_of_the_execution_that_has_the_order_counts_even_before_its_start() 
     };
     let first = live(dispatched(), [Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW }]);
     assert_eq!(stale(&first, second(false)), Stale::Execution, "it may be that of a copy");
-    let life = live(first.clone(), [second(true)]);
-    assert_eq!((life.state, life.attempt.get()), (State::Scheduled, 2));
+    let status = live(first.clone(), [second(true)]);
+    assert_eq!((status.state, status.attempt.get()), (State::Scheduled, 2));
     let held = live(first, [Event::Held { origin: origin(1, 1, 7), seq: 2 }]);
     assert_eq!(stale(&held, second(true)), Stale::Execution, "what is held has no order");
 }
 
 #[test]
 fn a_held_attempt_keeps_its_claim_and_leaves_the_window() {
-    let life = live(dispatched(), [Event::Held { origin: origin(1, 1, 7), seq: 1 }]);
-    assert!(!life.occupies_window());
+    let status = live(dispatched(), [Event::Held { origin: origin(1, 1, 7), seq: 1 }]);
+    assert!(!status.occupies_window());
     let other = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
-    assert_eq!(stale(&life, other), Stale::Execution);
+    assert_eq!(stale(&status, other), Stale::Execution);
     let lost = Event::LeaseExpired { attempt: Attempt::FIRST, execution_id: execution(7) };
-    let life = live(life, [lost]);
-    assert_eq!((life.state, life.attempt.get()), (State::Scheduled, 2));
-    assert_eq!(life.failure.unwrap().kind, ErrorKind::WorkerLost);
+    let status = live(status, [lost]);
+    assert_eq!((status.state, status.attempt.get()), (State::Scheduled, 2));
+    assert_eq!(status.error.unwrap().kind, ErrorKind::WorkerLost);
 }
 
 #[test]
 fn an_unroutable_job_waits_for_its_type_and_keeps_its_attempt() {
     let returned = Event::Returned { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
-    let life = live(dispatched(), [returned]);
-    assert_eq!(life.state, State::Unroutable);
-    let life = live(life, [Event::TypeServed, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
-    assert_eq!((life.attempt, life.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
+    let status = live(dispatched(), [returned]);
+    assert_eq!(status.state, State::Unroutable);
+    let status = live(status, [Event::TypeServed, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!((status.attempt, status.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
 }
 
 #[test]
 fn a_lost_order_is_sent_again_as_the_same_attempt() {
     let lost = Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
-    let life = live(dispatched(), [lost, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
-    assert_eq!((life.attempt, life.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
+    let status = live(dispatched(), [lost, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!((status.attempt, status.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
 }
 
 #[test]
 fn an_order_that_is_gone_each_time_ends_its_attempt() {
     let lost = |attempt| Event::OrderLost { attempt, token: AttemptToken::from_bits(1) };
     let dispatch = || Event::Dispatched { token: AttemptToken::from_bits(1) };
-    let mut life = Life::new(2, NOW, NOW);
+    let mut status = JobStatus::new(2, NOW, NOW);
     for attempt in [Attempt::FIRST, Attempt::FIRST.next()] {
         for sending in 1..SENDINGS_MAX {
-            life = live(life, [dispatch(), lost(attempt)]);
-            assert_eq!((life.state, life.attempt, life.resends), (State::Ready, attempt, sending));
+            status = live(status, [dispatch(), lost(attempt)]);
+            assert_eq!((status.state, status.attempt, status.resends), (State::Ready, attempt, sending));
         }
-        life = live(life, [dispatch(), lost(attempt)]);
-        assert_eq!(life.failure.as_ref().map(|failure| failure.kind), Some(ErrorKind::WorkerLost));
+        status = live(status, [dispatch(), lost(attempt)]);
+        assert_eq!(status.error.as_ref().map(|error| error.kind), Some(ErrorKind::WorkerLost));
         if attempt == Attempt::FIRST {
-            assert_eq!((life.state, life.attempt.get(), life.resends), (State::Scheduled, 2, 0));
-            life.state = State::Ready; // it is due
+            assert_eq!((status.state, status.attempt.get(), status.resends), (State::Scheduled, 2, 0));
+            status.state = State::Ready; // it is due
         }
     }
-    assert_eq!(life.state, State::Failed);
-    let life = live(life, [Event::RetryRequested, dispatch(), lost(Attempt::new(3).unwrap())]);
-    assert_eq!((life.state, life.resends), (State::Ready, 1), "a retry counts anew");
+    assert_eq!(status.state, State::Failed);
+    let status = live(status, [Event::RetryRequested, dispatch(), lost(Attempt::new(3).unwrap())]);
+    assert_eq!((status.state, status.resends), (State::Ready, 1), "a retry counts anew");
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_lost_order_of_a_cancelled_job_is_not_sent_again() {
 
 /// The first order is dead.
 fn dead(kind: ErrorKind) -> Event {
-    Event::DeadLettered { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1), failure: failure(kind) }
+    Event::DeadLettered { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1), error: job_error(kind) }
 }
 
 #[test]
@@ -236,8 +236,8 @@ fn an_order_that_nobody_can_read_or_that_ends_its_workers_ends_the_job() {
     assert_eq!(live(dispatched(), [dead(ErrorKind::Malformed)]).state, State::Failed);
     let start = |by| Event::Started { origin: origin(1, 1, by), seq: 1, at: NOW };
     let deadly = live(dispatched(), (0..u128::from(CRASHES_MIN)).map(start));
-    let life = live(deadly, [dead(ErrorKind::CrashLoop)]);
-    assert_eq!((life.state, life.failure.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
+    let status = live(deadly, [dead(ErrorKind::CrashLoop)]);
+    assert_eq!((status.state, status.error.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
 }
 
 #[test]
@@ -251,17 +251,17 @@ fn an_order_that_came_back_without_having_been_begun_is_sent_again_once() {
             message: None,
             at: NOW,
         }]);
-    let life = live(live(dispatched(), starts), [dead(ErrorKind::CrashLoop)]);
-    assert_eq!((life.state, life.attempt, life.resends), (State::Ready, Attempt::FIRST, 1));
-    let life = live(life, [Event::Dispatched { token: AttemptToken::from_bits(2) }]);
-    assert_eq!(stale(&life, dead(ErrorKind::CrashLoop)), Stale::Token, "it is said of the first order");
+    let status = live(live(dispatched(), starts), [dead(ErrorKind::CrashLoop)]);
+    assert_eq!((status.state, status.attempt, status.resends), (State::Ready, Attempt::FIRST, 1));
+    let status = live(status, [Event::Dispatched { token: AttemptToken::from_bits(2) }]);
+    assert_eq!(stale(&status, dead(ErrorKind::CrashLoop)), Stale::Token, "it is said of the first order");
     let again = Event::DeadLettered {
         attempt: Attempt::FIRST,
         token: AttemptToken::from_bits(2),
-        failure: failure(ErrorKind::CrashLoop),
+        error: job_error(ErrorKind::CrashLoop),
     };
-    let life = live(life, [again]);
-    assert_eq!((life.state, life.failure.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
+    let status = live(status, [again]);
+    assert_eq!((status.state, status.error.unwrap().kind), (State::Failed, ErrorKind::CrashLoop));
     let asked = live(
         dispatched(),
         [Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW }, cancel(), dead(ErrorKind::CrashLoop)],
@@ -283,7 +283,7 @@ fn cancel() -> Event {
 
 #[test]
 fn cancelling_ends_what_waits_and_asks_what_runs() {
-    assert_eq!(live(Life::new(3, NOW, NOW), [cancel()]).state, State::Cancelled);
+    assert_eq!(live(JobStatus::new(3, NOW, NOW), [cancel()]).state, State::Cancelled);
     let revoked = live(dispatched(), [cancel()]);
     assert_eq!(revoked.state, State::Cancelled);
     assert_eq!(stale(&revoked, completed(origin(1, 1, 7))), Stale::Terminal);
@@ -295,24 +295,25 @@ fn cancelling_ends_what_waits_and_asks_what_runs() {
 
 #[test]
 fn a_retry_keeps_the_count_and_raises_the_limit() {
-    let mut life = dispatched();
-    life.attempts_max = 1;
-    let life = live(life, [failed(origin(1, 1, 7), true), Event::RetryRequested]);
-    assert_eq!((life.state, life.attempt.get(), life.attempts_max), (State::Ready, 2, 2));
+    let mut status = dispatched();
+    status.max_attempts = 1;
+    let status = live(status, [failed(origin(1, 1, 7), true), Event::RetryRequested]);
+    assert_eq!((status.state, status.attempt.get(), status.max_attempts), (State::Ready, 2, 2));
 }
 
 #[test]
 fn only_a_job_that_never_started_expires() {
     let policy = Policy { expires_at: Some(NOW), ..Policy::default() };
-    let expire = |life: &Life| transition(life, &policy, Event::Expired, MOMENT).map(|change| change.life);
+    let expire =
+        |status: &JobStatus| transition(status, &policy, Event::Expired, CONTEXT).map(|change| change.status);
     let expired = expire(&dispatched()).unwrap();
-    assert_eq!((expired.state, expired.failure.unwrap().kind), (State::Failed, ErrorKind::Expired));
+    assert_eq!((expired.state, expired.error.unwrap().kind), (State::Failed, ErrorKind::Expired));
     assert_eq!(expire(&live(dispatched(), [failed(origin(1, 1, 7), true)])), Err(Stale::State));
     let retried =
-        transition(&expire(&Life::new(3, NOW, NOW)).unwrap(), &policy, Event::RetryRequested, MOMENT);
-    assert_eq!(expire(&retried.unwrap().life), Err(Stale::State), "who tries it again wants it to run");
+        transition(&expire(&JobStatus::new(3, NOW, NOW)).unwrap(), &policy, Event::RetryRequested, CONTEXT);
+    assert_eq!(expire(&retried.unwrap().status), Err(Stale::State), "who tries it again wants it to run");
     let later = Policy { expires_at: Some(NOW.plus_millis(1)), ..Policy::default() };
-    let early = transition(&dispatched(), &later, Event::Expired, MOMENT);
+    let early = transition(&dispatched(), &later, Event::Expired, CONTEXT);
     assert_eq!(early, Err(Stale::NotDue));
 }
 
@@ -320,8 +321,8 @@ fn only_a_job_that_never_started_expires() {
 fn an_attempt_that_runs_too_long_is_tried_again() {
     let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
     let timed_out = Event::TimedOut { attempt: Attempt::FIRST, execution_id: execution(7) };
-    let life = live(dispatched(), [started, timed_out]);
-    assert_eq!((life.state, life.failure.unwrap().kind), (State::Scheduled, ErrorKind::Timeout));
+    let status = live(dispatched(), [started, timed_out]);
+    assert_eq!((status.state, status.error.unwrap().kind), (State::Scheduled, ErrorKind::Timeout));
 }
 
 fn any_origin() -> impl Strategy<Value = Origin> {
@@ -347,13 +348,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         any_origin().prop_map(completed),
         (any_origin(), any::<bool>(), any::<bool>()).prop_map(|(origin, retryable, again)| {
             match failed(origin, retryable) {
-                Event::Failed {
-                    origin, failure, retryable, retry_after, started_at, finished_at, ..
-                } => {
+                Event::Failed { origin, error, retryable, retry_after, started_at, finished_at, .. } => {
                     let redelivered = again;
                     Event::Failed {
                         origin,
-                        failure,
+                        error,
                         redelivered,
                         retryable,
                         retry_after,
@@ -367,7 +366,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (attempt(), token(), kind()).prop_map(|(attempt, token, kind)| Event::DeadLettered {
             attempt,
             token,
-            failure: failure(kind)
+            error: job_error(kind)
         }),
         (attempt(), 7..9_u128)
             .prop_map(|(attempt, by)| Event::LeaseExpired { attempt, execution_id: execution(by) }),
@@ -380,8 +379,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Any life, possible or not: the function is total.
-fn any_life() -> impl Strategy<Value = Life> {
+/// Any status, possible or not: the function is total.
+fn any_status() -> impl Strategy<Value = JobStatus> {
     let claim = (7..9_u128, 0..5_u64, any::<bool>()).prop_map(|(by, seq, held)| Claim {
         execution_id: execution(by),
         worker_id: "worker".parse().unwrap(),
@@ -390,7 +389,7 @@ fn any_life() -> impl Strategy<Value = Life> {
     });
     let token = prop::option::of((0..3_u128).prop_map(AttemptToken::from_bits));
     (select(State::ALL.to_vec()), 1..4_u32, 1..4_u32, token, prop::option::of(claim), any::<bool>(), 0..2_i64)
-        .prop_map(|(state, attempt, attempts_max, token, claim, cancelled, due)| Life {
+        .prop_map(|(state, attempt, max_attempts, token, claim, cancelled, due)| JobStatus {
             state,
             attempt: Attempt::new(attempt).unwrap(),
             token,
@@ -401,7 +400,7 @@ fn any_life() -> impl Strategy<Value = Life> {
                 at: NOW,
             }),
             due_at: NOW.plus_millis(due),
-            ..Life::new(attempts_max, NOW, NOW)
+            ..JobStatus::new(max_attempts, NOW, NOW)
         })
 }
 
@@ -409,34 +408,34 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_repeated_event_changes_nothing(life in any_life(), event in any_event()) {
-        if let Ok(change) = transition(&life, &Policy::default(), event.clone(), MOMENT) {
-            let again = transition(&change.life, &Policy::default(), event, MOMENT);
+    fn a_repeated_event_changes_nothing(status in any_status(), event in any_event()) {
+        if let Ok(change) = transition(&status, &Policy::default(), event.clone(), CONTEXT) {
+            let again = transition(&change.status, &Policy::default(), event, CONTEXT);
             prop_assert!(again.is_err(), "{:?} then {:?}", change, again);
         }
     }
 
     #[test]
     fn a_terminal_job_is_left_alone_but_for_a_retry(
-        mut life in any_life(),
+        mut status in any_status(),
         state in select(vec![State::Completed, State::Failed, State::Cancelled]),
         event in any_event(),
     ) {
-        life.state = state;
-        let answer = transition(&life, &Policy::default(), event.clone(), MOMENT);
+        status.state = state;
+        let answer = transition(&status, &Policy::default(), event.clone(), CONTEXT);
         prop_assert!(answer.is_err() || (event == Event::RetryRequested && state != State::Completed));
     }
 
     #[test]
-    fn every_change_is_counted_and_the_attempt_never_falls(life in any_life(), event in any_event()) {
-        if let Ok(change) = transition(&life, &Policy::default(), event.clone(), MOMENT) {
-            prop_assert_eq!(change.life.version, life.version + 1);
-            prop_assert!(change.life.attempt >= life.attempt);
+    fn every_change_is_counted_and_the_attempt_never_falls(status in any_status(), event in any_event()) {
+        if let Ok(change) = transition(&status, &Policy::default(), event.clone(), CONTEXT) {
+            prop_assert_eq!(change.status.version, status.version + 1);
+            prop_assert!(change.status.attempt >= status.attempt);
             if let Some(ended) = &change.ended {
-                prop_assert_eq!(ended.attempt, life.attempt);
+                prop_assert_eq!(ended.attempt, status.attempt);
             }
             // A new attempt begins only when one ended, or when somebody asked for a retry.
-            let another = change.life.attempt > life.attempt;
+            let another = change.status.attempt > status.attempt;
             prop_assert!(!another || change.ended.is_some() || event == Event::RetryRequested);
         }
     }
@@ -445,22 +444,22 @@ proptest! {
     fn a_whole_life_ends_at_most_once_and_charges_each_attempt_once(
         events in prop::collection::vec(any_event(), 0..60),
     ) {
-        let mut life = Life::new(3, NOW, NOW);
+        let mut status = JobStatus::new(3, NOW, NOW);
         let (mut endings, mut ended) = (0, Vec::new());
         for event in events.into_iter().filter(|event| *event != Event::RetryRequested) {
-            if let Ok(change) = transition(&life, &Policy::default(), event, MOMENT) {
-                endings += u32::from(change.life.state.is_terminal());
+            if let Ok(change) = transition(&status, &Policy::default(), event, CONTEXT) {
+                endings += u32::from(change.status.state.is_terminal());
                 ended.extend(change.ended.map(|record| record.attempt));
-                let before = life.progress.as_ref().map_or(0, |progress| progress.percent);
-                let execution = |life: &Life| life.claim.as_ref().map(|claim| claim.execution_id);
-                if change.life.attempt == life.attempt && execution(&change.life) == execution(&life) {
-                    prop_assert!(change.life.progress.as_ref().map_or(0, |p| p.percent) >= before);
+                let before = status.progress.as_ref().map_or(0, |progress| progress.percent);
+                let execution = |status: &JobStatus| status.claim.as_ref().map(|claim| claim.execution_id);
+                if change.status.attempt == status.attempt && execution(&change.status) == execution(&status) {
+                    prop_assert!(change.status.progress.as_ref().map_or(0, |p| p.percent) >= before);
                 }
-                life = change.life;
+                status = change.status;
             }
         }
         prop_assert!(endings <= 1);
         prop_assert!(ended.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", ended);
-        prop_assert!(life.attempt.get() <= 3);
+        prop_assert!(status.attempt.get() <= 3);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crewcall_proto::{Attempt, JobType, Timestamp, WorkerId};
 
-use super::{Claim, Flow, Life, State};
+use super::{Claim, JobStatus, State, TypeSettings};
 
 /// What a job that is not over waits for.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,9 +104,9 @@ pub struct Absent {
     pub silent_for: Option<Duration>,
 }
 
-/// What is known about the surroundings of a job: the same for every job of its type.
+/// What is known around a job: the same for every job of its type.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct WaitingContext {
     /// Why the broker cannot be reached or takes nothing, if so.
     pub broker_trouble: Option<String>,
     /// Why the type has no queue, if so.
@@ -118,7 +118,7 @@ pub struct Surroundings {
     /// Whether any worker ever announced the type.
     pub type_known: bool,
     /// What was set for the type.
-    pub flow: Flow,
+    pub settings: TypeSettings,
     /// Whether its rate limit keeps the next attempt now.
     pub rate_wait: bool,
     /// How many attempts of the type may be with the broker at once.
@@ -161,27 +161,27 @@ impl Waiting {
     #[must_use]
     pub fn of(
         job_type: &JobType,
-        life: &Life,
-        around: &Surroundings,
+        status: &JobStatus,
+        context: &WaitingContext,
         claimant: impl FnOnce(&WorkerId) -> Claimant,
     ) -> Option<Self> {
         let job_type = job_type.clone();
-        let waiting = match life.state {
+        let waiting = match status.state {
             State::Completed | State::Failed | State::Cancelled => return None,
             State::Scheduled => Self::Due {
-                attempt: life.attempt,
-                at: life.due_at,
-                after: life.failure.as_ref().map(|failure| failure.message.clone()),
+                attempt: status.attempt,
+                at: status.due_at,
+                after: status.error.as_ref().map(|error| error.message.clone()),
             },
-            State::Unroutable => around
+            State::Unroutable => context
                 .obstacle(&job_type)
                 .unwrap_or_else(|| Self::Queue { job_type, error: ROUTE_MISSING.to_owned() }),
-            State::Dispatched | State::Running => match &life.claim {
-                _ if life.cancellation.is_some() => Self::cancellation(life.claim.as_ref(), claimant),
+            State::Dispatched | State::Running => match &status.claim {
+                _ if status.cancellation.is_some() => Self::cancellation(status.claim.as_ref(), claimant),
                 Some(claim) => Self::response(claim, claimant),
-                None => around.start(job_type),
+                None => context.start(job_type),
             },
-            State::Ready => around.dispatch(job_type),
+            State::Ready => context.dispatch(job_type),
         };
         Some(waiting)
     }
@@ -311,7 +311,7 @@ fn absent(claim: &Claim, claimant: impl FnOnce(&WorkerId) -> Claimant) -> Option
     Some(Absent { worker_id: claim.worker_id.clone(), silent_for })
 }
 
-impl Surroundings {
+impl WaitingContext {
     /// What keeps orders of the type from every worker, if anything does.
     fn obstacle(&self, job_type: &JobType) -> Option<Waiting> {
         let job_type = job_type.clone();
@@ -342,15 +342,15 @@ impl Surroundings {
 
     /// What a job waits for that is due.
     fn dispatch(&self, job_type: JobType) -> Waiting {
-        if let Some(pause) = &self.flow.pause {
+        if let Some(pause) = &self.settings.pause {
             return Waiting::Pause { job_type, by: pause.by.clone() };
         }
         if let Some(obstacle) = self.obstacle(&job_type) {
             return obstacle;
         }
         let is_reached = |limit: &u32| self.in_flight >= usize::try_from(*limit).unwrap_or(usize::MAX);
-        let rate = self.flow.rate_per_second.filter(|_| self.rate_wait);
-        match (self.flow.running_max.filter(is_reached), rate) {
+        let rate = self.settings.rate_per_second.filter(|_| self.rate_wait);
+        match (self.settings.running_max.filter(is_reached), rate) {
             (Some(running_max), _) => Waiting::Limit { job_type, running_max },
             (None, _) if self.with_broker >= self.window => Waiting::Window { job_type, window: self.window },
             (None, Some(per_second)) => Waiting::Rate { job_type, per_second },

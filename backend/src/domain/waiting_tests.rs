@@ -3,69 +3,69 @@ use std::fmt::Write;
 use crewcall_proto::{ExecutionId, response::ErrorKind};
 
 use super::*;
-use crate::domain::{Cancellation, Failure, Pause};
+use crate::domain::{Cancellation, JobError, Pause};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_190_820_000);
 
 /// A type that is served by one worker with four slots, three of them free; its window is far from full.
-fn well() -> Surroundings {
-    Surroundings {
+fn well() -> WaitingContext {
+    WaitingContext {
         staff: Staff { workers: 1, draining: 0, slots: 4, slots_busy: 1 },
         type_known: true,
         window: 64,
         with_broker: 3,
         in_flight: 5,
-        ..Surroundings::default()
+        ..WaitingContext::default()
     }
 }
 
-fn life(state: State) -> Life {
-    Life { state, ..Life::new(3, NOW, NOW) }
+fn status(state: State) -> JobStatus {
+    JobStatus { state, ..JobStatus::new(3, NOW, NOW) }
 }
 
-fn claimed(held: bool) -> Life {
+fn claimed(held: bool) -> JobStatus {
     let claim =
         Claim { execution_id: ExecutionId::generate(), worker_id: "w-1".parse().unwrap(), seq: 1, held };
-    Life { claim: Some(claim), ..life(State::Running) }
+    JobStatus { claim: Some(claim), ..status(State::Running) }
 }
 
-fn cancelled(life: Life) -> Life {
-    Life { cancellation: Some(Cancellation { by: "me".to_owned(), reason: None, at: NOW }), ..life }
+fn cancelled(status: JobStatus) -> JobStatus {
+    JobStatus { cancellation: Some(Cancellation { by: "me".to_owned(), reason: None, at: NOW }), ..status }
 }
 
-fn of(life: &Life, around: &Surroundings, claimant: Claimant) -> Waiting {
-    Waiting::of(&JobType::new("a.b").unwrap(), life, around, |_| claimant).unwrap()
+fn of(status: &JobStatus, context: &WaitingContext, claimant: Claimant) -> Waiting {
+    Waiting::of(&JobType::new("a.b").unwrap(), status, context, |_| claimant).unwrap()
 }
 
 /// Every situation with its sentence: read the snapshot, and ask of each whether it is true.
 #[test]
 fn every_situation_has_its_sentence() {
     let silent = Claimant::Silent(Duration::from_secs(40));
-    let (ready, dispatched) = (life(State::Ready), life(State::Dispatched));
-    let failure =
-        Failure { kind: ErrorKind::Handler, code: None, message: "no route".to_owned(), detail: None };
+    let (ready, dispatched) = (status(State::Ready), status(State::Dispatched));
+    let error =
+        JobError { kind: ErrorKind::Handler, code: None, message: "no route".to_owned(), detail: None };
     let failed_once =
-        Life { failure: Some(failure), attempt: Attempt::FIRST.next(), ..life(State::Scheduled) };
+        JobStatus { error: Some(error), attempt: Attempt::FIRST.next(), ..status(State::Scheduled) };
     let pause = Pause { by: "me".to_owned(), reason: None, at: NOW };
-    let flow = |flow: Flow| Surroundings { flow, ..well() };
-    let limited = flow(Flow { running_max: Some(5), ..Flow::default() });
-    let not_reached = flow(Flow { running_max: Some(6), ..Flow::default() });
-    let not_rated = flow(Flow { rate_per_second: Some(2.5), ..Flow::default() });
-    let rated = Surroundings { rate_wait: true, ..not_rated.clone() };
-    let paused = flow(Flow { pause: Some(pause), ..Flow::default() });
-    let full = Surroundings { with_broker: 64, in_flight: 64, ..well() };
-    let held_ones = Surroundings { with_broker: 3, in_flight: 500, ..well() };
-    let down = Surroundings { broker_trouble: Some("not connected: refused".to_owned()), ..well() };
-    let stuck = Surroundings { queue_error: Some("it does not confirm".to_owned()), ..well() };
-    let unknown = Surroundings { type_known: false, ..Surroundings::default() };
-    let refused = Surroundings { refusal: Some("too many types".to_owned()), ..unknown.clone() };
-    let nobody = Surroundings { staff: Staff::default(), ..well() };
+    let settings = |settings: TypeSettings| WaitingContext { settings, ..well() };
+    let limited = settings(TypeSettings { running_max: Some(5), ..TypeSettings::default() });
+    let not_reached = settings(TypeSettings { running_max: Some(6), ..TypeSettings::default() });
+    let not_rated = settings(TypeSettings { rate_per_second: Some(2.5), ..TypeSettings::default() });
+    let rated = WaitingContext { rate_wait: true, ..not_rated.clone() };
+    let paused = settings(TypeSettings { pause: Some(pause), ..TypeSettings::default() });
+    let full = WaitingContext { with_broker: 64, in_flight: 64, ..well() };
+    let held_ones = WaitingContext { with_broker: 3, in_flight: 500, ..well() };
+    let down = WaitingContext { broker_trouble: Some("not connected: refused".to_owned()), ..well() };
+    let stuck = WaitingContext { queue_error: Some("it does not confirm".to_owned()), ..well() };
+    let unknown = WaitingContext { type_known: false, ..WaitingContext::default() };
+    let refused = WaitingContext { refusal: Some("too many types".to_owned()), ..unknown.clone() };
+    let nobody = WaitingContext { staff: Staff::default(), ..well() };
     let draining =
-        Surroundings { staff: Staff { workers: 1, draining: 1, slots: 0, slots_busy: 0 }, ..well() };
-    let busy = Surroundings { staff: Staff { workers: 2, draining: 1, slots: 4, slots_busy: 4 }, ..well() };
+        WaitingContext { staff: Staff { workers: 1, draining: 1, slots: 0, slots_busy: 0 }, ..well() };
+    let busy = WaitingContext { staff: Staff { workers: 2, draining: 1, slots: 4, slots_busy: 4 }, ..well() };
     let there = Claimant::There;
-    let situations: [(&str, &Life, &Surroundings, Claimant); 34] = [
-        ("scheduled for later", &life(State::Scheduled), &well(), there),
+    let situations: [(&str, &JobStatus, &WaitingContext, Claimant); 34] = [
+        ("scheduled for later", &status(State::Scheduled), &well(), there),
         ("waits out its back-off", &failed_once, &well(), there),
         ("ready, and nothing in its way", &ready, &well(), there),
         ("ready, the window is full", &ready, &full, there),
@@ -79,10 +79,10 @@ fn every_situation_has_its_sentence() {
         ("ready, its queue does not confirm", &ready, &stuck, there),
         ("ready, nobody is there", &ready, &nobody, there),
         ("ready, all slots are taken", &ready, &busy, there),
-        ("parked", &life(State::Unroutable), &unknown, there),
-        ("parked, its type was refused", &life(State::Unroutable), &refused, there),
-        ("parked, its queue is not as it should be", &life(State::Unroutable), &stuck, there),
-        ("parked, though it is served", &life(State::Unroutable), &well(), there),
+        ("parked", &status(State::Unroutable), &unknown, there),
+        ("parked, its type was refused", &status(State::Unroutable), &refused, there),
+        ("parked, its queue is not as it should be", &status(State::Unroutable), &stuck, there),
+        ("parked, though it is served", &status(State::Unroutable), &well(), there),
         ("dispatched, slots are free", &dispatched, &well(), there),
         ("dispatched, all slots are taken", &dispatched, &busy, there),
         ("dispatched, nobody is there", &dispatched, &nobody, there),
@@ -98,11 +98,11 @@ fn every_situation_has_its_sentence() {
         ("is held, and its worker is not known", &claimed(true), &well(), Claimant::Unknown),
         ("runs, to be cancelled", &cancelled(claimed(false)), &well(), there),
         ("runs, to be cancelled, and its worker is silent", &cancelled(claimed(false)), &well(), silent),
-        ("began and was lost, to be cancelled", &cancelled(life(State::Running)), &well(), there),
+        ("began and was lost, to be cancelled", &cancelled(status(State::Running)), &well(), there),
     ];
     let mut told = String::new();
-    for (situation, life, around, claimant) in situations {
-        let waiting = of(life, around, claimant);
+    for (situation, status, context, claimant) in situations {
+        let waiting = of(status, context, claimant);
         let sentence = waiting.sentence(|at| format!("@{}", at.as_millis()));
         writeln!(told, "{situation}\n    {}: {sentence}", waiting.reason()).unwrap();
     }
@@ -112,7 +112,7 @@ fn every_situation_has_its_sentence() {
 #[test]
 fn what_is_over_waits_for_nothing() {
     for state in [State::Completed, State::Failed, State::Cancelled] {
-        let over = life(state);
+        let over = status(state);
         let job_type = JobType::new("a.b").unwrap();
         assert_eq!(Waiting::of(&job_type, &over, &well(), |_| Claimant::There), None);
     }

@@ -147,10 +147,10 @@ impl Interventions {
             Some(Applied::UnknownJob) | None => Ok(Intervened::UnknownJob),
             Some(Applied::Stale(_)) => {
                 let Some((job, _)) = self.store().get(id).await? else { return Ok(Intervened::UnknownJob) };
-                let life = job.life;
-                Ok(match (intervention, life.state) {
+                let status = job.status;
+                Ok(match (intervention, status.state) {
                     (Intervention::Cancel { .. }, State::Cancelled) => Intervened::Already,
-                    (Intervention::Cancel { .. }, _) if life.cancellation.is_some() => Intervened::Already,
+                    (Intervention::Cancel { .. }, _) if status.cancellation.is_some() => Intervened::Already,
                     (_, state) => Intervened::Impossible(state),
                 })
             }
@@ -233,10 +233,10 @@ enum Unwanted {
 impl Unwanted {
     fn of(applied: &Applied) -> Option<Self> {
         let Applied::Changed(change) = applied else { return None };
-        let JobChange { job_id, job_type, from, life, .. } = change.as_ref();
-        life.cancellation.as_ref()?;
-        let (job_id, attempt) = (*job_id, life.attempt);
-        match (from, &life.claim) {
+        let JobChange { job_id, job_type, from, status, .. } = change.as_ref();
+        status.cancellation.as_ref()?;
+        let (job_id, attempt) = (*job_id, status.attempt);
+        match (from, &status.claim) {
             (State::Running, Some(claim)) => {
                 Some(Self::Running { worker_id: claim.worker_id.clone(), job_id, attempt })
             }

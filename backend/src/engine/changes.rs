@@ -68,17 +68,17 @@ impl Ledger {
 
     /// Does what follows from a change that is on disk.
     pub fn follow(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, life, .. } = change;
+        let JobChange { job_id, job_type, status, .. } = change;
         self.leases.follow(change);
         self.revocations.follow(change);
-        self.watch.changed(*job_id, job_type, life.state, life.version);
+        self.watch.changed(*job_id, job_type, status.state, status.version);
         if change.freed_window {
             self.relay.finished(job_type);
         } else if change.ended.is_some() {
             self.relay.wake(job_type); // a limit on attempts running at once counts held ones, too
         }
-        match life.state {
-            State::Scheduled => self.due_times.release.note(life.due_at),
+        match status.state {
+            State::Scheduled => self.due_times.release.note(status.due_at),
             State::Ready => {
                 self.relay.wake(job_type);
                 // A job that was over and is tried again may have an expiry before it: to be asked for.
@@ -95,14 +95,14 @@ impl Ledger {
     }
 
     fn count(&self, change: &JobChange) {
-        let JobChange { job_type, life, from, ended, .. } = change;
+        let JobChange { job_type, status, from, ended, .. } = change;
         let first_started_at = match ended {
             Some(ended) => ended.started_at,
-            None => life.started_at,
+            None => status.started_at,
         };
         // A short attempt reports its start together with its end.
-        let started = *from != State::Running && (ended.is_some() || life.state == State::Running);
-        let attempt = ended.as_ref().map_or(life.attempt, |ended| ended.attempt);
+        let started = *from != State::Running && (ended.is_some() || status.state == State::Running);
+        let attempt = ended.as_ref().map_or(status.attempt, |ended| ended.attempt);
         if let (true, 1, Some(at)) = (started, attempt.get(), first_started_at) {
             self.metrics.job_started(job_type, between(change.created_at, at));
         }
@@ -110,10 +110,10 @@ impl Ledger {
             let ran = started_at.map(|started_at| between(started_at, *finished_at));
             self.metrics.attempt_ended(job_type, outcome.as_str(), ran);
         }
-        if life.state.is_terminal() && !from.is_terminal() {
-            let outcome = match (ended, &life.failure) {
+        if status.state.is_terminal() && !from.is_terminal() {
+            let outcome = match (ended, &status.error) {
                 (Some(ended), _) => ended.outcome.as_str(),
-                (None, Some(failure)) if life.state == State::Failed => failure.kind.as_str(),
+                (None, Some(error)) if status.state == State::Failed => error.kind.as_str(),
                 (None, _) => AttemptOutcome::Cancelled.as_str(),
             };
             self.metrics.job_finished(job_type, outcome);

@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     domain::{
         AttemptRecord, Job, Problem, State, Submission, Waiting,
-        waiting::{Claimant, Surroundings},
+        waiting::{Claimant, WaitingContext},
     },
     engine::{
         Relay,
@@ -233,7 +233,7 @@ impl Jobs {
         let mut watch = self.watch.watch_job(id);
         loop {
             let view = self.get(id).await?;
-            if view.as_ref().is_none_or(|view| view.job.life.state.is_terminal())
+            if view.as_ref().is_none_or(|view| view.job.status.state.is_terminal())
                 || tokio::time::timeout_at(deadline, watch.changed()).await.is_err()
             {
                 return Ok(view);
@@ -259,23 +259,23 @@ impl Jobs {
     /// What a job waits for; `None` when it is over.
     #[must_use]
     pub fn waiting(&self, job: &Job) -> Option<Waiting> {
-        let around = self.surroundings(&job.job_type);
-        Waiting::of(&job.job_type, &job.life, &around, |worker_id| self.claimant(worker_id))
+        let context = self.waiting_context(&job.job_type);
+        Waiting::of(&job.job_type, &job.status, &context, |worker_id| self.claimant(worker_id))
     }
 
     /// What every job of a type may wait for.
     #[must_use]
-    pub fn surroundings(&self, job_type: &JobType) -> Surroundings {
+    pub fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
         // A statement of its own: the status is borrowed until its end, and what follows borrows it again.
         let broker_trouble = self.broker.status().borrow().trouble();
-        Surroundings {
+        WaitingContext {
             broker_trouble,
             queue_error: self.queue_error(job_type),
             refusal: self.catalogue.refusal(job_type),
             staff: self.registry.staff(job_type),
             type_known: self.catalogue.knows(job_type),
-            flow: self.flow.get(job_type),
+            settings: self.flow.get(job_type),
             rate_wait: self.relay.waits_for_rate(job_type),
             window: self.relay.window(job_type),
             with_broker,
@@ -334,13 +334,13 @@ impl Intake {
 
     fn send_on(&self, job: &Arc<Job>, dispatched: Option<DispatchNumber>) {
         self.metrics.job_submitted(&job.job_type);
-        self.watch.changed(job.id, &job.job_type, job.life.state, job.life.version);
+        self.watch.changed(job.id, &job.job_type, job.status.state, job.status.version);
         if let Some(expires_at) = job.policy.expires_at {
             self.due_times.expiry.note(expires_at);
         }
         match dispatched {
             Some(number) => self.relay.publish(Dispatch { number, job: Arc::clone(job) }),
-            None if job.life.state == State::Scheduled => self.due_times.release.note(job.life.due_at),
+            None if job.status.state == State::Scheduled => self.due_times.release.note(job.status.due_at),
             None => self.relay.wake(&job.job_type),
         }
     }

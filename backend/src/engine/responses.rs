@@ -9,7 +9,7 @@ use crewcall_proto::{
 };
 
 use crate::{
-    domain::{Event, Failure, Stale},
+    domain::{Event, JobError, Stale},
     engine::{
         fleet::discovery::Discovery,
         ports::{Applied, JobEvent, StoreError},
@@ -247,7 +247,7 @@ fn completed_event(completed: &Completed) -> Event {
     );
     Event::Failed {
         origin,
-        failure: Failure {
+        error: JobError {
             kind: ErrorKind::Handler,
             code: Some(RESULT_TOO_LARGE.to_owned()),
             message,
@@ -265,7 +265,7 @@ fn failed_event(failed: Failed) -> Event {
     let limit = Failed::MESSAGE_CHARACTERS_MAX;
     Event::Failed {
         origin: failed.origin(),
-        failure: Failure {
+        error: JobError {
             kind: match failed.kind {
                 ErrorKind::Unknown => ErrorKind::Handler,
                 known => known,
@@ -291,7 +291,7 @@ fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
     );
     Event::Failed {
         origin,
-        failure: Failure {
+        error: JobError {
             kind: ErrorKind::Malformed,
             code: Some(UNREADABLE_RESPONSE.to_owned()),
             message: cut(message, Failed::MESSAGE_CHARACTERS_MAX),
@@ -307,13 +307,13 @@ fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
 
 fn dead_event(order: &Order, reason: DeathReason) -> Event {
     let (attempt, token) = (order.attempt, order.attempt_token);
-    let failure =
-        |kind, message: &str| Failure { kind, code: None, message: message.to_owned(), detail: None };
+    let job_error =
+        |kind, message: &str| JobError { kind, code: None, message: message.to_owned(), detail: None };
     match reason {
         DeathReason::DeliveryLimit { returns_max } => Event::DeadLettered {
             attempt,
             token,
-            failure: failure(
+            error: job_error(
                 ErrorKind::CrashLoop,
                 &format!(
                     "the order came back more than {returns_max} times without an answer: its worker's process ended, or handed it back"
@@ -323,7 +323,7 @@ fn dead_event(order: &Order, reason: DeathReason) -> Event {
         DeathReason::Rejected => Event::DeadLettered {
             attempt,
             token,
-            failure: failure(ErrorKind::Malformed, "a worker refused the order as unreadable"),
+            error: job_error(ErrorKind::Malformed, "a worker refused the order as unreadable"),
         },
         DeathReason::Other(reason) => {
             tracing::warn!(job.id = %order.job_id, reason, "The broker dropped an order; it is sent again.");

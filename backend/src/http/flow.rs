@@ -16,7 +16,7 @@ use super::{
     types,
 };
 use crate::{
-    domain::{Flow, FlowChange, Pause},
+    domain::{Pause, TypeSettings, TypeSettingsChange},
     engine::settings::limits::FlowError,
 };
 
@@ -55,7 +55,7 @@ pub(super) async fn pause(
     let (by, reason) = read_actor(&state.bodies, request).await?;
     tracing::info!(job.r#type = %job_type, by, reason, "A type is paused.");
     let pause = Pause { by, reason, at: state.jobs.clock.now() };
-    change(&state, job_type, FlowChange::Pause(pause)).await
+    change(&state, job_type, TypeSettingsChange::Pause(pause)).await
 }
 
 /// Resume a type
@@ -87,7 +87,7 @@ pub(super) async fn resume(
     // A name that was mistyped must not look like a success.
     types::read(&state, &job_type).await?;
     tracing::info!(job.r#type = %job_type, by, reason, "A type is resumed.");
-    change(&state, job_type, FlowChange::Resume).await
+    change(&state, job_type, TypeSettingsChange::Resume).await
 }
 
 /// Limit a type
@@ -117,7 +117,7 @@ pub(super) async fn limit(
     let job_type = types::named(&name)?;
     let text = body::read_json(&state.bodies, request).await?;
     let mut fields = Fields::parse(&LIMITS, &text, Code::InvalidRequest)?;
-    let limits = Flow::limits(fields.integer("running_max"), fields.number("rate_per_second"));
+    let limits = TypeSettings::limits(fields.integer("running_max"), fields.number("rate_per_second"));
     let mut problems = fields.finish();
     match limits {
         Ok(limits) if problems.is_empty() => change(&state, job_type, limits).await,
@@ -131,7 +131,7 @@ pub(super) async fn limit(
 async fn change(
     state: &HttpState,
     job_type: JobType,
-    change: FlowChange,
+    change: TypeSettingsChange,
 ) -> Result<Json<dto::Type>, Problem> {
     let (jobs, changed) = (Arc::clone(&state.jobs), job_type.clone());
     detached(state, async move {

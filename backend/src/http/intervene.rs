@@ -178,13 +178,13 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
         Intervened::Changed | Intervened::Already => {}
     }
     let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
-    let life = &view.job.life;
-    let status = match life.state {
+    let status = &view.job.status;
+    let status = match status.state {
         _ if !is_cancel => StatusCode::OK,
         JobState::Cancelled => StatusCode::OK,
         // It ended before its worker heard of the cancellation.
         ended @ (JobState::Completed | JobState::Failed) => return Err(refused(ended)),
-        _ if life.cancellation.is_some() => StatusCode::ACCEPTED,
+        _ if status.cancellation.is_some() => StatusCode::ACCEPTED,
         // Somebody tried it again at the same time.
         _ => StatusCode::OK,
     };

@@ -19,7 +19,7 @@ use super::{
     query::TypesQuery,
 };
 use crate::{
-    domain::{Flow, State as JobState},
+    domain::{State as JobState, TypeSettings},
     engine::{ports::Count, upkeep::forget::Forgotten},
 };
 
@@ -156,7 +156,7 @@ pub(super) fn named(name: &str) -> Result<JobType, Problem> {
 /// The [`Problem`] to answer when nobody knows it, or the store cannot be read.
 pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
     let counts = state.jobs.store.counts_of(job_type).await?;
-    let is_set = state.jobs.flow.get(job_type) != Flow::default();
+    let is_set = state.jobs.flow.get(job_type) != TypeSettings::default();
     let catalogue = &state.jobs.catalogue;
     let is_known = catalogue.knows(job_type) || catalogue.refusal(job_type).is_some();
     if counts.is_empty() && !is_set && !is_known {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crewcall_proto::JobType;
 
 use crate::{
-    domain::{Job, Waiting, waiting::Surroundings},
+    domain::{Job, Waiting, waiting::WaitingContext},
     engine::Jobs,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 /// be thousands of workers.
 pub(super) struct WaitingReader<'a> {
     jobs: &'a Jobs,
-    by_type: HashMap<JobType, Surroundings>,
+    by_type: HashMap<JobType, WaitingContext>,
 }
 
 impl<'a> WaitingReader<'a> {
@@ -24,12 +24,12 @@ impl<'a> WaitingReader<'a> {
 
     /// What a job waits for; `None` when it is over.
     pub(super) fn of(&mut self, job: &Job) -> Option<Waiting> {
-        if job.life.state.is_terminal() {
+        if job.status.state.is_terminal() {
             return None;
         }
         let jobs = self.jobs;
         let around =
-            self.by_type.entry(job.job_type.clone()).or_insert_with(|| jobs.surroundings(&job.job_type));
-        Waiting::of(&job.job_type, &job.life, around, |worker_id| jobs.claimant(worker_id))
+            self.by_type.entry(job.job_type.clone()).or_insert_with(|| jobs.waiting_context(&job.job_type));
+        Waiting::of(&job.job_type, &job.status, around, |worker_id| jobs.claimant(worker_id))
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn watch_job(
     let watch = state.jobs.watch.watch_job(id);
     let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
     let seen = last_event_id(&headers).and_then(|id| id.parse().ok()).unwrap_or(0);
-    if view.job.life.state.is_terminal() && view.job.life.version <= seen {
+    if view.job.status.state.is_terminal() && view.job.status.version <= seen {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let feed = JobFeed {
@@ -173,11 +173,11 @@ impl JobFeed {
                 Some(view) => view,
                 None => self.read_changed().await?,
             };
-            let life = &view.job.life;
-            self.over = life.state.is_terminal();
-            if life.version > self.seen {
-                self.seen = life.version;
-                let id = life.version.to_string();
+            let status = &view.job.status;
+            self.over = status.state.is_terminal();
+            if status.version > self.seen {
+                self.seen = status.version;
+                let id = status.version.to_string();
                 let (event, room) = job_event(&self.answers, id, &dto::Job::with_attempts(&view))?;
                 self.room = room;
                 return Some((event, self));
@@ -265,7 +265,7 @@ impl AllFeed {
                 return None;
             }
         };
-        if !self.filter.wants(&job.job_type, job.life.state) {
+        if !self.filter.wants(&job.job_type, job.status.state) {
             return Some(None);
         }
         let id = format!("{}-{}", self.jobs.watch.epoch(), changed.sequence);

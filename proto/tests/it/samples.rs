@@ -154,7 +154,7 @@ fn order() -> Order {
         job_type: job_type("image.thumbnail"),
         attempt: attempt(2),
         attempt_token: token(),
-        attempts_max: 5,
+        max_attempts: 5,
         // In alphabetical order, because a build with other features keeps the order as written.
         parameters: object(json!({
             "ids": [u64::MAX, i64::MIN, 0, -1],

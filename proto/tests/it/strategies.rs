@@ -56,7 +56,7 @@ fn order() -> impl Strategy<Value = Order> {
     )
         .prop_map(
             |(
-                (protocol, job_id, job_type, attempt, attempt_token, attempts_max),
+                (protocol, job_id, job_type, attempt, attempt_token, max_attempts),
                 (parameters, timeout_ms, expires_at, created_at),
             )| Order {
                 protocol,
@@ -64,7 +64,7 @@ fn order() -> impl Strategy<Value = Order> {
                 job_type,
                 attempt,
                 attempt_token,
-                attempts_max,
+                max_attempts,
                 parameters,
                 timeout_ms,
                 expires_at,

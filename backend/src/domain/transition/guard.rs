@@ -10,9 +10,9 @@ use crate::{
 
 impl Machine<'_> {
     pub(super) fn expect_state(&self, state: State) -> Result<(), Stale> {
-        if self.life.state == state {
+        if self.status.state == state {
             Ok(())
-        } else if self.life.state.is_terminal() {
+        } else if self.status.state.is_terminal() {
             Err(Stale::Terminal)
         } else {
             Err(Stale::State)
@@ -21,9 +21,9 @@ impl Machine<'_> {
 
     /// The attempt fence: without it, one error could be charged to two attempts.
     pub(super) fn expect_attempt(&self, attempt: Attempt) -> Result<(), Stale> {
-        if self.life.state.is_terminal() && !mutant("end_is_not_final") {
+        if self.status.state.is_terminal() && !mutant("end_is_not_final") {
             Err(Stale::Terminal)
-        } else if self.life.attempt == attempt {
+        } else if self.status.attempt == attempt {
             Ok(())
         } else {
             Err(Stale::Attempt)
@@ -33,7 +33,7 @@ impl Machine<'_> {
     /// The attempt fence and the capability together.
     pub(super) fn expect_current(&self, attempt: Attempt, token: AttemptToken) -> Result<(), Stale> {
         self.expect_attempt(attempt)?;
-        let is_known = self.life.token == Some(token) || mutant("token_unchecked");
+        let is_known = self.status.token == Some(token) || mutant("token_unchecked");
         if is_known { Ok(()) } else { Err(Stale::Token) }
     }
 
@@ -41,13 +41,13 @@ impl Machine<'_> {
     pub(super) fn expect_claim(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<&Claim, Stale> {
         self.expect_attempt(attempt)?;
         self.expect_state(State::Running)?;
-        self.life.claim.as_ref().filter(|claim| claim.execution_id == execution_id).ok_or(Stale::Execution)
+        self.status.claim.as_ref().filter(|claim| claim.execution_id == execution_id).ok_or(Stale::Execution)
     }
 
     /// What a single execution may say: it has the claim, or nobody has.
     pub(super) fn speaks_or_unclaimed(&self, origin: &Origin) -> Result<(), Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
-        match &self.life.claim {
+        match &self.status.claim {
             Some(claim) if claim.execution_id != origin.execution_id => Err(Stale::Execution),
             _ => Ok(()),
         }
@@ -58,7 +58,7 @@ impl Machine<'_> {
     pub(super) fn may_fail(&self, origin: &Origin, redelivered: bool) -> Result<(), Stale> {
         match self.speaks_or_unclaimed(origin) {
             Err(Stale::Execution)
-                if redelivered && !self.life.claim.as_ref().is_some_and(|claim| claim.held) =>
+                if redelivered && !self.status.claim.as_ref().is_some_and(|claim| claim.held) =>
             {
                 Ok(())
             }

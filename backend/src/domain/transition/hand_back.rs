@@ -5,7 +5,7 @@ use crewcall_proto::{
     response::{ErrorKind, Origin},
 };
 
-use super::{Change, Machine, Stale, failure};
+use super::{Change, Machine, Stale, job_error};
 use crate::domain::{Progress, State};
 
 impl Machine<'_> {
@@ -18,10 +18,10 @@ impl Machine<'_> {
         started_at: Option<Timestamp>,
     ) -> Result<Change, Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
-        if !self.life.state.is_in_flight() {
+        if !self.status.state.is_in_flight() {
             return Err(Stale::State);
         }
-        match &self.life.claim {
+        match &self.status.claim {
             // One that waited for a slot is given up by a worker that has no claim: whoever had it lost its order.
             Some(claim)
                 if claim.execution_id != origin.execution_id && (claim.held || started_at.is_some()) =>
@@ -30,30 +30,30 @@ impl Machine<'_> {
             }
             _ => {}
         }
-        if self.life.cancellation.is_some() {
+        if self.status.cancellation.is_some() {
             let message = format!("worker {} gave the attempt back", origin.worker_id);
-            return Ok(self.end_attempt(self.lost(failure(ErrorKind::Cancelled, message), false)));
+            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::Cancelled, message), false)));
         }
         let is_known = message.as_ref().is_none_or(|(message, at)| {
-            let known = self.life.progress.as_ref();
+            let known = self.status.progress.as_ref();
             known.is_some_and(|known| known.message.as_ref() == Some(message) && known.at == *at)
         });
-        if !resend && self.life.claim.is_none() && is_known {
+        if !resend && self.status.claim.is_none() && is_known {
             return Err(Stale::Sequence);
         }
         let has_claim =
-            self.life.claim.as_ref().is_some_and(|claim| claim.execution_id == origin.execution_id);
-        Ok(self.change(|life| {
-            life.state = if resend { State::Ready } else { State::Dispatched };
-            life.claim = None;
+            self.status.claim.as_ref().is_some_and(|claim| claim.execution_id == origin.execution_id);
+        Ok(self.change(|status| {
+            status.state = if resend { State::Ready } else { State::Dispatched };
+            status.claim = None;
             if resend && has_claim {
                 // Its worker lives, so this start is no sign of a crash loop.
-                life.starts = life.starts.saturating_sub(1);
+                status.starts = status.starts.saturating_sub(1);
             }
-            life.started_at = life.started_at.or(started_at);
+            status.started_at = status.started_at.or(started_at);
             if let Some((message, at)) = message {
-                let percent = life.progress.as_ref().map_or(0, |progress| progress.percent);
-                life.progress = Some(Progress { percent, message: Some(message), at });
+                let percent = status.progress.as_ref().map_or(0, |progress| progress.percent);
+                status.progress = Some(Progress { percent, message: Some(message), at });
             }
         }))
     }

@@ -11,17 +11,17 @@ fn what_is_handed_back_is_not_charged_and_keeps_its_token() {
         "another one holds it"
     );
     let again = Event::Dispatched { token: AttemptToken::from_bits(2) };
-    let life = live(held, [handed_back(origin(1, 1, 7), true, true), again]);
-    assert_eq!((life.state, life.attempt.get(), life.claim), (State::Dispatched, 1, None));
-    assert_eq!((life.token, life.failure), (Some(AttemptToken::from_bits(1)), None));
+    let status = live(held, [handed_back(origin(1, 1, 7), true, true), again]);
+    assert_eq!((status.state, status.attempt.get(), status.claim), (State::Dispatched, 1, None));
+    assert_eq!((status.token, status.error), (Some(AttemptToken::from_bits(1)), None));
 }
 
 #[test]
 fn who_never_began_hands_back_an_order_whose_last_worker_died() {
     let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
-    let life = live(dispatched(), [started]);
-    assert_eq!(stale(&life, handed_back(origin(1, 1, 8), true, true)), Stale::Execution);
-    assert_eq!(live(life, [handed_back(origin(1, 1, 8), true, false)]).state, State::Ready);
+    let status = live(dispatched(), [started]);
+    assert_eq!(stale(&status, handed_back(origin(1, 1, 8), true, true)), Stale::Execution);
+    assert_eq!(live(status, [handed_back(origin(1, 1, 8), true, false)]).state, State::Ready);
 }
 
 #[test]
@@ -31,16 +31,19 @@ fn an_order_that_goes_back_to_its_queue_says_why_and_still_does_when_it_came_bac
         [start, handed_back(origin(1, 1, by), false, true)]
     };
     let crashes = u128::from(CRASHES_MIN);
-    let life = live(dispatched(), (1..=crashes).flat_map(given_back));
-    assert_eq!((life.state, life.claim.as_ref(), life.started_at), (State::Dispatched, None, Some(NOW)));
-    assert_eq!(life.progress.as_ref().unwrap().message.as_deref(), Some("no model"));
+    let status = live(dispatched(), (1..=crashes).flat_map(given_back));
     assert_eq!(
-        stale(&life, handed_back(origin(1, 1, crashes), false, true)),
+        (status.state, status.claim.as_ref(), status.started_at),
+        (State::Dispatched, None, Some(NOW))
+    );
+    assert_eq!(status.progress.as_ref().unwrap().message.as_deref(), Some("no model"));
+    assert_eq!(
+        stale(&status, handed_back(origin(1, 1, crashes), false, true)),
         Stale::Sequence,
         "once is enough"
     );
-    let life = live(life, [dead(ErrorKind::CrashLoop)]);
-    assert_eq!((life.state, life.failure.unwrap().detail.as_deref()), (State::Failed, Some("no model")));
+    let status = live(status, [dead(ErrorKind::CrashLoop)]);
+    assert_eq!((status.state, status.error.unwrap().detail.as_deref()), (State::Failed, Some("no model")));
 }
 
 #[test]
@@ -50,14 +53,14 @@ fn who_hands_back_and_asks_for_another_order_did_not_crash() {
         let again = Event::Dispatched { token: AttemptToken::from_bits(2) };
         [start, handed_back(origin(1, 1, by), true, true), again]
     };
-    let life = live(dispatched(), (1..=2 * u128::from(CRASHES_MIN)).flat_map(restarted));
-    assert_eq!((life.state, life.starts), (State::Dispatched, 0));
-    assert_eq!(live(life, [dead(ErrorKind::CrashLoop)]).state, State::Ready);
+    let status = live(dispatched(), (1..=2 * u128::from(CRASHES_MIN)).flat_map(restarted));
+    assert_eq!((status.state, status.starts), (State::Dispatched, 0));
+    assert_eq!(live(status, [dead(ErrorKind::CrashLoop)]).state, State::Ready);
 }
 
 #[test]
 fn a_cancelled_job_ends_when_its_attempt_is_handed_back() {
     let held = Event::Held { origin: origin(1, 1, 7), seq: 1 };
-    let life = live(dispatched(), [held, cancel(), handed_back(origin(1, 1, 7), true, true)]);
-    assert_eq!(life.state, State::Cancelled);
+    let status = live(dispatched(), [held, cancel(), handed_back(origin(1, 1, 7), true, true)]);
+    assert_eq!(status.state, State::Cancelled);
 }

@@ -115,19 +115,19 @@ impl Leases {
 
     /// Follows a change of a job: a running job has a lease, any other has none.
     pub fn follow(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, life, timeout, .. } = change;
+        let JobChange { job_id, job_type, status, timeout, .. } = change;
         if let Some(number) = change.delivered {
             self.overtaking.delivered(job_type, number);
         }
-        match (&life.claim, life.token, life.state) {
+        match (&status.claim, status.token, status.state) {
             (Some(claim), Some(token), State::Running) => self.put(StoredClaim {
                 job_id: *job_id,
                 job_type: job_type.clone(),
-                attempt: life.attempt,
+                attempt: status.attempt,
                 token,
                 claim: claim.clone(),
                 timeout: *timeout,
-                cancelled: life.cancellation.is_some(),
+                cancelled: status.cancellation.is_some(),
             }),
             _ => {
                 self.leases.remove(job_id);

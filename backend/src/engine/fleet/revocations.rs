@@ -44,9 +44,9 @@ impl Revocations {
 
     /// Follows a change of a job: one that is over before anybody reported its start leaves its order behind.
     pub fn follow(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, from, life, ended, .. } = change;
-        if *from == State::Dispatched && life.state.is_terminal() && ended.is_none() {
-            self.add(job_type.clone(), AttemptId { job_id: *job_id, attempt: life.attempt });
+        let JobChange { job_id, job_type, from, status, ended, .. } = change;
+        if *from == State::Dispatched && status.state.is_terminal() && ended.is_none() {
+            self.add(job_type.clone(), AttemptId { job_id: *job_id, attempt: status.attempt });
         }
     }
 

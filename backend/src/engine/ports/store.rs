@@ -7,7 +7,7 @@ use crewcall_proto::{
     Attempt, AttemptId, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp,
 };
 
-use crate::domain::{AttemptRecord, Event, Flow, Job, Stale, State};
+use crate::domain::{AttemptRecord, Event, Job, Stale, State, TypeSettings};
 
 /// Keeps the truth about every job.
 ///
@@ -30,7 +30,7 @@ pub trait JobStore: Send + Sync {
 
     /// Moves due jobs of the type from ready to dispatched, in the order of priority (highest first), due time and id, until
     /// `window` attempts of the type occupy the dispatch window, `limit` jobs were moved, or what is set for the type
-    /// ([`JobStore::put_flow`]) allows no more. That is judged here, where nothing can come between: `running_max` counts
+    /// ([`JobStore::put_type_settings`]) allows no more. That is judged here, where nothing can come between: `running_max` counts
     /// what is dispatched or running, held attempts included. Each job gets the next dispatch number, and a token if its
     /// attempt has none.
     async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError>;
@@ -124,11 +124,15 @@ pub trait JobStore: Send + Sync {
     async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError>;
 
     /// What was set for types; a type that is not named has the default.
-    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError>;
+    async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError>;
 
     /// Keeps what was set for a type, and answers whether it did: not for one more type beyond [`UNANNOUNCED_TYPES_MAX`].
     /// A rate limit remembers what began under it, also over a change of what is set, until it is removed.
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError>;
+    async fn put_type_settings(
+        &self,
+        job_type: &JobType,
+        settings: &TypeSettings,
+    ) -> Result<bool, StoreError>;
 
     /// The messages that were set aside, newest first; only those older than `before`, if given.
     async fn quarantined(
@@ -265,14 +269,14 @@ impl Dispatch {
     /// The order for this attempt; `None` if the job has no token, which no dispatched job lacks.
     #[must_use]
     pub fn order(&self) -> Option<Order> {
-        let life = &self.job.life;
+        let status = &self.job.status;
         Some(Order {
             protocol: PROTOCOL_VERSION,
             job_id: self.job.id,
             job_type: self.job.job_type.clone(),
-            attempt: life.attempt,
-            attempt_token: life.token?,
-            attempts_max: life.attempts_max,
+            attempt: status.attempt,
+            attempt_token: status.token?,
+            max_attempts: status.max_attempts,
             parameters: self.job.parameters.clone(),
             timeout_ms: self
                 .job
@@ -280,7 +284,7 @@ impl Dispatch {
                 .timeout
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             // Only a job that never started can expire.
-            expires_at: self.job.policy.expires_at.filter(|_| life.attempt == Attempt::FIRST),
+            expires_at: self.job.policy.expires_at.filter(|_| status.attempt == Attempt::FIRST),
             created_at: self.job.created_at,
         })
     }
@@ -328,8 +332,8 @@ pub struct JobChange {
     pub timeout: Option<Duration>,
     /// Where it stood.
     pub from: State,
-    /// Its life now.
-    pub life: crate::domain::Life,
+    /// Its status now.
+    pub status: crate::domain::JobStatus,
     /// The attempt that ended, if one did.
     pub ended: Option<AttemptRecord>,
     /// Whether the change made room in the dispatch window.

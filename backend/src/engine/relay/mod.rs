@@ -315,7 +315,7 @@ impl Relay {
         let mut sent = 0;
         for order in orders {
             let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
-            let is_open = job.life.state == State::Dispatched && job.life.attempt == order.attempt;
+            let is_open = job.status.state == State::Dispatched && job.status.attempt == order.attempt;
             if is_open && !mutant("replaced_unsent") {
                 self.publish(Dispatch { number: order.number, job: Arc::new(job) });
                 sent += 1;
@@ -359,7 +359,7 @@ impl Relay {
         }
         for dispatch in dispatches {
             let job = &dispatch.job;
-            self.inner.watch.changed(job.id, &job.job_type, job.life.state, job.life.version);
+            self.inner.watch.changed(job.id, &job.job_type, job.status.state, job.status.version);
             self.publish_in_turn(dispatch).await;
         }
         Ok(())

@@ -7,7 +7,7 @@ use crewcall_proto::JobType;
 use dashmap::DashMap;
 
 use crate::{
-    domain::{Flow, FlowChange},
+    domain::{TypeSettings, TypeSettingsChange},
     engine::ports::{JobStore, StoreError, UNANNOUNCED_TYPES_MAX},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct FlowControl {
     store: Arc<dyn JobStore>,
     /// Those of the types that have any.
-    types: DashMap<JobType, Flow>,
+    types: DashMap<JobType, TypeSettings>,
     /// Changes are made one after the other, or one could be lost.
     changing: tokio::sync::Mutex<()>,
 }
@@ -38,13 +38,13 @@ impl FlowControl {
     ///
     /// [`StoreError`] when they cannot be read.
     pub async fn load(store: Arc<dyn JobStore>) -> Result<Self, StoreError> {
-        let types = store.flows().await?.into_iter().collect();
+        let types = store.type_settings().await?.into_iter().collect();
         Ok(Self { store, types, changing: tokio::sync::Mutex::default() })
     }
 
     /// What is set for a type.
     #[must_use]
-    pub fn get(&self, job_type: &JobType) -> Flow {
+    pub fn get(&self, job_type: &JobType) -> TypeSettings {
         self.types.get(job_type).map(|flow| flow.clone()).unwrap_or_default()
     }
 
@@ -60,13 +60,17 @@ impl FlowControl {
     /// # Errors
     ///
     /// [`FlowError`] when it was not kept; nothing changes then.
-    pub async fn change(&self, job_type: &JobType, change: FlowChange) -> Result<Flow, FlowError> {
+    pub async fn change(
+        &self,
+        job_type: &JobType,
+        change: TypeSettingsChange,
+    ) -> Result<TypeSettings, FlowError> {
         let _turn = self.changing.lock().await;
         let flow = self.get(job_type).changed(change);
-        if !self.store.put_flow(job_type, &flow).await? {
+        if !self.store.put_type_settings(job_type, &flow).await? {
             return Err(FlowError::TooManyTypes);
         }
-        if flow == Flow::default() {
+        if flow == TypeSettings::default() {
             self.types.remove(job_type);
         } else {
             self.types.insert(job_type.clone(), flow.clone());

@@ -57,24 +57,24 @@ pub struct JobEvent {
 
 impl From<&domain::Job> for JobEvent {
     fn from(job: &domain::Job) -> Self {
-        let life = &job.life;
+        let status = &job.status;
         Self {
             id: job.id.to_string(),
             r#type: job.job_type.to_string(),
-            state: life.state.into(),
+            state: status.state.into(),
             priority: job.priority.get(),
             labels: job.labels.clone(),
-            attempt: life.attempt.get(),
-            max_attempts: life.attempts_max,
-            progress: life.progress.as_ref().map(Progress::from),
-            error: life.failure.as_ref().map(JobError::from),
-            worker_id: worker_id(life),
+            attempt: status.attempt.get(),
+            max_attempts: status.max_attempts,
+            progress: status.progress.as_ref().map(Progress::from),
+            error: status.error.as_ref().map(JobError::from),
+            worker_id: worker_id(status),
             created_at: rfc3339(job.created_at),
-            due_at: rfc3339(life.due_at),
-            started_at: life.started_at.map(rfc3339),
-            finished_at: life.finished_at.map(rfc3339),
-            cancel_requested: cancel_requested(life),
-            version: life.version,
+            due_at: rfc3339(status.due_at),
+            started_at: status.started_at.map(rfc3339),
+            finished_at: status.finished_at.map(rfc3339),
+            cancel_requested: cancel_requested(status),
+            version: status.version,
         }
     }
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{rfc3339, seconds};
 use crate::{
-    domain::{self, AttemptOutcome, AttemptRecord, Failure, Life, State, Waiting},
+    domain::{self, AttemptOutcome, AttemptRecord, JobStatus, State, Waiting},
     engine::JobView,
 };
 
@@ -142,43 +142,43 @@ impl Job {
 
     /// A job as it stands in a list.
     pub(in crate::http) fn in_list(job: &domain::Job, waiting: Option<&Waiting>) -> Self {
-        let life = &job.life;
+        let status = &job.status;
         Self {
             id: job.id.to_string(),
             r#type: job.job_type.to_string(),
-            state: life.state.into(),
+            state: status.state.into(),
             priority: job.priority.get(),
             parameters: job.parameters.clone(),
             labels: job.labels.clone(),
-            attempt: life.attempt.get(),
-            max_attempts: life.attempts_max,
-            progress: life.progress.as_ref().map(Progress::from),
-            result: life.result.as_deref().map(read_result),
-            error: life.failure.as_ref().map(JobError::from),
-            worker_id: worker_id(life),
+            attempt: status.attempt.get(),
+            max_attempts: status.max_attempts,
+            progress: status.progress.as_ref().map(Progress::from),
+            result: status.result.as_deref().map(read_result),
+            error: status.error.as_ref().map(JobError::from),
+            worker_id: worker_id(status),
             created_at: rfc3339(job.created_at),
-            due_at: rfc3339(life.due_at),
-            started_at: life.started_at.map(rfc3339),
-            finished_at: life.finished_at.map(rfc3339),
+            due_at: rfc3339(status.due_at),
+            started_at: status.started_at.map(rfc3339),
+            finished_at: status.finished_at.map(rfc3339),
             timeout_seconds: job.policy.timeout.map(seconds),
             expires_at: job.policy.expires_at.map(rfc3339),
             backoff: (&job.policy.backoff).into(),
-            cancel_requested: cancel_requested(life),
-            cancellation: life.cancellation.as_ref().map(Cancellation::from),
+            cancel_requested: cancel_requested(status),
+            cancellation: status.cancellation.as_ref().map(Cancellation::from),
             waiting_for: waiting.map(WaitingFor::from),
-            version: life.version,
+            version: status.version,
             attempts: None,
         }
     }
 }
 
 /// Whether a cancellation is under way.
-pub(super) fn cancel_requested(life: &Life) -> bool {
-    life.cancellation.is_some() && !life.state.is_terminal()
+pub(super) fn cancel_requested(status: &JobStatus) -> bool {
+    status.cancellation.is_some() && !status.state.is_terminal()
 }
 
-pub(super) fn worker_id(life: &Life) -> Option<String> {
-    life.claim.as_ref().map(|claim| claim.worker_id.to_string())
+pub(super) fn worker_id(status: &JobStatus) -> Option<String> {
+    status.claim.as_ref().map(|claim| claim.worker_id.to_string())
 }
 
 /// The recorder stores nothing but JSON; a damaged text is shown as it is rather than hidden.
@@ -206,7 +206,7 @@ impl From<&domain::Backoff> for Backoff {
         Self {
             initial_seconds: seconds(backoff.initial),
             factor: backoff.factor,
-            max_seconds: seconds(backoff.cap),
+            max_seconds: seconds(backoff.max_delay),
             jitter: backoff.jitter,
         }
     }
@@ -315,13 +315,13 @@ pub struct JobError {
     pub detail: Option<String>,
 }
 
-impl From<&Failure> for JobError {
-    fn from(failure: &Failure) -> Self {
+impl From<&domain::JobError> for JobError {
+    fn from(error: &domain::JobError) -> Self {
         Self {
-            kind: failure.kind.as_str(),
-            code: failure.code.clone(),
-            message: failure.message.clone(),
-            detail: failure.detail.clone(),
+            kind: error.kind.as_str(),
+            code: error.code.clone(),
+            message: error.message.clone(),
+            detail: error.detail.clone(),
         }
     }
 }
@@ -366,7 +366,7 @@ pub struct AttemptEntry {
 impl From<&AttemptRecord> for AttemptEntry {
     fn from(record: &AttemptRecord) -> Self {
         let error = match &record.outcome {
-            AttemptOutcome::Failed(failure) => Some(JobError::from(failure)),
+            AttemptOutcome::Failed(error) => Some(JobError::from(error)),
             AttemptOutcome::Completed | AttemptOutcome::Cancelled => None,
         };
         Self {

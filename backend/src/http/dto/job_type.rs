@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::{
-    domain::{self, Flow, State},
+    domain::{self, State, TypeSettings},
     engine::{
         fleet::registry::Capacity,
         ports::{Count, StoredType},
@@ -79,7 +79,7 @@ impl Type {
         stored: Option<StoredType>,
         capacity: Capacity,
         counts: &[Count],
-        flow: &Flow,
+        settings: &TypeSettings,
         oldest_waiting: Option<Timestamp>,
     ) -> Self {
         let mut jobs = JobCounts::default();
@@ -107,9 +107,9 @@ impl Type {
             slots: capacity.slots,
             queue_error: None,
             jobs,
-            paused: flow.pause.as_ref().map(Pause::from),
-            running_max: flow.running_max,
-            rate_per_second: flow.rate_per_second,
+            paused: settings.pause.as_ref().map(Pause::from),
+            running_max: settings.running_max,
+            rate_per_second: settings.rate_per_second,
             oldest_waiting_at: oldest_waiting.map(rfc3339),
             first_announced_at,
             last_announced_at,

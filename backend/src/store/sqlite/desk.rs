@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{Change, Event, Life, Moment, Policy, Stale, transition},
+    domain::{Change, Event, JobStatus, Policy, Stale, TransitionContext, transition},
     engine::ports::DispatchNumber,
 };
 
@@ -70,19 +70,24 @@ impl Desk {
     }
 
     /// Runs the state machine, now.
-    pub(super) fn transition(&self, life: &Life, policy: &Policy, event: Event) -> Result<Change, Stale> {
-        self.transition_at(life, policy, event, self.now())
+    pub(super) fn transition(
+        &self,
+        status: &JobStatus,
+        policy: &Policy,
+        event: Event,
+    ) -> Result<Change, Stale> {
+        self.transition_at(status, policy, event, self.now())
     }
 
     /// Runs the state machine as of `now`.
     pub(super) fn transition_at(
         &self,
-        life: &Life,
+        status: &JobStatus,
         policy: &Policy,
         event: Event,
         now: Timestamp,
     ) -> Result<Change, Stale> {
-        transition(life, policy, event, Moment { now, spread: rand::random() })
+        transition(status, policy, event, TransitionContext { now, jitter_sample: rand::random() })
     }
 
     /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the

@@ -54,7 +54,7 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    domain::{AttemptRecord, Flow, Job, State},
+    domain::{AttemptRecord, Job, State, TypeSettings},
     engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
@@ -259,13 +259,17 @@ impl JobStore for SqliteStore {
         self.writer.write(1, move |desk| commands::delete_type(desk, &job_type)).await
     }
 
-    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
-        self.readers.read(queries::flows).await
+    async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError> {
+        self.readers.read(queries::type_settings).await
     }
 
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError> {
-        let (job_type, flow) = (job_type.clone(), flow.clone());
-        self.writer.write(1, move |desk| commands::put_flow(desk, &job_type, flow)).await
+    async fn put_type_settings(
+        &self,
+        job_type: &JobType,
+        settings: &TypeSettings,
+    ) -> Result<bool, StoreError> {
+        let (job_type, settings) = (job_type.clone(), settings.clone());
+        self.writer.write(1, move |desk| commands::put_type_settings(desk, &job_type, settings)).await
     }
 
     async fn quarantined(

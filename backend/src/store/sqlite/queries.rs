@@ -10,7 +10,7 @@ use super::{
     tally::Terms,
 };
 use crate::{
-    domain::{AttemptRecord, Flow, Job, Slot, State},
+    domain::{AttemptRecord, Job, Slot, State, TypeSettings},
     engine::ports::{
         Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
         Standing, StoredClaim, StoredType,
@@ -33,8 +33,8 @@ pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<(Job, Vec
         .optional()?;
     let Some((seq, job)) = found else { return Ok(None) };
     let mut statement = connection.prepare_cached(
-        "SELECT attempt, outcome, worker_id, started_at, finished_at, failure_kind, failure_code, \
-           failure_message, failure_detail \
+        "SELECT attempt, outcome, worker_id, started_at, finished_at, error_kind, error_code, \
+           error_message, error_detail \
          FROM attempts WHERE job_seq = ? ORDER BY attempt",
     )?;
     let mut rows = statement.query([seq])?;
@@ -225,17 +225,17 @@ pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, Fault> {
 }
 
 /// What is set for types, by name.
-pub(super) fn flows(connection: &Connection) -> Result<Vec<(JobType, Flow)>, Fault> {
+pub(super) fn type_settings(connection: &Connection) -> Result<Vec<(JobType, TypeSettings)>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM flows ORDER BY type",
+        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM type_settings ORDER BY type",
     )?;
     let mut rows = statement.query(())?;
-    let mut flows = Vec::new();
+    let mut settings = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        flows.push((columns.job_type()?, columns.flow()?));
+        settings.push((columns.job_type()?, columns.settings()?));
     }
-    Ok(flows)
+    Ok(settings)
 }
 
 /// What is kept for types that were announced, or for which something is set.
@@ -243,15 +243,15 @@ pub(super) fn terms(connection: &Connection) -> Result<Vec<(JobType, Terms)>, Fa
     let mut statement = connection.prepare_cached(
         "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns, \
            types.type IS NOT NULL \
-         FROM flows FULL JOIN types USING (type)",
+         FROM type_settings FULL JOIN types USING (type)",
     )?;
     let mut rows = statement.query(())?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        let (job_type, flow) = (columns.job_type()?, columns.flow()?);
+        let (job_type, settings) = (columns.job_type()?, columns.settings()?);
         let slot = columns.take::<Option<i64>>()?.map(Slot);
-        all.push((job_type, Terms { announced: columns.take()?, flow, slot }));
+        all.push((job_type, Terms { announced: columns.take()?, settings, slot }));
     }
     Ok(all)
 }

@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use crate::domain::{
-    AttemptOutcome, AttemptRecord, Backoff, Cancellation, Claim, Failure, Flow, Job, Life, Pause, Policy,
-    Priority, Progress, State,
+    AttemptOutcome, AttemptRecord, Backoff, Cancellation, Claim, Job, JobError, JobStatus, Pause, Policy,
+    Priority, Progress, State, TypeSettings,
 };
 
-/// The columns of a life that no index is made of, in the order in which [`bind_steady`] writes and
-/// [`Columns::life`] reads them. SQLite maintains an index for every statement that names one of its
+/// The columns of a status that no index is made of, in the order in which [`bind_steady`] writes and
+/// [`Columns::status`] reads them. SQLite maintains an index for every statement that names one of its
 /// columns, changed or not, so progress is written without naming the others.
 macro_rules! steady_columns {
     () => {
-        "attempt, attempts_max, token, resends, starts, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
-         cancel_by, cancel_reason, cancel_at, progress_percent, progress_message, progress_at, failure_kind, \
-         failure_code, failure_message, failure_detail, started_at, version, result"
+        "attempt, max_attempts, token, resends, starts, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
+         cancel_by, cancel_reason, cancel_at, progress_percent, progress_message, progress_at, error_kind, \
+         error_code, error_message, error_detail, started_at, version, result"
     };
 }
 
@@ -33,8 +33,8 @@ macro_rules! steady_values {
     };
 }
 
-/// The columns of a life, in the order in which [`Columns::life`] reads them.
-macro_rules! life_columns {
+/// The columns of a status, in the order in which [`Columns::status`] reads them.
+macro_rules! status_columns {
     () => {
         concat!("state, due_at, finished_at, ", $crate::store::sqlite::rows::steady_columns!())
     };
@@ -43,7 +43,7 @@ macro_rules! life_columns {
 /// The columns of a policy, in the order in which [`Binder::put_policy`] writes and [`Columns::policy`] reads them.
 macro_rules! policy_columns {
     () => {
-        "backoff_initial_ns, backoff_factor, backoff_cap_ns, backoff_jitter, timeout_ns, expires_at, run_at"
+        "backoff_initial_ns, backoff_factor, backoff_max_delay_ns, backoff_jitter, timeout_ns, expires_at, run_at"
     };
 }
 
@@ -54,12 +54,12 @@ macro_rules! job_columns {
             "id, type, priority, created_at, parameters, labels, ",
             $crate::store::sqlite::rows::policy_columns!(),
             ", ",
-            $crate::store::sqlite::rows::life_columns!()
+            $crate::store::sqlite::rows::status_columns!()
         )
     };
 }
 
-pub(super) use {job_columns, life_columns, policy_columns, steady_columns, steady_values};
+pub(super) use {job_columns, policy_columns, status_columns, steady_columns, steady_values};
 
 /// The columns of one row, read from left to right.
 pub(super) struct Columns<'row> {
@@ -116,8 +116,8 @@ impl<'row> Columns<'row> {
         let created_at = self.time()?;
         let parameters: JsonObject = self.json("parameters")?;
         let labels = self.labels()?;
-        let (policy, life) = (self.policy()?, self.life()?);
-        Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, life })
+        let (policy, status) = (self.policy()?, self.status()?);
+        Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, status })
     }
 
     pub(super) fn labels(&mut self) -> Result<BTreeMap<String, String>, Fault> {
@@ -130,10 +130,10 @@ impl<'row> Columns<'row> {
     /// A policy: [`policy_columns`].
     pub(super) fn policy(&mut self) -> Result<Policy, Fault> {
         let (initial, factor) = (self.optional_duration()?, self.take::<Option<f64>>()?);
-        let (cap, jitter) = (self.optional_duration()?, self.take::<Option<f64>>()?);
-        let backoff = match (initial, factor, cap, jitter) {
-            (Some(initial), Some(factor), Some(cap), Some(jitter)) => {
-                Backoff { initial, factor, cap, jitter }
+        let (max_delay, jitter) = (self.optional_duration()?, self.take::<Option<f64>>()?);
+        let backoff = match (initial, factor, max_delay, jitter) {
+            (Some(initial), Some(factor), Some(max_delay), Some(jitter)) => {
+                Backoff { initial, factor, max_delay, jitter }
             }
             (None, None, None, None) => Backoff::default(),
             _ => return Err(unreadable("backoff_initial_ns", "half a back-off")),
@@ -142,26 +142,26 @@ impl<'row> Columns<'row> {
         Ok(Policy { backoff, timeout, expires_at: self.optional_time()?, run_at: self.optional_time()? })
     }
 
-    /// A life: [`life_columns`].
-    pub(super) fn life(&mut self) -> Result<Life, Fault> {
+    /// A status: [`status_columns`].
+    pub(super) fn status(&mut self) -> Result<JobStatus, Fault> {
         let state = self.state()?;
         let due_at = self.time()?;
         let finished_at = self.optional_time()?;
         let attempt = self.attempt()?;
-        let attempts_max = self.take()?;
+        let max_attempts = self.take()?;
         let token = self.token()?;
         let (resends, starts) = (self.take()?, self.take()?);
         let claim = self.claim()?;
         let cancellation = self.cancellation()?;
         let progress = self.progress()?;
-        let failure = self.failure()?;
+        let error = self.error()?;
         let started_at = self.optional_time()?;
         let version: i64 = self.take()?;
         let version = u64::try_from(version).map_err(|_| unreadable("version", &version))?;
-        Ok(Life {
+        Ok(JobStatus {
             state,
             attempt,
-            attempts_max,
+            max_attempts,
             token,
             resends,
             starts,
@@ -170,7 +170,7 @@ impl<'row> Columns<'row> {
             cancellation,
             progress,
             result: self.take()?,
-            failure,
+            error,
             started_at,
             finished_at,
             version,
@@ -208,9 +208,9 @@ impl<'row> Columns<'row> {
         };
         let started_at = self.optional_time()?;
         let finished_at = self.time()?;
-        let outcome = match (outcome.as_str(), self.failure()?) {
+        let outcome = match (outcome.as_str(), self.error()?) {
             ("completed", None) => AttemptOutcome::Completed,
-            ("failed", Some(failure)) => AttemptOutcome::Failed(failure),
+            ("failed", Some(error)) => AttemptOutcome::Failed(error),
             ("cancelled", None) => AttemptOutcome::Cancelled,
             _ => return Err(unreadable("outcome", &outcome)),
         };
@@ -237,13 +237,13 @@ impl<'row> Columns<'row> {
     }
 
     /// What is set for a type: `paused_by`, `pause_reason`, `paused_at`, `running_max`, `rate_per_second`.
-    pub(super) fn flow(&mut self) -> Result<Flow, Fault> {
+    pub(super) fn settings(&mut self) -> Result<TypeSettings, Fault> {
         let pause = match (self.take()?, self.take()?, self.optional_time()?) {
             (Some(by), reason, Some(at)) => Some(Pause { by, reason, at }),
             (None, None, None) => None,
             _ => return Err(unreadable("paused_by", "half a pause")),
         };
-        Ok(Flow { pause, running_max: self.take()?, rate_per_second: self.take()? })
+        Ok(TypeSettings { pause, running_max: self.take()?, rate_per_second: self.take()? })
     }
 
     pub(super) fn optional_time(&mut self) -> Result<Option<Timestamp>, Fault> {
@@ -261,7 +261,7 @@ impl<'row> Columns<'row> {
         }
     }
 
-    fn failure(&mut self) -> Result<Option<Failure>, Fault> {
+    fn error(&mut self) -> Result<Option<JobError>, Fault> {
         let kind = self.take::<Option<String>>()?;
         let code = self.take()?;
         let message = self.take::<Option<String>>()?;
@@ -270,9 +270,9 @@ impl<'row> Columns<'row> {
         let kind = match ErrorKind::from_word(&word) {
             Some(kind) => kind,
             None if word == ErrorKind::Unknown.as_str() => ErrorKind::Unknown,
-            None => return Err(unreadable("failure_kind", &word)),
+            None => return Err(unreadable("error_kind", &word)),
         };
-        Ok(Some(Failure { kind, code, message: message.unwrap_or_default(), detail }))
+        Ok(Some(JobError { kind, code, message: message.unwrap_or_default(), detail }))
     }
 }
 
@@ -294,12 +294,12 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         Ok(())
     }
 
-    /// The columns of [`life_columns`].
-    pub(super) fn put_life(&mut self, life: &Life) -> Result<(), Fault> {
-        self.put(life.state.as_str())?;
-        self.put(life.due_at.as_millis())?;
-        self.put(life.finished_at.map(Timestamp::as_millis))?;
-        self.put_steady(life)
+    /// The columns of [`status_columns`].
+    pub(super) fn put_status(&mut self, status: &JobStatus) -> Result<(), Fault> {
+        self.put(status.state.as_str())?;
+        self.put(status.due_at.as_millis())?;
+        self.put(status.finished_at.map(Timestamp::as_millis))?;
+        self.put_steady(status)
     }
 
     /// The columns of [`policy_columns`].
@@ -307,7 +307,7 @@ impl<'a, 'conn> Binder<'a, 'conn> {
         let backoff = Some(policy.backoff).filter(|backoff| *backoff != Backoff::default());
         self.put(backoff.map(|backoff| to_nanoseconds(backoff.initial)))?;
         self.put(backoff.map(|backoff| backoff.factor))?;
-        self.put(backoff.map(|backoff| to_nanoseconds(backoff.cap)))?;
+        self.put(backoff.map(|backoff| to_nanoseconds(backoff.max_delay)))?;
         self.put(backoff.map(|backoff| backoff.jitter))?;
         self.put(policy.timeout.map(to_nanoseconds))?;
         self.put(policy.expires_at.map(Timestamp::as_millis))?;
@@ -315,37 +315,37 @@ impl<'a, 'conn> Binder<'a, 'conn> {
     }
 
     /// The columns of [`steady_columns`].
-    pub(super) fn put_steady(&mut self, life: &Life) -> Result<(), Fault> {
-        self.put(life.attempt.get())?;
-        self.put(life.attempts_max)?;
-        self.put(life.token.map(|token| token.bits().to_be_bytes()))?;
-        self.put(life.resends)?;
-        self.put(life.starts)?;
-        let claim = life.claim.as_ref();
+    pub(super) fn put_steady(&mut self, status: &JobStatus) -> Result<(), Fault> {
+        self.put(status.attempt.get())?;
+        self.put(status.max_attempts)?;
+        self.put(status.token.map(|token| token.bits().to_be_bytes()))?;
+        self.put(status.resends)?;
+        self.put(status.starts)?;
+        let claim = status.claim.as_ref();
         self.put(claim.map(|claim| claim.execution_id.as_uuid().as_bytes()))?;
         self.put(claim.map(|claim| claim.worker_id.as_str()))?;
         self.put(claim.map(|claim| claim.seq.cast_signed()))?;
         self.put(claim.map(|claim| claim.held))?;
-        let cancellation = life.cancellation.as_ref();
+        let cancellation = status.cancellation.as_ref();
         self.put(cancellation.map(|cancellation| cancellation.by.as_str()))?;
         self.put(cancellation.and_then(|cancellation| cancellation.reason.as_deref()))?;
         self.put(cancellation.map(|cancellation| cancellation.at.as_millis()))?;
-        let progress = life.progress.as_ref();
+        let progress = status.progress.as_ref();
         self.put(progress.map(|progress| progress.percent))?;
         self.put(progress.and_then(|progress| progress.message.as_deref()))?;
         self.put(progress.map(|progress| progress.at.as_millis()))?;
-        self.put_failure(life.failure.as_ref())?;
-        self.put(life.started_at.map(Timestamp::as_millis))?;
-        self.put(to_integer(life.version))?;
-        self.put(life.result.as_deref())
+        self.put_error(status.error.as_ref())?;
+        self.put(status.started_at.map(Timestamp::as_millis))?;
+        self.put(to_integer(status.version))?;
+        self.put(status.result.as_deref())
     }
 
     /// The four columns of a failure.
-    pub(super) fn put_failure(&mut self, failure: Option<&Failure>) -> Result<(), Fault> {
-        self.put(failure.map(|failure| failure.kind.as_str()))?;
-        self.put(failure.and_then(|failure| failure.code.as_deref()))?;
-        self.put(failure.map(|failure| failure.message.as_str()))?;
-        self.put(failure.and_then(|failure| failure.detail.as_deref()))
+    pub(super) fn put_error(&mut self, error: Option<&JobError>) -> Result<(), Fault> {
+        self.put(error.map(|error| error.kind.as_str()))?;
+        self.put(error.and_then(|error| error.code.as_deref()))?;
+        self.put(error.map(|error| error.message.as_str()))?;
+        self.put(error.and_then(|error| error.detail.as_deref()))
     }
 
     /// Runs the statement and answers how many rows it changed.
@@ -364,9 +364,9 @@ pub(super) const fn outcome_word(outcome: &AttemptOutcome) -> &'static str {
 }
 
 /// The failure of an attempt that failed.
-pub(super) const fn outcome_failure(outcome: &AttemptOutcome) -> Option<&Failure> {
+pub(super) const fn outcome_error(outcome: &AttemptOutcome) -> Option<&JobError> {
     match outcome {
-        AttemptOutcome::Failed(failure) => Some(failure),
+        AttemptOutcome::Failed(error) => Some(error),
         AttemptOutcome::Completed | AttemptOutcome::Cancelled => None,
     }
 }

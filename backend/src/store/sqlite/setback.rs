@@ -34,7 +34,7 @@ pub(super) fn make_up(connection: &Connection, now: Timestamp) -> Result<Timesta
     )?;
     transaction.execute("UPDATE jobs SET due_at = due_at - ? WHERE state = 'ready'", [behind_ms])?;
     // What a rate limit lets through next is a wait as well.
-    transaction.execute("UPDATE flows SET rate_slot_ns = rate_slot_ns - ? * 1000000", [behind_ms])?;
+    transaction.execute("UPDATE type_settings SET rate_slot_ns = rate_slot_ns - ? * 1000000", [behind_ms])?;
     keep(&transaction, now)?;
     transaction.commit()?;
     tracing::warn!(

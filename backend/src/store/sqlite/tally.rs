@@ -9,7 +9,7 @@ use crewcall_proto::JobType;
 use dashmap::DashMap;
 
 use crate::{
-    domain::{Flow, Life, Pace, Slot, State},
+    domain::{JobStatus, Pace, Slot, State, TypeSettings},
     engine::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     mutant::mutant,
 };
@@ -97,8 +97,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn of(life: &Life) -> Self {
-        Self { state: life.state, occupies_window: life.occupies_window() }
+    pub(super) fn of(status: &JobStatus) -> Self {
+        Self { state: status.state, occupies_window: status.occupies_window() }
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Terms {
     /// Whether a worker ever announced it.
     pub(super) announced: bool,
     /// What is set for it.
-    pub(super) flow: Flow,
+    pub(super) settings: TypeSettings,
     /// The last slot of its rate limit that was taken.
     pub(super) slot: Option<Slot>,
 }
@@ -138,18 +138,18 @@ impl TypeTally {
     /// How many more attempts fit the window, and may be there by what is set; a rate limit aside.
     fn room(&self, window: usize) -> usize {
         let window = window.saturating_sub(usize::try_from(self.occupying).unwrap_or(usize::MAX));
-        match self.terms.flow {
-            Flow { pause: Some(_), .. } => 0,
-            Flow { running_max: Some(limit), .. } if !mutant("limit_ignored") => {
+        match self.terms.settings {
+            TypeSettings { pause: Some(_), .. } => 0,
+            TypeSettings { running_max: Some(limit), .. } if !mutant("limit_ignored") => {
                 let limit = u64::from(limit).saturating_sub(self.in_flight());
                 window.min(usize::try_from(limit).unwrap_or(usize::MAX))
             }
-            Flow { pause: None, .. } => window,
+            TypeSettings { pause: None, .. } => window,
         }
     }
 
     fn pace(&self) -> Option<Pace> {
-        self.terms.flow.rate_per_second.map(|per_second| Pace::new(per_second, self.terms.slot))
+        self.terms.settings.rate_per_second.map(|per_second| Pace::new(per_second, self.terms.slot))
     }
 
     fn is_empty(&self) -> bool {
@@ -235,7 +235,7 @@ impl Tally {
     pub(super) fn has_room(&self, job_type: &JobType, window: usize) -> bool {
         self.types.get(job_type).map_or(window > 0, |tally| {
             tally.counts.get(State::Ready) == 0
-                && tally.terms.flow == Flow::default()
+                && tally.terms.settings == TypeSettings::default()
                 && tally.room(window) > 0
         })
     }
@@ -391,7 +391,7 @@ mod tests {
         tally.step(&job_type(), None, Some(DISPATCHED));
         tally.commit();
         let limited = Terms {
-            flow: Flow { running_max: Some(3), ..Flow::default() },
+            settings: TypeSettings { running_max: Some(3), ..TypeSettings::default() },
             slot: Some(Slot(7)),
             ..Terms::default()
         };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    domain::{Event, FlowChange, Pause, State},
+    domain::{Event, Pause, State, TypeSettingsChange},
     engine::ports::{DispatchedOrder, JobStore as _},
 };
 use crewcall_proto::{JobType, Timestamp};
@@ -24,17 +24,17 @@ const WITNESS: &str = "
     CREATE TABLE witnessed (what TEXT NOT NULL);
     CREATE TRIGGER witness_update AFTER UPDATE OF state ON jobs WHEN NEW.state = 'dispatched'
     BEGIN
-        INSERT INTO witnessed SELECT 'paused by ' || paused_by FROM flows
+        INSERT INTO witnessed SELECT 'paused by ' || paused_by FROM type_settings
             WHERE type = NEW.type AND paused_by IS NOT NULL;
-        INSERT INTO witnessed SELECT 'the limit is ' || running_max FROM flows
+        INSERT INTO witnessed SELECT 'the limit is ' || running_max FROM type_settings
             WHERE type = NEW.type AND running_max <
                 (SELECT count(*) FROM jobs WHERE type = NEW.type AND state IN ('dispatched', 'running'));
     END;
     CREATE TRIGGER witness_insert AFTER INSERT ON jobs WHEN NEW.state = 'dispatched'
     BEGIN
-        INSERT INTO witnessed SELECT 'at entry, paused by ' || paused_by FROM flows
+        INSERT INTO witnessed SELECT 'at entry, paused by ' || paused_by FROM type_settings
             WHERE type = NEW.type AND paused_by IS NOT NULL;
-        INSERT INTO witnessed SELECT 'at entry, the limit is ' || running_max FROM flows
+        INSERT INTO witnessed SELECT 'at entry, the limit is ' || running_max FROM type_settings
             WHERE type = NEW.type AND running_max <
                 (SELECT count(*) FROM jobs WHERE type = NEW.type AND state IN ('dispatched', 'running'));
     END;";
@@ -69,7 +69,7 @@ async fn live(seed: u64) {
             yield_now().await;
         }
     }
-    stage.flow.change(&job_type, FlowChange::Resume).await.unwrap();
+    stage.flow.change(&job_type, TypeSettingsChange::Resume).await.unwrap();
     stage.relay.wake(&job_type);
     tokio::time::timeout(PATIENCE, working).await.expect("a job was left over").unwrap();
     let mut statement = connection.prepare("SELECT what, count(*) FROM witnessed GROUP BY what").unwrap();
@@ -80,12 +80,16 @@ async fn live(seed: u64) {
     stage.stop().await;
 }
 
-fn any_change(dice: &mut StdRng) -> FlowChange {
+fn any_change(dice: &mut StdRng) -> TypeSettingsChange {
     match dice.random_range(0..6) {
-        0 => FlowChange::Pause(Pause { by: "ada".to_owned(), reason: None, at: Timestamp::from_millis(1) }),
-        1 | 2 => FlowChange::Resume,
-        3 => FlowChange::Limits { running_max: None, rate_per_second: None },
-        _ => FlowChange::Limits { running_max: Some(dice.random_range(1..4)), rate_per_second: None },
+        0 => TypeSettingsChange::Pause(Pause {
+            by: "ada".to_owned(),
+            reason: None,
+            at: Timestamp::from_millis(1),
+        }),
+        1 | 2 => TypeSettingsChange::Resume,
+        3 => TypeSettingsChange::Limits { running_max: None, rate_per_second: None },
+        _ => TypeSettingsChange::Limits { running_max: Some(dice.random_range(1..4)), rate_per_second: None },
     }
 }
 
@@ -104,7 +108,7 @@ async fn work(stage: Arc<Stage>, job_type: JobType) {
         for order in &orders {
             stage.say(order, completed).await;
             let (job, _) = stage.store.get(order.job_id).await.unwrap().unwrap();
-            assert_eq!(job.life.state, State::Completed);
+            assert_eq!(job.status.state, State::Completed);
             done += 1;
         }
     }

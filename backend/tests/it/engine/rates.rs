@@ -1,14 +1,15 @@
 //! Rate limits: what they remember, and what they cost.
 
 use crewcall_backend::{
-    domain::FlowChange,
+    domain::TypeSettingsChange,
     engine::ports::{DispatchNumber, JobStore as _},
 };
 use crewcall_proto::JobType;
 
 use super::stage::Stage;
 
-const ONE_A_DAY: FlowChange = FlowChange::Limits { running_max: None, rate_per_second: Some(1.0 / 86_400.0) };
+const ONE_A_DAY: TypeSettingsChange =
+    TypeSettingsChange::Limits { running_max: None, rate_per_second: Some(1.0 / 86_400.0) };
 
 /// Returns once the relay has looked at the type. It looks at types by name, so it has when one behind it is served.
 async fn looked_at(stage: &Stage, job_type: &JobType) {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crewcall_backend::{
     domain::{
-        flow::{RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, RUNNING_MAX_MAX},
         retry::ATTEMPTS_MAX,
         schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
+        type_settings::{RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, RUNNING_MAX_MAX},
     },
     http::{
         idempotency::KEY_LENGTH_MAX,

@@ -8,7 +8,7 @@ use std::{
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    domain::{Event, Failure, State},
+    domain::{Event, JobError, State},
     engine::{
         Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Registry, Relay,
         WatchHub,
@@ -317,9 +317,9 @@ impl Server {
         let (job, _) = self.jobs.store.get(id).await.unwrap().unwrap();
         Some(Origin {
             job_id: id,
-            attempt: job.life.attempt,
-            attempt_token: job.life.token?,
-            execution_id: job.life.claim.map_or_else(ExecutionId::generate, |claim| claim.execution_id),
+            attempt: job.status.attempt,
+            attempt_token: job.status.token?,
+            execution_id: job.status.claim.map_or_else(ExecutionId::generate, |claim| claim.execution_id),
             worker_id: WORKER.parse().unwrap(),
         })
     }
@@ -347,7 +347,7 @@ impl Server {
     pub(super) async fn failed(&self, id: JobId, retryable: bool) {
         let origin = self.origin(id).await.unwrap();
         let now = self.jobs.clock.now();
-        let failure = Failure {
+        let error = JobError {
             kind: ErrorKind::Handler,
             code: Some("no_luck".to_owned()),
             message: "it did not work".to_owned(),
@@ -355,7 +355,7 @@ impl Server {
         };
         let event = Event::Failed {
             origin,
-            failure,
+            error,
             redelivered: false,
             retryable,
             retry_after: None,

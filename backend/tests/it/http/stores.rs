@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    domain::{AttemptRecord, Flow, Job, State},
+    domain::{AttemptRecord, Job, State, TypeSettings},
     engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
         IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
@@ -130,11 +130,11 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
+    async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError> {
         Err((self.0)())
     }
 
-    async fn put_flow(&self, _: &JobType, _: &Flow) -> Result<bool, StoreError> {
+    async fn put_type_settings(&self, _: &JobType, _: &TypeSettings) -> Result<bool, StoreError> {
         Err((self.0)())
     }
 
@@ -291,12 +291,16 @@ impl JobStore for FillingStore {
         self.store.delete_type(job_type).await
     }
 
-    async fn flows(&self) -> Result<Vec<(JobType, Flow)>, StoreError> {
-        self.store.flows().await
+    async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError> {
+        self.store.type_settings().await
     }
 
-    async fn put_flow(&self, job_type: &JobType, flow: &Flow) -> Result<bool, StoreError> {
-        self.store.put_flow(job_type, flow).await
+    async fn put_type_settings(
+        &self,
+        job_type: &JobType,
+        settings: &TypeSettings,
+    ) -> Result<bool, StoreError> {
+        self.store.put_type_settings(job_type, settings).await
     }
 
     async fn quarantined(

@@ -52,8 +52,8 @@ async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) {
             let (job, _) = server.jobs.store.get(*id).await.unwrap().unwrap();
             let origin = Origin {
                 job_id: *id,
-                attempt: job.life.attempt,
-                attempt_token: job.life.token.unwrap(),
+                attempt: job.status.attempt,
+                attempt_token: job.status.token.unwrap(),
                 execution_id: ExecutionId::from_uuid(*id.as_uuid()),
                 worker_id: "worker-1".parse().unwrap(),
             };

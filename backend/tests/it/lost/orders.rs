@@ -19,7 +19,7 @@ use crate::http::server::Server;
 const A_WHILE: Duration = Duration::from_secs(11);
 
 async fn resends(server: &Server, id: JobId) -> u32 {
-    server.jobs.store.get(id).await.unwrap().unwrap().0.life.resends
+    server.jobs.store.get(id).await.unwrap().unwrap().0.status.resends
 }
 
 /// Later orders of the type come and are done.
@@ -105,7 +105,7 @@ async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
     assert_eq!(resends(&server, lost).await, 1);
     let (job, _) = server.jobs.store.get(lost).await.unwrap().unwrap();
     // The relay may have sent it again by now.
-    assert!(matches!(job.life.state, State::Ready | State::Dispatched), "{:?}", job.life.state);
+    assert!(matches!(job.status.state, State::Ready | State::Dispatched), "{:?}", job.status.state);
     server.stop().await;
 }
 

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use crewcall_backend::domain::{
-    AttemptOutcome, Backoff, Cancellation, Change, Event, Failure, Life, Moment, Policy, Stale, State,
+    AttemptOutcome, Backoff, Cancellation, Change, Event, JobError, JobStatus, Policy, Stale, State,
+    TransitionContext,
 };
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, Timestamp,
@@ -25,7 +26,7 @@ const NUMBERS_MAX: u8 = 32;
 const EXECUTIONS_PROBED: u8 = 8;
 
 /// A state machine: the real one, or a broken one.
-pub(super) type Transition = fn(&Life, &Policy, Event, Moment) -> Result<Change, Stale>;
+pub(super) type Transition = fn(&JobStatus, &Policy, Event, TransitionContext) -> Result<Change, Stale>;
 
 /// The number of a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,14 +67,14 @@ impl View {
 /// The life after an event, and the attempt that ended with it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Changed {
-    pub(super) life: LifeId,
+    pub(super) status: LifeId,
     pub(super) ended: Option<(u8, Outcome)>,
 }
 
 /// Every life seen so far, and every answer.
 pub(super) struct Lives {
     transition: Transition,
-    lives: Vec<(Life, View)>,
+    lives: Vec<(JobStatus, View)>,
     numbers: HashMap<(String, Option<AttemptToken>), LifeId>,
     answers: HashMap<(LifeId, Input), Option<Changed>>,
     ignores: HashMap<(LifeId, u8), bool>,
@@ -92,7 +93,7 @@ impl Lives {
 
     /// The life of a job that was accepted and is due.
     pub(super) fn first(&mut self) -> LifeId {
-        self.number(Life::new(u32::from(ATTEMPTS_MAX), NOW, NOW))
+        self.number(JobStatus::new(u32::from(ATTEMPTS_MAX), NOW, NOW))
     }
 
     pub(super) fn view(&self, id: LifeId) -> &View {
@@ -142,44 +143,44 @@ impl Lives {
         // No wait between attempts: the time of the world stands still.
         let backoff = Backoff { initial: Duration::ZERO, ..Backoff::default() };
         let policy = Policy { backoff, ..Policy::default() };
-        let moment = Moment { now: NOW, spread: 0.5 };
-        let life = &self.lives[usize::from(id.0)].0;
-        let answer = (self.transition)(life, &policy, event(input), moment).ok().map(|change| Changed {
+        let context = TransitionContext { now: NOW, jitter_sample: 0.5 };
+        let status = &self.lives[usize::from(id.0)].0;
+        let answer = (self.transition)(status, &policy, event(input), context).ok().map(|change| Changed {
             ended: change.ended.as_ref().map(|record| (small(record.attempt), outcome(&record.outcome))),
-            life: self.number(change.life),
+            status: self.number(change.status),
         });
         self.answers.insert((id, input), answer);
         answer
     }
 
-    fn number(&mut self, mut life: Life) -> LifeId {
+    fn number(&mut self, mut status: JobStatus) -> LifeId {
         // It only counts the changes; with it, no two ways would ever meet.
-        life.version = 0;
+        status.version = 0;
         // A token shows itself to nobody, so it is named beside the rest.
-        let key = (format!("{life:?}"), life.token);
+        let key = (format!("{status:?}"), status.token);
         if let Some(known) = self.numbers.get(&key) {
             return *known;
         }
         let id = LifeId(u16::try_from(self.lives.len()).expect("there are few lives"));
-        let view = view(&life);
-        self.lives.push((life, view));
+        let view = view(&status);
+        self.lives.push((status, view));
         self.numbers.insert(key, id);
         id
     }
 }
 
-fn view(life: &Life) -> View {
+fn view(status: &JobStatus) -> View {
     View {
-        state: life.state,
-        attempt: small(life.attempt),
-        token: life.token.map(|token| find(|number| self::token(number) == token)),
-        claim: life
+        state: status.state,
+        attempt: small(status.attempt),
+        token: status.token.map(|token| find(|number| self::token(number) == token)),
+        claim: status
             .claim
             .as_ref()
             .map(|claim| (find(|number| execution_id(number) == claim.execution_id), claim.held)),
-        percent: life.progress.as_ref().map(|progress| progress.percent),
-        is_cancel_requested: life.cancellation.is_some(),
-        result_of: life.result.as_ref().map(|result| {
+        percent: status.progress.as_ref().map(|progress| progress.percent),
+        is_cancel_requested: status.cancellation.is_some(),
+        result_of: status.result.as_ref().map(|result| {
             let all = (1..=ATTEMPTS_MAX)
                 .flat_map(|attempt| (0..NUMBERS_MAX).map(move |token| Order { attempt, token }));
             all.into_iter()
@@ -218,7 +219,7 @@ fn response(news: News, order: Order, execution: u8, redelivered: bool) -> Event
     };
     let failed = |kind, retryable| Event::Failed {
         origin: origin.clone(),
-        failure: Failure { kind, code: None, message: "it broke".to_owned(), detail: None },
+        error: JobError { kind, code: None, message: "it broke".to_owned(), detail: None },
         redelivered,
         retryable,
         retry_after: None,
@@ -248,7 +249,7 @@ fn outcome(outcome: &AttemptOutcome) -> Outcome {
     match outcome {
         AttemptOutcome::Completed => Outcome::Completed,
         AttemptOutcome::Cancelled => Outcome::Cancelled,
-        AttemptOutcome::Failed(failure) => match failure.kind {
+        AttemptOutcome::Failed(error) => match error.kind {
             ErrorKind::Handler => Outcome::Handler,
             ErrorKind::WorkerLost => Outcome::WorkerLost,
             ErrorKind::Panic

@@ -35,7 +35,9 @@ mod invariants;
 
 mod search;
 
-use crewcall_backend::domain::{Change, Event, Life, Moment, Policy, Stale, State, transition};
+use crewcall_backend::domain::{
+    Change, Event, JobStatus, Policy, Stale, State, TransitionContext, transition,
+};
 use crewcall_proto::response::Origin;
 
 use invariants::Violation;
@@ -101,7 +103,7 @@ fn no_two_faults_harm_a_job_that_is_handed_back() {
 /// The shortest way to what a broken part breaks. Nothing is forgotten, so that it shows where each message is from.
 #[expect(clippy::panic, reason = "a helper of tests fails as tests do")]
 fn counterexample(
-    broken: fn(&Life, &Policy, Event, Moment) -> Result<Change, Stale>,
+    broken: fn(&JobStatus, &Policy, Event, TransitionContext) -> Result<Change, Stale>,
     protocol: Protocol,
 ) -> Trace {
     match explore(broken, Protocol { forgets: false, ..protocol }, 1) {
@@ -164,15 +166,15 @@ fn without_the_word_that_it_came_again_the_answer_to_a_redelivered_order_is_refu
 
 /// Errors do not say that their order came again.
 fn without_redelivered(
-    life: &Life,
+    status: &JobStatus,
     policy: &Policy,
     mut event: Event,
-    moment: Moment,
+    context: TransitionContext,
 ) -> Result<Change, Stale> {
     if let Event::Failed { redelivered, .. } = &mut event {
         *redelivered = false;
     }
-    transition(life, policy, event, moment)
+    transition(status, policy, event, context)
 }
 
 #[test]
@@ -196,20 +198,20 @@ fn without_a_limit_of_sendings_a_job_whose_answers_are_lost_never_ends() {
 
 /// Nobody counts how often an order was sent.
 fn without_limit_of_sendings(
-    life: &Life,
+    status: &JobStatus,
     policy: &Policy,
     event: Event,
-    moment: Moment,
+    context: TransitionContext,
 ) -> Result<Change, Stale> {
-    transition(&Life { resends: 0, ..life.clone() }, policy, event, moment)
+    transition(&JobStatus { resends: 0, ..status.clone() }, policy, event, context)
 }
 
 /// News of whichever attempt are taken for news of the current one.
 fn without_attempt_fence(
-    life: &Life,
+    status: &JobStatus,
     policy: &Policy,
     mut event: Event,
-    moment: Moment,
+    context: TransitionContext,
 ) -> Result<Change, Stale> {
     match &mut event {
         Event::Started { origin, .. }
@@ -217,13 +219,13 @@ fn without_attempt_fence(
         | Event::Held { origin, .. }
         | Event::HandedBack { origin, .. }
         | Event::Completed { origin, .. }
-        | Event::Failed { origin, .. } => make_current(life, origin),
-        Event::LeaseExpired { attempt, .. } | Event::TimedOut { attempt, .. } => *attempt = life.attempt,
+        | Event::Failed { origin, .. } => make_current(status, origin),
+        Event::LeaseExpired { attempt, .. } | Event::TimedOut { attempt, .. } => *attempt = status.attempt,
         Event::Returned { attempt, token }
         | Event::DeadLettered { attempt, token, .. }
         | Event::OrderLost { attempt, token } => {
-            *attempt = life.attempt;
-            *token = life.token.unwrap_or(*token);
+            *attempt = status.attempt;
+            *token = status.token.unwrap_or(*token);
         }
         Event::Due
         | Event::Dispatched { .. }
@@ -232,43 +234,44 @@ fn without_attempt_fence(
         | Event::CancelRequested(_)
         | Event::RetryRequested => {}
     }
-    transition(life, policy, event, moment)
+    transition(status, policy, event, context)
 }
 
-fn make_current(life: &Life, origin: &mut Origin) {
-    origin.attempt = life.attempt;
-    origin.attempt_token = life.token.unwrap_or(origin.attempt_token);
+fn make_current(status: &JobStatus, origin: &mut Origin) {
+    origin.attempt = status.attempt;
+    origin.attempt_token = status.token.unwrap_or(origin.attempt_token);
 }
 
 /// What is handed back is taken for lost with its worker, as if a lease had ended.
 fn with_charged_hand_backs(
-    life: &Life,
+    status: &JobStatus,
     policy: &Policy,
     event: Event,
-    moment: Moment,
+    context: TransitionContext,
 ) -> Result<Change, Stale> {
-    let (life, event) = match event {
+    let (status, event) = match event {
         Event::HandedBack { origin, at, .. } => {
             let Origin { attempt, execution_id, .. } = origin.clone();
             let started = Event::Started { origin, seq: 0, at };
-            let begun = transition(life, policy, started, moment).map_or_else(|_| life.clone(), |it| it.life);
+            let begun =
+                transition(status, policy, started, context).map_or_else(|_| status.clone(), |it| it.status);
             (begun, Event::LeaseExpired { attempt, execution_id })
         }
-        event => (life.clone(), event),
+        event => (status.clone(), event),
     };
-    transition(&life, policy, event, moment)
+    transition(&status, policy, event, context)
 }
 
 /// A job that is over is taken for one that runs.
 fn without_terminal_guard(
-    life: &Life,
+    status: &JobStatus,
     policy: &Policy,
     event: Event,
-    moment: Moment,
+    context: TransitionContext,
 ) -> Result<Change, Stale> {
-    let mut shown = life.clone();
-    if life.state.is_terminal() {
+    let mut shown = status.clone();
+    if status.state.is_terminal() {
         shown.state = State::Running;
     }
-    transition(&shown, policy, event, moment)
+    transition(&shown, policy, event, context)
 }

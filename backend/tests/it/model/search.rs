@@ -73,7 +73,7 @@ impl Search {
         while !level.is_empty() {
             let mut further = Vec::new();
             for (number, world) in level {
-                let view = *self.lives.view(world.life);
+                let view = *self.lives.view(world.status);
                 steps::possible(&world, &view, self.protocol, &mut possible);
                 for &step in &possible {
                     let next = match steps::take(&world, step, self.protocol, &mut self.lives) {
@@ -105,7 +105,7 @@ impl Search {
                 let number = u32::try_from(self.origins.len()).expect("there are few states");
                 assert!(self.origins.len() < STATES_MAX, "the world has more than {STATES_MAX} states");
                 self.origins.push(Some((from, step)));
-                self.is_end.push(self.lives.view(next.life).state.is_terminal());
+                self.is_end.push(self.lives.view(next.status).state.is_terminal());
                 self.numbers.insert(next.clone(), number);
                 further.push((number, next));
                 number
@@ -168,7 +168,7 @@ impl Search {
             let after = match steps::take(&world, step, self.protocol, &mut self.lives) {
                 Ok(next) => {
                     world = next;
-                    let view = self.lives.view(world.life);
+                    let view = self.lives.view(world.status);
                     format!("{}, attempt {}", view.state, view.attempt)
                 }
                 Err(violation) => violation.to_string(),

@@ -249,14 +249,14 @@ pub(super) fn take(
     lives: &mut Lives,
 ) -> Result<World, Violation> {
     let mut next = world.clone();
-    let view = *lives.view(world.life);
+    let view = *lives.view(world.status);
     match step {
         Step::BecomeDue => happen(&mut next, Input::Due, lives)?,
         Step::Dispatch => {
             // A fresh token for an attempt that has none; for one that is sent again, a wrong one to be ignored.
             let fresh_token = if view.token.is_none() { view.attempt } else { view.attempt + 10 };
             happen(&mut next, Input::Dispatched { fresh_token }, lives)?;
-            let order = lives.view(next.life).order().ok_or(Violation::NoToken)?;
+            let order = lives.view(next.status).order().ok_or(Violation::NoToken)?;
             next.sending.insert(order);
             next.is_marked = false;
         }
@@ -316,9 +316,9 @@ pub(super) fn take(
 }
 
 fn record(next: &mut World, response: Response, view: &View, lives: &mut Lives) -> Result<(), Violation> {
-    let before = next.life;
+    let before = next.status;
     happen(next, response.input(), lives)?;
-    let is_refused = next.life == before && view.order() == Some(response.order);
+    let is_refused = next.status == before && view.order() == Some(response.order);
     let is_held = view.claim.is_some_and(|(_, is_held)| is_held);
     if is_refused && response.redelivered && view.state.is_in_flight() && !is_held {
         return Err(Violation::AnswerRefused);
@@ -333,15 +333,15 @@ fn record(next: &mut World, response: Response, view: &View, lives: &mut Lives) 
 
 /// Forgets what makes no difference any more.
 fn forget(next: &mut World, protocol: Protocol, lives: &mut Lives) -> Result<(), Violation> {
-    let View { state, attempt, .. } = *lives.view(next.life);
+    let View { state, attempt, .. } = *lives.view(next.status);
     next.forget_unobservable(state);
     if protocol.forgets && state.is_terminal() {
-        if !lives.ignores_everything(next.life) {
+        if !lives.ignores_everything(next.status) {
             return Err(Violation::ChangedAfterTheEnd);
         }
         next.forget_before(ATTEMPTS_MAX + 1);
     } else if protocol.forgets {
-        if !lives.ignores_before(next.life, attempt) {
+        if !lives.ignores_before(next.status, attempt) {
             return Err(Violation::PastCounts);
         }
         next.forget_before(attempt);
@@ -446,14 +446,14 @@ fn free_number(world: &World, view: &View) -> u8 {
 
 /// The store runs the state machine, and keeps what comes out.
 fn happen(world: &mut World, input: Input, lives: &mut Lives) -> Result<(), Violation> {
-    let Some(changed) = lives.after(world.life, input) else { return Ok(()) };
-    let (before, after) = (*lives.view(world.life), *lives.view(changed.life));
+    let Some(changed) = lives.after(world.status, input) else { return Ok(()) };
+    let (before, after) = (*lives.view(world.status), *lives.view(changed.status));
     invariants::check_change(world, input, &before, &after, changed.ended)?;
     if let Some((attempt, outcome)) = changed.ended {
         world.truth_mut(attempt).charged = Some(outcome);
     }
     world.conclusions += u8::from(after.state.is_terminal());
-    world.life = changed.life;
+    world.status = changed.status;
     Ok(())
 }
 

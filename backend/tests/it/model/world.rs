@@ -131,7 +131,7 @@ pub(super) struct Truth {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
     /// The store: the life of the job.
-    pub(super) life: LifeId,
+    pub(super) status: LifeId,
     /// The store: whether the high-water mark has passed the newest dispatch.
     pub(super) is_marked: bool,
     /// The backend's memory: orders to be published.
@@ -154,9 +154,9 @@ pub(super) struct World {
 
 impl World {
     /// A job was accepted; nothing else happened yet.
-    pub(super) fn new(life: LifeId, faults_max: u8) -> Self {
+    pub(super) fn new(status: LifeId, faults_max: u8) -> Self {
         Self {
-            life,
+            status,
             is_marked: true,
             sending: Bag::default(),
             orders: Bag::default(),

@@ -12,7 +12,7 @@ use crewcall_backend::{
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 
-use super::subject::{START, Subject, cancel, completed, failed, failure, held, job_type, origin, started};
+use super::subject::{START, Subject, cancel, completed, failed, held, job_error, job_type, origin, started};
 
 pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
     let job = subject.dispatched("a").await;
@@ -26,14 +26,18 @@ pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
         at: START,
     };
     let change = subject.change(&job, progressed.clone()).await;
-    assert_eq!(change.life.progress, Some(Progress { percent: 50, message, at: START }));
-    assert_eq!(subject.read(job.id).await.0.life, change.life, "all 64 bits of a sequence number are kept");
+    assert_eq!(change.status.progress, Some(Progress { percent: 50, message, at: START }));
+    assert_eq!(
+        subject.read(job.id).await.0.status,
+        change.status,
+        "all 64 bits of a sequence number are kept"
+    );
     assert!(matches!(subject.apply(&job, progressed).await, Applied::Stale(Stale::Sequence)));
 
     let now = subject.clock.advance(1_000);
     let change = subject.change(&job, completed(&job)).await;
-    assert_eq!((change.from, change.life.state), (State::Running, State::Completed));
-    assert_eq!((change.life.finished_at, change.created_at), (Some(now), job.created_at));
+    assert_eq!((change.from, change.status.state), (State::Running, State::Completed));
+    assert_eq!((change.status.finished_at, change.created_at), (Some(now), job.created_at));
     let ended = AttemptRecord {
         attempt: Attempt::FIRST,
         outcome: AttemptOutcome::Completed,
@@ -43,7 +47,7 @@ pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
     };
     assert_eq!(change.ended.as_ref(), Some(&ended));
     let (read, attempts) = subject.read(job.id).await;
-    assert_eq!((read.life, attempts), (change.life, vec![ended]));
+    assert_eq!((read.status, attempts), (change.status, vec![ended]));
     assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Terminal)));
     subject.finish().await;
 }
@@ -51,22 +55,22 @@ pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
 pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(subject: Subject) {
     let job = subject.dispatched("a").await;
     let change = subject.change(&job, failed(&job, true)).await;
-    let due_at = change.life.due_at;
-    assert_eq!((change.life.state, change.life.attempt.get()), (State::Scheduled, 2));
+    let due_at = change.status.due_at;
+    assert_eq!((change.status.state, change.status.attempt.get()), (State::Scheduled, 2));
     let early = subject.store.release_due(due_at.plus_millis(-1), 10).await.unwrap();
     assert_eq!(early, Released { next_due_at: Some(due_at), ..Released::default() });
     let released = subject.store.release_due(due_at, 10).await.unwrap();
-    let version = change.life.version + 1;
+    let version = change.status.version + 1;
     assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
     assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
     let second = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
-    assert_ne!(second.life.token, job.life.token);
+    assert_ne!(second.status.token, job.status.token);
     assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
     subject.change(&second, failed(&second, false)).await;
     let (read, attempts) = subject.read(job.id).await;
-    assert_eq!((read.life.state, read.life.failure), (State::Failed, Some(failure(ErrorKind::Handler))));
+    assert_eq!((read.status.state, read.status.error), (State::Failed, Some(job_error(ErrorKind::Handler))));
     let outcomes: Vec<_> = attempts.into_iter().map(|ended| (ended.attempt.get(), ended.outcome)).collect();
-    let outcome = AttemptOutcome::Failed(failure(ErrorKind::Handler));
+    let outcome = AttemptOutcome::Failed(job_error(ErrorKind::Handler));
     assert_eq!(outcomes, [(1, outcome.clone()), (2, outcome)]);
     subject.finish().await;
 }
@@ -74,11 +78,11 @@ pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(subje
 pub(crate) async fn due_jobs_are_released_in_steps(subject: Subject) {
     for delay in [30, 10, 20] {
         let job = subject.dispatched("a").await;
-        let Event::Failed { origin, failure, .. } = failed(&job, true) else { unreachable!() };
+        let Event::Failed { origin, error, .. } = failed(&job, true) else { unreachable!() };
         let retry_after = Some(Duration::from_millis(delay));
         let event = Event::Failed {
             origin,
-            failure,
+            error,
             redelivered: false,
             retryable: true,
             retry_after,
@@ -98,7 +102,7 @@ pub(crate) async fn a_returned_order_waits_for_the_first_worker(subject: Subject
     let mut ids = Vec::new();
     for _ in 0..3 {
         let job = subject.dispatched("a").await;
-        let event = Event::Returned { attempt: job.life.attempt, token: job.life.token.unwrap() };
+        let event = Event::Returned { attempt: job.status.attempt, token: job.status.token.unwrap() };
         assert!(subject.change(&job, event).await.freed_window);
         ids.push(job.id);
     }
@@ -127,7 +131,7 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subjec
     let said: Vec<_> = applied
         .iter()
         .map(|applied| match applied {
-            Applied::Changed(change) => change.life.state.as_str(),
+            Applied::Changed(change) => change.status.state.as_str(),
             Applied::Stale(stale) => stale.as_str(),
             Applied::UnknownJob => "unknown",
         })
@@ -140,27 +144,27 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subjec
 pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(subject: Subject) {
     let job = subject.dispatched("a").await;
     subject.change(&job, started(&job)).await;
-    let asked = subject.change(&job, cancel()).await.life;
+    let asked = subject.change(&job, cancel()).await.status;
     assert_eq!(
         (asked.state, cancel()),
         (State::Running, Event::CancelRequested(asked.cancellation.unwrap()))
     );
     subject.change(&job, failed(&job, true)).await;
     let (read, attempts) = subject.read(job.id).await;
-    assert_eq!((read.life.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
-    assert_eq!(Event::CancelRequested(read.life.cancellation.unwrap()), cancel());
+    assert_eq!((read.status.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
+    assert_eq!(Event::CancelRequested(read.status.cancellation.unwrap()), cancel());
     subject.change(&job, Event::RetryRequested).await;
     let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
-    assert_eq!(again.life.cancellation, None);
+    assert_eq!(again.status.cancellation, None);
     subject.change(&again, completed(&again)).await;
     let (read, attempts) = subject.read(job.id).await;
-    assert_eq!((read.life.state, attempts.len()), (State::Completed, 2));
+    assert_eq!((read.status.state, attempts.len()), (State::Completed, 2));
     subject.finish().await;
 }
 
 pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
     let parked = subject.dispatched("a").await;
-    let returned = Event::Returned { attempt: parked.life.attempt, token: parked.life.token.unwrap() };
+    let returned = Event::Returned { attempt: parked.status.attempt, token: parked.status.token.unwrap() };
     subject.change(&parked, returned).await;
     let waiting = [
         subject.insert(subject.job("a"), 0).await.job,
@@ -168,10 +172,10 @@ pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
         parked,
     ];
     for job in &waiting {
-        let (from, life) =
-            (subject.read(job.id).await.0.life.state, subject.change(job, cancel()).await.life);
-        assert_eq!((life.state, life.finished_at), (State::Cancelled, Some(START)), "from {from}");
-        assert_eq!(subject.read(job.id).await.0.life, life);
+        let (from, status) =
+            (subject.read(job.id).await.0.status.state, subject.change(job, cancel()).await.status);
+        assert_eq!((status.state, status.finished_at), (State::Cancelled, Some(START)), "from {from}");
+        assert_eq!(subject.read(job.id).await.0.status, status);
         assert!(matches!(subject.apply(job, cancel()).await, Applied::Stale(Stale::Terminal)));
     }
     let dispatched = subject.dispatched("a").await;
@@ -183,23 +187,28 @@ pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
 }
 
 pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subject) {
-    let backoff =
-        Backoff { initial: Duration::from_secs(7), factor: 3.0, cap: Duration::from_secs(20), jitter: 0.0 };
+    let backoff = Backoff {
+        initial: Duration::from_secs(7),
+        factor: 3.0,
+        max_delay: Duration::from_secs(20),
+        jitter: 0.0,
+    };
     let mut job = subject.job("a");
     job.policy = Policy { backoff, timeout: Some(Duration::from_millis(1_500)), ..Policy::default() };
     let mut job = subject.insert(job, 1).await.job;
     for wait in [7, 20] {
         subject.reopen().await;
-        let life = subject.change(&job, failed(&job, true)).await.life;
-        assert_eq!(life.due_at, START.plus_millis(wait * 1_000));
-        subject.store.release_due(life.due_at, 1).await.unwrap();
+        let status = subject.change(&job, failed(&job, true)).await.status;
+        assert_eq!(status.due_at, START.plus_millis(wait * 1_000));
+        subject.store.release_due(status.due_at, 1).await.unwrap();
         job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
     let change = subject.change(&job, started(&job)).await;
     assert_eq!(change.timeout, job.policy.timeout);
-    let timed_out = Event::TimedOut { attempt: job.life.attempt, execution_id: origin(&job, 1).execution_id };
-    let life = subject.change(&job, timed_out).await.life;
-    assert!(life.failure.unwrap().message.contains("longer than its 1.5 s"));
+    let timed_out =
+        Event::TimedOut { attempt: job.status.attempt, execution_id: origin(&job, 1).execution_id };
+    let status = subject.change(&job, timed_out).await.status;
+    assert!(status.error.unwrap().message.contains("longer than its 1.5 s"));
     subject.finish().await;
 }
 
@@ -207,21 +216,21 @@ pub(crate) async fn how_often_an_order_was_sent_outlives_a_restart(mut subject: 
     let mut job = subject.dispatched("a").await;
     for resends in 1..SENDINGS_MAX {
         subject.reopen().await;
-        let life = subject.change(&job, order_lost(&job)).await.life;
-        assert_eq!((life.state, life.resends), (State::Ready, resends));
+        let status = subject.change(&job, order_lost(&job)).await.status;
+        assert_eq!((status.state, status.resends), (State::Ready, resends));
         job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
     subject.reopen().await;
     let change = subject.change(&job, order_lost(&job)).await;
-    assert_eq!((change.life.state, change.life.attempt.get()), (State::Scheduled, 2));
+    assert_eq!((change.status.state, change.status.attempt.get()), (State::Scheduled, 2));
     let outcome = change.ended.as_ref().map(|ended| ended.outcome.as_str());
     assert_eq!(outcome, Some(ErrorKind::WorkerLost.as_str()));
-    assert_eq!(subject.read(job.id).await.0.life, change.life);
+    assert_eq!(subject.read(job.id).await.0.status, change.status);
     subject.finish().await;
 }
 
 fn order_lost(job: &Job) -> Event {
-    Event::OrderLost { attempt: job.life.attempt, token: job.life.token.unwrap() }
+    Event::OrderLost { attempt: job.status.attempt, token: job.status.token.unwrap() }
 }
 
 pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {
@@ -244,15 +253,15 @@ pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {
         let job =
             subject.store.dispatch_due(&job_type("a"), usize::MAX, 1).await.unwrap().dispatches.remove(0).job;
         let event = Event::DeadLettered {
-            attempt: job.life.attempt,
-            token: job.life.token.unwrap(),
-            failure: failure(kind),
+            attempt: job.status.attempt,
+            token: job.status.token.unwrap(),
+            error: job_error(kind),
         };
         let change = subject.change(&job, event).await;
         let (read, attempts) = subject.read(job.id).await;
         assert_eq!(
-            (read.life.failure, &attempts[0].outcome),
-            (Some(failure(kind)), &AttemptOutcome::Failed(failure(kind)))
+            (read.status.error, &attempts[0].outcome),
+            (Some(job_error(kind)), &AttemptOutcome::Failed(job_error(kind)))
         );
         assert_eq!(Some(&attempts[0]), change.ended.as_ref());
     }

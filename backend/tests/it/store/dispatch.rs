@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    domain::{Event, Flow, Pause, State},
+    domain::{Event, Pause, State, TypeSettings},
     engine::ports::{DispatchMarks, DispatchNumber, DispatchedOrder},
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -14,7 +14,7 @@ async fn take(subject: &Subject, window: usize, limit: usize) -> Vec<JobId> {
     let dispatches = subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
     for dispatch in &dispatches {
         assert_eq!(subject.read(dispatch.job.id).await.0, *dispatch.job);
-        assert_eq!(dispatch.job.life.state, State::Dispatched);
+        assert_eq!(dispatch.job.status.state, State::Dispatched);
         assert!(dispatch.order().is_some());
     }
     dispatches.iter().map(|dispatch| dispatch.job.id).collect()
@@ -28,7 +28,7 @@ async fn unconfirmed(subject: &Subject, after: u64, limit: usize) -> Vec<(u64, J
 pub(crate) async fn jobs_go_by_priority_then_due_time_then_id(subject: Subject) {
     let mut jobs: Vec<_> =
         [4, 9, 4, 0, 9].into_iter().map(|priority| subject.job_of_priority("a", priority)).collect();
-    jobs[2].life.due_at = Timestamp::from_millis(5);
+    jobs[2].status.due_at = Timestamp::from_millis(5);
     for job in jobs.iter().rev() {
         subject.insert(job.clone(), 0).await;
     }
@@ -57,29 +57,29 @@ pub(crate) async fn a_held_or_ended_attempt_makes_room(subject: Subject) {
 pub(crate) async fn what_is_set_for_a_type_holds_for_each_dispatch(mut subject: Subject) {
     let jobs = [subject.dispatched("a").await, subject.dispatched("a").await];
     let waiting = subject.insert(subject.job("a"), 0).await.job;
-    let set = async |subject: &Subject, flow: Flow| {
-        assert!(subject.store.put_flow(&job_type("a"), &flow).await.unwrap());
+    let set = async |subject: &Subject, settings: TypeSettings| {
+        assert!(subject.store.put_type_settings(&job_type("a"), &settings).await.unwrap());
     };
-    set(&subject, Flow { running_max: Some(2), ..Flow::default() }).await;
+    set(&subject, TypeSettings { running_max: Some(2), ..TypeSettings::default() }).await;
     subject.change(&jobs[0], held(&jobs[0])).await;
     assert_eq!(take(&subject, 100, 10).await, [], "a held attempt runs");
     subject.reopen().await;
     assert_eq!(take(&subject, 100, 10).await, [], "also after a restart");
     let pause = Pause { by: "ada".to_owned(), reason: None, at: START };
-    set(&subject, Flow { pause: Some(pause), ..Flow::default() }).await;
+    set(&subject, TypeSettings { pause: Some(pause), ..TypeSettings::default() }).await;
     assert_eq!(take(&subject, 100, 10).await, [], "it is paused");
     assert_eq!(subject.insert(subject.job("a"), 100).await.dispatched, None);
-    set(&subject, Flow { running_max: Some(2), ..Flow::default() }).await;
+    set(&subject, TypeSettings { running_max: Some(2), ..TypeSettings::default() }).await;
     subject.change(&jobs[1], completed(&jobs[1])).await;
     assert_eq!(take(&subject, 100, 10).await, [waiting.id]);
-    set(&subject, Flow::default()).await;
+    set(&subject, TypeSettings::default()).await;
     assert_eq!(take(&subject, 100, 10).await.len(), 1);
     subject.finish().await;
 }
 
 pub(crate) async fn a_rate_limit_remembers_what_began(mut subject: Subject) {
-    let one_a_day = Flow { rate_per_second: Some(1.0 / 86_400.0), ..Flow::default() };
-    subject.store.put_flow(&job_type("a"), &one_a_day).await.unwrap();
+    let one_a_day = TypeSettings { rate_per_second: Some(1.0 / 86_400.0), ..TypeSettings::default() };
+    subject.store.put_type_settings(&job_type("a"), &one_a_day).await.unwrap();
     for _ in 0..3 {
         subject.insert(subject.job("a"), 100).await;
     }
@@ -93,7 +93,7 @@ pub(crate) async fn a_rate_limit_remembers_what_began(mut subject: Subject) {
     for _ in 0..10 {
         subject.reopen().await;
         none_begins(&subject).await;
-        subject.store.put_flow(&job_type("a"), &one_a_day).await.unwrap();
+        subject.store.put_type_settings(&job_type("a"), &one_a_day).await.unwrap();
         none_begins(&subject).await;
     }
     subject.clock.advance(86_400_000 - 20 * 1_000);
@@ -126,10 +126,10 @@ pub(crate) async fn room_is_known_after_a_restart(mut subject: Subject) {
 
 pub(crate) async fn a_lost_order_is_sent_again_with_its_token_and_a_new_number(subject: Subject) {
     let job = subject.dispatched("a").await;
-    let token = job.life.token.unwrap();
-    subject.change(&job, Event::OrderLost { attempt: job.life.attempt, token }).await;
+    let token = job.status.token.unwrap();
+    subject.change(&job, Event::OrderLost { attempt: job.status.attempt, token }).await;
     let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0);
-    assert_eq!((again.number, again.job.life.token), (DispatchNumber(2), Some(token)));
+    assert_eq!((again.number, again.job.status.token), (DispatchNumber(2), Some(token)));
     assert_eq!(unconfirmed(&subject, 0, 10).await, [(2, job.id)]);
     subject.finish().await;
 }
@@ -170,14 +170,14 @@ pub(crate) async fn orders_with_the_broker_are_listed_longest_dispatched_first(s
     subject.change(&jobs[1], started(&jobs[1])).await;
     subject.change(&jobs[2], completed(&jobs[2])).await;
     // Sent again: it is the last now.
-    let token = jobs[0].life.token.unwrap();
-    subject.change(&jobs[0], Event::OrderLost { attempt: jobs[0].life.attempt, token }).await;
+    let token = jobs[0].status.token.unwrap();
+    subject.change(&jobs[0], Event::OrderLost { attempt: jobs[0].status.attempt, token }).await;
     take(&subject, 4, 1).await;
     let expected: Vec<_> = [(3, 4), (4, 5), (0, 7)]
         .map(|(index, number): (usize, u64)| DispatchedOrder {
             job_id: jobs[index].id,
-            attempt: jobs[index].life.attempt,
-            token: jobs[index].life.token.unwrap(),
+            attempt: jobs[index].status.attempt,
+            token: jobs[index].status.token.unwrap(),
             number: DispatchNumber(number),
         })
         .to_vec();

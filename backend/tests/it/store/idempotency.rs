@@ -49,7 +49,7 @@ pub(crate) async fn a_job_that_is_submitted_again_is_the_same_as_it_is_now(mut s
     subject.change(&first, completed(&first)).await;
     subject.reopen().await;
     let now = replayed(submit(&subject, "ünïque \0", 1).await);
-    assert_eq!((now.id, now.life.state), (first.id, State::Completed));
+    assert_eq!((now.id, now.status.state), (first.id, State::Completed));
     assert_eq!(subject.store.dispatch_marks().await.unwrap().issued.0, 2, "a replay is no dispatch");
     subject.finish().await;
 }

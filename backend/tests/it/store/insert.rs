@@ -26,7 +26,7 @@ pub(crate) async fn a_job_comes_back_as_it_was_accepted(subject: Subject) {
         backoff: Backoff {
             initial: Duration::from_nanos(1_234_567_891),
             factor: 1.1,
-            cap: Duration::from_secs(86_400),
+            max_delay: Duration::from_secs(86_400),
             jitter: 0.3,
         },
         timeout: Some(Duration::from_nanos(604_800_000_000_001)),
@@ -44,9 +44,9 @@ pub(crate) async fn room_in_the_window_dispatches_at_once(subject: Subject) {
     let mut numbers = Vec::new();
     for _ in 0..3 {
         let inserted = subject.insert(subject.job("a"), 2).await;
-        let life = &inserted.job.life;
-        assert_eq!(life.token.is_some(), inserted.dispatched.is_some());
-        assert_eq!(life.state == State::Dispatched, inserted.dispatched.is_some());
+        let status = &inserted.job.status;
+        assert_eq!(status.token.is_some(), inserted.dispatched.is_some());
+        assert_eq!(status.state == State::Dispatched, inserted.dispatched.is_some());
         assert_eq!(subject.read(inserted.job.id).await.0, *inserted.job);
         numbers.push(inserted.dispatched);
     }
@@ -117,7 +117,7 @@ pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut subject: Subj
     let later = subject.job_at("a", START.plus_millis(500));
     let inserted = subject.insert(later.clone(), usize::MAX).await;
     assert_eq!((inserted.job.as_ref(), inserted.dispatched), (&later, None));
-    assert_eq!(later.life.state, State::Scheduled);
+    assert_eq!(later.status.state, State::Scheduled);
     assert!(
         subject.insert(subject.job("a"), 1).await.dispatched.is_some(),
         "who is due does not wait for it"
@@ -125,8 +125,8 @@ pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut subject: Subj
     assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
     subject.reopen().await;
     let early = subject.store.release_due(START.plus_millis(499), 10).await.unwrap();
-    assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.life.due_at)));
-    subject.store.release_due(later.life.due_at, 10).await.unwrap();
+    assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.status.due_at)));
+    subject.store.release_due(later.status.due_at, 10).await.unwrap();
     let dispatched = subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches;
     assert_eq!(dispatched[0].job.id, later.id);
     subject.finish().await;

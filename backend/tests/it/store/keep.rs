@@ -1,7 +1,7 @@
 //! What is kept beside jobs.
 
 use crewcall_backend::{
-    domain::{Flow, Pause},
+    domain::{Pause, TypeSettings},
     engine::ports::{
         Accepted, Inserted, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
         QuarantinedMessage, StoredType, UNANNOUNCED_TYPES_MAX,
@@ -34,25 +34,29 @@ pub(crate) async fn types_are_kept_as_they_were_last_announced(mut subject: Subj
 }
 
 pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
-    let paused = Flow {
+    let paused = TypeSettings {
         pause: Some(Pause { by: "ops ☃".to_owned(), reason: None, at: START }),
         running_max: Some(100_000),
         rate_per_second: Some(1.0 / 86_400.0),
     };
     let pause = Pause { by: "ops".to_owned(), reason: Some("a full disk".to_owned()), at: START };
-    let other = Flow { pause: Some(pause), ..Flow::default() };
-    assert_eq!(subject.store.flows().await.unwrap(), []);
-    for (name, flow) in [("b", &other), ("a", &other), ("b", &paused), ("c", &Flow::default())] {
-        assert!(subject.store.put_flow(&job_type(name), flow).await.unwrap());
+    let other = TypeSettings { pause: Some(pause), ..TypeSettings::default() };
+    assert_eq!(subject.store.type_settings().await.unwrap(), []);
+    for (name, settings) in [("b", &other), ("a", &other), ("b", &paused), ("c", &TypeSettings::default())] {
+        assert!(subject.store.put_type_settings(&job_type(name), settings).await.unwrap());
     }
     subject.reopen().await;
     assert_eq!(
-        subject.store.flows().await.unwrap(),
+        subject.store.type_settings().await.unwrap(),
         [(job_type("a"), other), (job_type("b"), paused.clone())]
     );
-    subject.store.put_flow(&job_type("a"), &Flow::default()).await.unwrap();
+    subject.store.put_type_settings(&job_type("a"), &TypeSettings::default()).await.unwrap();
     subject.reopen().await;
-    assert_eq!(subject.store.flows().await.unwrap(), [(job_type("b"), paused)], "the default is no setting");
+    assert_eq!(
+        subject.store.type_settings().await.unwrap(),
+        [(job_type("b"), paused)],
+        "the default is no setting"
+    );
     subject.finish().await;
 }
 
@@ -74,13 +78,17 @@ pub(crate) async fn types_that_nobody_announced_are_limited(mut subject: Subject
     let insert = async |subject: &Subject, name: &str| {
         stored(&subject.store.insert(vec![accepted(subject.job(name), 0)]).await.unwrap()) == 1
     };
-    let (paused, free) = (Flow { running_max: Some(1), ..Flow::default() }, Flow::default());
+    let (paused, free) =
+        (TypeSettings { running_max: Some(1), ..TypeSettings::default() }, TypeSettings::default());
     assert!(!insert(&subject, "another").await);
-    assert!(!subject.store.put_flow(&job_type("another"), &paused).await.unwrap());
-    assert!(subject.store.put_flow(&job_type("another"), &free).await.unwrap(), "that keeps nothing");
+    assert!(!subject.store.put_type_settings(&job_type("another"), &paused).await.unwrap());
+    assert!(
+        subject.store.put_type_settings(&job_type("another"), &free).await.unwrap(),
+        "that keeps nothing"
+    );
     let known = subject.store.counts().await.unwrap().remove(0).job_type;
     assert!(insert(&subject, known.as_str()).await, "a type that is there");
-    assert!(subject.store.put_flow(&known, &paused).await.unwrap());
+    assert!(subject.store.put_type_settings(&known, &paused).await.unwrap());
     subject.store.put_type(stored_type("another", "1")).await.unwrap();
     assert!(insert(&subject, "another").await, "a type that was announced");
     assert!(!insert(&subject, "yet.another").await);

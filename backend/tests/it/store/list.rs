@@ -21,8 +21,8 @@ async fn twelve(subject: &Subject) -> Vec<Job> {
         job.labels = [("team".to_owned(), team.to_owned()), ("number".to_owned(), number.to_string())].into();
         let window = if number % 4 == 3 { 0 } else { usize::MAX };
         let mut job = Job::clone(&subject.insert(job, window).await.job);
-        if number % 3 == 0 && job.life.state == State::Dispatched {
-            job.life = subject.change(&job, completed(&job)).await.life;
+        if number % 3 == 0 && job.status.state == State::Dispatched {
+            job.status = subject.change(&job, completed(&job)).await.status;
         }
         jobs.push(job);
     }
@@ -104,7 +104,7 @@ fn fits(query: &JobQuery, job: &Job) -> bool {
         None => job.job_type.as_str() == pattern,
     });
     type_fits
-        && (query.states.is_empty() || query.states.contains(&job.life.state))
+        && (query.states.is_empty() || query.states.contains(&job.status.state))
         && query.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
         && query.created_after.is_none_or(|after| job.created_at >= after)
         && query.created_before.is_none_or(|before| job.created_at < before)
@@ -148,7 +148,7 @@ pub(crate) async fn counts_are_exact_also_after_a_restart(mut subject: Subject) 
             .filter_map(|(name, state)| {
                 let of: Vec<&Job> = jobs
                     .iter()
-                    .filter(|job| job.job_type.as_str() == name && job.life.state == state)
+                    .filter(|job| job.job_type.as_str() == name && job.status.state == state)
                     .collect();
                 let jobs = u64::try_from(of.len()).ok().filter(|jobs| *jobs > 0)?;
                 Some(Count { job_type: job_type(name), state, jobs })
@@ -162,7 +162,7 @@ pub(crate) async fn counts_are_exact_also_after_a_restart(mut subject: Subject) 
         let states: &[State] = &[State::Ready, State::Dispatched];
         let oldest = |name: &str| {
             let of =
-                jobs.iter().filter(|job| job.job_type.as_str() == name && states.contains(&job.life.state));
+                jobs.iter().filter(|job| job.job_type.as_str() == name && states.contains(&job.status.state));
             of.map(|job| job.created_at).min().map(|oldest| (job_type(name), oldest))
         };
         let expected: Vec<_> = ["a.two", "a.one"].into_iter().filter_map(oldest).collect();
@@ -194,8 +194,8 @@ pub(crate) async fn claims_of_running_jobs_are_read_in_pages(mut subject: Subjec
     assert_eq!(first.iter().map(|claim| claim.claim.held).collect::<Vec<_>>(), [false, true]);
     assert_eq!(first[1].timeout, Some(Duration::from_millis(1_250)));
     assert_eq!(second.iter().map(|claim| claim.cancelled).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(Some(first[0].token), running[0].life.token);
-    assert_eq!(Arc::as_ref(&running[0]).life.attempt, first[0].attempt);
+    assert_eq!(Some(first[0].token), running[0].status.token);
+    assert_eq!(Arc::as_ref(&running[0]).status.attempt, first[0].attempt);
     subject.finish().await;
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_backend::{
-    domain::{AttemptRecord, Backoff, Event, Job, Moment, Policy, State, transition},
+    domain::{AttemptRecord, Backoff, Event, Job, Policy, State, TransitionContext, transition},
     engine::ports::{Applied, JobEvent, JobQuery},
 };
 use crewcall_proto::{
@@ -12,7 +12,7 @@ use crewcall_proto::{
 };
 use proptest::{prelude::*, sample::Index};
 
-use super::subject::{START, Subject, cancel, failure, job_type};
+use super::subject::{START, Subject, cancel, job_error, job_type};
 
 /// How many random lives are tried. Each step of one is a commit to disk.
 const LIVES: u32 = 24;
@@ -91,7 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
 fn policy() -> impl Strategy<Value = Policy> {
     let milliseconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_millis);
     let backoff = (milliseconds(0..8), 1.0..3.0_f64, milliseconds(8..20))
-        .prop_map(|(initial, factor, cap)| Backoff { initial, factor, cap, jitter: 0.0 });
+        .prop_map(|(initial, factor, max_delay)| Backoff { initial, factor, max_delay, jitter: 0.0 });
     let backoff = prop_oneof![Just(Backoff { jitter: 0.0, ..Backoff::default() }), backoff];
     let expires_at = prop::option::of((0_i64..20).prop_map(|after| START.plus_millis(after)));
     (backoff, prop::option::of(milliseconds(100..200)), expires_at)
@@ -99,10 +99,10 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn event(job: &Job, said: &Said) -> Event {
-    let life = &job.life;
-    let attempt = if said.right_attempt { life.attempt } else { Attempt::new(7).unwrap() };
+    let status = &job.status;
+    let attempt = if said.right_attempt { status.attempt } else { Attempt::new(7).unwrap() };
     let wrong = AttemptToken::from_bits(1);
-    let token = if said.right_token { life.token.unwrap_or(wrong) } else { wrong };
+    let token = if said.right_token { status.token.unwrap_or(wrong) } else { wrong };
     let execution_id = ExecutionId::from_uuid(uuid::Uuid::from_u128(said.execution));
     let origin = Origin {
         job_id: job.id,
@@ -122,14 +122,14 @@ fn event(job: &Job, said: &Said) -> Event {
         6 => Event::Completed { origin, result: "{}".into(), started_at: at, finished_at: at },
         7 => Event::Failed {
             origin,
-            failure: failure(ErrorKind::Panic),
+            error: job_error(ErrorKind::Panic),
             redelivered: false,
             retryable: said.flag,
             retry_after: None,
             started_at: None,
             finished_at: at,
         },
-        8 => Event::DeadLettered { attempt, token, failure: failure(ErrorKind::CrashLoop) },
+        8 => Event::DeadLettered { attempt, token, error: job_error(ErrorKind::CrashLoop) },
         9 => Event::LeaseExpired { attempt, execution_id },
         10 => Event::OrderLost { attempt, token },
         11 => Event::TimedOut { attempt, execution_id },
@@ -157,11 +157,11 @@ impl Model {
     }
 
     fn occupying(&self, name: &str) -> usize {
-        self.of_type(name).filter(|job| job.life.occupies_window()).count()
+        self.of_type(name).filter(|job| job.status.occupies_window()).count()
     }
 
     fn ready(&self, name: &str) -> usize {
-        self.of_type(name).filter(|job| job.life.state == State::Ready).count()
+        self.of_type(name).filter(|job| job.status.state == State::Ready).count()
     }
 
     fn expect(&mut self, id: JobId, event: Event, now: Timestamp, applied: &Applied) {
@@ -169,15 +169,21 @@ impl Model {
             assert!(matches!(applied, Applied::UnknownJob));
             return;
         };
-        match (transition(&job.life, &job.policy, event, Moment { now, spread: 0.5 }), applied) {
+        match (
+            transition(&job.status, &job.policy, event, TransitionContext { now, jitter_sample: 0.5 }),
+            applied,
+        ) {
             (Ok(change), Applied::Changed(said)) => {
                 assert_eq!(
-                    (said.from, &said.life, &said.ended, said.timeout),
-                    (job.life.state, &change.life, &change.ended, job.policy.timeout)
+                    (said.from, &said.status, &said.ended, said.timeout),
+                    (job.status.state, &change.status, &change.ended, job.policy.timeout)
                 );
-                assert_eq!(said.freed_window, job.life.occupies_window() && !change.life.occupies_window());
+                assert_eq!(
+                    said.freed_window,
+                    job.status.occupies_window() && !change.status.occupies_window()
+                );
                 attempts.extend(change.ended);
-                job.life = change.life;
+                job.status = change.status;
             }
             (Err(expected), Applied::Stale(stale)) => assert_eq!(expected, *stale),
             (expected, applied) => panic!("expected {expected:?}, not {applied:?}"),
@@ -221,26 +227,28 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
             for dispatch in dispatches {
                 model.numbers += 1;
                 assert_eq!(dispatch.number.0, model.numbers);
-                let entry = model.jobs.get_mut(&dispatch.job.id).unwrap();
-                assert_eq!((entry.0.life.state, dispatch.job.life.state), (State::Ready, State::Dispatched));
-                assert!(entry.0.life.token.is_none() || entry.0.life.token == dispatch.job.life.token);
-                entry.0 = dispatch.job.as_ref().clone();
+                let (job, _) = model.jobs.get_mut(&dispatch.job.id).unwrap();
+                let (before, after) = (&job.status, &dispatch.job.status);
+                assert_eq!((before.state, after.state), (State::Ready, State::Dispatched));
+                assert!(before.token.is_none() || before.token == after.token);
+                *job = dispatch.job.as_ref().clone();
             }
         }
         Step::ReleaseDue { after } => {
             let until = now.plus_millis(after);
-            let due = |job: &Job| job.life.state == State::Scheduled && job.life.due_at <= until;
+            let due = |job: &Job| job.status.state == State::Scheduled && job.status.due_at <= until;
             release(model, due, &subject.store.release_due(until, 100).await.unwrap().jobs);
         }
         Step::ReleaseUnroutable => {
-            let parked = |job: &Job| job.life.state == State::Unroutable && job.job_type.as_str() == "a";
+            let parked = |job: &Job| job.status.state == State::Unroutable && job.job_type.as_str() == "a";
             let released = subject.store.release_unroutable(&job_type("a"), 100).await.unwrap();
             release(model, parked, &released.jobs);
         }
         Step::Expire { limit } => expire(subject, model, now, limit).await,
         Step::Delete { state, limit } => {
             let old = |(job, _): &(Job, _)| {
-                job.life.state == state && job.life.finished_at.is_some_and(|finished_at| finished_at < now)
+                job.status.state == state
+                    && job.status.finished_at.is_some_and(|finished_at| finished_at < now)
             };
             let expected = model.jobs.values().filter(|entry| old(entry)).count().min(limit);
             assert_eq!(subject.store.delete_finished(state, now, limit).await.unwrap(), expected);
@@ -254,8 +262,8 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
 }
 
 async fn expire(subject: &Subject, model: &mut Model, now: Timestamp, limit: usize) {
-    let moment = Moment { now, spread: 0.5 };
-    let expires = |job: &Job| transition(&job.life, &job.policy, Event::Expired, moment).ok();
+    let context = TransitionContext { now, jitter_sample: 0.5 };
+    let expires = |job: &Job| transition(&job.status, &job.policy, Event::Expired, context).ok();
     let expected = model.jobs.values().filter(|(job, _)| expires(job).is_some()).count().min(limit);
     let expired = subject.store.expire_due(now, limit).await.unwrap();
     assert_eq!(expired.changes.len(), expected);
@@ -264,11 +272,11 @@ async fn expire(subject: &Subject, model: &mut Model, now: Timestamp, limit: usi
         model.expect(id, Event::Expired, now, &Applied::Changed(Box::new(change)));
     }
     // Far in the future all expire that can.
-    let moment = Moment { now: now.plus_millis(1_000_000), ..moment };
+    let context = TransitionContext { now: now.plus_millis(1_000_000), ..context };
     let next = model
         .jobs
         .values()
-        .filter(|(job, _)| transition(&job.life, &job.policy, Event::Expired, moment).is_ok())
+        .filter(|(job, _)| transition(&job.status, &job.policy, Event::Expired, context).is_ok())
         .filter_map(|(job, _)| job.policy.expires_at);
     assert_eq!(expired.next_expiry_at, next.min());
 }
@@ -280,10 +288,10 @@ fn release(
 ) {
     let mut number = 0;
     for (job, _) in model.jobs.values_mut().filter(|(job, _)| expected(job)) {
-        job.life.state = State::Ready;
-        job.life.version += 1;
+        job.status.state = State::Ready;
+        job.status.version += 1;
         number += 1;
-        assert!(released.contains(&(job.id, job.job_type.clone(), job.life.version)));
+        assert!(released.contains(&(job.id, job.job_type.clone(), job.status.version)));
     }
     assert_eq!(released.len(), number);
 }
@@ -298,14 +306,14 @@ async fn live(mut subject: Subject, steps: Vec<Step>) {
     }
     for count in subject.store.counts().await.unwrap() {
         let of_type = model.of_type(count.job_type.as_str());
-        let expected = of_type.filter(|job| job.life.state == count.state).count();
+        let expected = of_type.filter(|job| job.status.state == count.state).count();
         assert_eq!(count.jobs, u64::try_from(expected).unwrap(), "{count:?}");
     }
     subject.finish().await;
 }
 
 /// To be called outside a runtime.
-pub(crate) fn any_life_is_that_of_the_state_machine(make: fn() -> Subject) {
+pub(crate) fn any_status_is_that_of_the_state_machine(make: fn() -> Subject) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = ProptestConfig { cases: LIVES, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..24))| {

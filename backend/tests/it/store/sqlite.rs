@@ -87,8 +87,8 @@ conforms! {
 }
 
 #[test]
-fn any_life_is_that_of_the_state_machine() {
-    super::model::any_life_is_that_of_the_state_machine(Subject::sqlite);
+fn any_status_is_that_of_the_state_machine() {
+    super::model::any_status_is_that_of_the_state_machine(Subject::sqlite);
 }
 
 /// Why the file cannot be opened, and the words for it without the directory of the test.

@@ -10,7 +10,7 @@ use std::{
 
 use crewcall_backend::{
     clock::Clock,
-    domain::{AttemptRecord, Cancellation, Event, Failure, Job, Life, Priority, Submission},
+    domain::{AttemptRecord, Cancellation, Event, Job, JobError, JobStatus, Priority, Submission},
     engine::ports::{Accepted, Applied, DispatchNumber, Inserted, JobChange, JobEvent, JobStore},
     metrics::Metrics,
     store::{OpenError, SqliteStore},
@@ -126,7 +126,7 @@ impl Subject {
 
     /// A new job of the type that is due at this time.
     pub(crate) fn job_at(&self, job_type: &str, due_at: Timestamp) -> Job {
-        Job { life: Life::new(3, self.clock.now(), due_at), ..self.job(job_type) }
+        Job { status: JobStatus::new(3, self.clock.now(), due_at), ..self.job(job_type) }
     }
 
     pub(crate) async fn apply(&self, job: &Job, event: Event) -> Applied {
@@ -164,8 +164,8 @@ pub(crate) fn job_type(text: &str) -> JobType {
 pub(crate) fn origin(job: &Job, execution: u128) -> Origin {
     Origin {
         job_id: job.id,
-        attempt: job.life.attempt,
-        attempt_token: job.life.token.expect("the job is dispatched"),
+        attempt: job.status.attempt,
+        attempt_token: job.status.token.expect("the job is dispatched"),
         execution_id: ExecutionId::from_uuid(uuid::Uuid::from_u128(execution)),
         worker_id: "worker-1".parse::<WorkerId>().unwrap(),
     }
@@ -187,7 +187,7 @@ pub(crate) fn completed(job: &Job) -> Event {
 pub(crate) fn failed(job: &Job, retryable: bool) -> Event {
     Event::Failed {
         origin: origin(job, 1),
-        failure: failure(ErrorKind::Handler),
+        error: job_error(ErrorKind::Handler),
         redelivered: false,
         retryable,
         retry_after: None,
@@ -196,8 +196,8 @@ pub(crate) fn failed(job: &Job, retryable: bool) -> Event {
     }
 }
 
-pub(crate) fn failure(kind: ErrorKind) -> Failure {
-    Failure {
+pub(crate) fn job_error(kind: ErrorKind) -> JobError {
+    JobError {
         kind,
         code: Some("E1".into()),
         message: "it broke".into(),

@@ -40,8 +40,8 @@ pub(crate) async fn what_was_not_started_in_time_expires(mut subject: Subject) {
     ];
     assert_eq!(seen, expected);
     for change in changes {
-        assert_eq!(subject.read(change.job_id).await.0.life, change.life);
-        assert_eq!(change.life.failure.unwrap().kind, ErrorKind::Expired);
+        assert_eq!(subject.read(change.job_id).await.0.status, change.status);
+        assert_eq!(change.status.error.unwrap().kind, ErrorKind::Expired);
     }
     assert_eq!(subject.store.ready_types().await.unwrap(), []);
     subject.finish().await;
@@ -56,8 +56,8 @@ pub(crate) async fn what_was_started_or_is_over_does_not_expire(subject: Subject
     subject.change(&jobs[1], completed(&jobs[1])).await;
     subject.change(&jobs[2], failed(&jobs[2], true)).await;
     subject.change(&jobs[3], started(&jobs[3])).await;
-    let token = jobs[3].life.token.unwrap();
-    subject.change(&jobs[3], Event::OrderLost { attempt: jobs[3].life.attempt, token }).await;
+    let token = jobs[3].status.token.unwrap();
+    subject.change(&jobs[3], Event::OrderLost { attempt: jobs[3].status.attempt, token }).await;
     let expired = subject.store.expire_due(at(1_000), 10).await.unwrap();
     assert_eq!((expired.changes.len(), expired.next_expiry_at), (0, None));
     subject.finish().await;
@@ -193,14 +193,14 @@ pub(crate) async fn waits_go_on_when_the_clock_was_set_back(mut subject: Subject
     subject.change(&failing, failed(&failing, true)).await;
     let ready = subject.insert(subject.job("d"), 0).await.job;
     let expiring = subject.insert(subject.job_until("e", at(HOUR)), 0).await.job;
-    let retried_in = subject.read(failing.id).await.0.life.due_at.as_millis() - START.as_millis();
+    let retried_in = subject.read(failing.id).await.0.status.due_at.as_millis() - START.as_millis();
     subject.clock.advance(2_000);
     subject.insert(subject.job("f"), 0).await; // keeps the time
 
     subject.clock.advance(-HOUR);
     subject.reopen().await;
     let now = subject.clock.now();
-    let due_in = async |job: &Job| subject.read(job.id).await.0.life.due_at.as_millis() - now.as_millis();
+    let due_in = async |job: &Job| subject.read(job.id).await.0.status.due_at.as_millis() - now.as_millis();
     assert_eq!(due_in(&waiting).await, 3_000, "what was left of a delay");
     assert_eq!(due_in(&failing).await, retried_in - 2_000, "what was left of a back-off");
     assert_eq!(due_in(&named).await, HOUR + 3_000, "a time that somebody named stays");

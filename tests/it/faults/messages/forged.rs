@@ -163,7 +163,7 @@ async fn forge_orders(forger: &Rogue, claim: &Claim) -> usize {
         job_type: JobType::new("test.nobody").unwrap(),
         attempt: claim.attempt,
         attempt_token: claim.token,
-        attempts_max: 5,
+        max_attempts: 5,
         parameters: serde_json::Map::new(),
         timeout_ms: None,
         expires_at: None,

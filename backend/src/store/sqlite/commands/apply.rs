@@ -7,13 +7,13 @@ use super::super::{
     desk::Desk,
     fault::Fault,
     rows::{
-        Binder, Columns, id_bytes, life_columns, outcome_failure, outcome_word, steady_columns,
+        Binder, Columns, id_bytes, outcome_error, outcome_word, status_columns, steady_columns,
         steady_values, to_integer,
     },
     tally::Place,
 };
 use crate::{
-    domain::{AttemptRecord, Change, Life, Policy, State},
+    domain::{AttemptRecord, Change, JobStatus, Policy, State},
     engine::ports::{Applied, DispatchNumber, JobChange, JobEvent},
 };
 
@@ -24,7 +24,7 @@ pub(in super::super) fn apply(desk: &mut Desk, events: Vec<JobEvent>) -> Result<
 
 fn apply_one(desk: &mut Desk, JobEvent { job_id, event }: JobEvent) -> Result<Applied, Fault> {
     let Some(found) = find(desk, &job_id)? else { return Ok(Applied::UnknownJob) };
-    let change = match desk.transition(&found.life, &found.policy, event) {
+    let change = match desk.transition(&found.status, &found.policy, event) {
         Ok(change) => change,
         Err(stale) => return Ok(Applied::Stale(stale)),
     };
@@ -39,18 +39,18 @@ pub(super) fn change_job(
     change: Change,
 ) -> Result<JobChange, Fault> {
     write(desk, &found, &change, None)?;
-    let Change { life, ended } = change;
-    let is_first_word = found.life.state == State::Dispatched
-        && (life.state == State::Running || ended.as_ref().is_some_and(|ended| ended.worker_id.is_some()));
+    let Change { status, ended } = change;
+    let is_first_word = found.status.state == State::Dispatched
+        && (status.state == State::Running || ended.as_ref().is_some_and(|ended| ended.worker_id.is_some()));
     Ok(JobChange {
         job_id,
         job_type: found.job_type,
         created_at: found.created_at,
         timeout: found.policy.timeout,
-        from: found.life.state,
-        freed_window: found.life.occupies_window() && !life.occupies_window(),
-        delivered: found.number.filter(|_| is_first_word && found.life.resends == 0),
-        life,
+        from: found.status.state,
+        freed_window: found.status.occupies_window() && !status.occupies_window(),
+        delivered: found.number.filter(|_| is_first_word && found.status.resends == 0),
+        status,
         ended,
     })
 }
@@ -63,7 +63,7 @@ pub(super) struct Found {
     /// Which dispatch the current attempt was last sent with.
     pub(super) number: Option<DispatchNumber>,
     pub(super) policy: Policy,
-    pub(super) life: Life,
+    pub(super) status: JobStatus,
 }
 
 /// The columns of a [`Found`], in the order in which [`found`] reads them.
@@ -73,7 +73,7 @@ macro_rules! found_columns {
             "seq, type, created_at, dispatch_number, ",
             $crate::store::sqlite::rows::policy_columns!(),
             ", ",
-            $crate::store::sqlite::rows::life_columns!()
+            $crate::store::sqlite::rows::status_columns!()
         )
     };
 }
@@ -100,7 +100,7 @@ pub(super) fn found(columns: &mut Columns<'_>) -> Result<Found, Fault> {
         created_at: columns.time()?,
         number: columns.take::<Option<i64>>()?.map(|number| DispatchNumber(number.cast_unsigned())),
         policy: columns.policy()?,
-        life: columns.life()?,
+        status: columns.status()?,
     })
 }
 
@@ -111,7 +111,7 @@ pub(super) fn write(
     change: &Change,
     number: Option<DispatchNumber>,
 ) -> Result<(), Fault> {
-    let (before, after) = (&found.life, &change.life);
+    let (before, after) = (&found.status, &change.status);
     let steady =
         (before.state, before.due_at, before.finished_at) == (after.state, after.due_at, after.finished_at);
     let changed =
@@ -126,8 +126,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Writes a life whose state, due time and end are as they were.
-fn update_steady(desk: &Desk, found: &Found, life: &Life) -> Result<usize, Fault> {
+/// Writes a status whose state, due time and end are as they were.
+fn update_steady(desk: &Desk, found: &Found, status: &JobStatus) -> Result<usize, Fault> {
     let mut statement = desk.connection.prepare_cached(concat!(
         "UPDATE jobs SET (",
         steady_columns!(),
@@ -136,36 +136,36 @@ fn update_steady(desk: &Desk, found: &Found, life: &Life) -> Result<usize, Fault
         ") WHERE seq = ? AND version = ?"
     ))?;
     let mut binder = Binder::of(&mut statement);
-    binder.put_steady(life)?;
+    binder.put_steady(status)?;
     binder.put(found.seq)?;
-    binder.put(to_integer(found.life.version))?;
+    binder.put(to_integer(found.status.version))?;
     binder.execute()
 }
 
-/// Writes a whole life.
+/// Writes a whole status.
 fn update_moved(
     desk: &Desk,
     found: &Found,
-    life: &Life,
+    status: &JobStatus,
     number: Option<DispatchNumber>,
 ) -> Result<usize, Fault> {
     let mut statement = desk.connection.prepare_cached(concat!(
         "UPDATE jobs SET dispatch_number = coalesce(?, dispatch_number), (",
-        life_columns!(),
+        status_columns!(),
         ") = (?, ?, ?, ",
         steady_values!(),
         ") WHERE seq = ? AND version = ?"
     ))?;
     let mut binder = Binder::of(&mut statement);
     binder.put(number.map(|number| to_integer(number.0)))?;
-    binder.put_life(life)?;
+    binder.put_status(status)?;
     binder.put(found.seq)?;
-    binder.put(to_integer(found.life.version))?;
+    binder.put(to_integer(found.status.version))?;
     binder.execute()
 }
 
 fn insert_attempt(desk: &Desk, seq: i64, ended: &AttemptRecord) -> Result<(), Fault> {
-    let failure = outcome_failure(&ended.outcome);
+    let error = outcome_error(&ended.outcome);
     desk.execute(
         "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
@@ -175,10 +175,10 @@ fn insert_attempt(desk: &Desk, seq: i64, ended: &AttemptRecord) -> Result<(), Fa
             ended.worker_id.as_ref().map(|worker_id| worker_id.as_str()),
             ended.started_at.map(Timestamp::as_millis),
             ended.finished_at.as_millis(),
-            failure.map(|failure| failure.kind.as_str()),
-            failure.and_then(|failure| failure.code.as_deref()),
-            failure.map(|failure| failure.message.as_str()),
-            failure.and_then(|failure| failure.detail.as_deref()),
+            error.map(|error| error.kind.as_str()),
+            error.and_then(|error| error.code.as_deref()),
+            error.map(|error| error.message.as_str()),
+            error.and_then(|error| error.detail.as_deref()),
         ],
     )?;
     Ok(())

@@ -48,14 +48,14 @@ fn dispatch(desk: &mut Desk, job_type: &JobType, limit: usize) -> Result<Vec<Dis
     let mut dispatches = Vec::new();
     for (seq, mut job) in next_ready(desk, job_type, limit)? {
         let event = Event::Dispatched { token: AttemptToken::generate() };
-        let Ok(change) = desk.transition(&job.life, &job.policy, event) else {
+        let Ok(change) = desk.transition(&job.status, &job.policy, event) else {
             return Err(Fault::Inconsistent("a ready job could not be dispatched"));
         };
         let number = desk.tally.next_number();
-        let Job { job_type, created_at, policy, life, .. } = job;
-        let found = Found { seq, job_type, created_at, number: None, policy, life };
+        let Job { job_type, created_at, policy, status, .. } = job;
+        let found = Found { seq, job_type, created_at, number: None, policy, status };
         write(desk, &found, &change, Some(number))?;
-        job = Job { job_type: found.job_type, life: change.life, ..job };
+        job = Job { job_type: found.job_type, status: change.status, ..job };
         dispatches.push(Dispatch { number, job: Arc::new(job) });
     }
     Ok(dispatches)

@@ -9,7 +9,7 @@ use super::{
     super::{
         desk::Desk,
         fault::Fault,
-        rows::{Binder, id_bytes, life_columns, policy_columns, steady_values, to_integer, to_json},
+        rows::{Binder, id_bytes, policy_columns, status_columns, steady_values, to_integer, to_json},
         tally::Place,
     },
     idempotency,
@@ -56,9 +56,9 @@ fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
     let mut dispatched = None;
     // A job that is due later cannot be dispatched: the state machine says so.
     if desk.tally.has_room(&job.job_type, window)
-        && let Ok(change) = desk.transition(&job.life, &job.policy, Event::Dispatched { token })
+        && let Ok(change) = desk.transition(&job.status, &job.policy, Event::Dispatched { token })
     {
-        job.life = change.life;
+        job.status = change.status;
         dispatched = Some(desk.tally.next_number());
     }
     let seq = insert_job(desk, &job, dispatched)?;
@@ -70,7 +70,7 @@ fn insert_one(desk: &mut Desk, row: NewRow) -> Result<Inserted, Fault> {
         idempotency::remember(desk, key, seq)?;
     }
     desk.note_drift(&job.id, job.created_at);
-    desk.tally.step(&job.job_type, None, Some(Place::of(&job.life)));
+    desk.tally.step(&job.job_type, None, Some(Place::of(&job.status)));
     Ok(Inserted::Stored { job: Arc::new(job), dispatched })
 }
 
@@ -80,7 +80,7 @@ fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Res
         "INSERT INTO jobs (id, type, priority, created_at, dispatch_number, ",
         policy_columns!(),
         ", ",
-        life_columns!(),
+        status_columns!(),
         ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
         steady_values!(),
         ")"
@@ -92,7 +92,7 @@ fn insert_job(desk: &Desk, job: &Job, dispatched: Option<DispatchNumber>) -> Res
     binder.put(job.created_at.as_millis())?;
     binder.put(dispatched.map(|number| to_integer(number.0)))?;
     binder.put_policy(&job.policy)?;
-    binder.put_life(&job.life)?;
+    binder.put_status(&job.status)?;
     binder.execute()?;
     Ok(desk.connection.last_insert_rowid())
 }

@@ -10,7 +10,7 @@ use super::super::{
     tally::Terms,
 };
 use crate::{
-    domain::{Flow, Slot},
+    domain::{Slot, TypeSettings},
     engine::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage, StoredType},
     mutant::mutant,
 };
@@ -87,25 +87,29 @@ pub(in super::super) fn delete_quarantined(desk: &Desk, number: Option<u64>) -> 
 
 /// Keeps what was set for a type, unless that is one type too many. What was taken of a rate limit stays taken, for as
 /// long as there is one.
-pub(in super::super) fn put_flow(desk: &mut Desk, job_type: &JobType, flow: Flow) -> Result<bool, Fault> {
-    if flow != Flow::default() && !desk.tally.takes(job_type) {
+pub(in super::super) fn put_type_settings(
+    desk: &mut Desk,
+    job_type: &JobType,
+    settings: TypeSettings,
+) -> Result<bool, Fault> {
+    if settings != TypeSettings::default() && !desk.tally.takes(job_type) {
         return Ok(false);
     }
     let terms = desk.tally.terms(job_type);
-    let slot = terms.slot.filter(|_| flow.rate_per_second.is_some());
-    put_terms(desk, job_type, Terms { flow, slot, ..terms })?;
+    let slot = terms.slot.filter(|_| settings.rate_per_second.is_some());
+    put_terms(desk, job_type, Terms { settings, slot, ..terms })?;
     Ok(true)
 }
 
 /// Keeps what is kept for a type beside its jobs.
 pub(super) fn put_terms(desk: &mut Desk, job_type: &JobType, terms: Terms) -> Result<(), Fault> {
-    let Terms { flow, slot, announced: _ } = &terms;
-    if *flow == Flow::default() || mutant("settings_unkept") {
-        desk.execute("DELETE FROM flows WHERE type = ?", [job_type.as_str()])?;
+    let Terms { settings, slot, announced: _ } = &terms;
+    if *settings == TypeSettings::default() || mutant("settings_unkept") {
+        desk.execute("DELETE FROM type_settings WHERE type = ?", [job_type.as_str()])?;
     } else {
-        let pause = flow.pause.as_ref();
+        let pause = settings.pause.as_ref();
         desk.execute(
-            "INSERT OR REPLACE INTO flows \
+            "INSERT OR REPLACE INTO type_settings \
                (type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
             params![
@@ -113,8 +117,8 @@ pub(super) fn put_terms(desk: &mut Desk, job_type: &JobType, terms: Terms) -> Re
                 pause.map(|pause| pause.by.as_str()),
                 pause.and_then(|pause| pause.reason.as_deref()),
                 pause.map(|pause| pause.at.as_millis()),
-                flow.running_max,
-                flow.rate_per_second,
+                settings.running_max,
+                settings.rate_per_second,
                 slot.map(|Slot(nanoseconds)| nanoseconds),
             ],
         )?;

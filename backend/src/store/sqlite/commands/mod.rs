@@ -21,6 +21,6 @@ pub(super) use delete::delete_finished;
 pub(super) use dispatch::{confirm_dispatches, dispatch_due};
 pub(super) use idempotency::earlier;
 pub(super) use insert::{NewRow, insert};
-pub(super) use keep::{delete_quarantined, delete_type, put_flow, put_type, quarantine};
+pub(super) use keep::{delete_quarantined, delete_type, put_type, put_type_settings, quarantine};
 pub(super) use rehearse::rehearse;
 pub(super) use release::{expire_due, release_due, release_unroutable};

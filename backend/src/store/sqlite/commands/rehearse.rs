@@ -40,7 +40,7 @@ fn play(desk: &mut Desk) -> Result<(), Fault> {
     let token = AttemptToken::generate();
     let origin = Origin {
         job_id,
-        attempt: job.life.attempt,
+        attempt: job.status.attempt,
         attempt_token: token,
         execution_id: ExecutionId::generate(),
         worker_id: WorkerId::generate(),

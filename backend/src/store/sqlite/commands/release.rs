@@ -80,7 +80,7 @@ pub(in super::super) fn expire_due(
     )?;
     let mut answer = ExpiredJobs::default();
     for (id, found) in expired {
-        let Ok(change) = desk.transition_at(&found.life, &found.policy, Event::Expired, now) else {
+        let Ok(change) = desk.transition_at(&found.status, &found.policy, Event::Expired, now) else {
             return Err(Fault::Inconsistent("a job that was not started in time could not expire"));
         };
         answer.changes.push(change_job(desk, id, found, change)?);
@@ -119,11 +119,11 @@ fn release(
 ) -> Result<Released, Fault> {
     let mut released = Released::default();
     for (id, found) in waiting {
-        let Ok(change) = desk.transition_at(&found.life, &found.policy, event.clone(), now) else {
+        let Ok(change) = desk.transition_at(&found.status, &found.policy, event.clone(), now) else {
             return Err(Fault::Inconsistent("a waiting job could not be released"));
         };
         write(desk, &found, &change, None)?;
-        released.jobs.push((id, found.job_type, change.life.version));
+        released.jobs.push((id, found.job_type, change.status.version));
     }
     let job_types: BTreeSet<_> = released.jobs.iter().map(|(_, job_type, _)| job_type.clone()).collect();
     released.job_types = job_types.into_iter().collect();

@@ -15,7 +15,7 @@ pub const RATE_PER_SECOND_MIN: f64 = 1.0 / 86_400.0;
 
 /// What is set for a type. Nothing, by default.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Flow {
+pub struct TypeSettings {
     /// Whether its jobs wait, and since when.
     pub pause: Option<Pause>,
     /// How many of its attempts run at once at most.
@@ -37,28 +37,28 @@ pub struct Pause {
 
 /// What somebody asks to set for a type.
 #[derive(Debug, Clone, PartialEq)]
-pub enum FlowChange {
+pub enum TypeSettingsChange {
     /// Let its jobs wait. A type that is paused already stays as it is.
     Pause(Pause),
     /// Let them go on.
     Resume,
     /// Set both limits; `None` removes one.
     Limits {
-        /// See [`Flow::running_max`].
+        /// See [`TypeSettings::running_max`].
         running_max: Option<u32>,
-        /// See [`Flow::rate_per_second`].
+        /// See [`TypeSettings::rate_per_second`].
         rate_per_second: Option<f64>,
     },
 }
 
-impl Flow {
+impl TypeSettings {
     /// What is set after `change`.
     #[must_use]
-    pub fn changed(mut self, change: FlowChange) -> Self {
+    pub fn changed(mut self, change: TypeSettingsChange) -> Self {
         match change {
-            FlowChange::Pause(pause) => self.pause = self.pause.or(Some(pause)),
-            FlowChange::Resume => self.pause = None,
-            FlowChange::Limits { running_max, rate_per_second } => {
+            TypeSettingsChange::Pause(pause) => self.pause = self.pause.or(Some(pause)),
+            TypeSettingsChange::Resume => self.pause = None,
+            TypeSettingsChange::Limits { running_max, rate_per_second } => {
                 (self.running_max, self.rate_per_second) = (running_max, rate_per_second);
             }
         }
@@ -73,7 +73,7 @@ impl Flow {
     pub fn limits(
         running_max: Option<i64>,
         rate_per_second: Option<f64>,
-    ) -> Result<FlowChange, Vec<Problem>> {
+    ) -> Result<TypeSettingsChange, Vec<Problem>> {
         let mut problems = Vec::new();
         let running = running_max
             .map(|number| u32::try_from(number).ok().filter(|n| (1..=RUNNING_MAX_MAX).contains(n)));
@@ -94,7 +94,7 @@ impl Flow {
             });
         }
         if problems.is_empty() {
-            Ok(FlowChange::Limits { running_max: running.flatten(), rate_per_second })
+            Ok(TypeSettingsChange::Limits { running_max: running.flatten(), rate_per_second })
         } else {
             Err(problems)
         }
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn limits_are_positive_or_none() {
-        assert!(Flow::limits(Some(1), Some(0.5)).is_ok());
-        assert!(Flow::limits(None, None).is_ok());
-        assert_eq!(Flow::limits(Some(0), Some(0.0)).unwrap_err().len(), 2);
-        assert!(Flow::limits(Some(-1), None).is_err());
-        assert!(Flow::limits(None, Some(f64::NAN)).is_err());
+        assert!(TypeSettings::limits(Some(1), Some(0.5)).is_ok());
+        assert!(TypeSettings::limits(None, None).is_ok());
+        assert_eq!(TypeSettings::limits(Some(0), Some(0.0)).unwrap_err().len(), 2);
+        assert!(TypeSettings::limits(Some(-1), None).is_err());
+        assert!(TypeSettings::limits(None, Some(f64::NAN)).is_err());
     }
 }
