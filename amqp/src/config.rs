@@ -1,7 +1,6 @@
 //! How to reach the broker, and how patient to be with it.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use url::Url;
 

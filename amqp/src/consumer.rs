@@ -1,24 +1,26 @@
 //! Consuming on a connection of its own.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use delivery::Delivery;
 pub use fetcher::Fetcher;
 
-use crate::supervisor::{LinkStatus, Supervisor};
-use crate::{Declaration, LinkConfig, LinkError, LinkState};
-use remembered::Remembered;
+use crate::{
+    Declaration, LinkConfig, LinkError, LinkState,
+    supervisor::{LinkStatus, Supervisor},
+};
+use subscription_overrides::SubscriptionOverrides;
 
 mod delivery;
 mod fetcher;
-mod remembered;
 mod session;
+mod subscription_overrides;
 
 /// How many events wait for the receiver; what is beyond waits in the client library, bounded by the prefetches.
 const EVENTS_WAITING_MAX: usize = 256;
@@ -79,7 +81,7 @@ pub struct Consumer {
 
 struct Shared {
     live: watch::Receiver<Option<mpsc::Sender<Command>>>,
-    remembered: Arc<Remembered>,
+    overrides: Arc<SubscriptionOverrides>,
     suspicion: Arc<Notify>,
     operation_timeout: Duration,
     status: LinkStatus,
@@ -129,20 +131,20 @@ impl Consumer {
         let stop = stop.child_token();
         let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
         let (live_sender, live) = watch::channel(None);
-        let remembered = Arc::new(Remembered::default());
+        let overrides = Arc::new(SubscriptionOverrides::default());
         let suspicion = Arc::new(Notify::new());
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
             supervisor,
             plan: Box::new(plan),
-            remembered: remembered.clone(),
+            overrides: overrides.clone(),
             suspicion: suspicion.clone(),
             live: live_sender,
             events,
         };
         tracker.spawn(link.run());
-        let shared = Shared { live, remembered, suspicion, operation_timeout, status, stop };
+        let shared = Shared { live, overrides, suspicion, operation_timeout, status, stop };
         (Self { shared: Arc::new(shared) }, receiver)
     }
 
@@ -152,7 +154,7 @@ impl Consumer {
     /// # Errors
     ///
     /// [`LinkError::NotConnected`] when there is no session at the moment, or the broker's refusal (which harms
-    /// nothing else). The subscription is not remembered then.
+    /// nothing else). The subscription is not kept for later sessions then.
     pub async fn subscribe(&self, subscription: Subscription) -> Result<(), LinkError> {
         self.command(Action::Subscribe(subscription)).await
     }
@@ -166,7 +168,7 @@ impl Consumer {
     pub async fn unsubscribe(&self, queue: &str) -> Result<(), LinkError> {
         match self.command(Action::Unsubscribe(queue.to_owned())).await {
             Err(LinkError::NotConnected { .. }) => {
-                self.shared.remembered.removed(queue);
+                self.shared.overrides.leave_out(queue);
                 Ok(())
             }
             result => result,
@@ -198,7 +200,7 @@ impl Consumer {
     /// From the next session on, consume only what the plan says: forgets everything that was subscribed,
     /// resubscribed and unsubscribed since the start. The running session goes on as it is.
     pub fn forget_subscriptions(&self) {
-        self.shared.remembered.forget();
+        self.shared.overrides.forget();
     }
 
     /// Asks the broker for a sign of life at once, as [`Publisher::suspect`](crate::Publisher::suspect) does.
@@ -219,7 +221,7 @@ impl Consumer {
     /// Closes the connection and returns when that is done. Everything unacknowledged goes back to its queue.
     pub async fn close(&self) {
         self.shared.stop.cancel();
-        self.shared.status.stopped().await;
+        self.shared.status.wait_until_stopped().await;
     }
 
     async fn command(&self, action: Action) -> Result<(), LinkError> {

@@ -85,6 +85,12 @@ pub enum LinkError {
         /// The error, as one sentence.
         reason: String,
     },
+    /// There was a session, and it ended: the broker closed it, went silent, or took a queue away that was consumed.
+    #[error("{reason}")]
+    SessionLost {
+        /// One sentence, with the broker's own words if it had any.
+        reason: String,
+    },
     /// The link was stopped.
     #[error("the link to the broker was stopped")]
     Stopped,
@@ -99,7 +105,8 @@ impl LinkError {
             | Self::NotFound { .. }
             | Self::Locked { .. }
             | Self::Blocked { .. }
-            | Self::Failed { .. } => true,
+            | Self::Failed { .. }
+            | Self::SessionLost { .. } => true,
             Self::InvalidUrl { .. }
             | Self::Invalid { .. }
             | Self::PreconditionFailed { .. }
@@ -187,6 +194,33 @@ pub enum AckError {
     SessionGone,
 }
 
+/// Why the broker closed a channel on which messages were published.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ChannelFault {
+    /// It blames an exchange that does not exist, or that the user may not write to.
+    Exchange { name: String, broker_says: String },
+    /// Anything else; the whole connection may be over.
+    Other { reason: String },
+}
+
+impl ChannelFault {
+    /// RabbitMQ's `channel.close` has a code for the kind of fault, but names the exchange in its text alone: this is
+    /// the one place that reads it.
+    pub(crate) fn from_client(error: &lapin::Error) -> Self {
+        let reason = sentence(error);
+        match blamed_exchange(&reason).filter(|_| error.is_amqp_soft_error()) {
+            Some(name) => Self::Exchange { name: name.to_owned(), broker_says: reason },
+            None => Self::Other { reason },
+        }
+    }
+}
+
+/// The name in "no exchange 'a' in vhost '/'" and "access to exchange 'a' in vhost '/' refused".
+fn blamed_exchange(broker_says: &str) -> Option<&str> {
+    let (_, after) = broker_says.split_once("exchange '")?;
+    after.split_once("' in vhost").map(|(name, _)| name).filter(|name| !name.is_empty())
+}
+
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const RESOURCE_LOCKED: u16 = 405;
@@ -214,5 +248,26 @@ fn io_sentence(error: &std::io::Error) -> String {
         | std::io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
         std::io::ErrorKind::TimedOut => "no answer in time".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exchange_that_the_broker_blames_is_read_from_its_words() {
+        for (broker_says, blamed) in [
+            ("NOT_FOUND - no exchange 'crewcall.jobs' in vhost '/'", Some("crewcall.jobs")),
+            ("ACCESS_REFUSED - access to exchange 'a' in vhost '/' refused for user 'w'", Some("a")),
+            (
+                "ACCESS_REFUSED - access to topic 'x.y' in exchange 'it''s' in vhost 'v' refused for user 'w'",
+                Some("it''s"),
+            ),
+            ("PRECONDITION_FAILED - unknown delivery tag 7", None),
+            ("NOT_FOUND - no queue 'exchange' in vhost '/'", None),
+        ] {
+            assert_eq!(blamed_exchange(broker_says), blamed, "{broker_says}");
+        }
     }
 }

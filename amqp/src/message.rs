@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
 
-use crate::PublishError;
-use crate::declaration::short_string;
+use crate::{PublishError, declaration::short_string};
 
 /// A message to publish.
 #[derive(Clone, Debug, Default)]

@@ -1,25 +1,30 @@
 //! Confirmed publishing on a connection of its own.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::{FieldTable, ShortString};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
+use lapin::{
+    options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::declaration::{execute_all, short_string};
-use crate::supervisor::{LinkStatus, Supervisor};
-use crate::transport::open_channel;
-use crate::{Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError};
+use crate::{
+    Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError,
+    declaration::{execute_all, short_string},
+    supervisor::{LinkStatus, Supervisor},
+    transport::open_channel,
+};
+use declaration_cache::DeclarationCache;
+use prepared_message::PreparedMessage;
 use window::{Place, Window};
 
 mod alone;
+mod declaration_cache;
+mod prepared_message;
 mod returns;
 mod session;
 mod window;
@@ -30,9 +35,6 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a queue that is led may take to show what it has: it takes milliseconds.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// The most declarations that a publisher remembers for its next session.
-const DECLARATIONS_MAX: usize = 20_000;
 
 /// How a publisher behaves; see each field for its default.
 #[derive(Clone, Copy, Debug)]
@@ -94,32 +96,18 @@ struct Shared {
     window: Window,
     operation_timeout: Duration,
     live: watch::Receiver<Option<Arc<lapin::Connection>>>,
-    remembered: Arc<Remembered>,
+    declared: Arc<DeclarationCache>,
     suspicion: Arc<Notify>,
     status: LinkStatus,
     stop: CancellationToken,
 }
 
-/// What `declare` added, to be repeated by every later session.
-#[derive(Default)]
-struct Remembered(Mutex<HashSet<Declaration>>);
-
 /// A message on its way to the session.
 struct Request {
-    parcel: Box<Parcel>,
+    message: Box<PreparedMessage>,
     answer: oneshot::Sender<Result<Published, PublishError>>,
     /// Its place in the window, given back when the answer is known.
     place: Place,
-}
-
-/// A message that can be sent, checked and translated.
-struct Parcel {
-    exchange: ShortString,
-    routing_key: ShortString,
-    mandatory: bool,
-    message_id: String,
-    properties: lapin::BasicProperties,
-    body: Bytes,
 }
 
 impl Publisher {
@@ -139,22 +127,21 @@ impl Publisher {
         let window = Window::new(options.unconfirmed_max, options.unconfirmed_bytes_max);
         let (requests, inbox) = mpsc::channel(window.places());
         let (live_sender, live) = watch::channel(None);
-        let remembered = Arc::new(Remembered::default());
+        let declared = Arc::new(DeclarationCache::default());
         let suspicion = Arc::new(Notify::new());
         let operation_timeout = config.operation_timeout;
         let (supervisor, status) = Supervisor::new(config, stop.clone());
         let link = session::Link {
             supervisor,
             declarations,
-            remembered: remembered.clone(),
+            declared: declared.clone(),
             suspicion: suspicion.clone(),
             confirm_timeout: options.confirm_timeout,
             live: live_sender,
             inbox,
         };
         tracker.spawn(link.run());
-        let shared =
-            Shared { requests, window, operation_timeout, live, remembered, suspicion, status, stop };
+        let shared = Shared { requests, window, operation_timeout, live, declared, suspicion, status, stop };
         Self { shared: Arc::new(shared) }
     }
 
@@ -168,7 +155,7 @@ impl Publisher {
     /// [`PublishError`]; `is_retryable` says whether to publish it again, which must be done with the same
     /// `message_id`.
     pub async fn publish(&self, message: OutboundMessage) -> Result<Published, PublishError> {
-        self.send(message).await?.answered().await
+        self.send(message).await?.answer().await
     }
 
     /// Publishes a message like [`publish`](Self::publish), but returns as soon as there was room for it in the window:
@@ -178,17 +165,17 @@ impl Publisher {
     ///
     /// As for [`publish`](Self::publish); nothing was sent.
     pub async fn send(&self, message: OutboundMessage) -> Result<Publication, PublishError> {
-        let parcel = Parcel::pack(message)?;
+        let message = PreparedMessage::new(message)?;
         let place = tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => return Err(PublishError::Stopped),
-            place = self.shared.window.place(parcel.body.len()) => place,
+            place = self.shared.window.place(message.body.len()) => place,
         };
         let (answer, answered) = oneshot::channel();
         let publication = Publication { answered, place: place.clone() };
         // There is room for as many requests as there are places; what gave its place back early can fill it up all the
         // same, and is as good as refused then. Otherwise this fails only when the link has ended.
-        match self.shared.requests.try_send(Request { parcel, answer, place }) {
+        match self.shared.requests.try_send(Request { message, answer, place }) {
             Ok(()) => Ok(publication),
             Err(mpsc::error::TrySendError::Full(_)) => Err(PublishError::Nacked),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(PublishError::Stopped),
@@ -206,11 +193,11 @@ impl Publisher {
         message: OutboundMessage,
         limit: Duration,
     ) -> Result<Published, PublishError> {
-        let parcel = Parcel::pack(message)?;
+        let message = PreparedMessage::new(message)?;
         let unknown = |reason: String| PublishError::Unknown { reason };
         let published = async {
             let connection = self.connection().await.map_err(|error| unknown(error.to_string()))?;
-            alone::publish(&connection, *parcel, self.shared.operation_timeout).await
+            alone::publish(&connection, *message, self.shared.operation_timeout).await
         };
         tokio::select! {
             biased;
@@ -230,8 +217,8 @@ impl Publisher {
     /// remembered.
     pub async fn declare(&self, declarations: Vec<Declaration>) -> Result<(), LinkError> {
         let connection = self.connection().await?;
-        // Remembered first: a session that begins in between must not miss them.
-        let added = self.shared.remembered.add(&declarations)?;
+        // DeclarationCache first: a session that begins in between must not miss them.
+        let added = self.shared.declared.add(&declarations)?;
         let limit = self.shared.operation_timeout;
         let result = async {
             let channel = open_channel(&connection, limit).await?;
@@ -243,9 +230,9 @@ impl Publisher {
         .await;
         match result {
             // Once more, in case that a call at the same time failed and took the same declaration back.
-            Ok(()) => self.shared.remembered.add(&declarations).map(drop),
+            Ok(()) => self.shared.declared.add(&declarations).map(drop),
             Err(error) => {
-                self.shared.remembered.remove(&added);
+                self.shared.declared.remove(&added);
                 Err(error)
             }
         }
@@ -323,12 +310,12 @@ impl Publisher {
             Some(QueueDepth { messages: 0, consumers: 0 }) => {}
             Some(_) => return Ok(false),
             None => {
-                self.shared.remembered.remove(declared);
+                self.shared.declared.remove(declared);
                 return Ok(true);
             }
         }
         // First: a session that begins in between must not make it again.
-        self.shared.remembered.remove(declared);
+        self.shared.declared.remove(declared);
         self.delete_queue(queue).await.map(|()| true)
     }
 
@@ -384,7 +371,7 @@ impl Publisher {
     /// [`PublishError::Unknown`], what was not sent with [`PublishError::Stopped`].
     pub async fn close(&self) {
         self.shared.stop.cancel();
-        self.shared.status.stopped().await;
+        self.shared.status.wait_until_stopped().await;
     }
 
     /// The live connection; waits for one as long as one operation may take.
@@ -413,64 +400,13 @@ impl Publication {
     /// # Errors
     ///
     /// As for [`Publisher::publish`].
-    pub async fn answered(&mut self) -> Result<Published, PublishError> {
+    pub async fn answer(&mut self) -> Result<Published, PublishError> {
         (&mut self.answered).await.unwrap_or(Err(PublishError::Stopped))
     }
 
     /// Gives its place in the window back before the answer is known. The message may wait for its confirm for as long
     /// as its session lasts: it no longer ends it. How many there are of these is for the caller to bound.
-    pub fn set_aside(&self) {
+    pub fn release_place(&self) {
         self.place.give_back();
-    }
-}
-
-impl Parcel {
-    fn pack(mut message: OutboundMessage) -> Result<Box<Self>, PublishError> {
-        let bytes = message.body.len();
-        if bytes > MESSAGE_BYTES_MAX {
-            return Err(PublishError::TooLarge { bytes, bytes_max: MESSAGE_BYTES_MAX });
-        }
-        let message_id =
-            message.properties.message_id.get_or_insert_with(|| Uuid::new_v4().to_string()).clone();
-        let short =
-            |field, text: &str| short_string(text).map_err(|reason| PublishError::Invalid { field, reason });
-        Ok(Box::new(Self {
-            exchange: short("exchange", &message.exchange)?,
-            routing_key: short("routing key", &message.routing_key)?,
-            mandatory: message.mandatory,
-            message_id,
-            properties: message.properties.to_client()?,
-            body: message.body,
-        }))
-    }
-}
-
-impl Remembered {
-    fn add(&self, declarations: &[Declaration]) -> Result<Vec<Declaration>, LinkError> {
-        let mut remembered = self.lock();
-        let added: Vec<_> =
-            declarations.iter().filter(|declaration| !remembered.contains(*declaration)).cloned().collect();
-        if remembered.len() + added.len() > DECLARATIONS_MAX {
-            let reason =
-                format!("a publisher repeats at most {DECLARATIONS_MAX} declarations when it reconnects");
-            return Err(LinkError::Invalid { what: "another declaration".to_owned(), reason });
-        }
-        remembered.extend(added.iter().cloned());
-        Ok(added)
-    }
-
-    fn remove(&self, declarations: &[Declaration]) {
-        let mut remembered = self.lock();
-        for declaration in declarations {
-            remembered.remove(declaration);
-        }
-    }
-
-    fn all(&self) -> Vec<Declaration> {
-        self.lock().iter().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<Declaration>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

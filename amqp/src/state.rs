@@ -1,5 +1,7 @@
 //! What a link is doing right now.
 
+use crate::LinkError;
+
 /// What a link is doing right now; watch it through `state()` of a publisher or a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkState {
@@ -7,10 +9,8 @@ pub enum LinkState {
     Connecting {
         /// Attempts that failed since the last session, 0 before the first one ended.
         attempts: u64,
-        /// Why the last session or attempt ended, as one sentence for a person.
-        last_error: Option<String>,
-        /// What exists on the broker with other properties than we declare, if that is why.
-        conflict: Option<String>,
+        /// Why the last session or attempt ended; its text is one sentence for a person.
+        last_error: Option<LinkError>,
     },
     /// There is a session, with everything declared and subscribed.
     Connected {

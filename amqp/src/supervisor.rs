@@ -1,17 +1,19 @@
 //! The part of a link that outlives its sessions: back-off, state, and one log line where one is due.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::transport::Transport;
-use crate::{LinkConfig, LinkError, LinkState};
+use crate::{LinkConfig, LinkError, LinkState, transport::Transport};
 
 /// How often a link that stays down for the same reason says so in the log.
 const STILL_DOWN_LOG_EVERY: Duration = Duration::from_secs(60);
@@ -32,8 +34,8 @@ impl LinkStatus {
     pub(crate) fn not_connected(&self) -> LinkError {
         match &*self.state.borrow() {
             LinkState::Stopped => LinkError::Stopped,
-            LinkState::Connecting { last_error: Some(reason), .. } => {
-                LinkError::NotConnected { reason: format!("not connected to the broker: {reason}") }
+            LinkState::Connecting { last_error: Some(error), .. } => {
+                LinkError::NotConnected { reason: format!("not connected to the broker: {error}") }
             }
             LinkState::Connecting { .. } | LinkState::Connected { .. } | LinkState::Blocked { .. } => {
                 LinkError::NotConnected { reason: "not connected to the broker yet".to_owned() }
@@ -42,7 +44,7 @@ impl LinkStatus {
     }
 
     /// Waits until the link has come to its end.
-    pub(crate) async fn stopped(&self) {
+    pub(crate) async fn wait_until_stopped(&self) {
         // An error means that the link's task is gone, which is an end too.
         let _ = self.state.clone().wait_for(|state| *state == LinkState::Stopped).await;
     }
@@ -61,14 +63,13 @@ pub(crate) struct Supervisor {
     backoff: ExponentialBackoff,
     /// The pause before the next attempt; none before the very first.
     pause: Option<Duration>,
-    last_error: Option<String>,
+    last_error: Option<LinkError>,
     logged_at: Option<Instant>,
 }
 
 impl Supervisor {
     pub(crate) fn new(config: LinkConfig, stop: CancellationToken) -> (Self, LinkStatus) {
-        let (state, receiver) =
-            watch::channel(LinkState::Connecting { attempts: 0, last_error: None, conflict: None });
+        let (state, receiver) = watch::channel(LinkState::Connecting { attempts: 0, last_error: None });
         let reconnects = Arc::new(AtomicU64::new(0));
         let status = LinkStatus { state: receiver, reconnects: reconnects.clone() };
         let supervisor = Self {
@@ -120,13 +121,13 @@ impl Supervisor {
                     self.generation += 1;
                     return Some(transport);
                 }
-                Err(error) => self.failed(error.to_string()),
+                Err(error) => self.on_failed(error),
             }
         }
     }
 
     /// The session is complete: everything is declared and subscribed.
-    pub(crate) fn connected(&mut self) {
+    pub(crate) fn on_connected(&mut self) {
         if std::mem::replace(&mut self.had_session, true) {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
         }
@@ -141,31 +142,18 @@ impl Supervisor {
         self.state.send_replace(LinkState::Connected { generation: self.generation });
     }
 
-    pub(crate) fn blocked(&self, reason: String) {
+    pub(crate) fn on_blocked(&self, reason: String) {
         warn!(connection = %self.config.connection_name, reason, "The broker takes no messages from us");
         self.state.send_replace(LinkState::Blocked { generation: self.generation, reason });
     }
 
-    pub(crate) fn unblocked(&self) {
+    pub(crate) fn on_unblocked(&self) {
         info!(connection = %self.config.connection_name, "The broker takes messages again");
         self.state.send_replace(LinkState::Connected { generation: self.generation });
     }
 
-    /// A session could not be prepared.
-    pub(crate) fn not_prepared(&mut self, error: &LinkError) {
-        let conflict = match error {
-            LinkError::PreconditionFailed { what, .. } => Some(what.clone()),
-            _ => None,
-        };
-        self.fail(error.to_string(), conflict);
-    }
-
-    /// A session ended, or an attempt at one failed.
-    pub(crate) fn failed(&mut self, reason: String) {
-        self.fail(reason, None);
-    }
-
-    fn fail(&mut self, reason: String, conflict: Option<String>) {
+    /// A session ended or could not be prepared, or an attempt to connect failed.
+    pub(crate) fn on_failed(&mut self, error: LinkError) {
         let was_connected = self.connected_at.take();
         // A session that ended as soon as it began must not be followed by the next one at full speed. One that
         // outlasted the shortest pause was worth it: on a line that breaks every second, backing off would leave
@@ -177,24 +165,23 @@ impl Supervisor {
             self.attempts += 1;
         }
         self.pause = self.backoff.next().or(Some(self.config.reconnect_max));
-        self.log_failure(&reason, was_connected.is_some());
-        self.last_error = Some(reason.clone());
-        let (attempts, last_error) = (self.attempts, Some(reason));
-        self.state.send_replace(LinkState::Connecting { attempts, last_error, conflict });
+        self.log_failure(&error, was_connected.is_some());
+        self.last_error = Some(error.clone());
+        self.state.send_replace(LinkState::Connecting { attempts: self.attempts, last_error: Some(error) });
     }
 
-    pub(crate) fn stopped(&self) {
+    pub(crate) fn on_stopped(&self) {
         self.state.send_replace(LinkState::Stopped);
     }
 
-    fn log_failure(&mut self, reason: &str, was_connected: bool) {
+    fn log_failure(&mut self, reason: &LinkError, was_connected: bool) {
         let connection = &self.config.connection_name;
-        let reason_is_new = self.last_error.as_deref() != Some(reason);
+        let reason_is_new = self.last_error.as_ref() != Some(reason);
         let quiet = self.logged_at.is_some_and(|at| at.elapsed() < STILL_DOWN_LOG_EVERY);
         if was_connected {
-            warn!(%connection, generation = self.generation, reason, "Lost the connection to the broker");
+            warn!(%connection, generation = self.generation, %reason, "Lost the connection to the broker");
         } else if reason_is_new || !quiet {
-            warn!(%connection, attempts = self.attempts, reason, "Not connected to the broker; trying again");
+            warn!(%connection, attempts = self.attempts, %reason, "Not connected to the broker; trying again");
         } else {
             return;
         }

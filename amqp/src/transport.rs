@@ -1,23 +1,29 @@
 //! One connection to the broker, and the means to be rid of it.
 
-use std::future::Future;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{
+    future::Future,
+    net::{Shutdown, SocketAddr},
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use lapin::options::BasicQosOptions;
-use lapin::tcp::{AsyncTcpStream, TLSConfig};
-use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use futures_util::{StreamExt, stream::BoxStream};
+use lapin::{
+    Connection, ConnectionProperties,
+    options::BasicQosOptions,
+    tcp::{AsyncTcpStream, TLSConfig},
+    uri::{AMQPScheme, AMQPUri},
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
-use crate::error::sentence;
-use crate::{LinkConfig, LinkError};
+use crate::{LinkConfig, LinkError, error::sentence};
 
 /// One connection to the broker. Dropping it cuts the connection off at once, whatever state it is in: the socket
 /// is shut down, so the client library's own thread ends even when megabytes are still unsent.

@@ -1,16 +1,11 @@
 //! Keeping what was declared.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::declaration::execute_all;
-use crate::mutant::mutant;
-use crate::transport::open_channel;
-use crate::{Declaration, LinkError};
+use crate::{Declaration, LinkError, declaration::execute_all, mutant::mutant, transport::open_channel};
 
 /// How often exchanges and bindings are declared again. Somebody may remove one, and the broker tells nobody; what is
 /// sent meanwhile comes back or is dropped. Ten thousand workers with four bindings each make 4 000 a second of it, which

@@ -1,25 +1,30 @@
 //! The node as its owner sees it.
 
-use std::fs::{self, File};
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::process::Child;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Child,
+    time::{Instant, sleep, timeout},
+};
 use tracing::info;
 
-use crate::DevBrokerError;
-use crate::home;
-use crate::layout::{Layout, write};
-use crate::leftovers::{self, signal};
-use crate::ports::Ports;
-use crate::watchdog::Watchdog;
+use crate::{
+    DevBrokerError, home,
+    layout::{Layout, write},
+    leftovers::{self, signal},
+    ports::Ports,
+    watchdog::Watchdog,
+};
 
 /// How to start a private node.
 #[derive(Clone, Debug)]

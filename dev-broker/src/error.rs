@@ -1,8 +1,6 @@
 //! What can go wrong with a private node.
 
-use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 /// Why a private node could not be started or controlled.
 #[derive(Debug, thiserror::Error)]

@@ -1,15 +1,16 @@
 //! The node's folder, its configuration and its environment.
 
-use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
-use std::hash::{Hash, Hasher};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::hash_map::DefaultHasher,
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
+    hash::{Hash, Hasher},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
 
 use tokio::process::Command;
 
-use crate::DevBrokerError;
-use crate::ports::Ports;
+use crate::{DevBrokerError, ports::Ports};
 
 /// The environment variable by which a process is known to belong to the node of a folder.
 pub(crate) const OWNER_VARIABLE: &str = "CREWCALL_DEV_BROKER_DIR";

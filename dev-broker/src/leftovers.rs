@@ -1,14 +1,15 @@
 //! Processes of an earlier start in the same folder whose owner died without its watchdog.
 
-use std::fs;
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::DevBrokerError;
-use crate::layout::{Layout, OWNER_VARIABLE};
+use crate::{
+    DevBrokerError,
+    layout::{Layout, OWNER_VARIABLE},
+};
 
 /// How long a killed process may take to vanish.
 const GONE_WITHIN: Duration = Duration::from_secs(10);

@@ -1,8 +1,10 @@
 //! The shell that kills the node when this process is no more.
 
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::{
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Child, ChildStdin, Command, Stdio},
+};
 
 use crate::DevBrokerError;
 

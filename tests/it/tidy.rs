@@ -8,6 +8,7 @@ use std::{
 
 use toml::Table;
 
+mod circles;
 mod documents;
 mod mutants;
 mod names;

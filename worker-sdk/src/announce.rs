@@ -5,7 +5,7 @@ use crewcall_proto::{
     discovery::{Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
 };
 
-use crate::{clock, handler::ServedType, worker::CheckedWorker};
+use crate::{checked_worker::CheckedWorker, clock, handler::ServedType};
 
 /// The announcement of a worker that started at this time.
 pub(crate) fn announcement(worker: &CheckedWorker, started_at: Timestamp) -> Announcement {

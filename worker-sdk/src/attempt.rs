@@ -1,36 +1,29 @@
-//! One attempt, step by step: run the handler, narrate its progress, conclude, report, and say how its
+//! One attempt, step by step: run the handler, report its progress, conclude, report, and say how its
 //! order is to be settled.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{
-    EncodeError, ExecutionId, JobType, JsonObject, MessageKind, Order, Timestamp,
+    EncodeError, JobType, JsonObject, MessageKind, Order, Timestamp,
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use futures_util::FutureExt;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{
     clock,
     context::JobContext,
-    crew::hand_back,
     error::{Failure, truncated},
-    execution::{Handlers, execute},
+    execution::{Execution, Handlers, execute},
     handler::{Ending, ServedType},
+    hold::Hold,
     limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
     mutant::mutant,
     options::FailureStrategy,
-    orders::OrderKey,
-    outbox::{Outbox, Subject},
-    progress::{Progress, Report, Sequence, StartReport, narrate},
+    order_key::OrderKey,
+    progress::{Progress, Report, Sequence, StartReport, report_progress},
+    response_publisher::{ResponsePublisher, Subject},
 };
 
 /// One execution of one attempt.
@@ -41,44 +34,19 @@ pub(crate) struct AttemptRun {
     pub(crate) news: watch::Receiver<Progress>,
     pub(crate) redelivered: bool,
     pub(crate) traceparent: Option<String>,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) responses: Arc<ResponsePublisher>,
     pub(crate) handlers: Handlers,
     pub(crate) hold: Hold,
     pub(crate) execution: Execution,
 }
 
-/// How an attempt that runs for long comes to be held: kept by heartbeats instead of by its order.
-pub(crate) struct Hold {
-    /// After how long.
-    pub(crate) after: Duration,
-    /// What it and the crew tell each other.
-    pub(crate) signal: Arc<HoldSignal>,
-    /// Whom to tell that the backend knows of it, so that the order is acknowledged.
-    pub(crate) done: mpsc::Sender<OrderKey>,
-}
-
-/// What an attempt and its crew tell each other of its hold.
-#[derive(Debug, Default)]
-pub(crate) struct HoldSignal {
-    /// Fires when it has to be at once: the order came back to its queue too often.
-    pub(crate) at_once: Notify,
-    /// Whether it was announced. From then on the order may be gone, so a failure must be reported.
-    begun: AtomicBool,
-}
-
-impl HoldSignal {
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
-    }
-}
-
-/// How an attempt ended, for the crew.
+/// How an attempt ended, for the worker loop.
 pub(crate) struct AttemptEnd {
     pub(crate) key: OrderKey,
     pub(crate) job_type: JobType,
     pub(crate) conclusion: Conclusion,
     /// The failure after which the worker is to end, if there was one.
-    pub(crate) leave: Option<Failure>,
+    pub(crate) ends_worker: Option<Failure>,
 }
 
 /// What is to be done with the order of an attempt that ended.
@@ -91,8 +59,8 @@ pub(crate) enum Conclusion {
     },
     /// Give the order back to the broker for another delivery.
     GiveBack,
-    /// There is no way to report this: let the broker put the order aside, where the backend concludes it.
-    SetAside,
+    /// There is no way to report this: let the broker dead-letter the order, and the backend conclude it.
+    Reject,
 }
 
 impl AttemptRun {
@@ -102,17 +70,17 @@ impl AttemptRun {
         let (job_id, job_type) = (self.order.job_id, self.order.job_type.clone());
         // A panic of the handler is caught where it runs. One out here is a fault of this library, which must
         // not cost the worker a slot for ever.
-        let (conclusion, leave) = AssertUnwindSafe(self.concluded()).catch_unwind().await.unwrap_or_else(|_| {
+        let (conclusion, ends_worker) = AssertUnwindSafe(self.conclude()).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(job.id = %job_id, job.r#type = %job_type, "The attempt broke off; its order is given back");
             (Conclusion::GiveBack, None)
         });
-        AttemptEnd { key, job_type, conclusion, leave }
+        AttemptEnd { key, job_type, conclusion, ends_worker }
     }
 
-    async fn concluded(mut self) -> (Conclusion, Option<Failure>) {
+    async fn conclude(mut self) -> (Conclusion, Option<Failure>) {
         let execution = self.execution;
         let parameters = std::mem::take(&mut self.order.parameters);
-        let ending = self.narrated(parameters, &execution).await;
+        let ending = self.run_handler(parameters, &execution).await;
         self.log(&ending, execution.started_at.unwrap_or_else(clock::now));
         if let Err(failure) = &ending {
             let may_be_held = self.hold.signal.has_begun();
@@ -120,41 +88,40 @@ impl AttemptRun {
                 OnFailure::Report => {}
                 // An order that may be gone cannot be given back: the backend has to send another one.
                 OnFailure::GiveBack if may_be_held => {}
-                OnFailure::GiveBackAndLeave if may_be_held => {
+                OnFailure::GiveBackAndExit if may_be_held => {
                     let failure = failure.clone();
-                    return (self.reported(ending, &execution).await, Some(failure));
+                    return (self.report(ending, &execution).await, Some(failure));
                 }
                 OnFailure::GiveBack => {
                     self.say_why(failure, &execution).await;
                     return (Conclusion::GiveBack, None);
                 }
-                OnFailure::GiveBackAndLeave => {
+                OnFailure::GiveBackAndExit => {
                     self.say_why(failure, &execution).await;
                     return (Conclusion::GiveBack, Some(failure.clone()));
                 }
                 OnFailure::ReportPermanent => {
                     let failure = Failure { retryable: false, ..failure.clone() };
-                    return (self.reported(Err(failure), &execution).await, None);
+                    return (self.report(Err(failure), &execution).await, None);
                 }
             }
         }
-        (self.reported(ending, &execution).await, None)
+        (self.report(ending, &execution).await, None)
     }
 
     /// Tells why the order goes back. Its next worker does not depend on it.
     async fn say_why(&self, failure: &Failure, execution: &Execution) {
         let why = truncated(failure.message.clone(), PROGRESS_MESSAGE_CHARACTERS_MAX);
-        let message =
-            hand_back::message(&self.outbox, &OrderKey::of(&self.order), execution, false, Some(why));
         let subject = subject(&self.order, self.traceparent.as_deref());
-        let said = hand_back::say(&self.outbox, &subject, &message);
+        let key = OrderKey::of(&self.order);
+        let said = self.responses.hand_back(&subject, &key, execution, false, Some(why));
         if !matches!(tokio::time::timeout(REASON_CONFIRM_TIMEOUT, said).await, Ok(true)) {
             tracing::debug!(job.id = %self.order.job_id, "The backend was not told why an order goes back");
         }
     }
 
     /// Runs the handler; tells of its start and progress for as long as it runs, and holds it when it takes long.
-    async fn narrated(&self, parameters: JsonObject, execution: &Execution) -> Ending {
+    async fn run_handler(&self, parameters: JsonObject, execution: &Execution) -> Ending {
         let timeout = self.order.timeout_ms.map(Duration::from_millis);
         let send = |report| self.send_progression(report, execution);
         let sequence = Sequence::default();
@@ -170,7 +137,7 @@ impl AttemptRun {
         };
         tokio::select! {
             ending = execute(&self.served, &self.job, parameters, timeout, &self.handlers) => ending,
-            () = narrate(self.news.clone(), start, &sequence, send) => {
+            () = report_progress(self.news.clone(), start, &sequence, send) => {
                 unreachable!("it narrates without end")
             }
             () = self.hold(execution, &sequence) => unreachable!("it waits without end"),
@@ -178,7 +145,7 @@ impl AttemptRun {
     }
 
     /// Holds the attempt once it has run for long enough, or its order came back too often: tells
-    /// the backend, until that is confirmed, and then the crew, which acknowledges the order. Ends with the handler
+    /// the backend, until that is confirmed, and then the worker loop, which acknowledges the order. Ends with the handler
     /// only.
     async fn hold(&self, execution: &Execution, sequence: &Sequence) {
         tokio::select! {
@@ -190,18 +157,18 @@ impl AttemptRun {
             attempt: self.order.attempt,
             attempt_token: self.order.attempt_token,
             execution_id: execution.id,
-            worker_id: self.outbox.worker_id.clone(),
+            worker_id: self.responses.worker_id.clone(),
             seq: sequence.next(),
             at: clock::now(),
         };
         let subject = subject(&self.order, self.traceparent.as_deref());
-        self.hold.signal.begun.store(true, Ordering::Relaxed);
-        let delivered = match self.outbox.response(MessageKind::Held, &subject, &held) {
-            Ok(message) => self.outbox.deliver(&message).await.map_err(|error| error.to_string()),
+        self.hold.signal.begin();
+        let delivered = match self.responses.response(MessageKind::Held, &subject, &held) {
+            Ok(message) => self.responses.deliver(&message).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match delivered {
-            // A crew that is gone has given everything back.
+            // A loop that ended has given everything back.
             Ok(()) => drop(self.hold.done.send(OrderKey::of(&self.order)).await),
             Err(error) => tracing::warn!(
                 job.id = %self.order.job_id,
@@ -227,7 +194,7 @@ impl AttemptRun {
             attempt: self.order.attempt,
             attempt_token: self.order.attempt_token,
             execution_id: execution.id,
-            worker_id: self.outbox.worker_id.clone(),
+            worker_id: self.responses.worker_id.clone(),
             seq: report.seq,
             kind: report.kind,
             percent,
@@ -235,7 +202,7 @@ impl AttemptRun {
             at: clock::now(),
         };
         let subject = subject(&self.order, self.traceparent.as_deref());
-        let Ok(message) = self.outbox.response(MessageKind::Progression, &subject, &progression) else {
+        let Ok(message) = self.responses.response(MessageKind::Progression, &subject, &progression) else {
             return;
         };
         #[cfg(feature = "failpoints")]
@@ -243,25 +210,25 @@ impl AttemptRun {
         let matters = self.redelivered || self.order.expires_at.is_some();
         if progression.kind == ProgressionKind::Started && matters {
             // On a task of its own: it goes on when nobody waits for it any more.
-            let (outbox, job_type) = (Arc::clone(&self.outbox), self.order.job_type.clone());
+            let (responses, job_type) = (Arc::clone(&self.responses), self.order.job_type.clone());
             let _ = self
                 .handlers
                 .tracker
-                .spawn(async move { outbox.deliver_start(message, &job_type).await })
+                .spawn(async move { responses.deliver_start(message, &job_type).await })
                 .await;
-        } else if let Err(error) = self.outbox.publisher.publish(message).await {
+        } else if let Err(error) = self.responses.publisher.publish(message).await {
             tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost");
         }
     }
 
     /// Sends the response until it is confirmed.
-    async fn reported(&self, ending: Ending, execution: &Execution) -> Conclusion {
+    async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let subject = subject(&self.order, self.traceparent.as_deref());
         let completed = ending.is_ok();
         #[cfg(feature = "failpoints")]
         fail::fail_point!("attempt_ended", |_| std::process::abort());
-        let reported = match response(&self.outbox, &self.order, &subject, execution, ending) {
-            Ok(message) => match self.outbox.deliver(&message).await {
+        let reported = match response(&self.responses, &self.order, &subject, execution, ending) {
+            Ok(message) => match self.responses.deliver(&message).await {
                 Ok(()) => {
                     #[cfg(feature = "failpoints")]
                     fail::fail_point!("response_confirmed", |_| std::process::abort());
@@ -277,9 +244,9 @@ impl AttemptRun {
             job.r#type = %self.order.job_type,
             attempt = self.order.attempt.get(),
             error = reported,
-            "The response cannot be sent; the order is put aside"
+            "The response cannot be sent; the order is rejected"
         );
-        Conclusion::SetAside
+        Conclusion::Reject
     }
 
     fn log(&self, ending: &Ending, started_at: Timestamp) {
@@ -304,35 +271,13 @@ impl AttemptRun {
     }
 }
 
-/// One delivery that was worked on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Execution {
-    pub(crate) id: ExecutionId,
-    /// When the handler began; `None` if it did not.
-    pub(crate) started_at: Option<Timestamp>,
-    /// Whether the order had been delivered before.
-    pub(crate) redelivered: bool,
-}
-
-impl Execution {
-    /// Begins now.
-    pub(crate) fn beginning(redelivered: bool) -> Self {
-        Self { id: ExecutionId::generate(), started_at: Some(clock::now()), redelivered }
-    }
-
-    /// For an order that is answered without running its handler.
-    pub(crate) fn not_begun(redelivered: bool) -> Self {
-        Self { id: ExecutionId::generate(), started_at: None, redelivered }
-    }
-}
-
 pub(crate) fn subject<'a>(order: &'a Order, traceparent: Option<&'a str>) -> Subject<'a> {
     Subject { job_id: order.job_id, job_type: &order.job_type, traceparent }
 }
 
 /// The response that tells of an ending.
 pub(crate) fn response(
-    outbox: &Outbox,
+    responses: &ResponsePublisher,
     order: &Order,
     subject: &Subject<'_>,
     execution: &Execution,
@@ -346,12 +291,12 @@ pub(crate) fn response(
                 attempt: order.attempt,
                 attempt_token: order.attempt_token,
                 execution_id: execution.id,
-                worker_id: outbox.worker_id.clone(),
+                worker_id: responses.worker_id.clone(),
                 result,
                 started_at: execution.started_at.unwrap_or(finished_at),
                 finished_at,
             };
-            outbox.response(MessageKind::Completed, subject, &completed)
+            responses.response(MessageKind::Completed, subject, &completed)
         }
         Err(failure) => {
             let failed = Failed {
@@ -359,7 +304,7 @@ pub(crate) fn response(
                 attempt: order.attempt,
                 attempt_token: order.attempt_token,
                 execution_id: execution.id,
-                worker_id: outbox.worker_id.clone(),
+                worker_id: responses.worker_id.clone(),
                 kind: failure.kind,
                 code: failure.code,
                 message: failure.message,
@@ -370,7 +315,7 @@ pub(crate) fn response(
                 started_at: execution.started_at,
                 finished_at,
             };
-            outbox.response(MessageKind::Error, subject, &failed)
+            responses.response(MessageKind::Error, subject, &failed)
         }
     }
 }
@@ -385,7 +330,7 @@ enum OnFailure {
     Report,
     ReportPermanent,
     GiveBack,
-    GiveBackAndLeave,
+    GiveBackAndExit,
 }
 
 /// Only what the handler itself did is up to the type's strategy.
@@ -395,9 +340,9 @@ fn decide(strategy: FailureStrategy, kind: ErrorKind) -> OnFailure {
     }
     match strategy {
         FailureStrategy::Report => OnFailure::Report,
-        FailureStrategy::SetAside => OnFailure::ReportPermanent,
+        FailureStrategy::ReportPermanent => OnFailure::ReportPermanent,
         FailureStrategy::Nack => OnFailure::GiveBack,
-        FailureStrategy::NackAndExit => OnFailure::GiveBackAndLeave,
+        FailureStrategy::NackAndExit => OnFailure::GiveBackAndExit,
     }
 }
 
@@ -408,13 +353,15 @@ mod tests {
     #[test]
     fn a_cancelled_or_unreadable_attempt_is_reported_whatever_the_strategy() {
         for kind in [ErrorKind::Cancelled, ErrorKind::InvalidParameters] {
-            for strategy in [FailureStrategy::Nack, FailureStrategy::NackAndExit, FailureStrategy::SetAside] {
+            for strategy in
+                [FailureStrategy::Nack, FailureStrategy::NackAndExit, FailureStrategy::ReportPermanent]
+            {
                 assert_eq!(decide(strategy, kind), OnFailure::Report);
             }
         }
         assert_eq!(decide(FailureStrategy::Report, ErrorKind::Panic), OnFailure::Report);
         assert_eq!(decide(FailureStrategy::Nack, ErrorKind::Panic), OnFailure::GiveBack);
-        assert_eq!(decide(FailureStrategy::NackAndExit, ErrorKind::Timeout), OnFailure::GiveBackAndLeave);
-        assert_eq!(decide(FailureStrategy::SetAside, ErrorKind::Handler), OnFailure::ReportPermanent);
+        assert_eq!(decide(FailureStrategy::NackAndExit, ErrorKind::Timeout), OnFailure::GiveBackAndExit);
+        assert_eq!(decide(FailureStrategy::ReportPermanent, ErrorKind::Handler), OnFailure::ReportPermanent);
     }
 }

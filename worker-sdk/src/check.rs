@@ -1,6 +1,6 @@
 //! `--check`: tries what a worker needs, in the order in which it needs it, and says what to do.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
 use crewcall_amqp::{
     Consumer, Declaration, LinkConfig, LinkState, OutboundMessage, Published, Publisher, PublisherOptions,
@@ -11,30 +11,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    announce::goodbye,
-    command_line::{EXIT_BAD, print},
-    limits::CHECK_TIMEOUT,
-    outbox::Outbox,
-    worker::CheckedWorker,
+    announce, checked_worker::CheckedWorker, limits::CHECK_TIMEOUT, response_publisher::ResponsePublisher,
 };
 
-/// Checks the job types and the broker; prints a line for each and answers with the exit code.
-pub(crate) async fn check(worker: &CheckedWorker, out: &mut impl Write) -> i32 {
+/// A sentence, of something good or of something bad.
+pub(crate) type Finding = Result<String, String>;
+
+/// Checks the job types, then the broker.
+pub(crate) async fn check(worker: &CheckedWorker) -> Vec<Finding> {
     let mut findings = types(worker);
     findings.extend(broker(worker).await);
-    for finding in &findings {
-        print(out, &format!("{}  {}", if finding.is_ok() { "ok " } else { "BAD" }, sentence(finding)));
-    }
-    if findings.iter().all(Result::is_ok) { 0 } else { EXIT_BAD }
-}
-
-/// A sentence, of something good or of something bad.
-type Finding = Result<String, String>;
-
-fn sentence(finding: &Finding) -> &str {
-    match finding {
-        Ok(sentence) | Err(sentence) => sentence,
-    }
+    findings
 }
 
 fn types(worker: &CheckedWorker) -> Vec<Finding> {
@@ -77,7 +64,7 @@ async fn exchanges(
             "the broker at {url} cannot be used: {reason}. Check CREWCALL_AMQP_URL, and that RabbitMQ runs there"
         ))];
     }
-    let outbox = Outbox {
+    let responses = ResponsePublisher {
         publisher,
         topology: worker.settings.topology.clone(),
         content_type: worker.settings.content_type,
@@ -85,32 +72,33 @@ async fn exchanges(
         name: worker.name.clone(),
     };
     let mut findings = vec![Ok(format!("the broker at {url} can be reached"))];
-    findings.push(control(&outbox, config, stop, tracker).await);
+    findings.push(control(&responses, config, stop, tracker).await);
     // A goodbye of a worker that nobody knows changes nothing, nor does a response that no queue is bound for.
-    let farewell = outbox.discovery(MessageKind::Goodbye, &goodbye(&outbox.worker_id, "check", Vec::new()));
+    let goodbye = responses
+        .discovery(MessageKind::Goodbye, &announce::goodbye(&responses.worker_id, "check", Vec::new()));
     let response = OutboundMessage {
-        exchange: outbox.topology.response_exchange(),
+        exchange: responses.topology.response_exchange(),
         routing_key: "check".to_owned(),
         mandatory: true,
         ..OutboundMessage::default()
     };
-    for message in [farewell.unwrap_or_default(), response] {
-        findings.push(publish(&outbox, message).await);
+    for message in [goodbye.unwrap_or_default(), response] {
+        findings.push(publish(&responses, message).await);
     }
     findings
 }
 
 /// Tries to receive instructions, as the worker would.
 async fn control(
-    outbox: &Outbox,
+    responses: &ResponsePublisher,
     config: &LinkConfig,
     stop: &CancellationToken,
     tracker: &TaskTracker,
 ) -> Finding {
-    let exchange = outbox.topology.control_exchange();
+    let exchange = responses.topology.control_exchange();
     let queue =
-        outbox.topology.control_queue(&outbox.worker_id, &format!("check-{}", Uuid::new_v4().simple()));
-    let routing_key = outbox.topology.control_key_worker(&outbox.worker_id);
+        responses.topology.control_queue(&responses.worker_id, &format!("check-{}", Uuid::new_v4().simple()));
+    let routing_key = responses.topology.control_key_worker(&responses.worker_id);
     let declarations = vec![
         Declaration::ExclusiveQueue { name: queue.clone() },
         Declaration::Binding { queue, exchange: exchange.clone(), routing_key },
@@ -128,9 +116,9 @@ async fn control(
 const ADVICE: &str = ". Start the backend (`crewcall serve`) with the same AMQP URL and prefix; it declares the \
                       exchanges. If it runs, check the rights of the broker's user";
 
-async fn publish(outbox: &Outbox, message: OutboundMessage) -> Finding {
+async fn publish(responses: &ResponsePublisher, message: OutboundMessage) -> Finding {
     let exchange = message.exchange.clone();
-    match timeout(CHECK_TIMEOUT, outbox.publisher.publish(message)).await {
+    match timeout(CHECK_TIMEOUT, responses.publisher.publish(message)).await {
         // Returned means that the exchange is there and that nothing is bound for this key.
         Ok(Ok(Published::Confirmed | Published::Returned { .. })) => {
             Ok(format!("messages can be published to exchange {exchange}"))
@@ -147,7 +135,7 @@ async fn up(mut state: tokio::sync::watch::Receiver<LinkState>) -> Result<(), St
     };
     match timeout(CHECK_TIMEOUT, state.wait_for(settled)).await {
         Ok(Ok(state)) => match &*state {
-            LinkState::Connecting { last_error: Some(reason), .. } => Err(reason.clone()),
+            LinkState::Connecting { last_error: Some(error), .. } => Err(error.to_string()),
             _ => Ok(()),
         },
         Ok(Err(_)) => Err("the link was stopped".to_owned()),

@@ -10,10 +10,15 @@ use crewcall_proto::JobType;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, progress::Progress, testing::Setup, worker::CheckedWorker};
+use crate::{
+    check::{self, Finding},
+    checked_worker::CheckedWorker,
+    progress::Progress,
+    testing::Setup,
+};
 
 /// The exit code when a job failed or a check found something bad.
-pub(crate) const EXIT_BAD: i32 = 1;
+const EXIT_BAD: i32 = 1;
 
 /// The exit code when the command line cannot be understood.
 const EXIT_USAGE: i32 = 2;
@@ -72,7 +77,7 @@ impl From<Arguments> for Command {
     }
 }
 
-/// Does what was asked, other than to serve, and answers with the exit code.
+/// Does what was asked, other than to serve, and returns the exit code.
 pub(crate) async fn answer(command: Command, worker: &CheckedWorker) -> i32 {
     match command {
         Command::Serve => 0,
@@ -80,7 +85,7 @@ pub(crate) async fn answer(command: Command, worker: &CheckedWorker) -> i32 {
             print(&mut stdout(), &pretty(&describe(worker)));
             0
         }
-        Command::Check => check::check(worker, &mut stdout()).await,
+        Command::Check => print_findings(&check::check(worker).await),
         Command::RunOnce { job_type, parameters } => {
             init_logging(worker.settings.log.as_deref());
             run_once(worker, &job_type, &parameters).await
@@ -101,6 +106,18 @@ pub(crate) fn init_logging(filter: Option<&str>) {
         .with_ansi(stderr().is_terminal());
     // An error means that there is one already, which is to be kept.
     let _ = subscriber.try_init();
+}
+
+/// Prints a line for each, and returns the exit code.
+fn print_findings(findings: &[Finding]) -> i32 {
+    for finding in findings {
+        let (verdict, sentence) = match finding {
+            Ok(sentence) => ("ok ", sentence),
+            Err(sentence) => ("BAD", sentence),
+        };
+        print(&mut stdout(), &format!("{verdict}  {sentence}"));
+    }
+    if findings.iter().all(Result::is_ok) { 0 } else { EXIT_BAD }
 }
 
 fn describe(worker: &CheckedWorker) -> Value {

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, response::ErrorKind};
+use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{error::JobError, progress::ProgressBoard};
+use crate::{error::JobError, progress::ProgressBoard, stop_cause::StopCause};
 
 /// The attempt that a handler works on.
 ///
@@ -30,48 +30,13 @@ struct Inner {
     stop_cause: OnceLock<StopCause>,
     progress: ProgressBoard,
     /// Fires when the last clone is gone, and with it whatever worked for the attempt.
-    gone: CancellationToken,
-    _gone_guard: DropGuard,
-}
-
-/// Why an attempt should end before its handler is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopCause {
-    /// Somebody cancelled the job.
-    Cancelled,
-    /// It ran longer than the order allows.
-    TimedOut,
-    /// The worker ends and gives the order back; the attempt is not reported.
-    HandedBack,
-}
-
-impl StopCause {
-    pub(crate) const fn kind(self) -> ErrorKind {
-        match self {
-            Self::Cancelled | Self::HandedBack => ErrorKind::Cancelled,
-            Self::TimedOut => ErrorKind::Timeout,
-        }
-    }
-
-    pub(crate) const fn is_retryable(self) -> bool {
-        match self {
-            Self::Cancelled => false,
-            Self::TimedOut | Self::HandedBack => true,
-        }
-    }
-
-    pub(crate) const fn sentence(self) -> &'static str {
-        match self {
-            Self::Cancelled => "the job was cancelled while the attempt ran",
-            Self::TimedOut => "the attempt ran longer than the job allows",
-            Self::HandedBack => "the worker ends and hands the order back",
-        }
-    }
+    handler_ended: CancellationToken,
+    _handler_guard: DropGuard,
 }
 
 impl JobContext {
     pub(crate) fn new(order: &Order, progress: ProgressBoard) -> Self {
-        let gone = CancellationToken::new();
+        let handler_ended = CancellationToken::new();
         Self(Arc::new(Inner {
             job_id: order.job_id,
             job_type: order.job_type.clone(),
@@ -81,8 +46,8 @@ impl JobContext {
             stopped: CancellationToken::new(),
             stop_cause: OnceLock::new(),
             progress,
-            _gone_guard: gone.clone().drop_guard(),
-            gone,
+            _handler_guard: handler_ended.clone().drop_guard(),
+            handler_ended,
         }))
     }
 
@@ -167,8 +132,8 @@ impl JobContext {
     }
 
     /// Fires when the last clone of this context is gone.
-    pub(crate) fn gone(&self) -> CancellationToken {
-        self.0.gone.clone()
+    pub(crate) fn handler_ended(&self) -> CancellationToken {
+        self.0.handler_ended.clone()
     }
 
     pub(crate) fn stop_cause(&self) -> Option<StopCause> {

@@ -59,7 +59,7 @@ impl Door {
     }
 
     /// An attempt ended that took this long.
-    pub(crate) fn ended(&mut self, took: Duration, slots: usize) {
+    pub(crate) fn count_end(&mut self, took: Duration, slots: usize) {
         match self {
             Self::Open { full_since } => *full_since = None,
             Self::Shut { .. } if took >= DOOR_STALLED_AFTER => *self = Self::Shut { short_ends: 0 },
@@ -84,7 +84,7 @@ mod tests {
         let (mut door, began) = (Door::default(), Instant::now());
         door.follow(true, 2, began);
         assert_eq!(door.due_at(), Some(began + DOOR_STALLED_AFTER));
-        door.ended(SHORT, 1);
+        door.count_end(SHORT, 1);
         door.follow(true, 2, began + SHORT);
         door.follow(true, 2, began + DOOR_STALLED_AFTER);
         assert!(door.is_open(), "an attempt ended meanwhile");
@@ -107,14 +107,14 @@ mod tests {
     fn it_opens_when_attempts_are_short_again() {
         let mut door = Door::Shut { short_ends: 0 };
         for _before in 1..DOOR_SHORT_ENDS_MIN {
-            door.ended(SHORT, 1);
+            door.count_end(SHORT, 1);
         }
-        door.ended(DOOR_STALLED_AFTER, 1);
+        door.count_end(DOOR_STALLED_AFTER, 1);
         for _short in 1..DOOR_SHORT_ENDS_MIN {
-            door.ended(SHORT, 1);
+            door.count_end(SHORT, 1);
             assert!(!door.is_open());
         }
-        door.ended(SHORT, 1);
+        door.count_end(SHORT, 1);
         assert!(door.is_open());
     }
 }

@@ -2,18 +2,20 @@
 
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
-use crewcall_proto::{JsonObject, response::ErrorKind};
+use crewcall_proto::{ExecutionId, JsonObject, Timestamp, response::ErrorKind};
 use futures_util::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 
 use crate::{
-    context::{JobContext, StopCause},
+    clock,
+    context::JobContext,
     error::Failure,
     handler::{Ending, ServedType},
     limits::STOP_GRACE,
     panics,
+    stop_cause::StopCause,
 };
 
 /// Where handlers run: on the program's runtime, whatever runtime the rest of the worker is on.
@@ -29,6 +31,28 @@ impl Handlers {
     pub(crate) fn here() -> Self {
         panics::note_places();
         Self { runtime: Handle::current(), tracker: TaskTracker::new() }
+    }
+}
+
+/// One delivery that was worked on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Execution {
+    pub(crate) id: ExecutionId,
+    /// When the handler began; `None` if it did not.
+    pub(crate) started_at: Option<Timestamp>,
+    /// Whether the order had been delivered before.
+    pub(crate) redelivered: bool,
+}
+
+impl Execution {
+    /// Begins now.
+    pub(crate) fn beginning(redelivered: bool) -> Self {
+        Self { id: ExecutionId::generate(), started_at: Some(clock::now()), redelivered }
+    }
+
+    /// For an order that is answered without running its handler.
+    pub(crate) fn not_begun(redelivered: bool) -> Self {
+        Self { id: ExecutionId::generate(), started_at: None, redelivered }
     }
 }
 
@@ -52,28 +76,29 @@ pub(crate) async fn execute(
     );
     // Caught on the thread on which it panics, which knows where.
     let run = AssertUnwindSafe(served.run(job.clone(), parameters)).catch_unwind();
-    let run = run.map(|ran| ran.unwrap_or_else(|payload| Err(panicked(payload.as_ref())))).instrument(span);
+    let run =
+        run.map(|ran| ran.unwrap_or_else(|payload| Err(panic_failure(payload.as_ref())))).instrument(span);
     let task = handlers.tracker.spawn_on(run, &handlers.runtime);
     let mut handler = AbortOnDropHandle::new(task);
     let ended = tokio::select! {
         biased;
         ended = &mut handler => Some(ended),
-        () = overstayed(job, timeout) => None,
+        () = wait_for_overrun(job, timeout) => None,
     };
     match (ended, job.stop_cause()) {
         // Who finishes in spite of a stop has finished.
         (Some(Ok(Ok(result))), _) => Ok(result),
         (Some(Ok(Err(failure))), None) => Err(failure),
         (Some(Ok(Err(failure))), Some(_)) if failure.kind == ErrorKind::Panic => Err(failure),
-        (Some(Ok(Err(failure))), Some(cause)) => Err(stopped(cause, Some(failure))),
+        (Some(Ok(Err(failure))), Some(cause)) => Err(stop_failure(cause, Some(failure))),
         // Its panics are caught, so it was dropped, and nobody but the end of its runtime can have done that.
         (Some(Err(_)), _) => std::future::pending().await,
-        (None, cause) => Err(stopped(cause.unwrap_or(StopCause::TimedOut), None)),
+        (None, cause) => Err(stop_failure(cause.unwrap_or(StopCause::TimedOut), None)),
     }
 }
 
 /// Stops the attempt at its timeout; done when the grace after a stop, of whatever cause, is over.
-async fn overstayed(job: &JobContext, timeout: Option<Duration>) {
+async fn wait_for_overrun(job: &JobContext, timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::select! {
             () = job.cancelled() => {}
@@ -85,7 +110,7 @@ async fn overstayed(job: &JobContext, timeout: Option<Duration>) {
 }
 
 /// A stopped attempt counts as what stopped it; what its handler said on the way out is detail.
-fn stopped(cause: StopCause, said: Option<Failure>) -> Failure {
+fn stop_failure(cause: StopCause, said: Option<Failure>) -> Failure {
     let mut failure = Failure::new(cause.kind(), cause.is_retryable(), cause.sentence().to_owned());
     if let Some(said) = said.filter(|said| said.kind != cause.kind()) {
         failure.code = said.code;
@@ -94,7 +119,7 @@ fn stopped(cause: StopCause, said: Option<Failure>) -> Failure {
     failure
 }
 
-fn panicked(payload: &(dyn Any + Send)) -> Failure {
+fn panic_failure(payload: &(dyn Any + Send)) -> Failure {
     let message = format!("the handler panicked: {}", panic_message(payload));
     Failure::new(ErrorKind::Panic, true, message).with_detail(panics::take_place())
 }

@@ -47,10 +47,15 @@
 //! # Reading order
 //!
 //! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
-//! the order in which an order meets them: `session` (the link to the broker), `crew` (the loop that decides),
-//! `intake`, `door` and `orders` (what may be here, what is), `attempt` and `execution` (one attempt, step by step), `progress`, `announce`.
+//! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
+//! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is), `attempt` and `execution` (one
+//! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`.
 
 mod worker;
+
+mod worker_error;
+
+mod checked_worker;
 
 mod options;
 
@@ -59,6 +64,8 @@ mod settings;
 mod handler;
 
 mod context;
+
+mod stop_cause;
 
 mod error;
 
@@ -78,21 +85,25 @@ mod shutdown;
 
 mod own_thread;
 
-mod crew;
+mod worker_loop;
 
-mod pulse;
+mod handler_runtime;
 
 mod session;
 
-mod intake;
+mod prefetch_control;
 
 mod door;
 
 mod rest;
 
-mod orders;
+mod in_flight_orders;
+
+mod order_key;
 
 mod attempt;
+
+mod hold;
 
 mod execution;
 
@@ -102,9 +113,9 @@ mod progress;
 
 mod announce;
 
-mod outbox;
+mod response_publisher;
 
-mod memory;
+mod fifo_cache;
 
 mod clock;
 
@@ -117,7 +128,8 @@ pub use handler::Handler;
 pub use options::{FailureStrategy, JobOptions};
 pub use settings::{Settings, SettingsError};
 pub use tokio_util::sync::CancellationToken;
-pub use worker::{Worker, WorkerError};
+pub use worker::Worker;
+pub use worker_error::WorkerError;
 
 /// What a worker's source file needs: `use crewcall_worker::prelude::*;`.
 pub mod prelude {

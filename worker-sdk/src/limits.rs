@@ -46,7 +46,7 @@ pub const ORDERS_LISTED_MAX: usize = 10_000;
 
 /// How long the worker takes no orders of a type when its prefetch has to change. Within this time short
 /// attempts end, so that the new prefetch is the full one, and what the broker had already sent arrives.
-pub(crate) const INTAKE_SETTLE: Duration = Duration::from_millis(200);
+pub(crate) const PREFETCH_SETTLE: Duration = Duration::from_millis(200);
 
 /// How long every slot of a worker of several types is taken, with no attempt ending, before it stops consuming: an order
 /// that waits at its door for longer may wait beside an idle worker.
@@ -104,8 +104,8 @@ pub(crate) const FINISHED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The shortest and the longest pause between two tries of a response or of a session.
 pub(crate) const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
-/// How long a leaving worker waits for its last acknowledgements and its goodbye.
-pub(crate) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a worker that shuts down waits for its last acknowledgements and its goodbye.
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often the program's runtime is asked whether it gets around to a task: a spawned task a second costs nothing.
 pub(crate) const HANDLERS_ASKED_EVERY: Duration = Duration::from_secs(1);

@@ -63,6 +63,6 @@ pub enum FailureStrategy {
     /// Give the order back, finish what else runs, and end the process with an error. For a worker that
     /// cannot go on, such as one whose graphics card is gone.
     NackAndExit,
-    /// Report the error as permanent, whatever the handler said: the job is set aside, not retried.
-    SetAside,
+    /// Report the error as permanent, whatever the handler said: the job is not retried.
+    ReportPermanent,
 }

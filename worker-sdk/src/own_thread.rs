@@ -10,7 +10,7 @@ use tokio::{runtime::Builder, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, dispatcher};
 
-use crate::{execution::panic_message, worker::WorkerError};
+use crate::{execution::panic_message, worker_error::WorkerError};
 
 /// Runs a future to its end on a thread of its own. Dropping the returned one ends the thread, and with it every task
 /// that the future has spawned.

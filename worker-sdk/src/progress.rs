@@ -12,10 +12,10 @@ use tokio::{
 };
 
 use crate::{
-    context::StopCause,
     error::truncated,
     limits::{PROGRESS_INTERVAL, PROGRESS_MESSAGE_CHARACTERS_MAX, START_REPORT_AFTER},
     mutant::mutant,
+    stop_cause::StopCause,
 };
 
 /// What a handler last said of its progress.
@@ -42,7 +42,7 @@ impl ProgressBoard {
         (Self { latest, observer }, news)
     }
 
-    /// Puts up the news; answers why the attempt should stop, if the observer says so.
+    /// Puts up the news; returns why the attempt should stop, if the observer says so.
     pub(crate) fn post(&self, percent: u64, message: String) -> Option<StopCause> {
         let mut stop = None;
         let message = truncated(message, PROGRESS_MESSAGE_CHARACTERS_MAX);
@@ -59,14 +59,14 @@ impl ProgressBoard {
 
 /// When the next report of an attempt is due. Pure: it is told the time.
 #[derive(Debug)]
-struct Pace {
+struct ReportSchedule {
     /// When the start is reported by itself; `None` once anything was reported.
     start_report_at: Option<Instant>,
     /// Before this, news wait.
     progress_at: Instant,
 }
 
-impl Pace {
+impl ReportSchedule {
     fn new(started_at: Instant, start_reported: bool) -> Self {
         let start_report_at = if start_reported { None } else { Some(started_at + START_REPORT_AFTER) };
         Self { start_report_at, progress_at: started_at + PROGRESS_INTERVAL }
@@ -81,7 +81,7 @@ impl Pace {
         }
     }
 
-    fn reported(&mut self, now: Instant) {
+    fn mark_reported(&mut self, now: Instant) {
         self.start_report_at = None;
         self.progress_at = now + PROGRESS_INTERVAL;
     }
@@ -128,15 +128,15 @@ pub(crate) enum StartReport {
 ///
 /// The next report waits until `send` is done, so there is at most one under way; what the handler posts
 /// meanwhile is coalesced. Dropping the future drops a report that is under way: a result never waits for it.
-pub(crate) async fn narrate<Sent: Future<Output = ()>>(
+pub(crate) async fn report_progress<Sent: Future<Output = ()>>(
     mut news: watch::Receiver<Progress>,
     mut start: StartReport,
     sequence: &Sequence,
     send: impl Fn(Report) -> Sent,
 ) {
-    let mut pace = Pace::new(Instant::now(), start == StartReport::Done);
+    let mut schedule = ReportSchedule::new(Instant::now(), start == StartReport::Done);
     loop {
-        let has_news = until_due(&mut news, &pace).await;
+        let has_news = until_due(&mut news, &schedule).await;
         let seq = sequence.next();
         let start_first = std::mem::replace(&mut start, StartReport::Done) == StartReport::First;
         if has_news && start_first {
@@ -148,33 +148,33 @@ pub(crate) async fn narrate<Sent: Future<Output = ()>>(
         } else {
             Report::start(seq)
         };
-        pace.reported(Instant::now());
+        schedule.mark_reported(Instant::now());
         send(report).await;
     }
 }
 
-/// Waits for the next report; answers whether there is progress in it.
-async fn until_due(news: &mut watch::Receiver<Progress>, pace: &Pace) -> bool {
+/// Waits for the next report; returns whether there is progress in it.
+async fn until_due(news: &mut watch::Receiver<Progress>, schedule: &ReportSchedule) -> bool {
     let mut has_news = false;
     loop {
-        match pace.due_at(has_news) {
+        match schedule.due_at(has_news) {
             Some(due_at) if has_news => {
                 sleep_until(due_at).await;
                 return true;
             }
             Some(due_at) => tokio::select! {
                 () = sleep_until(due_at) => return false,
-                () = posted(news) => has_news = true,
+                () = wait_for_news(news) => has_news = true,
             },
             None => {
-                posted(news).await;
+                wait_for_news(news).await;
                 has_news = true;
             }
         }
     }
 }
 
-async fn posted(news: &mut watch::Receiver<Progress>) {
+async fn wait_for_news(news: &mut watch::Receiver<Progress>) {
     if news.changed().await.is_err() {
         // The handler is gone and posts no more; whoever polls us drops us.
         std::future::pending::<()>().await;
@@ -189,8 +189,8 @@ mod tests {
 
     type Sent = Arc<Mutex<Vec<(Duration, Report)>>>;
 
-    /// Runs `narrate` beside `handler` in paused time and returns what was sent when.
-    async fn narrated<H: Future<Output = ()>>(
+    /// Runs `report_progress` beside `handler` in paused time and returns what was sent when.
+    async fn reports<H: Future<Output = ()>>(
         start: StartReport,
         handler: impl FnOnce(ProgressBoard) -> H,
     ) -> Vec<(u128, u64, Option<u8>)> {
@@ -200,7 +200,7 @@ mod tests {
         if start == StartReport::Done {
             assert_eq!(sequence.next(), 1);
         }
-        let narration = narrate(news, start, &sequence, |report| {
+        let narration = report_progress(news, start, &sequence, |report| {
             sent.lock().unwrap().push((began.elapsed(), report));
             std::future::ready(())
         });
@@ -223,7 +223,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_attempt_says_nothing() {
-        let sent = narrated(StartReport::Unless, async |board| {
+        let sent = reports(StartReport::Unless, async |board| {
             board.post(50, String::new());
             pause(90).await;
             drop(board);
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_attempt_reports_its_start_once_and_late() {
-        let sent = narrated(StartReport::Unless, async |board| {
+        let sent = reports(StartReport::Unless, async |board| {
             pause(2_000).await;
             drop(board);
         });
@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_was_reported_is_not_reported_again() {
-        let sent = narrated(StartReport::Done, async |board| {
+        let sent = reports(StartReport::Done, async |board| {
             pause(500).await;
             board.post(1, String::new());
             pause(500).await;
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_must_be_known_is_reported_before_any_progress() {
-        let sent = narrated(StartReport::First, async |board| {
+        let sent = reports(StartReport::First, async |board| {
             pause(20).await;
             board.post(10, String::new());
             pause(500).await;
@@ -264,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_news_of_an_interval_wins_and_is_the_start_report() {
-        let sent = narrated(StartReport::Unless, async |board| {
+        let sent = reports(StartReport::Unless, async |board| {
             // Off the beat of the intervals, so that no two timers fire at once.
             pause(2).await;
             for step in 1..=100_u64 {

@@ -76,12 +76,12 @@ impl Session {
     }
 
     /// A session came up.
-    pub(crate) fn is_up(&self) {
+    pub(crate) fn count_session(&self) {
         self.names_used.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A session ended: the next one begins with the control queue alone, for the job queues may be gone.
-    pub(crate) fn is_down(&self) {
+    pub(crate) fn forget_subscriptions(&self) {
         self.consumer.forget_subscriptions();
     }
 
@@ -182,18 +182,17 @@ async fn watch_link(mut state: watch::Receiver<LinkState>, names_used: Arc<Atomi
     while state.changed().await.is_ok() {
         let state = state.borrow_and_update().clone();
         match state {
-            LinkState::Connecting { last_error: Some(reason), .. } => {
-                if reason.contains("locked") {
-                    names_used.fetch_add(1, Ordering::Relaxed);
-                }
-                if reason.contains("does not exist") && !told {
+            LinkState::Connecting { last_error: Some(error), .. } => match error {
+                LinkError::Locked { .. } => drop(names_used.fetch_add(1, Ordering::Relaxed)),
+                LinkError::NotFound { .. } if !told => {
                     told = true;
                     tracing::warn!(
                         "The exchanges of Crewcall do not exist on this broker yet: the worker waits until the \
                          backend (`crewcall serve`, with the same AMQP URL and prefix) has declared them"
                     );
                 }
-            }
+                _ => {}
+            },
             LinkState::Connected { .. } => told = false,
             LinkState::Connecting { last_error: None, .. }
             | LinkState::Blocked { .. }
@@ -261,7 +260,7 @@ impl Subscriber {
         done.send_replace(Wanted { prefetches: self.subscribed.clone(), ..*wanted });
     }
 
-    /// Tries each change once; answers whether everything is as wanted.
+    /// Tries each change once; returns whether everything is as wanted.
     async fn apply(&mut self, wanted: &Wanted) -> bool {
         let mut complete = true;
         for job_type in self.setup.types.clone() {

@@ -9,10 +9,10 @@ use tokio_util::{
 };
 
 /// How long a process whose orders were handed back waits for handlers that do not end.
-const LINGER_MAX: Duration = Duration::from_secs(5);
+const HANDLERS_END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The exit code of a process that had to be ended while handlers were still running.
-const EXIT_LINGERED: i32 = 70;
+const EXIT_HANDLERS_UNFINISHED: i32 = 70;
 
 /// The two requests to leave, as values that are handed down.
 pub(crate) struct Shutdown {
@@ -57,10 +57,10 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 ///
 /// Its orders are handed back or answered, but a handler inside `spawn_blocking` cannot be dropped and would keep the
 /// runtime, and so the process, from ending.
-pub(crate) fn end_if_handlers_linger() {
+pub(crate) fn end_without_unfinished_handlers() {
     std::thread::spawn(|| {
-        std::thread::sleep(LINGER_MAX);
+        std::thread::sleep(HANDLERS_END_TIMEOUT);
         tracing::error!("A handler does not end after its attempt was stopped: the process ends without it");
-        std::process::exit(EXIT_LINGERED);
+        std::process::exit(EXIT_HANDLERS_UNFINISHED);
     });
 }

@@ -43,11 +43,12 @@ use serde_json::Value;
 
 use crate::{
     clock,
-    context::{JobContext, StopCause},
+    context::JobContext,
     execution::{Handlers, execute},
     handler::{Handler, ServedType},
     options::JobOptions,
     progress::{ProgressBoard, ProgressObserver},
+    stop_cause::StopCause,
     validation,
 };
 pub use crate::{error::Failure, progress::Progress};

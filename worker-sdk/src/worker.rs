@@ -2,22 +2,23 @@
 
 use std::num::NonZeroU32;
 
-use crewcall_amqp::LinkConfig;
 use crewcall_proto::JobType;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    checked_worker::{CheckedWorker, UnavailableType},
     command_line::{self, Command},
-    crew::{Crew, Farewell},
     execution::Handlers,
     handler::{Handler, ServedType},
     limits::{SLOTS_MAX, TYPES_MAX},
     options::JobOptions,
     own_thread,
-    settings::{Settings, SettingsError, name_default, slots_default},
+    settings::{Settings, name_default, slots_default},
     shutdown::{self, Shutdown},
+    worker_error::WorkerError,
+    worker_loop::{WorkerExit, WorkerLoop},
 };
 
 /// A worker process: takes orders of its job types from the broker, and runs them.
@@ -34,56 +35,6 @@ pub struct Worker {
     unavailable: Vec<UnavailableType>,
     /// What is wrong with what the program said; reported when it runs, so that the calls can be chained.
     problems: Vec<String>,
-}
-
-/// A job type that this worker knows but cannot serve here.
-#[derive(Debug, Clone)]
-pub(crate) struct UnavailableType {
-    pub(crate) job_type: JobType,
-    pub(crate) reason: String,
-}
-
-/// Why a worker could not start, or ended with orders unfinished.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WorkerError {
-    /// A setting cannot be used.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The program describes a worker that cannot be: a name that is no job type, a type served twice, too many.
-    #[error("this worker cannot run: {0}")]
-    Misused(String),
-    /// No type can be served on this machine.
-    #[error("this worker has nothing to serve here: {0}")]
-    NothingToServe(String),
-    /// The address of the broker cannot be one.
-    #[error(transparent)]
-    BrokerUrl(#[from] crewcall_amqp::LinkError),
-    /// The process cannot listen for signals.
-    #[error("the worker cannot listen for SIGTERM and SIGINT")]
-    Signals(#[source] std::io::Error),
-    /// The system gives no thread to the worker.
-    #[error("the worker has no thread of its own to run on")]
-    Thread(#[source] std::io::Error),
-    /// A part of the worker that runs for as long as it does has ended: a fault of this library, or a runtime that was
-    /// shut down under it. Its orders went back to the broker.
-    #[error("the worker cannot go on: {0}")]
-    Broken(String),
-    /// The grace period was over, or a second signal came, while attempts were running: their orders went
-    /// back to the broker, for another worker to run again.
-    #[error("the worker handed back {orders} unfinished orders")]
-    HandedBack {
-        /// How many.
-        orders: usize,
-    },
-    /// A handler failed whose type is served with [`FailureStrategy::NackAndExit`](crate::FailureStrategy::NackAndExit).
-    #[error("the worker ends because an attempt of {job_type} failed: {message}")]
-    HandlerFailed {
-        /// The type.
-        job_type: JobType,
-        /// What its handler said.
-        message: String,
-    },
 }
 
 impl Worker {
@@ -194,7 +145,7 @@ impl Worker {
     /// A [`WorkerError`], in the form that `main` passes on: the process ends with exit code 1.
     pub async fn run(self) -> anyhow::Result<()> {
         let command = command_line::parse();
-        let worker = self.checked()?;
+        let worker = self.into_checked()?;
         if command != Command::Serve {
             return match command_line::answer(command, &worker).await {
                 0 => Ok(()),
@@ -206,9 +157,10 @@ impl Worker {
         let handlers = Handlers::here();
         let serve = async move || {
             let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
-            let Farewell { ending, handlers_linger } = Crew::start(worker, handlers).serve(&shutdown).await;
-            if handlers_linger {
-                shutdown::end_if_handlers_linger();
+            let WorkerExit { ending, handlers_unfinished } =
+                WorkerLoop::start(worker, handlers).serve(&shutdown).await;
+            if handlers_unfinished {
+                shutdown::end_without_unfinished_handlers();
             }
             ending
         };
@@ -223,10 +175,11 @@ impl Worker {
     ///
     /// [`WorkerError`], as for [`Worker::run`].
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let worker = self.checked()?;
+        let worker = self.into_checked()?;
         worker.ready()?;
         let (shutdown, handlers) = (Shutdown::on_token(stop), Handlers::here());
-        own_thread::run(async move || Crew::start(worker, handlers).serve(&shutdown).await.ending).await?
+        own_thread::run(async move || WorkerLoop::start(worker, handlers).serve(&shutdown).await.ending)
+            .await?
     }
 
     fn knows(&self, job_type: &JobType) -> bool {
@@ -235,7 +188,7 @@ impl Worker {
     }
 
     /// The worker with nothing left open, if it can be one.
-    fn checked(mut self) -> Result<CheckedWorker, WorkerError> {
+    fn into_checked(mut self) -> Result<CheckedWorker, WorkerError> {
         if self.types.len() > TYPES_MAX {
             self.problems.push(format!("{} job types; at most {TYPES_MAX} are announced", self.types.len()));
         }
@@ -257,37 +210,5 @@ impl Worker {
             unavailable: self.unavailable,
             settings: self.settings,
         })
-    }
-}
-
-/// A worker that can be run.
-pub(crate) struct CheckedWorker {
-    pub(crate) settings: Settings,
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) slots: u32,
-    pub(crate) types: Vec<ServedType>,
-    pub(crate) unavailable: Vec<UnavailableType>,
-}
-
-impl CheckedWorker {
-    /// Checks that there is something to serve, and a URL to reach the broker by.
-    pub(crate) fn ready(&self) -> Result<(), WorkerError> {
-        LinkConfig::new(&self.settings.amqp_url, &self.name).validate()?;
-        if !self.types.is_empty() {
-            return Ok(());
-        }
-        let reason =
-            |unavailable: &UnavailableType| format!("{}: {}", unavailable.job_type, unavailable.reason);
-        let reasons: Vec<String> = self.unavailable.iter().map(reason).collect();
-        Err(WorkerError::NothingToServe(if reasons.is_empty() {
-            "give it at least one job type with .job(…)".to_owned()
-        } else {
-            reasons.join("; ")
-        }))
-    }
-
-    pub(crate) fn served(&self, job_type: &JobType) -> Option<&ServedType> {
-        self.types.iter().find(|served| served.job_type() == job_type)
     }
 }

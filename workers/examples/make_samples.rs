@@ -3,15 +3,17 @@
 //! Everything is computed from noise with a fixed seed and plain arithmetic (no sine, no system library),
 //! so that every machine draws the same pictures.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::{fs::File, io::BufWriter, path::Path};
 
 use anyhow::Context as _;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::codecs::webp::WebPEncoder;
-use image::{Rgb, RgbImage, Rgba, RgbaImage};
+use image::{
+    Rgb, RgbImage, Rgba, RgbaImage,
+    codecs::{
+        jpeg::JpegEncoder,
+        png::{CompressionType, FilterType, PngEncoder},
+        webp::WebPEncoder,
+    },
+};
 
 /// Small enough for a repository, good enough to look at.
 const JPEG_QUALITY: u8 = 88;

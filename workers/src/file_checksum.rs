@@ -1,7 +1,6 @@
 //! `file.checksum`: reads a file of any size once and answers its checksum.
 
-use std::io::Read;
-use std::path::PathBuf;
+use std::{io::Read, path::PathBuf};
 
 use crewcall_worker::prelude::{JobContext, JobError};
 use md5::Md5;
@@ -9,8 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::blocking::blocking;
-use crate::files::{FileAccess, Source};
+use crate::{
+    blocking::blocking,
+    files::{FileAccess, Source},
+};
 
 /// The type's name on the wire.
 pub const JOB_TYPE: &str = "file.checksum";

@@ -3,10 +3,12 @@
 //! A job's paths are opened on the worker's host, by the worker's user. [`FileAccess`] is the one place
 //! where a path from a job becomes a path that this process opens.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crewcall_worker::prelude::JobError;
 

@@ -1,12 +1,12 @@
 //! `http.request`: sends one HTTP request and answers the response.
 
-use std::collections::BTreeMap;
-use std::error::Error as _;
-use std::time::Duration;
+use std::{collections::BTreeMap, error::Error as _, time::Duration};
 
 use crewcall_worker::prelude::{JobContext, JobError};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::{
+    Response, StatusCode,
+    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

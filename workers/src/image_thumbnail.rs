@@ -4,22 +4,26 @@
 //! encode → write. The file appears under its final name only when it is whole, and a second run of the
 //! same job replaces it by the same file: an attempt may run twice.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
 
 use crewcall_worker::prelude::{JobContext, JobError};
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::codecs::webp::WebPEncoder;
-use image::imageops::FilterType;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits, Rgba};
+use image::{
+    DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits, Rgba,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder},
+    imageops::FilterType,
+    metadata::Orientation,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::blocking::blocking;
-use crate::files::{FileAccess, Source};
+use crate::{
+    blocking::blocking,
+    files::{FileAccess, Source},
+};
 
 /// The type's name on the wire.
 pub const JOB_TYPE: &str = "image.thumbnail";

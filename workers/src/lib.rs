@@ -22,9 +22,11 @@ mod blocking;
 
 use crewcall_worker::prelude::{OrFail as _, Worker};
 
-use crate::files::FileAccess;
-use crate::http_request::HttpClient;
-use crate::settings::{JobType, Settings};
+use crate::{
+    files::FileAccess,
+    http_request::HttpClient,
+    settings::{JobType, Settings},
+};
 
 /// Gives `worker` the job types that were chosen. One that cannot be served on this host is not announced;
 /// the worker logs why.

@@ -1,8 +1,7 @@
 //! The program `crewcall-workers`: see the library beside it, and `crewcall-workers --help`.
 
 use crewcall_worker::prelude::Worker;
-use crewcall_workers::serve;
-use crewcall_workers::settings::Settings;
+use crewcall_workers::{serve, settings::Settings};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -1,18 +1,20 @@
 //! A delivered message and its acknowledgement.
 
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::sentence;
-use crate::mutant::mutant;
-use crate::{AckError, MessageProperties};
+use crate::{AckError, MessageProperties, error::sentence, mutant::mutant};
 
 /// A delivered message. It stays with this consumer, counted against the prefetch, until it is acknowledged or the
 /// session ends; dropping it does neither.
@@ -61,7 +63,7 @@ impl SessionEnd {
     }
 
     /// Waits for the end and says why.
-    pub(super) async fn reached(&self) -> String {
+    pub(super) async fn wait(&self) -> String {
         self.token.cancelled().await;
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
@@ -71,7 +73,7 @@ impl SessionEnd {
     }
 
     /// From now on acknowledgements fail at once.
-    pub(super) fn over(&self) {
+    pub(super) fn close(&self) {
         self.token.cancel();
     }
 }

@@ -1,15 +1,15 @@
 //! Single messages, asked for one at a time.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use lapin::options::BasicGetOptions;
 use tokio::time::timeout;
 
 use super::delivery::{Delivery, SessionEnd, Source};
-use crate::LinkError;
-use crate::declaration::short_string;
+use crate::{LinkError, declaration::short_string};
 
 /// Takes single messages from queues that need not be consumed, on a channel of its own and for as long as its session
 /// lasts: for a reader who must not have more than it can deal with at once.

@@ -1,33 +1,43 @@
 //! The consumer's task: one session after the other.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use futures_util::stream::{self, BoxStream, SelectAll};
-use futures_util::{FutureExt, StreamExt};
-use lapin::Channel;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::timeout;
-
-use super::delivery::{Delivery, SessionEnd, Source};
-use super::{
-    Action, COMMANDS_WAITING_MAX, Command, ConsumerEvent, Fetcher, Remembered, SessionPlan, Subscription,
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
 };
-use crate::declaration::{execute_all, short_string};
-use crate::error::sentence;
-use crate::supervisor::Supervisor;
-use crate::transport::{Transport, TransportEvent};
-use crate::upkeep;
-use crate::{Declaration, LinkError};
+
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream, SelectAll},
+};
+use lapin::{
+    Channel,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::timeout,
+};
+
+use super::{
+    Action, COMMANDS_WAITING_MAX, Command, ConsumerEvent, Fetcher, SessionPlan, Subscription,
+    SubscriptionOverrides,
+    delivery::{Delivery, SessionEnd, Source},
+};
+use crate::{
+    Declaration, LinkError,
+    declaration::{execute_all, short_string},
+    error::sentence,
+    supervisor::Supervisor,
+    transport::{Transport, TransportEvent},
+    upkeep,
+};
 
 /// The consumer's task and what it owns.
 pub(super) struct Link {
     pub(super) supervisor: Supervisor,
     pub(super) plan: Box<dyn Fn(u64) -> SessionPlan + Send + Sync>,
-    pub(super) remembered: Arc<Remembered>,
+    pub(super) overrides: Arc<SubscriptionOverrides>,
     pub(super) suspicion: Arc<Notify>,
     pub(super) live: watch::Sender<Option<mpsc::Sender<Command>>>,
     pub(super) events: mpsc::Sender<ConsumerEvent>,
@@ -42,7 +52,7 @@ impl Link {
     pub(super) async fn run(mut self) {
         while let Some(transport) = self.supervisor.connect().await {
             let generation = self.supervisor.generation();
-            let mut session = Session::new(transport, self.remembered.clone(), &self.supervisor);
+            let mut session = Session::new(transport, self.overrides.clone(), &self.supervisor);
             let stop = self.supervisor.stop().clone();
             let plan = (self.plan)(generation);
             let declarations = plan.declarations.clone();
@@ -52,19 +62,19 @@ impl Link {
                 prepared = session.prepare(plan) => prepared,
             };
             if let Err(error) = prepared {
-                self.supervisor.not_prepared(&error);
+                self.supervisor.on_failed(error);
                 continue;
             }
             let (commands, inbox) = mpsc::channel(COMMANDS_WAITING_MAX);
-            self.supervisor.connected();
+            self.supervisor.on_connected();
             self.live.send_replace(Some(commands));
             let outcome = self.drive(&mut session, inbox, declarations).await;
             self.live.send_replace(None);
-            session.end.over();
+            session.end.close();
             match outcome {
                 Outcome::Lost(reason) => {
                     drop(session);
-                    self.supervisor.failed(reason.clone());
+                    self.supervisor.on_failed(LinkError::SessionLost { reason: reason.clone() });
                     self.tell(ConsumerEvent::Down { generation, reason }).await;
                 }
                 Outcome::Stopped => {
@@ -76,7 +86,7 @@ impl Link {
                 }
             }
         }
-        self.supervisor.stopped();
+        self.supervisor.on_stopped();
     }
 
     async fn tell(&self, event: ConsumerEvent) {
@@ -105,7 +115,7 @@ impl Link {
                 biased;
                 () = stop.cancelled() => return Outcome::Stopped,
                 () = self.events.closed() => return Outcome::Stopped,
-                reason = end.reached() => return Outcome::Lost(reason),
+                reason = end.wait() => return Outcome::Lost(reason),
                 event = session.transport.next_event() => {
                     if let TransportEvent::Lost(reason) = event {
                         return Outcome::Lost(reason);
@@ -114,7 +124,7 @@ impl Link {
                 }
                 reason = &mut watchdog => return Outcome::Lost(reason),
                 never = &mut upkeep => match never {},
-                Some(command) = inbox.recv() => session.obey(command).await,
+                Some(command) = inbox.recv() => session.execute(command).await,
                 // The receiver may be slow, or be the very task whose command is waiting above: never wait for it
                 // in any other place than here.
                 place = self.events.reserve(), if waiting.is_some() => {
@@ -136,7 +146,7 @@ impl Link {
 /// One connection with its subscriptions.
 struct Session {
     transport: Transport,
-    remembered: Arc<Remembered>,
+    overrides: Arc<SubscriptionOverrides>,
     generation: u64,
     operation_timeout: std::time::Duration,
     end: SessionEnd,
@@ -166,10 +176,10 @@ enum What {
 }
 
 impl Session {
-    fn new(transport: Transport, remembered: Arc<Remembered>, supervisor: &Supervisor) -> Self {
+    fn new(transport: Transport, overrides: Arc<SubscriptionOverrides>, supervisor: &Supervisor) -> Self {
         Self {
             transport,
-            remembered,
+            overrides,
             generation: supervisor.generation(),
             operation_timeout: supervisor.config().operation_timeout,
             end: SessionEnd::default(),
@@ -183,7 +193,7 @@ impl Session {
         if !plan.declarations.is_empty() {
             self.declare(&plan.declarations).await?;
         }
-        for subscription in self.remembered.apply(plan.subscriptions) {
+        for subscription in self.overrides.apply(plan.subscriptions) {
             self.subscribe(&subscription).await?;
         }
         Ok(())
@@ -239,7 +249,7 @@ impl Session {
         };
         // Before consuming: afterwards would be too late for the first deliveries.
         let prefetch_set = channel.basic_qos(subscription.prefetch, qos);
-        self.bounded("set the prefetch", what, prefetch_set).await?;
+        self.with_timeout("set the prefetch", what, prefetch_set).await?;
         let options = BasicConsumeOptions {
             no_local: false, // RabbitMQ does not implement it
             no_ack: false,   // every message is acknowledged by whoever has dealt with it
@@ -247,7 +257,7 @@ impl Session {
             nowait: false, // a missing queue must be told
         };
         let consume = channel.basic_consume(queue.clone(), tag.clone(), options, arguments);
-        let consumer = self.bounded("consume", what, consume).await?;
+        let consumer = self.with_timeout("consume", what, consume).await?;
         Ok((channel, consumer))
     }
 
@@ -274,7 +284,7 @@ impl Session {
         self.active.insert(subscription.queue.clone(), Active { tag, source });
     }
 
-    async fn bounded<T>(
+    async fn with_timeout<T>(
         &mut self,
         action: &str,
         what: &str,
@@ -290,18 +300,18 @@ impl Session {
         }
     }
 
-    async fn obey(&mut self, Command { action, answer }: Command) {
+    async fn execute(&mut self, Command { action, answer }: Command) {
         let result = match action {
             Action::Subscribe(subscription) => match self.active.contains_key(&subscription.queue) {
                 true => Ok(()),
-                false => self.subscribe_and_remember(subscription).await,
+                false => self.subscribe_for_good(subscription).await,
             },
             Action::Unsubscribe(queue) => {
-                self.remembered.removed(&queue);
+                self.overrides.leave_out(&queue);
                 self.cancel(&queue).await
             }
             Action::Resubscribe(subscription) => match self.cancel(&subscription.queue).await {
-                Ok(()) => self.subscribe_and_remember(subscription).await,
+                Ok(()) => self.subscribe_for_good(subscription).await,
                 Err(error) => Err(error),
             },
             Action::OpenFetcher(opened) => self.transport.open_channel().await.map(|channel| {
@@ -318,11 +328,11 @@ impl Session {
         let _ = answer.send(result);
     }
 
-    async fn subscribe_and_remember(&mut self, subscription: Subscription) -> Result<(), LinkError> {
+    async fn subscribe_for_good(&mut self, subscription: Subscription) -> Result<(), LinkError> {
         let result = self.subscribe(&subscription).await;
         match &result {
-            Ok(()) => self.remembered.added(subscription),
-            Err(_) => self.remembered.removed(&subscription.queue),
+            Ok(()) => self.overrides.consume(subscription),
+            Err(_) => self.overrides.leave_out(&subscription.queue),
         }
         result
     }
@@ -335,7 +345,7 @@ impl Session {
             nowait: false, // after the answer nothing more is delivered
         };
         let cancelled = source.channel.basic_cancel(tag.as_str().into(), options).boxed();
-        self.bounded("cancel", &format!("queue {queue}"), cancelled).await
+        self.with_timeout("cancel", &format!("queue {queue}"), cancelled).await
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Confirmation, Connection};
+use lapin::{
+    Confirmation, Connection,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
 
-use super::{Parcel, Published};
-use crate::PublishError;
-use crate::error::sentence;
-use crate::transport::open_channel;
+use super::{Published, prepared_message::PreparedMessage};
+use crate::{PublishError, error::sentence, transport::open_channel};
 
 /// Publishes a message, and waits until the broker has confirmed it.
 pub(super) async fn publish(
     connection: &Connection,
-    parcel: Parcel,
+    message: PreparedMessage,
     limit: Duration,
 ) -> Result<Published, PublishError> {
     let unknown = |error: lapin::Error| PublishError::Unknown { reason: sentence(&error) };
@@ -24,7 +24,7 @@ pub(super) async fn publish(
         nowait: false, // the message must not be sent before confirms are on
     };
     channel.confirm_select(options).await.map_err(unknown)?;
-    let Parcel { exchange, routing_key, mandatory, properties, body, .. } = parcel;
+    let PreparedMessage { exchange, routing_key, mandatory, properties, body, .. } = message;
     let options = BasicPublishOptions {
         mandatory,
         immediate: false, // RabbitMQ does not know it and closes the channel

@@ -1,28 +1,45 @@
 //! The publisher's task: one session after the other.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
-use futures_util::future::{BoxFuture, try_join_all};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{Channel, Confirmation};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, try_join_all},
+    stream::FuturesUnordered,
+};
+use lapin::{
+    Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, timeout},
+};
 use tracing::warn;
 
-use super::returns::{Confirm, ReturnLedger, Returned, Verdict};
-use super::{Parcel, Place, Published, Remembered, Request};
-use crate::error::sentence;
-use crate::mutant::mutant;
-use crate::supervisor::Supervisor;
-use crate::transport::{Activity, Transport, TransportEvent};
-use crate::upkeep::{self, declare_each};
-use crate::{Declaration, LinkError, PublishError};
+use super::{
+    Published, Request,
+    declaration_cache::DeclarationCache,
+    prepared_message::PreparedMessage,
+    returns::{Confirm, ReturnLedger, Returned, Verdict},
+    window::Place,
+};
+use crate::{
+    Declaration, LinkError, PublishError,
+    error::ChannelFault,
+    mutant::mutant,
+    supervisor::Supervisor,
+    transport::{Activity, Transport, TransportEvent},
+    upkeep::{self, declare_each},
+};
 
 /// How often the oldest unconfirmed message is looked at.
 const CONFIRM_CHECK_EVERY: Duration = Duration::from_millis(250);
@@ -37,7 +54,7 @@ const CHANNELS_TO_DECLARE: usize = 32;
 pub(super) struct Link {
     pub(super) supervisor: Supervisor,
     pub(super) declarations: Vec<Declaration>,
-    pub(super) remembered: Arc<Remembered>,
+    pub(super) declared: Arc<DeclarationCache>,
     pub(super) suspicion: Arc<Notify>,
     pub(super) confirm_timeout: Duration,
     pub(super) live: watch::Sender<Option<Arc<lapin::Connection>>>,
@@ -56,11 +73,11 @@ impl Link {
             let channel = match self.prepare(&mut transport).await {
                 Ok(channel) => channel,
                 Err(error) => {
-                    self.supervisor.not_prepared(&error);
+                    self.supervisor.on_failed(error);
                     continue;
                 }
             };
-            self.supervisor.connected();
+            self.supervisor.on_connected();
             self.live.send_replace(Some(transport.connection()));
             let mut session = Session::new(channel, transport.activity());
             let end = self.drive(&mut session, transport).await;
@@ -68,7 +85,7 @@ impl Link {
             match end {
                 SessionEnd::Lost(reason) => {
                     session.abandon(&reason);
-                    self.supervisor.failed(reason);
+                    self.supervisor.on_failed(LinkError::SessionLost { reason });
                 }
                 SessionEnd::Stopped => {
                     session.abandon("the publisher was stopped");
@@ -80,7 +97,7 @@ impl Link {
         while let Some(request) = self.inbox.recv().await {
             answer(request.answer, Err(PublishError::Stopped));
         }
-        self.supervisor.stopped();
+        self.supervisor.on_stopped();
     }
 
     /// Declares everything and opens the channel for publishing.
@@ -94,7 +111,7 @@ impl Link {
                 .unwrap_or_else(|_| Err(timed_out(&declaration.to_string())))?;
         }
         let connection = transport.connection();
-        self.declare_remembered(&connection, limit).await?;
+        self.declare_again(&connection, limit).await?;
         let options = ConfirmSelectOptions {
             nowait: false, // no message may be sent before confirms are on
         };
@@ -107,16 +124,12 @@ impl Link {
 
     /// Repeats what was declared during earlier sessions, on several channels at once: there may be thousands. Bindings
     /// come last, when what they bind is there.
-    async fn declare_remembered(
-        &self,
-        connection: &lapin::Connection,
-        limit: Duration,
-    ) -> Result<(), LinkError> {
+    async fn declare_again(&self, connection: &lapin::Connection, limit: Duration) -> Result<(), LinkError> {
         let is_binding = |declaration: &Declaration| matches!(declaration, Declaration::Binding { .. });
         if mutant("declared_once") {
             return Ok(());
         }
-        let (bindings, others): (Vec<_>, Vec<_>) = self.remembered.all().into_iter().partition(is_binding);
+        let (bindings, others): (Vec<_>, Vec<_>) = self.declared.all().into_iter().partition(is_binding);
         for declarations in [others, bindings] {
             let share = declarations.len().div_ceil(CHANNELS_TO_DECLARE).max(1);
             let shares = declarations.chunks(share);
@@ -149,11 +162,11 @@ impl Link {
                 event = transport.next_event() => match event {
                     TransportEvent::Blocked(reason) => {
                         session.blocked = true;
-                        self.supervisor.blocked(reason);
+                        self.supervisor.on_blocked(reason);
                     }
                     TransportEvent::Unblocked => {
                         session.unblock();
-                        self.supervisor.unblocked();
+                        self.supervisor.on_unblocked();
                     }
                     TransportEvent::Lost(reason) => break reason,
                 },
@@ -252,8 +265,8 @@ impl Session {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let Request { parcel, answer, place } = request;
-        let Parcel { exchange, routing_key, mandatory, message_id, properties, body } = *parcel;
+        let Request { message, answer, place } = request;
+        let PreparedMessage { exchange, routing_key, mandatory, message_id, properties, body } = *message;
         let in_flight = InFlight {
             message_id,
             exchange: exchange.to_string(),
@@ -332,23 +345,22 @@ impl Session {
     /// The channel is closed. When the broker blames an exchange, the messages for that exchange are answered as
     /// refused; the others are innocent and merely unknown. Returns the reason of the end.
     fn refuse(&mut self, failures: &[(u64, lapin::Error)]) -> String {
+        // Every message in flight fails with the channel, but only one error is the broker's own.
         let blame = failures.iter().find(|(_, error)| error.is_amqp_error()).or(failures.first());
         let Some((_, error)) = blame else { return String::new() };
-        let broker_says = sentence(error);
-        if error.is_amqp_soft_error() {
-            let blamed = self.in_flight.extract_if(|_, message| {
-                let exchange = &message.exchange;
-                !exchange.is_empty() && broker_says.contains(&format!("'{exchange}'"))
-            });
-            for (_, message) in blamed {
-                let (exchange, broker_says) = (message.exchange.clone(), broker_says.clone());
-                message.conclude(Err(PublishError::Refused { exchange, broker_says }));
+        match ChannelFault::from_client(error) {
+            ChannelFault::Exchange { name, broker_says } => {
+                for (_, message) in self.in_flight.extract_if(|_, message| message.exchange == name) {
+                    let (exchange, broker_says) = (name.clone(), broker_says.clone());
+                    message.conclude(Err(PublishError::Refused { exchange, broker_says }));
+                }
+                broker_says
             }
+            ChannelFault::Other { reason } => reason,
         }
-        broker_says
     }
 
-    /// Ends the session when the oldest message has waited too long for its confirm, those apart that were set aside.
+    /// Ends the session when the oldest message has waited too long for its confirm, those apart whose places were released.
     fn check(&mut self, confirm_timeout: Duration) -> Result<(), String> {
         if !self.channel.status().connected() {
             return Err("the broker closed the channel for publishing".to_owned());

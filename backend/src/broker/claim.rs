@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{LinkConfig, LinkState, Publisher, PublisherOptions};
+use crewcall_amqp::{LinkConfig, LinkError, LinkState, Publisher, PublisherOptions};
 use crewcall_proto::Topology;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,5 +44,8 @@ pub(super) async fn taken(mut link: watch::Receiver<LinkState>, names: &Topology
 
 fn is_taken(state: &LinkState, names: &Topology, installation: &str) -> bool {
     let claim = topology::claim(names, installation).to_string();
-    matches!(state, LinkState::Connecting { conflict: Some(what), .. } if *what == claim)
+    matches!(
+        state,
+        LinkState::Connecting { last_error: Some(LinkError::PreconditionFailed { what, .. }), .. } if *what == claim
+    )
 }

@@ -268,22 +268,22 @@ impl Lanes {
         }
         let mut publication = self.shared.send(make()?).await?;
         drop(turn);
-        if let Ok(answer) = timeout(USUAL_MAX, publication.answered()).await {
+        if let Ok(answer) = timeout(USUAL_MAX, publication.answer()).await {
             return answer;
         }
-        if let Some(answer) = self.answered_in_time(lane, &self.shared, publication.answered()).await {
+        if let Some(answer) = self.answered_in_time(lane, &self.shared, publication.answer()).await {
             return answer;
         }
         lane.part();
-        publication.set_aside();
+        publication.release_place();
         tokio::select! {
             biased;
-            answer = publication.answered() => answer,
+            answer = publication.answer() => answer,
             // What was sent may be confirmed with the others, so it gets a moment when they are.
             Some(answer) = self.publish_apart(lane, make, STUCK_AFTER) => {
                 // On the shared link it is still open, and counts there until that is over.
                 drop(self.tasks.errand("an order that is still open", async move {
-                    let _ = publication.answered().await;
+                    let _ = publication.answer().await;
                     drop(place);
                 }));
                 answer

@@ -392,7 +392,8 @@ async fn tell_status(
 fn broker_status(link: &LinkState) -> BrokerStatus {
     match link {
         LinkState::Connecting { last_error, .. } => {
-            BrokerStatus::Down { reason: last_error.clone().unwrap_or_else(|| "connecting".to_owned()) }
+            let reason = last_error.as_ref().map_or_else(|| "connecting".to_owned(), ToString::to_string);
+            BrokerStatus::Down { reason }
         }
         LinkState::Connected { .. } => BrokerStatus::Up,
         LinkState::Blocked { reason, .. } => BrokerStatus::Blocked { reason: reason.clone() },

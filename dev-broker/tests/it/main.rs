@@ -1,10 +1,12 @@
 //! A real node, from its start to the last of its processes.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command},
+    time::Duration,
+};
 
 use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};
 use tokio::time::{Instant, sleep};

@@ -41,7 +41,7 @@ async fn a_queue_that_is_missing_from_the_start_is_named_until_it_is_there() {
     let mut state = consumer.state();
     let failing = state.wait_for(|state| {
         matches!(state, crewcall_amqp::LinkState::Connecting { last_error: Some(error), .. }
-            if error == "queue later does not exist")
+            if error.to_string() == "queue later does not exist")
     });
     within("the link saying why", failing).await.unwrap();
     let publisher = bench.publisher(vec![]);

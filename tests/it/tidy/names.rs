@@ -5,10 +5,17 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// Every path that the code mentions, as text such as `tokio::time::sleep`, with the trees of `use` written out.
 /// Comments and texts mention nothing. Names in macros count.
 pub(super) fn paths(code: &str) -> Vec<String> {
-    let tokens = code.parse::<TokenStream>().unwrap_or_else(|error| panic!("not Rust: {error}"));
+    paths_in(tokens(code))
+}
+
+pub(super) fn paths_in(tokens: TokenStream) -> Vec<String> {
     let mut found = Vec::new();
     walk(tokens, "", &mut found);
     found
+}
+
+pub(super) fn tokens(code: &str) -> TokenStream {
+    code.parse().unwrap_or_else(|error| panic!("not Rust: {error}"))
 }
 
 fn walk(tokens: TokenStream, prefix: &str, found: &mut Vec<String>) {
@@ -58,6 +65,44 @@ fn end(path: &mut String, found: &mut Vec<String>) {
     }
 }
 
+/// The paths that the code's own modules import, at its top level.
+pub(super) fn imports(tokens: TokenStream) -> Vec<String> {
+    let (mut found, mut import) = (Vec::new(), None::<TokenStream>);
+    for token in tokens {
+        match (&token, &mut import) {
+            (TokenTree::Ident(name), None) if name == "use" => import = Some(TokenStream::new()),
+            (TokenTree::Punct(punct), Some(_)) if punct.as_char() == ';' => {
+                walk(import.take().unwrap_or_default(), "", &mut found);
+            }
+            (_, Some(tokens)) => tokens.extend([token]),
+            (_, None) => {}
+        }
+    }
+    found
+}
+
+/// The code without what is only there for tests: items behind `#[cfg(test)]`.
+pub(super) fn without_tests(tokens: TokenStream) -> TokenStream {
+    let (mut kept, mut in_test, mut after_hash) = (TokenStream::new(), false, false);
+    for token in tokens {
+        let is_cfg_test = matches!(&token, TokenTree::Group(group)
+            if after_hash && group.stream().to_string().replace(' ', "") == "cfg(test)");
+        let ends_item = match &token {
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Ident(_) | TokenTree::Literal(_) => false,
+        };
+        after_hash = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '#');
+        if in_test || is_cfg_test {
+            in_test = !ends_item || is_cfg_test;
+        } else {
+            kept.extend([token]);
+        }
+    }
+    // The `#` of each attribute that was cut is left over, and is no path.
+    kept
+}
+
 /// The attributes of the code, by name: `test`, `derive`.
 pub(super) fn attributes(code: &str) -> Vec<String> {
     fn collect(tokens: TokenStream, found: &mut Vec<String>) {
@@ -73,7 +118,7 @@ pub(super) fn attributes(code: &str) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    collect(code.parse().unwrap_or_else(|error| panic!("not Rust: {error}")), &mut found);
+    collect(tokens(code), &mut found);
     found
 }
 
@@ -103,7 +148,7 @@ pub(super) fn absolute(path: &str, file: &str) -> String {
 }
 
 /// `["store", "rows"]` for `backend/src/store/rows.rs`.
-fn module_of(file: &str) -> Vec<&str> {
+pub(super) fn module_of(file: &str) -> Vec<&str> {
     let Some((_, inside)) = file.split_once("src/") else { return Vec::new() };
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
     inside.split('/').filter(|name| !matches!(*name, "mod" | "lib" | "main")).collect()
@@ -173,7 +218,7 @@ pub(super) fn hopeful_sleeps(code: &str) -> usize {
         }
         sleeps
     }
-    count(code.parse().unwrap_or_else(|error| panic!("not Rust: {error}")), false)
+    count(tokens(code), false)
 }
 
 #[test]
@@ -184,4 +229,13 @@ fn only_sleeps_outside_loops_are_counted() {
     );
     assert_eq!(hopeful_sleeps("fn f() { while a.b(c) { std::thread::sleep(x); } }"), 0);
     assert_eq!(hopeful_sleeps("fn f() { select! { () = tokio::time::sleep(x) => {} } }"), 1);
+}
+
+#[test]
+fn imports_are_found_and_tests_are_left_out() {
+    let code =
+        "pub use a::{b, c::D}; mod x; fn f() { g::h() } #[cfg(test)] mod tests { use e::F; } use i::J;";
+    assert_eq!(imports(tokens(code)), ["a::b", "a::c::D", "i::J"]);
+    let left = paths_in(without_tests(tokens(code)));
+    assert!(left.contains(&"g::h".to_owned()) && !left.contains(&"e::F".to_owned()), "{left:?}");
 }

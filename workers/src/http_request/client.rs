@@ -1,20 +1,21 @@
 //! Sending a request, and following where it is redirected.
 
-use std::net::IpAddr;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crewcall_worker::prelude::JobError;
-use reqwest::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
-    HeaderName, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
+use reqwest::{
+    Client, Method, Response, StatusCode, Url,
+    header::{
+        ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+        HeaderName, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
+    },
+    redirect::Policy,
 };
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::networks::{AllowedNetworks, CheckingResolver};
 use super::{
     Parameters, REDIRECTS_MAX, TIMEOUT_SECONDS_DEFAULT, TIMEOUT_SECONDS_MAX, chain, explain, headers,
+    networks::{AllowedNetworks, CheckingResolver},
     not_allowed,
 };
 

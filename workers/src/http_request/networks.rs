@@ -1,8 +1,6 @@
 //! Whom `http.request` may connect to: the public internet, and what the operator opens.
 
-use std::error::Error;
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::{error::Error, net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};

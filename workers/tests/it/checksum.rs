@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use crewcall_workers::file_checksum::{Algorithm, Checksum, checksum};
-use crewcall_workers::files::FileAccess;
+use crewcall_workers::{
+    file_checksum::{Algorithm, Checksum, checksum},
+    files::FileAccess,
+};
 use serde_json::json;
 
 use crate::support::{Ran, code_of, run, run_cancelled};

@@ -1,14 +1,15 @@
 //! `http.request` against a real server on this machine.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{any, get};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, RawQuery, Request},
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::{any, get},
+};
 use crewcall_workers::http_request::{
     AllowedNetworks, Answer, BODY_BYTES_MAX, BodyState, HttpClient, REDIRECTS_MAX, RESPONSE_BYTES_MAX,
     request,

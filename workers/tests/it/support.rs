@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use crewcall_worker::Handler;
-use crewcall_worker::testing::{Failure, Outcome, Setup};
+use crewcall_worker::{
+    Handler,
+    testing::{Failure, Outcome, Setup},
+};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crewcall_workers::files::FileAccess;
-use crewcall_workers::image_thumbnail::{Thumbnail, thumbnail};
+use crewcall_workers::{
+    files::FileAccess,
+    image_thumbnail::{Thumbnail, thumbnail},
+};
 use image::{DynamicImage, GenericImageView as _, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use serde_json::{Value, json};
 

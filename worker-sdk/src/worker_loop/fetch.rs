@@ -4,10 +4,10 @@ use crewcall_amqp::Delivery;
 use crewcall_proto::JobType;
 use tokio::time::Instant;
 
-use super::{Crew, receive::Settlement};
+use super::{WorkerLoop, receive::Settlement};
 use crate::door::Door;
 
-impl Crew {
+impl WorkerLoop {
     /// Shuts the door when every slot is taken for long; then gives back what waits, and fetches what there is room for.
     pub(super) fn follow_door(&mut self) {
         if !self.takes_orders() {
@@ -43,12 +43,12 @@ impl Crew {
     }
 
     /// Takes in what was fetched. When that is nothing, it is left to the broker to say when there is something.
-    pub(super) fn fetched(&mut self, deliveries: Vec<Delivery>) {
+    pub(super) fn on_fetched(&mut self, deliveries: Vec<Delivery>) {
         let is_empty = deliveries.is_empty();
         self.fetched = self.fetched.wrapping_add(deliveries.len().max(1));
         for delivery in deliveries {
             if self.generation == Some(delivery.generation) {
-                self.ordered(delivery);
+                self.on_order(delivery);
             }
         }
         if is_empty {

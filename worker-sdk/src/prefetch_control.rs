@@ -10,11 +10,11 @@
 
 use tokio::time::Instant;
 
-use crate::limits::INTAKE_SETTLE;
+use crate::limits::PREFETCH_SETTLE;
 
 /// What is here of one type, and what may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct OrderCounts {
     /// The slots that no held attempt takes, and no handler that does not end.
     pub(crate) capacity: usize,
     /// Deliveries that are here and count as unacknowledged.
@@ -23,9 +23,9 @@ pub(crate) struct Tally {
     pub(crate) earlier: usize,
 }
 
-/// The intake of one type.
+/// How far the broker may send orders of one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Intake {
+pub(crate) enum PrefetchControl {
     /// Not to be consumed; waits until the broker was told.
     #[default]
     Closing,
@@ -37,7 +37,7 @@ pub(crate) enum Intake {
     /// Not consumed: there is no room. Looked at again when one of the numbers changes.
     Full {
         /// The numbers when it was looked at.
-        at: Tally,
+        at: OrderCounts,
     },
     /// Consumed with this prefetch.
     Open {
@@ -48,16 +48,16 @@ pub(crate) enum Intake {
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Advice {
+pub(crate) enum PrefetchStep {
     /// Nothing.
     Wait,
-    /// Give back what waits here beyond the capacity, count anew, and [`Intake::settle`].
+    /// Give back what waits here beyond the capacity, count anew, and [`PrefetchControl::settle`].
     Settle,
     /// Consume with the prefetch: everything that is here came by an earlier subscription.
     Open,
 }
 
-impl Intake {
+impl PrefetchControl {
     /// The prefetch to consume with; 0 for not at all.
     pub(crate) fn prefetch(self) -> usize {
         match self {
@@ -75,35 +75,39 @@ impl Intake {
     }
 
     /// Follows the numbers. `closed` says whether the broker knows that the type is not consumed.
-    pub(crate) fn follow(&mut self, tally: Tally, closed: bool, now: Instant) -> Advice {
+    pub(crate) fn follow(&mut self, counts: OrderCounts, closed: bool, now: Instant) -> PrefetchStep {
         if let Self::Open { prefetch } = *self
-            && prefetch + tally.earlier != tally.capacity
+            && prefetch + counts.earlier != counts.capacity
         {
             *self = Self::Closing;
         }
         match *self {
-            Self::Open { .. } => return Advice::Wait,
-            Self::Closing if !closed => return Advice::Wait,
-            Self::Full { at } if at == tally => return Advice::Wait,
-            Self::Closing | Self::Full { .. } => *self = Self::Settling { until: now + INTAKE_SETTLE },
+            Self::Open { .. } => return PrefetchStep::Wait,
+            Self::Closing if !closed => return PrefetchStep::Wait,
+            Self::Full { at } if at == counts => return PrefetchStep::Wait,
+            Self::Closing | Self::Full { .. } => *self = Self::Settling { until: now + PREFETCH_SETTLE },
             Self::Settling { .. } => {}
         }
         // With nothing here there is nothing to wait for: the full prefetch is the right one.
-        if tally.here == 0 && tally.capacity > 0 {
-            return self.settle(tally);
+        if counts.here == 0 && counts.capacity > 0 {
+            return self.settle(counts);
         }
-        if self.due_at().is_some_and(|until| until <= now) { Advice::Settle } else { Advice::Wait }
+        if self.due_at().is_some_and(|until| until <= now) {
+            PrefetchStep::Settle
+        } else {
+            PrefetchStep::Wait
+        }
     }
 
     /// Consumes again with what is left of the sum, if anything is.
-    pub(crate) fn settle(&mut self, tally: Tally) -> Advice {
-        let room = tally.capacity.saturating_sub(tally.here);
+    pub(crate) fn settle(&mut self, counts: OrderCounts) -> PrefetchStep {
+        let room = counts.capacity.saturating_sub(counts.here);
         if room == 0 {
-            *self = Self::Full { at: tally };
-            return Advice::Wait;
+            *self = Self::Full { at: counts };
+            return PrefetchStep::Wait;
         }
         *self = Self::Open { prefetch: room };
-        Advice::Open
+        PrefetchStep::Open
     }
 }
 
@@ -113,77 +117,84 @@ mod tests {
 
     use super::*;
 
-    fn tally(capacity: usize, here: usize, earlier: usize) -> Tally {
-        Tally { capacity, here, earlier }
+    fn counts(capacity: usize, here: usize, earlier: usize) -> OrderCounts {
+        OrderCounts { capacity, here, earlier }
     }
 
     #[test]
     fn without_held_attempts_the_prefetch_is_the_slots_and_stays() {
-        let (mut intake, now) = (Intake::default(), Instant::now());
-        assert_eq!(intake.follow(tally(4, 0, 0), false, now), Advice::Wait, "an old consumer may be there");
-        assert_eq!(intake.follow(tally(4, 0, 0), true, now), Advice::Open);
+        let (mut control, now) = (PrefetchControl::default(), Instant::now());
+        assert_eq!(
+            control.follow(counts(4, 0, 0), false, now),
+            PrefetchStep::Wait,
+            "an old consumer may be there"
+        );
+        assert_eq!(control.follow(counts(4, 0, 0), true, now), PrefetchStep::Open);
         for here in 0..=4 {
-            assert_eq!(intake.follow(tally(4, here, 0), false, now), Advice::Wait);
-            assert_eq!(intake.prefetch(), 4);
+            assert_eq!(control.follow(counts(4, here, 0), false, now), PrefetchStep::Wait);
+            assert_eq!(control.prefetch(), 4);
         }
     }
 
     #[test]
     fn a_worker_of_one_slot_consumes_nothing_while_it_holds_an_attempt() {
-        let (mut intake, now) = (Intake::Open { prefetch: 1 }, Instant::now());
-        assert_eq!(intake.follow(tally(0, 0, 0), false, now), Advice::Wait);
+        let (mut control, now) = (PrefetchControl::Open { prefetch: 1 }, Instant::now());
+        assert_eq!(control.follow(counts(0, 0, 0), false, now), PrefetchStep::Wait);
         assert_eq!(
-            intake.prefetch(),
+            control.prefetch(),
             0,
             "before the order is acknowledged, so that no other comes in its place"
         );
-        intake.follow(tally(0, 0, 0), true, now);
-        let later = now + INTAKE_SETTLE;
-        assert_eq!(intake.follow(tally(0, 0, 0), true, later), Advice::Settle);
-        assert_eq!(intake.settle(tally(0, 0, 0)), Advice::Wait);
-        assert_eq!(intake.due_at(), None, "nothing to do until the held attempt ends");
-        assert_eq!(intake.follow(tally(1, 0, 0), true, later), Advice::Open, "then at once");
-        assert_eq!(intake.prefetch(), 1);
+        control.follow(counts(0, 0, 0), true, now);
+        let later = now + PREFETCH_SETTLE;
+        assert_eq!(control.follow(counts(0, 0, 0), true, later), PrefetchStep::Settle);
+        assert_eq!(control.settle(counts(0, 0, 0)), PrefetchStep::Wait);
+        assert_eq!(control.due_at(), None, "nothing to do until the held attempt ends");
+        assert_eq!(control.follow(counts(1, 0, 0), true, later), PrefetchStep::Open, "then at once");
+        assert_eq!(control.prefetch(), 1);
     }
 
     #[test]
     fn long_attempts_that_are_here_count_against_the_new_prefetch() {
         // Four slots, three busy with long attempts, one of which is held from now on.
-        let (mut intake, now) = (Intake::Open { prefetch: 4 }, Instant::now());
-        intake.follow(tally(3, 2, 0), false, now);
-        assert_eq!(intake.follow(tally(3, 2, 0), true, now), Advice::Wait);
-        assert_eq!(intake.follow(tally(3, 2, 0), true, now + INTAKE_SETTLE), Advice::Settle);
-        assert_eq!(intake.settle(tally(3, 2, 0)), Advice::Open);
-        assert_eq!(intake.prefetch(), 1);
+        let (mut control, now) = (PrefetchControl::Open { prefetch: 4 }, Instant::now());
+        control.follow(counts(3, 2, 0), false, now);
+        assert_eq!(control.follow(counts(3, 2, 0), true, now), PrefetchStep::Wait);
+        assert_eq!(control.follow(counts(3, 2, 0), true, now + PREFETCH_SETTLE), PrefetchStep::Settle);
+        assert_eq!(control.settle(counts(3, 2, 0)), PrefetchStep::Open);
+        assert_eq!(control.prefetch(), 1);
         // The two came earlier, a third one comes: the sum is right.
-        assert_eq!(intake.follow(tally(3, 3, 2), false, now), Advice::Wait);
-        assert_eq!(intake.prefetch(), 1);
+        assert_eq!(control.follow(counts(3, 3, 2), false, now), PrefetchStep::Wait);
+        assert_eq!(control.prefetch(), 1);
         // One of the earlier ones is held as well: still right, nothing to change.
-        assert_eq!(intake.follow(tally(2, 2, 1), false, now), Advice::Wait);
-        assert_eq!(intake.prefetch(), 1);
+        assert_eq!(control.follow(counts(2, 2, 1), false, now), PrefetchStep::Wait);
+        assert_eq!(control.prefetch(), 1);
         // The other one ends: a slot would be idle.
-        intake.follow(tally(2, 1, 0), false, now);
-        assert_eq!(intake.prefetch(), 0);
+        control.follow(counts(2, 1, 0), false, now);
+        assert_eq!(control.prefetch(), 0);
     }
 
     #[test]
     fn short_attempts_end_within_the_pause_and_the_prefetch_is_the_full_one() {
-        let (mut intake, now) = (Intake::Open { prefetch: 8 }, Instant::now());
-        intake.follow(tally(7, 7, 0), true, now);
-        assert_eq!(intake.prefetch(), 0);
-        assert_eq!(intake.follow(tally(7, 3, 0), true, now + Duration::from_millis(5)), Advice::Wait);
-        assert_eq!(intake.follow(tally(7, 0, 0), true, now + Duration::from_millis(10)), Advice::Open);
-        assert_eq!(intake.prefetch(), 7);
+        let (mut control, now) = (PrefetchControl::Open { prefetch: 8 }, Instant::now());
+        control.follow(counts(7, 7, 0), true, now);
+        assert_eq!(control.prefetch(), 0);
+        assert_eq!(control.follow(counts(7, 3, 0), true, now + Duration::from_millis(5)), PrefetchStep::Wait);
+        assert_eq!(
+            control.follow(counts(7, 0, 0), true, now + Duration::from_millis(10)),
+            PrefetchStep::Open
+        );
+        assert_eq!(control.prefetch(), 7);
     }
 
     #[test]
-    fn a_full_intake_looks_again_only_when_something_changed() {
+    fn a_full_control_looks_again_only_when_something_changed() {
         let now = Instant::now();
-        let mut intake = Intake::Full { at: tally(1, 2, 2) };
-        assert_eq!(intake.follow(tally(1, 2, 2), true, now), Advice::Wait);
-        assert_eq!(intake.due_at(), None);
-        assert_eq!(intake.follow(tally(1, 1, 1), true, now), Advice::Wait);
-        assert_eq!(intake.due_at(), Some(now + INTAKE_SETTLE));
+        let mut control = PrefetchControl::Full { at: counts(1, 2, 2) };
+        assert_eq!(control.follow(counts(1, 2, 2), true, now), PrefetchStep::Wait);
+        assert_eq!(control.due_at(), None);
+        assert_eq!(control.follow(counts(1, 1, 1), true, now), PrefetchStep::Wait);
+        assert_eq!(control.due_at(), Some(now + PREFETCH_SETTLE));
     }
 
     /// Plays a long random life of a type with the broker's rules for prefetches, and compares the sum.
@@ -197,7 +208,7 @@ mod tests {
                 (random >> 33) % below
             };
             let (slots, mut now) = (1 + usize::try_from(next(5)).unwrap(), Instant::now());
-            let (mut intake, mut held, mut earlier, mut fresh) = (Intake::default(), 0, 0, 0);
+            let (mut control, mut held, mut earlier, mut fresh) = (PrefetchControl::default(), 0, 0, 0);
             for _ in 0..400 {
                 now += Duration::from_millis(next(150));
                 match next(4) {
@@ -214,17 +225,17 @@ mod tests {
                     3 if held > 0 => held -= 1,
                     _ => {}
                 }
-                let tally = Tally { capacity: slots - held, here: earlier + fresh, earlier };
-                let mut advice = intake.follow(tally, true, now);
-                if advice == Advice::Settle {
-                    advice = intake.settle(tally);
+                let counts = OrderCounts { capacity: slots - held, here: earlier + fresh, earlier };
+                let mut step = control.follow(counts, true, now);
+                if step == PrefetchStep::Settle {
+                    step = control.settle(counts);
                 }
-                if advice == Advice::Open || intake.prefetch() == 0 {
+                if step == PrefetchStep::Open || control.prefetch() == 0 {
                     (earlier, fresh) = (earlier + fresh, 0);
                 }
                 // The broker fills the prefetch at once.
-                fresh = fresh.max(intake.prefetch());
-                assert!(fresh + earlier + held <= slots, "seed {seed}: {intake:?}");
+                fresh = fresh.max(control.prefetch());
+                assert!(fresh + earlier + held <= slots, "seed {seed}: {control:?}");
             }
         }
     }

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use crewcall_amqp::{HeaderValue, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
 use crewcall_proto::{
     ContentType, EncodeError, JobId, JobType, MessageKind, Topology, WorkerId, codec,
-    discovery::WORKER_LOST_AFTER,
+    discovery::WORKER_LOST_AFTER, response::HandedBack,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{clock, limits::RETRY_PAUSE};
+use crate::{clock, execution::Execution, limits::RETRY_PAUSE, order_key::OrderKey};
 
 /// The header that carries the trace of a job through every message.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// Encodes messages and publishes them.
-pub(crate) struct Outbox {
+pub(crate) struct ResponsePublisher {
     pub(crate) publisher: Publisher,
     pub(crate) topology: Topology,
     pub(crate) content_type: ContentType,
@@ -34,7 +34,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) traceparent: Option<&'a str>,
 }
 
-impl Outbox {
+impl ResponsePublisher {
     /// A response, ready to be published, any number of times.
     pub(crate) fn response(
         &self,
@@ -53,7 +53,7 @@ impl Outbox {
         Ok(OutboundMessage {
             exchange: self.topology.response_exchange(),
             routing_key: self.topology.response_key(kind, subject.job_type),
-            body: self.encoded(message)?,
+            body: self.encode(message)?,
             properties,
             // A result that no queue takes must come back, to be sent again.
             mandatory: !is_progression,
@@ -74,7 +74,7 @@ impl Outbox {
         Ok(OutboundMessage {
             exchange: self.topology.discovery_exchange(),
             routing_key: kind.as_str().to_owned(),
-            body: self.encoded(message)?,
+            body: self.encode(message)?,
             properties,
             mandatory: false, // what is not heard is said again
         })
@@ -129,6 +129,33 @@ impl Outbox {
         }
     }
 
+    /// Says once that an attempt goes back. `false` when it is not known to have arrived: the backend may be of a version
+    /// that does not listen.
+    pub(crate) async fn hand_back(
+        &self,
+        subject: &Subject<'_>,
+        key: &OrderKey,
+        execution: &Execution,
+        resend: bool,
+        message: Option<String>,
+    ) -> bool {
+        let handed_back = HandedBack {
+            job_id: key.job_id(),
+            attempt: key.attempt(),
+            attempt_token: key.attempt_token(),
+            execution_id: execution.id,
+            worker_id: self.worker_id.clone(),
+            resend,
+            message,
+            started_at: execution.started_at,
+            at: clock::now(),
+        };
+        match self.response(MessageKind::HandedBack, subject, &handed_back) {
+            Ok(message) => matches!(self.publisher.publish(message).await, Ok(Published::Confirmed)),
+            Err(_) => false,
+        }
+    }
+
     fn properties(&self, kind: MessageKind) -> MessageProperties {
         MessageProperties {
             message_id: Some(Uuid::now_v7().to_string()),
@@ -141,7 +168,7 @@ impl Outbox {
         }
     }
 
-    fn encoded(&self, message: &impl Serialize) -> Result<Bytes, EncodeError> {
+    fn encode(&self, message: &impl Serialize) -> Result<Bytes, EncodeError> {
         codec::encode(self.content_type, message).map(Bytes::from)
     }
 }

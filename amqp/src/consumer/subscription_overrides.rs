@@ -1,20 +1,22 @@
 //! What was subscribed and unsubscribed since the start, for the sessions to come.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use super::Subscription;
 
 /// Changes to the plan, by queue: `Some` is (re)subscribed in every later session, `None` is left out.
 #[derive(Default)]
-pub(super) struct Remembered(Mutex<BTreeMap<String, Option<Subscription>>>);
+pub(super) struct SubscriptionOverrides(Mutex<BTreeMap<String, Option<Subscription>>>);
 
-impl Remembered {
-    pub(super) fn added(&self, subscription: Subscription) {
+impl SubscriptionOverrides {
+    pub(super) fn consume(&self, subscription: Subscription) {
         self.lock().insert(subscription.queue.clone(), Some(subscription));
     }
 
-    pub(super) fn removed(&self, queue: &str) {
+    pub(super) fn leave_out(&self, queue: &str) {
         self.lock().insert(queue.to_owned(), None);
     }
 
@@ -44,17 +46,17 @@ mod tests {
 
     #[test]
     fn changes_outlive_the_session_until_they_are_forgotten() {
-        let remembered = Remembered::default();
+        let overrides = SubscriptionOverrides::default();
         let planned = vec![subscription("control", 10), subscription("a", 5)];
-        remembered.added(subscription("a", 1));
-        remembered.added(subscription("b", 2));
+        overrides.consume(subscription("a", 1));
+        overrides.consume(subscription("b", 2));
         assert_eq!(
-            remembered.apply(planned.clone()),
+            overrides.apply(planned.clone()),
             [subscription("control", 10), subscription("a", 1), subscription("b", 2)]
         );
-        remembered.removed("a");
-        assert_eq!(remembered.apply(planned.clone()), [subscription("control", 10), subscription("b", 2)]);
-        remembered.forget();
-        assert_eq!(remembered.apply(planned.clone()), planned);
+        overrides.leave_out("a");
+        assert_eq!(overrides.apply(planned.clone()), [subscription("control", 10), subscription("b", 2)]);
+        overrides.forget();
+        assert_eq!(overrides.apply(planned.clone()), planned);
     }
 }

@@ -2,7 +2,7 @@
 
 mod receive;
 
-mod news;
+mod discovery;
 
 pub(crate) mod hand_back;
 
@@ -31,18 +31,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     announce,
     attempt::AttemptEnd,
+    checked_worker::CheckedWorker,
     clock,
     door::Door,
     execution::Handlers,
-    intake::Intake,
-    limits::FAREWELL_TIMEOUT,
-    orders::{OrderBook, OrderKey},
-    outbox::Outbox,
-    pulse::{self, Pulse},
+    handler_runtime::{self, RuntimeState},
+    in_flight_orders::InFlightOrders,
+    limits::SHUTDOWN_TIMEOUT,
+    order_key::OrderKey,
+    prefetch_control::PrefetchControl,
+    response_publisher::ResponsePublisher,
     rest::Rests,
     session::{Session, SessionSetup},
     shutdown::Shutdown,
-    worker::{CheckedWorker, WorkerError},
+    worker_error::WorkerError,
 };
 
 /// Everything that a running worker reacts to.
@@ -55,10 +57,10 @@ enum Event {
     AttemptEnded(AttemptEnd),
     /// The backend knows that an attempt is held here.
     Held(OrderKey),
-    /// A handler that had not ended with its attempt is gone.
-    HandlerGone,
+    /// A handler that had not ended with its attempt has ended.
+    HandlerEnded,
     /// A subscription that was changing may go on, or every slot has been taken for long.
-    IntakeDue,
+    PrefetchDue,
     /// Orders that were asked for; fewer than there was room for when there are no more.
     Fetched(Vec<Delivery>),
     /// It is time for a heartbeat.
@@ -66,7 +68,7 @@ enum Event {
     /// The state of the publishing link changed.
     Publisher,
     /// News of the runtime of the handlers.
-    Pulse(Pulse),
+    HandlerRuntime(RuntimeState),
     /// A part that runs for as long as the worker does has ended.
     Broken(&'static str),
     /// It is time to ask whether orders that came back are wanted.
@@ -80,10 +82,10 @@ enum Event {
 }
 
 /// A running worker.
-pub(crate) struct Crew {
+pub(crate) struct WorkerLoop {
     worker: CheckedWorker,
     announcement: Announcement,
-    outbox: Arc<Outbox>,
+    responses: Arc<ResponsePublisher>,
     session: Session,
     publisher_state: watch::Receiver<LinkState>,
     /// The session that is up; `None` while there is none.
@@ -95,20 +97,20 @@ pub(crate) struct Crew {
     /// The types whose queues exist, as this session's `welcome` said.
     welcomed: BTreeSet<JobType>,
     /// How many orders of each of them may come in.
-    intakes: BTreeMap<JobType, Intake>,
+    prefetch_controls: BTreeMap<JobType, PrefetchControl>,
     /// Whether any are consumed.
     door: Door,
     /// The fetch that is under way, if one is.
     fetches: JoinSet<Vec<Delivery>>,
     /// How many orders were fetched, to begin with another type each time.
     fetched: usize,
-    /// Whether the backend told us to take no more.
-    paused: bool,
+    /// Whether an operator drained this worker: it takes no more orders until one resumes it.
+    drained_by_operator: bool,
     /// How many messages could not be read.
     malformed: u64,
     /// Set once the worker is on its way out.
-    leaving: Option<Leaving>,
-    orders: OrderBook<Delivery>,
+    shutting_down: Option<ShuttingDown>,
+    orders: InFlightOrders<Delivery>,
     /// When to ask whether orders that came back are wanted.
     ask_at: Option<Instant>,
     /// The types whose handlers gave their orders back.
@@ -118,10 +120,10 @@ pub(crate) struct Crew {
     /// Kept, so that the receiver never ends.
     held_sender: mpsc::Sender<OrderKey>,
     /// Wait for the handlers that did not end with their attempts.
-    lingering: JoinSet<()>,
+    unfinished_handlers: JoinSet<()>,
     heartbeat: Interval,
     handlers: Handlers,
-    pulse: mpsc::Receiver<Pulse>,
+    handler_runtime: mpsc::Receiver<RuntimeState>,
     /// When the log last said that the handlers block their runtime.
     blocked_said_at: Option<Instant>,
     /// Handlers, acknowledgements and messages under way.
@@ -132,19 +134,19 @@ pub(crate) struct Crew {
 }
 
 /// How a worker ended.
-pub(crate) struct Farewell {
+pub(crate) struct WorkerExit {
     pub(crate) ending: Result<(), WorkerError>,
     /// Whether handlers may still be running that nothing can end.
-    pub(crate) handlers_linger: bool,
+    pub(crate) handlers_unfinished: bool,
 }
 
-struct Leaving {
+struct ShuttingDown {
     /// When what still runs is handed back.
     hand_back_at: Instant,
     ending: Result<(), WorkerError>,
 }
 
-impl Crew {
+impl WorkerLoop {
     /// Starts the links on this runtime, which no handler can block; nothing waits for them.
     pub(crate) fn start(worker: CheckedWorker, handlers: Handlers) -> Self {
         let (stop_links, links) = (CancellationToken::new(), TaskTracker::new());
@@ -155,7 +157,7 @@ impl Crew {
         // Each attempt has at most one message under way, and a few more are of the worker itself.
         let unconfirmed_max = usize::try_from(worker.slots).unwrap_or(usize::MAX).saturating_mul(2) + 64;
         let options = PublisherOptions { unconfirmed_max, ..PublisherOptions::default() };
-        let outbox = Outbox {
+        let responses = ResponsePublisher {
             // The worker declares nothing but its own queue: the exchanges are the backend's.
             publisher: Publisher::start(config("publisher"), Vec::new(), options, &stop_links, &links),
             topology: settings.topology.clone(),
@@ -178,36 +180,36 @@ impl Crew {
         let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Two, so that it never waits for us while it has something to say.
-        let (pulse_sender, pulse) = mpsc::channel(2);
-        let watch = pulse::watch(handlers.runtime.clone(), pulse_sender);
+        let (runtime_sender, handler_runtime) = mpsc::channel(2);
+        let watch = handler_runtime::watch(handlers.runtime.clone(), runtime_sender);
         links.spawn(stop_links.clone().run_until_cancelled_owned(watch));
         Self {
             announcement: announce::announcement(&worker, clock::now()),
-            publisher_state: outbox.publisher.state(),
-            outbox: Arc::new(outbox),
+            publisher_state: responses.publisher.state(),
+            responses: Arc::new(responses),
             session: Session::start(setup, &stop_links, &links),
             generation: None,
             announced: false,
             awaits_welcome: false,
             welcomed: BTreeSet::new(),
-            intakes: BTreeMap::new(),
+            prefetch_controls: BTreeMap::new(),
             door: Door::default(),
             fetches: JoinSet::new(),
             fetched: 0,
-            paused: false,
+            drained_by_operator: false,
             malformed: 0,
-            leaving: None,
-            orders: OrderBook::new(worker.slots),
+            shutting_down: None,
+            orders: InFlightOrders::new(worker.slots),
             ask_at: None,
             rests: Rests::default(),
             attempts: JoinSet::new(),
             held,
             held_sender,
-            lingering: JoinSet::new(),
+            unfinished_handlers: JoinSet::new(),
             heartbeat,
             tasks: handlers.tracker.clone(),
             handlers,
-            pulse,
+            handler_runtime,
             blocked_said_at: None,
             links,
             stop_links,
@@ -216,7 +218,7 @@ impl Crew {
     }
 
     /// Serves until it is told to leave and has finished, or handed back, what it had.
-    pub(crate) async fn serve(mut self, shutdown: &Shutdown) -> Farewell {
+    pub(crate) async fn serve(mut self, shutdown: &Shutdown) -> WorkerExit {
         self.log_start();
         let ending = loop {
             let event = self.next_event(shutdown).await;
@@ -224,17 +226,18 @@ impl Crew {
                 break ending;
             }
         };
-        let handlers_linger =
-            self.orders.lingering() > 0 || (ending.is_err() && self.orders.slots_busy() > 0);
-        self.say_farewell(&ending).await;
-        Farewell { ending, handlers_linger }
+        let handlers_unfinished =
+            self.orders.unfinished_handlers() > 0 || (ending.is_err() && self.orders.slots_busy() > 0);
+        self.shut_down(&ending).await;
+        WorkerExit { ending, handlers_unfinished }
     }
 
     async fn next_event(&mut self, shutdown: &Shutdown) -> Event {
-        let hand_back_at = self.leaving.as_ref().map(|leaving| leaving.hand_back_at);
+        let hand_back_at = self.shutting_down.as_ref().map(|shutting_down| shutting_down.hand_back_at);
         let grace_over = at(hand_back_at);
-        let intakes_due = self.intakes.values().filter_map(|intake| intake.due_at());
-        let intake_due = at(intakes_due.chain(self.door.due_at()).min());
+        let prefetches_due =
+            self.prefetch_controls.values().filter_map(|prefetch_control| prefetch_control.due_at());
+        let prefetch_due = at(prefetches_due.chain(self.door.due_at()).min());
         let now = Instant::now();
         let wait_over = at(self.orders.ask_ends_at(now).into_iter().chain(self.rests.due_at(now)).min());
         let ask_due = at(self.ask_at);
@@ -246,16 +249,16 @@ impl Crew {
                 Event::AttemptEnded(ended.expect("an attempt's task catches its panics and is never aborted here"))
             }
             Some(key) = self.held.recv() => Event::Held(key),
-            Some(_) = self.lingering.join_next() => Event::HandlerGone,
-            () = intake_due => Event::IntakeDue,
+            Some(_) = self.unfinished_handlers.join_next() => Event::HandlerEnded,
+            () = prefetch_due => Event::PrefetchDue,
             // One that broke off brought nothing.
             Some(fetched) = self.fetches.join_next() => Event::Fetched(fetched.unwrap_or_default()),
             () = ask_due => Event::AskDue,
             () = wait_over => Event::WaitOver,
             _ = self.heartbeat.tick() => Event::HeartbeatDue,
-            Some(pulse) = self.pulse.recv() => match pulse {
-                Pulse::Gone => Event::Broken("the runtime of its handlers was shut down"),
-                pulse => Event::Pulse(pulse),
+            Some(handler_runtime) = self.handler_runtime.recv() => match handler_runtime {
+                RuntimeState::ShutDown => Event::Broken("the runtime of its handlers was shut down"),
+                handler_runtime => Event::HandlerRuntime(handler_runtime),
             },
             applied = self.session.applied.changed() => {
                 applied.map_or(Event::Broken("its subscriptions are kept by nobody"), |()| Event::Subscribed)
@@ -271,91 +274,91 @@ impl Crew {
 
     fn handle(&mut self, event: Event) -> ControlFlow<Result<(), WorkerError>> {
         match event {
-            Event::Link(ConsumerEvent::Up { generation }) => self.link_up(generation),
-            Event::Link(ConsumerEvent::Down { .. }) => self.link_down(),
-            Event::Link(ConsumerEvent::Delivery(delivery)) => self.received(delivery),
+            Event::Link(ConsumerEvent::Up { generation }) => self.on_link_up(generation),
+            Event::Link(ConsumerEvent::Down { .. }) => self.on_link_down(),
+            Event::Link(ConsumerEvent::Delivery(delivery)) => self.on_delivery(delivery),
             // What follows from these is looked at after every event.
-            Event::Subscribed | Event::IntakeDue | Event::WaitOver => {}
-            Event::Fetched(deliveries) => self.fetched(deliveries),
-            Event::AttemptEnded(ended) => self.attempt_ended(ended),
+            Event::Subscribed | Event::PrefetchDue | Event::WaitOver => {}
+            Event::Fetched(deliveries) => self.on_fetched(deliveries),
+            Event::AttemptEnded(ended) => self.on_attempt_ended(ended),
             Event::Held(key) => self.on_held(&key),
-            Event::HandlerGone => self.orders.handler_gone(),
-            Event::HeartbeatDue => self.heartbeat_due(),
-            Event::Publisher => self.publisher_changed(),
-            Event::Pulse(pulse) => self.felt(pulse),
+            Event::HandlerEnded => self.orders.handler_ended(),
+            Event::HeartbeatDue => self.on_heartbeat_due(),
+            Event::Publisher => self.on_publisher_changed(),
+            Event::HandlerRuntime(handler_runtime) => self.on_handler_runtime(handler_runtime),
             Event::Broken(part) => return ControlFlow::Break(Err(WorkerError::Broken(part.to_owned()))),
             Event::AskDue => {
                 self.ask_at = None;
                 self.send_heartbeat(); // it lists what asks
             }
-            Event::DrainRequested => self.leave(Ok(())),
-            Event::HandBackRequested => return ControlFlow::Break(self.handed_back()),
+            Event::DrainRequested => self.begin_shutdown(Ok(())),
+            Event::HandBackRequested => return ControlFlow::Break(self.end_unfinished()),
         }
         self.begin_orders();
         self.follow_door();
         self.balance_subscriptions();
         self.give_back_if_drained();
         self.give_back_resting();
-        match self.leaving.take_if(|_| self.orders.is_empty()) {
-            Some(leaving) => ControlFlow::Break(leaving.ending),
+        match self.shutting_down.take_if(|_| self.orders.is_empty()) {
+            Some(shutting_down) => ControlFlow::Break(shutting_down.ending),
             None => ControlFlow::Continue(()),
         }
     }
 
-    fn link_up(&mut self, generation: u64) {
-        self.session.is_up();
+    fn on_link_up(&mut self, generation: u64) {
+        self.session.count_session();
         self.generation = Some(generation);
         self.welcomed.clear();
         self.want_orders();
         self.announce();
     }
 
-    fn link_down(&mut self) {
-        self.session.is_down();
+    fn on_link_down(&mut self) {
+        self.session.forget_subscriptions();
         self.generation = None;
         self.fetches.abort_all();
         self.door = Door::default();
-        self.intakes.clear();
-        self.orders.session_lost();
+        self.prefetch_controls.clear();
+        self.orders.forget_deliveries();
     }
 
     /// Whether new orders may begin.
     fn takes_orders(&self) -> bool {
-        !self.paused && self.leaving.is_none()
+        !self.drained_by_operator && self.shutting_down.is_none()
     }
 
     /// Begins to leave: takes no more orders, and lets what runs finish within the grace period.
-    fn leave(&mut self, ending: Result<(), WorkerError>) {
-        match &mut self.leaving {
+    fn begin_shutdown(&mut self, ending: Result<(), WorkerError>) {
+        match &mut self.shutting_down {
             // The first error is the reason.
-            Some(leaving) if leaving.ending.is_ok() => leaving.ending = ending,
+            Some(shutting_down) if shutting_down.ending.is_ok() => shutting_down.ending = ending,
             Some(_) => {}
             None => {
                 let grace = self.worker.settings.drain_grace;
                 tracing::info!(
-                    worker.id = %self.outbox.worker_id,
+                    worker.id = %self.responses.worker_id,
                     orders = self.orders.unfinished(),
                     grace_seconds = grace.as_secs(),
                     "The worker drains: it takes no more orders, and ends when the running ones are finished"
                 );
-                self.leaving = Some(Leaving { hand_back_at: Instant::now() + grace, ending });
+                self.shutting_down = Some(ShuttingDown { hand_back_at: Instant::now() + grace, ending });
             }
         }
     }
 
     /// The ending of a worker that cannot wait any longer.
-    fn handed_back(&mut self) -> Result<(), WorkerError> {
+    fn end_unfinished(&mut self) -> Result<(), WorkerError> {
         let orders = self.orders.unfinished();
-        match self.leaving.take() {
+        match self.shutting_down.take() {
             // The failure that made the worker leave says more than what it leaves behind.
-            Some(Leaving { ending: Err(error), .. }) => Err(error),
+            Some(ShuttingDown { ending: Err(error), .. }) => Err(error),
             _ if orders == 0 => Ok(()),
             _ => Err(WorkerError::HandedBack { orders }),
         }
     }
 
     /// Sends the last acknowledgements and the goodbye, and closes the links. Bounded in time.
-    async fn say_farewell(mut self, ending: &Result<(), WorkerError>) {
+    async fn shut_down(mut self, ending: &Result<(), WorkerError>) {
         let reason = match ending {
             Ok(()) => "drained",
             Err(WorkerError::HandedBack { .. }) => "handed_back",
@@ -368,18 +371,18 @@ impl Crew {
             self.orders.stop_all();
             handed_back = self.hand_back_running().await;
             // Closing returns every unacknowledged order to its queue at once.
-            let _ = timeout(FAREWELL_TIMEOUT, self.session.close()).await;
+            let _ = timeout(SHUTDOWN_TIMEOUT, self.session.close()).await;
         }
         self.tasks.close();
-        let _ = timeout(FAREWELL_TIMEOUT, self.tasks.wait()).await;
-        let goodbye = announce::goodbye(&self.outbox.worker_id, reason, handed_back);
-        if let Ok(goodbye) = self.outbox.discovery(MessageKind::Goodbye, &goodbye) {
-            let _ = timeout(FAREWELL_TIMEOUT, self.outbox.publisher.publish(goodbye)).await;
+        let _ = timeout(SHUTDOWN_TIMEOUT, self.tasks.wait()).await;
+        let goodbye = announce::goodbye(&self.responses.worker_id, reason, handed_back);
+        if let Ok(goodbye) = self.responses.discovery(MessageKind::Goodbye, &goodbye) {
+            let _ = timeout(SHUTDOWN_TIMEOUT, self.responses.publisher.publish(goodbye)).await;
         }
         self.stop_links.cancel();
         self.links.close();
-        let _ = timeout(FAREWELL_TIMEOUT, self.links.wait()).await;
-        tracing::info!(worker.id = %self.outbox.worker_id, reason, "The worker ended");
+        let _ = timeout(SHUTDOWN_TIMEOUT, self.links.wait()).await;
+        tracing::info!(worker.id = %self.responses.worker_id, reason, "The worker ended");
     }
 
     fn log_start(&self) {
@@ -391,7 +394,7 @@ impl Crew {
             );
         }
         tracing::info!(
-            worker.id = %self.outbox.worker_id,
+            worker.id = %self.responses.worker_id,
             worker.name = self.worker.name,
             slots = self.worker.slots,
             types = self.worker.types.iter().map(|served| served.job_type().as_str()).collect::<Vec<_>>().join(" "),

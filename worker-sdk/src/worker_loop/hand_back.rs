@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use crewcall_amqp::{Delivery, Published};
-use crewcall_proto::{AttemptId, MessageKind, response::HandedBack};
+use crewcall_amqp::Delivery;
+use crewcall_proto::AttemptId;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::{Crew, receive::Settlement, receive::settle};
+use super::{WorkerLoop, receive::Settlement, receive::settle};
 use crate::{
-    attempt::Execution,
-    clock,
-    limits::{FAREWELL_TIMEOUT, RETURNS_MAX},
+    execution::Execution,
+    in_flight_orders::{GivenUp, WaitingOrder},
+    limits::{RETURNS_MAX, SHUTDOWN_TIMEOUT},
     mutant::mutant,
-    orders::{GivenUp, OrderKey, WaitingOrder},
-    outbox::{Outbox, Subject},
+    order_key::OrderKey,
+    response_publisher::Subject,
 };
 
-impl Crew {
+impl WorkerLoop {
     /// Gives back what has not begun, once no more orders come in: before that, the broker would return them
     /// to this very worker, and count each time as a delivery that failed.
     pub(super) fn give_back_if_drained(&mut self) {
@@ -49,12 +49,12 @@ impl Crew {
                 self.settle(deliveries.into_vec(), Settlement::GiveBack);
                 continue;
             }
-            let outbox = Arc::clone(&self.outbox);
+            let responses = Arc::clone(&self.responses);
             self.tasks.spawn(async move {
                 let (key, job_type) = (OrderKey::of(&order), &order.job_type);
                 let subject = Subject { job_id: order.job_id, job_type, traceparent: traceparent.as_deref() };
-                let message = message(&outbox, &key, &Execution::not_begun(redelivered), true, None);
-                let said = say(&outbox, &subject, &message).await;
+                let execution = Execution::not_begun(redelivered);
+                let said = responses.hand_back(&subject, &key, &execution, true, None).await;
                 settle(
                     deliveries.into_vec(),
                     if said { Settlement::Acknowledge } else { Settlement::GiveBack },
@@ -71,50 +71,18 @@ impl Crew {
         if mutant("hand_back_forgotten") {
             given_up.retain(|given_up| !given_up.held);
         }
-        let outbox = &self.outbox;
+        let responses = &self.responses;
         let hand_back = |GivenUp { key, job_type, execution, held, resend, deliveries }| async move {
             let subject = Subject { job_id: key.job_id(), job_type: &job_type, traceparent: None };
             let said = resend
-                && timeout(
-                    FAREWELL_TIMEOUT,
-                    say(outbox, &subject, &message(outbox, &key, &execution, true, None)),
-                )
-                .await
-                .unwrap_or(false);
+                && timeout(SHUTDOWN_TIMEOUT, responses.hand_back(&subject, &key, &execution, true, None))
+                    .await
+                    .unwrap_or(false);
             if said {
-                let _ = timeout(FAREWELL_TIMEOUT, settle(deliveries, Settlement::Acknowledge)).await;
+                let _ = timeout(SHUTDOWN_TIMEOUT, settle(deliveries, Settlement::Acknowledge)).await;
             }
             (held && !said).then_some(AttemptId { job_id: key.job_id(), attempt: key.attempt() })
         };
         join_all(given_up.into_iter().map(hand_back)).await.into_iter().flatten().collect()
-    }
-}
-
-/// What is said of an attempt that goes back.
-pub(crate) fn message(
-    outbox: &Outbox,
-    key: &OrderKey,
-    execution: &Execution,
-    resend: bool,
-    message: Option<String>,
-) -> HandedBack {
-    HandedBack {
-        job_id: key.job_id(),
-        attempt: key.attempt(),
-        attempt_token: key.attempt_token(),
-        execution_id: execution.id,
-        worker_id: outbox.worker_id.clone(),
-        resend,
-        message,
-        started_at: execution.started_at,
-        at: clock::now(),
-    }
-}
-
-/// Says so, once. `false` when it is not known to have arrived: the backend may be of a version that does not listen.
-pub(crate) async fn say(outbox: &Outbox, subject: &Subject<'_>, message: &HandedBack) -> bool {
-    match outbox.response(MessageKind::HandedBack, subject, message) {
-        Ok(message) => matches!(outbox.publisher.publish(message).await, Ok(Published::Confirmed)),
-        Err(_) => false,
     }
 }

@@ -10,52 +10,24 @@ use std::{
 };
 
 use crewcall_amqp::OutboundMessage;
-use crewcall_proto::{Attempt, AttemptId, AttemptToken, JobId, JobType, Order, discovery::RunningOrder};
+use crewcall_proto::{Attempt, AttemptId, JobId, JobType, Order, discovery::RunningOrder};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attempt::{Execution, HoldSignal},
-    context::{JobContext, StopCause},
-    intake::Tally,
+    context::JobContext,
+    execution::Execution,
+    fifo_cache::FifoCache,
+    hold::HoldSignal,
     limits::{
         FINISHED_BYTES_MAX, FINISHED_ORDERS_MAX, ORDERS_LISTED_MAX, RETURNS_BEFORE_HOLD, RETURNS_MAX,
         REVOKED_ORDERS_MAX,
     },
-    memory::BoundedMemory,
     mutant::mutant,
+    order_key::OrderKey,
+    prefetch_control::OrderCounts,
+    stop_cause::StopCause,
 };
-
-/// What tells one attempt from every other. With the token, so that a job that was started over (its
-/// attempts counted from 1 again) is not answered from memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct OrderKey {
-    job_id: JobId,
-    attempt: Attempt,
-    attempt_token: AttemptToken,
-}
-
-impl OrderKey {
-    pub(crate) fn of(order: &Order) -> Self {
-        Self { job_id: order.job_id, attempt: order.attempt, attempt_token: order.attempt_token }
-    }
-
-    pub(crate) fn job_id(&self) -> JobId {
-        self.job_id
-    }
-
-    pub(crate) fn attempt(&self) -> Attempt {
-        self.attempt
-    }
-
-    pub(crate) fn attempt_token(&self) -> AttemptToken {
-        self.attempt_token
-    }
-
-    fn is(&self, job_id: JobId, attempt: Attempt) -> bool {
-        self.job_id == job_id && self.attempt == attempt
-    }
-}
 
 /// An order that waits for a slot, with every delivery of it.
 pub(crate) struct WaitingOrder<D> {
@@ -114,20 +86,20 @@ pub(crate) enum Cancellation<D> {
 }
 
 /// The orders that are here.
-pub(crate) struct OrderBook<D> {
+pub(crate) struct InFlightOrders<D> {
     slots: usize,
     running: HashMap<OrderKey, RunningAttempt<D>>,
     /// How many of them are held.
     held: usize,
     /// The slots of attempts that are over, but whose handlers do not end.
-    lingering: usize,
+    unfinished_handlers: usize,
     waiting: VecDeque<WaitingOrder<D>>,
     /// Deliveries to give back without an answer, once no more orders of their type come in.
     given_back: Vec<(JobType, D)>,
     /// Deliveries of held attempts, to acknowledge once no other order can come in their place.
     released: Vec<(JobType, D)>,
-    finished: BoundedMemory<OrderKey, OutboundMessage>,
-    revoked: BoundedMemory<(JobId, Attempt), ()>,
+    finished: FifoCache<OrderKey, OutboundMessage>,
+    revoked: FifoCache<(JobId, Attempt), ()>,
 }
 
 struct RunningAttempt<D> {
@@ -161,26 +133,26 @@ pub(crate) struct GivenUp<D> {
 }
 
 /// What an attempt leaves behind when it ends.
-pub(crate) struct Leftovers<D> {
+pub(crate) struct EndedOrder<D> {
     pub(crate) deliveries: Vec<D>,
     /// How long it took.
     pub(crate) took: Duration,
-    /// Set if its slot stays taken: fires when the handler is gone. Then call [`OrderBook::handler_gone`].
-    pub(crate) lingers: Option<CancellationToken>,
+    /// Set if its slot stays taken: fires when the handler ends. Then call [`InFlightOrders::handler_ended`].
+    pub(crate) unfinished: Option<CancellationToken>,
 }
 
-impl<D> OrderBook<D> {
+impl<D> InFlightOrders<D> {
     pub(crate) fn new(slots: u32) -> Self {
         Self {
             slots: usize::try_from(slots).unwrap_or(usize::MAX),
             running: HashMap::new(),
             held: 0,
-            lingering: 0,
+            unfinished_handlers: 0,
             waiting: VecDeque::new(),
             given_back: Vec::new(),
             released: Vec::new(),
-            finished: BoundedMemory::new(FINISHED_ORDERS_MAX, FINISHED_BYTES_MAX),
-            revoked: BoundedMemory::new(REVOKED_ORDERS_MAX, usize::MAX),
+            finished: FifoCache::new(FINISHED_ORDERS_MAX, FINISHED_BYTES_MAX),
+            revoked: FifoCache::new(REVOKED_ORDERS_MAX, usize::MAX),
         }
     }
 
@@ -223,7 +195,7 @@ impl<D> OrderBook<D> {
         now: Instant,
         rests: impl Fn(&JobType) -> bool,
     ) -> Option<WaitingOrder<D>> {
-        if self.running.len() + self.lingering >= self.slots {
+        if self.running.len() + self.unfinished_handlers >= self.slots {
             return None;
         }
         let at = self.waiting.iter().position(|waiting| {
@@ -247,8 +219,8 @@ impl<D> OrderBook<D> {
         self.waiting.iter().filter_map(|waiting| waiting.asks_until).filter(|until| now < *until).min()
     }
 
-    /// An attempt began.
-    pub(crate) fn began(&mut self, key: OrderKey, job: JobContext, begun: Begun, deliveries: Deliveries<D>) {
+    /// Begins an attempt.
+    pub(crate) fn begin(&mut self, key: OrderKey, job: JobContext, begun: Begun, deliveries: Deliveries<D>) {
         let began_at = Instant::now();
         self.running.insert(key, RunningAttempt { job, began_at, deliveries, begun, held: false });
     }
@@ -272,41 +244,41 @@ impl<D> OrderBook<D> {
             .collect()
     }
 
-    /// An attempt ended. Its slot is free, unless it was stopped and something still works for it.
-    pub(crate) fn ended(&mut self, key: &OrderKey) -> Leftovers<D> {
+    /// Ends an attempt. Its slot is free, unless it was stopped and something still works for it.
+    pub(crate) fn end(&mut self, key: &OrderKey) -> EndedOrder<D> {
         let Some(RunningAttempt { job, began_at, deliveries, held, .. }) = self.running.remove(key) else {
-            return Leftovers { deliveries: Vec::new(), took: Duration::ZERO, lingers: None };
+            return EndedOrder { deliveries: Vec::new(), took: Duration::ZERO, unfinished: None };
         };
         self.held -= usize::from(held);
-        let (was_stopped, gone) = (job.stop_cause().is_some(), job.gone());
+        let (was_stopped, handler_ended) = (job.stop_cause().is_some(), job.handler_ended());
         drop(job);
-        let lingers = Some(gone).filter(|gone| was_stopped && !gone.is_cancelled());
-        self.lingering += usize::from(lingers.is_some());
-        Leftovers { deliveries: deliveries.into_vec(), took: began_at.elapsed(), lingers }
+        let unfinished = Some(handler_ended).filter(|ended| was_stopped && !ended.is_cancelled());
+        self.unfinished_handlers += usize::from(unfinished.is_some());
+        EndedOrder { deliveries: deliveries.into_vec(), took: began_at.elapsed(), unfinished }
     }
 
-    /// A handler that had not ended with its attempt is gone: its slot is free.
-    pub(crate) fn handler_gone(&mut self) {
-        self.lingering = self.lingering.saturating_sub(1);
+    /// A handler that had not ended with its attempt has ended now: its slot is free.
+    pub(crate) fn handler_ended(&mut self) {
+        self.unfinished_handlers = self.unfinished_handlers.saturating_sub(1);
     }
 
     /// How many handlers have not ended with their attempts.
-    pub(crate) fn lingering(&self) -> usize {
-        self.lingering
+    pub(crate) fn unfinished_handlers(&self) -> usize {
+        self.unfinished_handlers
     }
 
-    /// How many slots serve the broker's orders: neither held attempts nor lingering handlers take them.
+    /// How many slots serve the broker's orders: neither held attempts nor unfinished handlers take them.
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.saturating_sub(self.held + self.lingering)
+        self.slots.saturating_sub(self.held + self.unfinished_handlers)
     }
 
     /// How many slots are free, and how many orders could begin in them beside those that wait.
     pub(crate) fn room(&self) -> usize {
-        self.slots.saturating_sub(self.running.len() + self.lingering + self.waiting.len())
+        self.slots.saturating_sub(self.running.len() + self.unfinished_handlers + self.waiting.len())
     }
 
     /// The numbers that decide how many orders of a type may come.
-    pub(crate) fn tally(&self, job_type: &JobType) -> Tally {
+    pub(crate) fn count(&self, job_type: &JobType) -> OrderCounts {
         let running = self.running.values().filter(|running| running.job.job_type() == job_type);
         let waiting = self.waiting.iter().filter(|waiting| waiting.order.job_type == *job_type);
         let all =
@@ -314,7 +286,7 @@ impl<D> OrderBook<D> {
         let (here, earlier) = all.fold((0, 0), |(here, earlier), deliveries| {
             (here + deliveries.all.len(), earlier + deliveries.earlier)
         });
-        Tally { capacity: self.capacity(), here, earlier }
+        OrderCounts { capacity: self.capacity(), here, earlier }
     }
 
     /// A new subscription begins: what is here of the type came by an earlier one.
@@ -358,7 +330,7 @@ impl<D> OrderBook<D> {
     }
 
     /// Remembers the answer to an order, in case that the broker delivers it again.
-    pub(crate) fn answered(&mut self, key: OrderKey, answer: OutboundMessage) {
+    pub(crate) fn remember_answer(&mut self, key: OrderKey, answer: OutboundMessage) {
         let bytes = answer.body.len();
         self.finished.insert(key, answer, bytes);
     }
@@ -414,7 +386,7 @@ impl<D> OrderBook<D> {
 
     /// The session is gone and every delivery with it: the broker delivers again what is not acknowledged.
     /// What runs goes on, and takes up its order when that comes back.
-    pub(crate) fn session_lost(&mut self) {
+    pub(crate) fn forget_deliveries(&mut self) {
         self.waiting.clear();
         self.given_back.clear();
         self.released.clear();
@@ -451,7 +423,7 @@ impl<D> OrderBook<D> {
 
     /// How many slots are taken.
     pub(crate) fn slots_busy(&self) -> usize {
-        self.running.len() + self.lingering
+        self.running.len() + self.unfinished_handlers
     }
 
     /// What is here, for the heartbeat: what runs, then what waits. The backend sends again what nobody lists.
@@ -466,7 +438,12 @@ impl<D> OrderBook<D> {
         running
             .chain(waiting)
             .take(ORDERS_LISTED_MAX)
-            .map(|(key, held, asks)| RunningOrder { job_id: key.job_id, attempt: key.attempt, held, asks })
+            .map(|(key, held, asks)| RunningOrder {
+                job_id: key.job_id(),
+                attempt: key.attempt(),
+                held,
+                asks,
+            })
             .collect()
     }
 
@@ -477,5 +454,5 @@ impl<D> OrderBook<D> {
 }
 
 #[cfg(test)]
-#[path = "orders_tests.rs"]
+#[path = "in_flight_orders_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Entries by key, at most so many and at most so many bytes; the oldest give way.
-pub(crate) struct BoundedMemory<K, V> {
+pub(crate) struct FifoCache<K, V> {
     entries: HashMap<K, (V, usize)>,
     /// The keys in the order in which they came.
     order: VecDeque<K>,
@@ -15,7 +15,7 @@ pub(crate) struct BoundedMemory<K, V> {
     bytes_max: usize,
 }
 
-impl<K: Eq + Hash + Clone, V> BoundedMemory<K, V> {
+impl<K: Eq + Hash + Clone, V> FifoCache<K, V> {
     pub(crate) fn new(entries_max: usize, bytes_max: usize) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), bytes: 0, entries_max, bytes_max }
     }
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn the_oldest_entries_give_way_to_number_and_to_size() {
-        let mut memory = BoundedMemory::new(3, 100);
+        let mut memory = FifoCache::new(3, 100);
         for key in 1..=4 {
             memory.insert(key, key * 10, 10);
         }

@@ -11,19 +11,23 @@ use crewcall_proto::{
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::Crew;
+use super::WorkerLoop;
 use crate::{
-    attempt::{AttemptEnd, AttemptRun, Conclusion, Execution, Hold, HoldSignal, response, subject},
-    context::{JobContext, StopCause},
+    attempt::{AttemptEnd, AttemptRun, Conclusion, response, subject},
+    context::JobContext,
     error::Failure,
+    execution::Execution,
     handler::ServedType,
+    hold::{Hold, HoldSignal},
+    in_flight_orders::{Admission, Begun, Cancellation, Deliveries, EndedOrder, WaitingOrder},
     limits::{ASK_GATHER, ASK_PATIENCE},
     mutant::mutant,
-    orders::{Admission, Begun, Cancellation, Deliveries, Leftovers, OrderKey, WaitingOrder},
-    outbox::TRACEPARENT,
+    order_key::OrderKey,
     progress::ProgressBoard,
+    response_publisher::TRACEPARENT,
     session::is_control_queue,
-    worker::WorkerError,
+    stop_cause::StopCause,
+    worker_error::WorkerError,
 };
 
 /// What becomes of a delivery.
@@ -34,29 +38,29 @@ pub(super) enum Settlement {
     /// Back to its queue, for another delivery.
     GiveBack,
     /// To the dead letters, where the backend concludes it.
-    SetAside,
+    Reject,
 }
 
-impl Crew {
-    pub(super) fn received(&mut self, delivery: Delivery) {
-        if is_control_queue(&self.outbox.topology, &self.outbox.worker_id, &delivery.queue) {
-            self.instructed(&delivery);
+impl WorkerLoop {
+    pub(super) fn on_delivery(&mut self, delivery: Delivery) {
+        if is_control_queue(&self.responses.topology, &self.responses.worker_id, &delivery.queue) {
+            self.on_control(&delivery);
             self.settle(vec![delivery], Settlement::Acknowledge);
         } else {
-            self.ordered(delivery);
+            self.on_order(delivery);
         }
     }
 
-    fn instructed(&mut self, delivery: &Delivery) {
-        let control = match decoded::<Control>(delivery) {
+    fn on_control(&mut self, delivery: &Delivery) {
+        let control = match decode::<Control>(delivery) {
             Ok(control) => control,
             Err(error) => return self.count_malformed(delivery, &error),
         };
         match control {
             Control::Welcome { types, refused, revoked } => {
-                revoked.into_iter().for_each(|attempt| self.revoked(attempt));
+                revoked.into_iter().for_each(|attempt| self.revoke(attempt));
                 tell_refused(&types, &refused);
-                self.welcomed(types);
+                self.on_welcome(types);
             }
             Control::Refused { reason } => {
                 tracing::error!(
@@ -74,10 +78,10 @@ impl Crew {
                     self.answer_without_running(*waiting, failure);
                 }
             },
-            Control::Revoke { job_id, attempt } => self.revoked(AttemptId { job_id, attempt }),
+            Control::Revoke { job_id, attempt } => self.revoke(AttemptId { job_id, attempt }),
             Control::Proceed { orders } => self.orders.proceed(&orders),
-            Control::Drain => self.pause(true),
-            Control::Resume => self.pause(false),
+            Control::Drain => self.set_drained(true),
+            Control::Resume => self.set_drained(false),
             Control::Announce => self.announce(),
             Control::Unknown => {
                 tracing::debug!("An instruction of a kind that this version does not know is ignored");
@@ -85,40 +89,40 @@ impl Crew {
         }
     }
 
-    fn welcomed(&mut self, types: Vec<JobType>) {
+    fn on_welcome(&mut self, types: Vec<JobType>) {
         self.awaits_welcome = false;
         let known = self.welcomed.len();
         self.welcomed.extend(types.into_iter().filter(|job_type| self.worker.served(job_type).is_some()));
         self.session.want_again();
         if self.welcomed.len() > known {
             tracing::info!(
-                worker.id = %self.outbox.worker_id,
+                worker.id = %self.responses.worker_id,
                 types = self.welcomed.iter().map(JobType::as_str).collect::<Vec<_>>().join(" "),
                 "The backend has made the queues: the worker takes orders"
             );
         }
     }
 
-    fn revoked(&mut self, AttemptId { job_id, attempt }: AttemptId) {
+    fn revoke(&mut self, AttemptId { job_id, attempt }: AttemptId) {
         let deliveries = self.orders.revoke(job_id, attempt);
         self.settle(deliveries, Settlement::Acknowledge);
     }
 
-    fn pause(&mut self, paused: bool) {
-        if self.paused != paused {
-            self.paused = paused;
-            let takes = if paused { "no more orders until it is told to resume" } else { "orders again" };
-            tracing::info!(worker.id = %self.outbox.worker_id, "The worker was told to take {takes}");
-            self.heartbeat_due(); // whoever told it sees that it heard
+    fn set_drained(&mut self, drained: bool) {
+        if self.drained_by_operator != drained {
+            self.drained_by_operator = drained;
+            let takes = if drained { "no more orders until it is told to resume" } else { "orders again" };
+            tracing::info!(worker.id = %self.responses.worker_id, "The worker was told to take {takes}");
+            self.on_heartbeat_due(); // whoever told it sees that it heard
         }
     }
 
-    pub(super) fn ordered(&mut self, delivery: Delivery) {
-        let order = match decoded::<Order>(&delivery) {
+    pub(super) fn on_order(&mut self, delivery: Delivery) {
+        let order = match decode::<Order>(&delivery) {
             Ok(order) => order,
             Err(error) => {
                 self.count_malformed(&delivery, &error);
-                return self.settle(vec![delivery], Settlement::SetAside);
+                return self.settle(vec![delivery], Settlement::Reject);
             }
         };
         let traceparent = delivery.properties.header_text(TRACEPARENT).map(str::to_owned);
@@ -139,9 +143,9 @@ impl Crew {
             Admission::Taken => {}
             Admission::Forget(deliveries) => self.settle(deliveries, Settlement::Acknowledge),
             Admission::AnswerAgain(answer, deliveries) => {
-                let outbox = Arc::clone(&self.outbox);
+                let responses = Arc::clone(&self.responses);
                 self.tasks.spawn(async move {
-                    if outbox.deliver(&answer).await.is_ok() {
+                    if responses.deliver(&answer).await.is_ok() {
                         settle(deliveries, Settlement::Acknowledge).await;
                     }
                 });
@@ -178,13 +182,13 @@ impl Crew {
             "The attempt was not begun"
         );
         let subject = subject(&order, traceparent.as_deref());
-        let outbox = Arc::clone(&self.outbox);
-        let answer = response(&outbox, &order, &subject, &Execution::not_begun(redelivered), Err(failure));
+        let responses = Arc::clone(&self.responses);
+        let answer = response(&responses, &order, &subject, &Execution::not_begun(redelivered), Err(failure));
         self.tasks.spawn(async move {
             let settlement = match answer {
-                Ok(answer) if outbox.deliver(&answer).await.is_ok() => Settlement::Acknowledge,
+                Ok(answer) if responses.deliver(&answer).await.is_ok() => Settlement::Acknowledge,
                 Ok(_) => Settlement::GiveBack,
-                Err(_) => Settlement::SetAside,
+                Err(_) => Settlement::Reject,
             };
             settle(deliveries.into_vec(), settlement).await;
         });
@@ -216,7 +220,7 @@ impl Crew {
         let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
         let (execution, signal) = (Execution::beginning(redelivered), Arc::<HoldSignal>::default());
         let begun = Begun { execution, returns, hold: Arc::clone(&signal) };
-        self.orders.began(OrderKey::of(&order), job.clone(), begun, deliveries);
+        self.orders.begin(OrderKey::of(&order), job.clone(), begun, deliveries);
         tracing::debug!(
             job.id = %order.job_id,
             job.r#type = %order.job_type,
@@ -224,7 +228,7 @@ impl Crew {
             redelivered,
             "The attempt begins"
         );
-        let (outbox, handlers) = (Arc::clone(&self.outbox), self.handlers.clone());
+        let (responses, handlers) = (Arc::clone(&self.responses), self.handlers.clone());
         let hold = Hold { after, signal, done };
         let attempt = AttemptRun {
             served,
@@ -233,7 +237,7 @@ impl Crew {
             news,
             redelivered,
             traceparent,
-            outbox,
+            responses,
             handlers,
             hold,
             execution,
@@ -241,29 +245,29 @@ impl Crew {
         self.attempts.spawn(attempt.run());
     }
 
-    pub(super) fn attempt_ended(&mut self, ended: AttemptEnd) {
-        let Leftovers { deliveries, took, lingers } = self.orders.ended(&ended.key);
-        self.door.ended(took, usize::try_from(self.worker.slots).unwrap_or(usize::MAX));
-        if let Some(gone) = lingers {
+    pub(super) fn on_attempt_ended(&mut self, ended: AttemptEnd) {
+        let EndedOrder { deliveries, took, unfinished } = self.orders.end(&ended.key);
+        self.door.count_end(took, usize::try_from(self.worker.slots).unwrap_or(usize::MAX));
+        if let Some(handler_ended) = unfinished {
             tracing::warn!(
                 job.r#type = %ended.job_type,
-                lingering = self.orders.lingering(),
+                unfinished_handlers = self.orders.unfinished_handlers(),
                 "A handler goes on although its attempt was stopped: its slot stays taken until it ends"
             );
-            self.lingering.spawn(gone.cancelled_owned());
+            self.unfinished_handlers.spawn(handler_ended.cancelled_owned());
         }
         match ended.conclusion {
             Conclusion::Reported { answer, completed } => {
                 if completed {
                     self.rests.end(&ended.job_type);
                 }
-                self.orders.answered(ended.key, *answer);
+                self.orders.remember_answer(ended.key, *answer);
                 self.settle(deliveries, Settlement::Acknowledge);
             }
             // Not now: while the type is consumed, the broker would return them to this very worker.
             Conclusion::GiveBack => {
                 self.orders.give_back_later(&ended.job_type, deliveries);
-                if ended.leave.is_none() {
+                if ended.ends_worker.is_none() {
                     let pause = self.rests.begin(&ended.job_type, Instant::now());
                     tracing::info!(
                         job.r#type = %ended.job_type,
@@ -272,11 +276,11 @@ impl Crew {
                     );
                 }
             }
-            Conclusion::SetAside => self.settle(deliveries, Settlement::SetAside),
+            Conclusion::Reject => self.settle(deliveries, Settlement::Reject),
         }
-        if let Some(failure) = ended.leave {
+        if let Some(failure) = ended.ends_worker {
             let message = failure.to_string();
-            self.leave(Err(WorkerError::HandlerFailed { job_type: ended.job_type, message }));
+            self.begin_shutdown(Err(WorkerError::HandlerFailed { job_type: ended.job_type, message }));
         }
     }
 
@@ -306,7 +310,7 @@ impl Crew {
             code = error.code(),
             %error,
             malformed = self.malformed,
-            "A message cannot be read and is put aside"
+            "A message cannot be read and is rejected"
         );
     }
 }
@@ -327,7 +331,7 @@ pub(super) async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
         let settled = match settlement {
             Settlement::Acknowledge => delivery.ack().await,
             Settlement::GiveBack => delivery.nack(true).await,
-            Settlement::SetAside => delivery.nack(false).await,
+            Settlement::Reject => delivery.nack(false).await,
         };
         match settled {
             Ok(()) => {}
@@ -339,7 +343,7 @@ pub(super) async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
     }
 }
 
-fn decoded<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, DecodeError> {
+fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, DecodeError> {
     let content_type = match delivery.properties.content_type.as_deref() {
         Some(content_type) => content_type.parse()?,
         None => ContentType::default(),

@@ -13,33 +13,37 @@ use crate::limits::{HANDLERS_ASKED_EVERY, HANDLERS_BLOCKED_AFTER};
 
 /// News of the handlers' runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pulse {
+pub(crate) enum RuntimeState {
     /// Nothing new has run on it for too long.
     Blocked,
     /// It runs again, after this time.
     Recovered(Duration),
     /// It was shut down.
-    Gone,
+    ShutDown,
 }
 
 /// Asks a runtime again and again to run nothing, and tells when it takes too long. Ends with the runtime, and with
 /// whoever listens.
-pub(crate) async fn watch(handlers: Handle, news: mpsc::Sender<Pulse>) {
+pub(crate) async fn watch(handlers: Handle, news: mpsc::Sender<RuntimeState>) {
     loop {
         sleep(HANDLERS_ASKED_EVERY).await;
         let asked_at = Instant::now();
         let mut answer = AbortOnDropHandle::new(handlers.spawn(async {}));
-        let pulse = match timeout(HANDLERS_BLOCKED_AFTER, &mut answer).await {
+        let state = match timeout(HANDLERS_BLOCKED_AFTER, &mut answer).await {
             Ok(Ok(())) => continue,
-            Ok(Err(_)) => Pulse::Gone,
+            Ok(Err(_)) => RuntimeState::ShutDown,
             Err(_) => {
-                if news.send(Pulse::Blocked).await.is_err() {
+                if news.send(RuntimeState::Blocked).await.is_err() {
                     return;
                 }
-                if answer.await.is_ok() { Pulse::Recovered(asked_at.elapsed()) } else { Pulse::Gone }
+                if answer.await.is_ok() {
+                    RuntimeState::Recovered(asked_at.elapsed())
+                } else {
+                    RuntimeState::ShutDown
+                }
             }
         };
-        if news.send(pulse).await.is_err() || pulse == Pulse::Gone {
+        if news.send(state).await.is_err() || state == RuntimeState::ShutDown {
             return;
         }
     }
@@ -59,11 +63,11 @@ mod tests {
         let watch = AbortOnDropHandle::new(Handle::current().spawn(watch(handlers.handle().clone(), tell)));
         let (unblock, blocked) = blocking::channel::<()>();
         handlers.handle().spawn(async move { blocked.recv() });
-        assert_eq!(news.recv().await, Some(Pulse::Blocked));
+        assert_eq!(news.recv().await, Some(RuntimeState::Blocked));
         unblock.send(()).unwrap();
-        assert!(matches!(news.recv().await, Some(Pulse::Recovered(_))));
+        assert!(matches!(news.recv().await, Some(RuntimeState::Recovered(_))));
         handlers.shutdown_background();
-        while news.recv().await.is_some_and(|pulse| pulse != Pulse::Gone) {}
+        while news.recv().await.is_some_and(|state| state != RuntimeState::ShutDown) {}
         watch.await.unwrap();
     }
 

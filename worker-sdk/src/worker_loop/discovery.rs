@@ -7,22 +7,22 @@ use crewcall_proto::{MessageKind, discovery::HEARTBEAT_INTERVAL};
 use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Crew;
+use super::WorkerLoop;
 use crate::{
     announce,
+    handler_runtime::RuntimeState,
     limits::{HANDLERS_BLOCKED_SAID_EVERY, HEARTBEAT_SUSPECTED_AFTER},
-    pulse::Pulse,
 };
 
-impl Crew {
+impl WorkerLoop {
     pub(super) fn announce(&mut self) {
         self.awaits_welcome = true;
         self.announced = true;
         self.publish_soon(MessageKind::Announce, &self.announcement);
-        tracing::debug!(worker.id = %self.outbox.worker_id, "Announced to the backend");
+        tracing::debug!(worker.id = %self.responses.worker_id, "Announced to the backend");
     }
 
-    pub(super) fn heartbeat_due(&mut self) {
+    pub(super) fn on_heartbeat_due(&mut self) {
         if self.awaits_welcome && self.generation.is_some() {
             self.announce();
         }
@@ -31,7 +31,7 @@ impl Crew {
 
     /// A new session for publishing: the one before may have swallowed a heartbeat, and the lease of what is held here
     /// does not wait for the next.
-    pub(super) fn publisher_changed(&mut self) {
+    pub(super) fn on_publisher_changed(&mut self) {
         let is_up = matches!(*self.publisher_state.borrow_and_update(), LinkState::Connected { .. });
         if is_up {
             self.heartbeat.reset();
@@ -43,7 +43,7 @@ impl Crew {
         // Also while the consuming link is down: the publishing one may be up, and attempts are running.
         if self.announced {
             let heartbeat = announce::heartbeat(
-                &self.outbox.worker_id,
+                &self.responses.worker_id,
                 !self.takes_orders(),
                 self.orders.slots_busy(),
                 self.orders.listed(),
@@ -55,21 +55,21 @@ impl Crew {
     /// Publishes news of the worker, and drops them if that takes until the next ones are due. Long before that it
     /// doubts the links.
     fn publish_soon(&self, kind: MessageKind, message: &impl Serialize) {
-        let message = match self.outbox.discovery(kind, message) {
+        let message = match self.responses.discovery(kind, message) {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(%error, "The worker cannot send its {kind}: it serves too much, or its schemas are too large");
                 return;
             }
         };
-        let (outbox, consumer) = (Arc::clone(&self.outbox), self.session.consumer());
+        let (responses, consumer) = (Arc::clone(&self.responses), self.session.consumer());
         self.tasks.spawn(async move {
             let late_at = Instant::now() + HEARTBEAT_INTERVAL;
-            let mut published = pin!(outbox.publisher.publish(message));
+            let mut published = pin!(responses.publisher.publish(message));
             let ended = match timeout(HEARTBEAT_SUSPECTED_AFTER, &mut published).await {
                 Err(_) => {
                     // What swallows one of the two links without a word, such as a firewall, swallows both.
-                    outbox.publisher.suspect();
+                    responses.publisher.suspect();
                     consumer.suspect();
                     timeout_at(late_at, published).await
                 }
@@ -84,27 +84,27 @@ impl Crew {
     }
 
     /// The handlers block their runtime, or do not any more. That harms none but themselves, so it is only said.
-    pub(super) fn felt(&mut self, pulse: Pulse) {
+    pub(super) fn on_handler_runtime(&mut self, state: RuntimeState) {
         let said_lately = self.blocked_said_at.is_some_and(|at| at.elapsed() < HANDLERS_BLOCKED_SAID_EVERY);
-        match pulse {
-            Pulse::Blocked if !said_lately => {
+        match state {
+            RuntimeState::Blocked if !said_lately => {
                 self.blocked_said_at = Some(Instant::now());
                 let running = self.orders.running_types();
                 let running: Vec<String> =
                     running.iter().map(|(job_type, attempts)| format!("{job_type} ×{attempts}")).collect();
                 tracing::warn!(
-                    worker.id = %self.outbox.worker_id,
+                    worker.id = %self.responses.worker_id,
                     running = running.join(", "),
                     "The handlers block their runtime: no other handler gets on. Put blocking calls and long \
                      computations into tokio::task::spawn_blocking"
                 );
             }
-            Pulse::Recovered(after) => tracing::info!(
-                worker.id = %self.outbox.worker_id,
+            RuntimeState::Recovered(after) => tracing::info!(
+                worker.id = %self.responses.worker_id,
                 blocked_seconds = after.as_secs(),
                 "The runtime of the handlers runs again"
             ),
-            Pulse::Blocked | Pulse::Gone => {}
+            RuntimeState::Blocked | RuntimeState::ShutDown => {}
         }
     }
 }
