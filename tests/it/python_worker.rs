@@ -35,6 +35,7 @@ async fn a_python_worker_whose_handler_returns_no_number_says_so() {
     let (count, no_number) = (r#""characters": len(text)"#, r#""characters": float("nan")"#);
     assert!(honest.contains(count), "the handler is another");
     std::fs::write(&script, honest.replace(count, no_number)).unwrap();
+    std::fs::copy(Path::new(SCRIPT).with_file_name("session.py"), stack.folder().join("session.py")).unwrap();
     let mut worker = started(&stack, &script).await;
     let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
     let job = stack.api.finished(&id).await.unwrap();

@@ -27,14 +27,17 @@ pub(super) const PYTHON_TYPE: &str = "text.statistics";
 const PYTHON_DEFAULT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../.crewcall/tools/python/bin/python");
 const PYTHON_VARIABLE: &str = "CREWCALL_TEST_PYTHON";
 
-/// The worker in Python, and what is changed in it: it is called as we call it, and keeps our journal.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python/worker.py");
-const SCRIPT_CHANGES: [(&str, &str); 2] = [
-    ("WORKER_ID = str(uuid.uuid4())", "WORKER_ID = os.environ[\"CREWCALL_WORKER_ID\"]"),
+/// Where the worker in Python is.
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python");
+
+/// Its files, and what is changed in each: it has the id that it is given, and keeps our journal.
+const SCRIPT_CHANGES: [(&str, &str, &str); 2] = [
+    ("session.py", "WORKER_ID = str(uuid.uuid4())", "WORKER_ID = os.environ[\"CREWCALL_WORKER_ID\"]"),
     (
+        "worker.py",
         "        try:\n            result = statistics(",
         "        with open(os.environ[\"TEST_WORKER_JOURNAL\"], \"a\") as journal:\n            \
-         journal.write(f\"{self.key[0]} {self.key[1]} {WORKER_ID} {now()}\\n\")\n        \
+         journal.write(f\"{self.attempt['job_id']} {self.attempt['attempt']} {WORKER_ID} {now()}\\n\")\n        \
          try:\n            result = statistics(",
     ),
 ];
@@ -154,15 +157,14 @@ fn worker_process(
 
 /// The worker in Python, which keeps our journal.
 fn python_command(folder: &Path) -> anyhow::Result<Command> {
-    let mut script = std::fs::read_to_string(SCRIPT).context("reading the worker in Python")?;
-    for (original, ours) in SCRIPT_CHANGES {
-        ensure!(script.contains(original), "the worker in Python is another: it has no {original:?}");
-        script = script.replace(original, ours);
+    for (name, original, ours) in SCRIPT_CHANGES {
+        let script = Path::new(SCRIPTS).join(name);
+        let script = std::fs::read_to_string(script).context("reading the worker in Python")?;
+        ensure!(script.contains(original), "the worker in Python is another: {name} has no {original:?}");
+        std::fs::write(folder.join(name), script.replace(original, ours))?;
     }
-    let path = folder.join("worker.py");
-    std::fs::write(&path, script)?;
     let mut command = Command::new(python().context("there is no Python")?);
-    command.arg("-u").arg(path).current_dir(folder).kill_on_drop(true);
+    command.arg("-u").arg(folder.join("worker.py")).current_dir(folder).kill_on_drop(true);
     Ok(command)
 }
 
