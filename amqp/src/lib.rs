@@ -24,6 +24,8 @@ mod config;
 mod consumer;
 mod declaration;
 mod error;
+#[doc(hidden)]
+pub mod failpoints;
 mod message;
 mod mutant;
 mod publisher;

@@ -26,6 +26,8 @@ pub mod app;
 
 mod mutant;
 
+pub mod failpoints;
+
 pub use app::{App, BuildError, RunError};
 pub use config::{Config, DatabaseUrl};
 pub use http::HttpHosts;

@@ -4,7 +4,7 @@
 //! [`rogue`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, [`routing`]
 //! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`lies`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
 //! whatever breaks, [`footprint`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
-//! everything at random. [`mutants`] are our programs broken on purpose, to see that all this finds them.
+//! everything at random. [`failpoints`] are where our programs can be ended; [`mutants`] are our programs broken on purpose, to see that all this finds them.
 
 pub mod stack;
 
@@ -33,5 +33,7 @@ pub mod lies;
 pub mod disk;
 
 pub mod chaos;
+
+pub mod failpoints;
 
 pub mod mutants;

@@ -16,10 +16,11 @@ use crate::{
     context::JobContext,
     error::{Failure, truncated},
     execution::{Execution, Handlers, execute},
+    failpoints::Failpoint,
     handler::{Ending, ServedType},
     hold::Hold,
     limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
-    mutant::mutant,
+    mutant::{die_at, mutant},
     options::FailureStrategy,
     order_key::OrderKey,
     progress::{Progress, Report, Sequence, StartReport, report_progress},
@@ -205,8 +206,9 @@ impl AttemptRun {
         let Ok(message) = self.responses.response(MessageKind::Progression, &subject, &progression) else {
             return;
         };
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!("start_unreported", progression.percent.is_none(), |_| std::process::abort());
+        if progression.percent.is_none() {
+            die_at(Failpoint::StartUnreported);
+        }
         let matters = self.redelivered || self.order.expires_at.is_some();
         if progression.kind == ProgressionKind::Started && matters {
             // On a task of its own: it goes on when nobody waits for it any more.
@@ -225,13 +227,11 @@ impl AttemptRun {
     async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let subject = subject(&self.order, self.traceparent.as_deref());
         let completed = ending.is_ok();
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!("attempt_ended", |_| std::process::abort());
+        die_at(Failpoint::AttemptEnded);
         let reported = match response(&self.responses, &self.order, &subject, execution, ending) {
             Ok(message) => match self.responses.deliver(&message).await {
                 Ok(()) => {
-                    #[cfg(feature = "failpoints")]
-                    fail::fail_point!("response_confirmed", |_| std::process::abort());
+                    die_at(Failpoint::ResponseConfirmed);
                     return Conclusion::Reported { answer: Box::new(message), completed };
                 }
                 Err(PublishError::Stopped) => return Conclusion::GiveBack,

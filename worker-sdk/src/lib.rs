@@ -121,6 +121,9 @@ mod clock;
 
 mod mutant;
 
+#[doc(hidden)]
+pub mod failpoints;
+
 pub use context::JobContext;
 pub use crewcall_proto::{JobId, JobType, Timestamp, response::ErrorKind};
 pub use error::{JobError, OrFail};

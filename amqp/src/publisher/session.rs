@@ -35,7 +35,8 @@ use super::{
 use crate::{
     Declaration, LinkError, PublishError,
     error::ChannelFault,
-    mutant::mutant,
+    failpoints::Failpoint,
+    mutant::{die_at, mutant},
     supervisor::Supervisor,
     transport::{Activity, Transport, TransportEvent},
     upkeep::{self, declare_each},
@@ -282,8 +283,7 @@ impl Session {
         };
         let publish = async move {
             let confirmed = channel.basic_publish(exchange, routing_key, options, &body, properties).await?;
-            #[cfg(feature = "failpoints")]
-            fail::fail_point!("message_unconfirmed", |_| std::process::abort());
+            die_at(Failpoint::MessageUnconfirmed);
             confirmed.await
         };
         self.publishes.push(publish.map(move |result| Outcome { sequence, result }).boxed());

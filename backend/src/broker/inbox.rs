@@ -12,8 +12,9 @@ use super::strike;
 use crate::{
     clock::Clock,
     engine::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
+    failpoints::Failpoint,
     metrics::Metrics,
-    mutant::mutant,
+    mutant::{die_at, mutant},
 };
 
 /// How many messages are taken together at most: one transaction.
@@ -118,8 +119,9 @@ impl<I: Inbox> Reader<I> {
         }
         set_aside.extend(self.take(&readable).await?);
         self.quarantine(set_aside).await?;
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!("responses_recorded", self.link == "results", |_| std::process::abort());
+        if self.link == "results" {
+            die_at(Failpoint::ResponsesRecorded);
+        }
         acknowledge(&deliveries).await;
         Ok(())
     }

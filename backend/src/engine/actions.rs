@@ -13,6 +13,8 @@ use crate::{
         fleet::discovery::Discovery,
         ports::{Applied, JobChange, JobEvent, JobQuery, JobStore, StoreError},
     },
+    failpoints::Failpoint,
+    mutant::die_at,
     tasks::Tasks,
 };
 
@@ -185,8 +187,7 @@ impl Interventions {
             let ended = ids.len() < BULK_BATCH_MAX;
             if !dry_run {
                 let applied = self.record(ids, intervention).await?;
-                #[cfg(feature = "failpoints")]
-                fail::fail_point!("jobs_intervened", |_| std::process::abort());
+                die_at(Failpoint::JobsIntervened);
                 outcome.changed +=
                     applied.iter().filter(|answer| matches!(answer, Applied::Changed(_))).count();
             }

@@ -25,8 +25,9 @@ use crate::{
         upkeep::due_times::DueTimes,
         watch::WatchHub,
     },
+    failpoints::Failpoint,
     metrics::Metrics,
-    mutant::mutant,
+    mutant::{die_at, mutant},
     tasks::Tasks,
 };
 
@@ -322,8 +323,7 @@ impl Intake {
             Accepted { job, window, idempotency }
         });
         let stored = self.store.insert(accepted.collect()).await?;
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!("job_stored", |_| std::process::abort());
+        die_at(Failpoint::JobStored);
         for inserted in &stored {
             if let Inserted::Stored { job, dispatched } = inserted {
                 self.send_on(job, *dispatched);

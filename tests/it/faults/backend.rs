@@ -11,6 +11,7 @@ use crewcall_proto::JobType;
 use e2e::{
     api::Api,
     broker,
+    failpoints::{BackendFailpoint, LinkFailpoint, dies_at},
     process::Process,
     rogue::Rogue,
     stack::{RESUMES_WITHIN, Stack, Surroundings},
@@ -27,7 +28,7 @@ const JOBS: usize = 40;
 /// Who submit at once.
 const CLIENTS: usize = 4;
 
-/// A backend that dies at a failpoint such as `3*off->return`.
+/// A backend that dies at a failpoint as [`dies_at`] says it.
 fn dying_at(failpoint: &str) -> Surroundings {
     Surroundings::variables(&[("FAILPOINTS", failpoint)])
 }
@@ -126,8 +127,8 @@ async fn survived(stack: &mut Stack, fault: &str) {
 /// idempotency key gets the same job.
 #[tokio::test]
 async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
-    const ANSWERED: usize = 5;
-    let mut stack = start_dying_at("f19", &format!("job_stored={ANSWERED}*off->return")).await;
+    const ANSWERED: u32 = 5;
+    let mut stack = start_dying_at("f19", &dies_at(BackendFailpoint::JobStored.name(), ANSWERED)).await;
     let _worker = stack.worker(&["test.sleep"], 4).await.unwrap();
     for _job in 0..ANSWERED {
         stack.submit_job(short_job(stack.folder())).await.unwrap();
@@ -156,7 +157,7 @@ async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
     let took = stack.resumed("test.sleep", short_job(stack.folder())["parameters"].clone()).await.unwrap();
     let mut found = stack.settled().await.unwrap();
     let executions = executions(stack.folder());
-    assert_eq!(executions.len(), ANSWERED + JOBS + 1, "every job was begun, and no other");
+    assert_eq!(executions.len(), ANSWERED as usize + JOBS + 1, "every job was begun, and no other");
     found
         .hold("I6", format_args!("{JOBS} keys, {named} jobs: {replayed} were there, though nobody was told"));
     found.hold(
@@ -170,7 +171,7 @@ async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
 /// The backend dies when jobs are committed as dispatched and their orders are not published.
 #[tokio::test]
 async fn f20_the_backend_dies_before_it_publishes() {
-    let (mut stack, _worker) = burst("f20", "order_unsent=30*off->return").await;
+    let (mut stack, _worker) = burst("f20", &dies_at(BackendFailpoint::OrderUnsent.name(), 30)).await;
     assert!(sent_again(&stack) > 0, "an unsent order is above the mark");
     survived(&mut stack, "F20 the backend dies before it publishes an order").await;
 }
@@ -179,7 +180,7 @@ async fn f20_the_backend_dies_before_it_publishes() {
 /// whether the broker has them.
 #[tokio::test]
 async fn f21_the_backend_dies_before_a_confirm() {
-    let (mut stack, _worker) = burst("f21", "message_unconfirmed=30*off->return").await;
+    let (mut stack, _worker) = burst("f21", &dies_at(LinkFailpoint::MessageUnconfirmed.name(), 30)).await;
     assert!(sent_again(&stack) > 0, "an unconfirmed order is above the mark");
     survived(&mut stack, "F21 the backend dies before a confirm").await;
 }
@@ -188,7 +189,7 @@ async fn f21_the_backend_dies_before_a_confirm() {
 /// twice or are found to be over.
 #[tokio::test]
 async fn f22_the_backend_dies_before_it_raises_the_mark() {
-    let (mut stack, _worker) = burst("f22", "order_confirmed=30*off->return").await;
+    let (mut stack, _worker) = burst("f22", &dies_at(BackendFailpoint::OrderConfirmed.name(), 30)).await;
     assert!(sent_again(&stack) > 0, "a confirmed order is above the mark");
     survived(&mut stack, "F22 the backend dies before it raises the mark").await;
 }
@@ -199,7 +200,7 @@ async fn f22_the_backend_dies_before_it_raises_the_mark() {
 async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement() {
     const ANSWERED: usize = 5;
     const WAITING: usize = 10;
-    let mut stack = start_dying_at("f23", "responses_recorded=return").await;
+    let mut stack = start_dying_at("f23", &dies_at(BackendFailpoint::ResponsesRecorded.name(), 0)).await;
     let job_type = JobType::new("test.echo").unwrap();
     let rogue = Rogue::start(&stack.amqp_url);
     rogue.announce(&job_type).await.unwrap();
@@ -246,7 +247,7 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
 #[tokio::test]
 async fn f24_the_backend_dies_inside_a_rescue() {
     const HELD: usize = 3;
-    let mut stack = start_dying_at("f24-rescue", "leases_ended=return").await;
+    let mut stack = start_dying_at("f24-rescue", &dies_at(BackendFailpoint::LeasesEnded.name(), 0)).await;
     let job_type = JobType::new("test.echo").unwrap();
     let rogue = Rogue::start(&stack.amqp_url);
     rogue.announce(&job_type).await.unwrap();
@@ -280,7 +281,7 @@ async fn f24_the_backend_dies_inside_a_rescue() {
 async fn f24_the_backend_dies_inside_a_release() {
     /// More than one step takes.
     const DUE: usize = 600;
-    let mut stack = start_dying_at("f24-release", "jobs_released=return").await;
+    let mut stack = start_dying_at("f24-release", &dies_at(BackendFailpoint::JobsReleased.name(), 0)).await;
     let _worker = stack.worker(&["test.sleep"], 8).await.unwrap();
     let parameters = json!({"steps": 1, "step_ms": 0, "journal": stack.journal()});
     let job = json!({"type": "test.sleep", "parameters": parameters, "delay_seconds": 2});
@@ -306,7 +307,7 @@ async fn f24_the_backend_dies_inside_a_release() {
 async fn f24_the_backend_dies_inside_a_bulk_cancellation() {
     /// Three steps.
     const JOBS: usize = 1_200;
-    let mut stack = start_dying_at("f24-bulk", "jobs_intervened=1*off->return").await;
+    let mut stack = start_dying_at("f24-bulk", &dies_at(BackendFailpoint::JobsIntervened.name(), 1)).await;
     let job = json!({"type": "test.later", "parameters": {}, "delay_seconds": 3600});
     batch(&mut stack, &vec![job; JOBS]).await;
     let all = json!({"filter": {"type": "test.later"}});
@@ -342,7 +343,10 @@ async fn f24_the_backend_dies_inside_the_retention() {
     let kept = stack.submit("test.echo", json!({"text": "young"})).await.unwrap();
     stack.backend.kill().await.unwrap();
     let retention = ("CREWCALL_RETENTION_CANCELLED", "1ms");
-    stack.surround(Surroundings::variables(&[("FAILPOINTS", "jobs_deleted=1*off->return"), retention]));
+    stack.surround(Surroundings::variables(&[
+        ("FAILPOINTS", &dies_at(BackendFailpoint::JobsDeleted.name(), 1)),
+        retention,
+    ]));
     stack.restart_backend().await.unwrap();
     dead(&mut stack).await;
     let left = stack.query("SELECT count(*) FROM jobs WHERE type = 'test.old'").unwrap();

@@ -1,6 +1,10 @@
 //! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96), restarted and told late (F104–F108).
 
-use e2e::{process::Process, stack::Stack};
+use e2e::{
+    failpoints::{WorkerFailpoint, dies_at},
+    process::Process,
+    stack::Stack,
+};
 
 mod killed;
 
@@ -25,8 +29,8 @@ mod unwanted;
 mod given_back;
 
 /// A worker with one slot that dies at a named point.
-async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: &str) -> Process {
-    stack.worker_setting("FAILPOINTS", &format!("{failpoint}=return"));
+async fn doomed_worker(stack: &mut Stack, job_type: &str, failpoint: WorkerFailpoint) -> Process {
+    stack.worker_setting("FAILPOINTS", &dies_at(failpoint.name(), 0));
     let worker = stack.worker(&[job_type], 1).await.unwrap();
     stack.worker_setting("FAILPOINTS", "");
     worker

@@ -16,7 +16,7 @@ use super::{
     routes,
     submission_log::SubmissionLog,
 };
-use crate::{process::Process, proxy::Mode, routing::Routing};
+use crate::{failpoints::dies_at, process::Process, proxy::Mode, routing::Routing};
 
 /// How often the connections of a line are reset.
 const RESET_EVERY: Duration = Duration::from_millis(700);
@@ -232,7 +232,7 @@ async fn let_backend_die(
 ) -> anyhow::Result<()> {
     let mut stack = installation.backend.lock().await;
     stack.backend.kill().await?;
-    installation.start_backend(&mut stack, &failpoint(death)).await?;
+    installation.start_backend(&mut stack, &dies_at(death.point, death.passes)).await?;
     let died = dead(&mut stack.backend, lasting).await?;
     stack.backend.kill().await?;
     installation.start_backend(&mut stack, "").await?;
@@ -286,7 +286,7 @@ async fn let_worker_die(
 ) -> anyhow::Result<()> {
     let mut worker = installation.worker(number)?.lock().await;
     worker.process.kill().await?;
-    worker.start(&failpoint(death))?;
+    worker.start(&dies_at(death.point, death.passes))?;
     let died = dead(&mut worker.process, lasting).await?;
     worker.process.kill().await?;
     worker.start("")?;
@@ -321,12 +321,6 @@ async fn stop_worker(
     }
     lasting.over().await;
     worker.start("")
-}
-
-/// What `FAILPOINTS` says to let a program die there.
-fn failpoint(death: Death) -> String {
-    let Death { point, passes } = death;
-    if passes == 0 { format!("{point}=return") } else { format!("{point}={passes}*off->return") }
 }
 
 /// Whether the program ends before its time is over.

@@ -8,6 +8,7 @@ use super::{
     fault::{Death, DiskFault, Fault, Line, QUEUES, Subject, Way},
     routes::{DEAD, ROUTES, Route},
 };
+use crate::failpoints::{BackendFailpoint, LinkFailpoint, WorkerFailpoint};
 
 /// How many faults there are at once.
 pub const FAULTS_AT_ONCE_MAX: usize = 6;
@@ -39,21 +40,16 @@ const CLOCK_JUMPS_SECONDS: RangeInclusive<i64> = 2..=60;
 const PASSES: RangeInclusive<u32> = 0..=12;
 
 /// The points at which a backend can die. ARCHITECTURE.md says what each leaves behind.
-const BACKEND_POINTS: [&str; 9] = [
-    "job_stored",
-    "order_unsent",
-    "order_confirmed",
-    "responses_recorded",
-    "leases_ended",
-    "jobs_released",
-    "jobs_intervened",
-    "jobs_deleted",
-    "message_unconfirmed",
-];
+fn backend_points() -> Vec<&'static str> {
+    let own = BackendFailpoint::ALL.map(BackendFailpoint::name);
+    own.into_iter().chain(LinkFailpoint::ALL.map(LinkFailpoint::name)).collect()
+}
 
 /// The points at which a worker can die.
-const WORKER_POINTS: [&str; 4] =
-    ["start_unreported", "attempt_ended", "response_confirmed", "message_unconfirmed"];
+fn worker_points() -> Vec<&'static str> {
+    let own = WorkerFailpoint::ALL.map(WorkerFailpoint::name);
+    own.into_iter().chain(LinkFailpoint::ALL.map(LinkFailpoint::name)).collect()
+}
 
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +141,7 @@ fn choose(dice: &mut StdRng) -> Fault {
     let passes = dice.random_range(PASSES);
     let mut death =
         |points: &[&'static str]| Death { point: points[dice.random_range(0..points.len())], passes };
-    let (backend_dies, worker_dies) = (death(&BACKEND_POINTS), death(&WORKER_POINTS));
+    let (backend_dies, worker_dies) = (death(&backend_points()), death(&worker_points()));
     match dice.random_range(0..37) {
         0 => Fault::BrokerStopped,
         1 => Fault::BrokerKilled,

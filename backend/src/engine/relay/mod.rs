@@ -35,8 +35,9 @@ use crate::{
         relay::{mark::Mark, wakes::Wakes},
         watch::WatchHub,
     },
+    failpoints::Failpoint,
     metrics::Metrics,
-    mutant::mutant,
+    mutant::{die_at, mutant},
     tasks::Tasks,
 };
 
@@ -234,12 +235,10 @@ impl Relay {
             self.lock_mark().confirm(dispatch.number);
         }
         loop {
-            #[cfg(feature = "failpoints")]
-            fail::fail_point!("order_unsent", |_| std::process::abort());
+            die_at(Failpoint::OrderUnsent);
             match inner.broker.publish_order(&order, inner.registry.order_encoding(&order.job_type)).await {
                 Ok(()) => {
-                    #[cfg(feature = "failpoints")]
-                    fail::fail_point!("order_confirmed", |_| std::process::abort());
+                    die_at(Failpoint::OrderConfirmed);
                     self.lock_mark().confirm(dispatch.number);
                     break;
                 }

@@ -18,6 +18,8 @@ use crate::{
         },
         ports::{Applied, JobEvent, StoreError},
     },
+    failpoints::Failpoint,
+    mutant::die_at,
 };
 
 /// How often it is looked whose time is up.
@@ -110,8 +112,7 @@ pub async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, StoreErro
         if batch.is_empty() {
             return Ok(overdue);
         }
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!("leases_ended", |_| std::process::abort());
+        die_at(Failpoint::LeasesEnded);
         let applied = discovery.ledger.record(batch.iter().map(event_of).collect()).await?;
         for ((lease, end), answer) in batch.iter().zip(applied) {
             let Lease { job_id, job_type, attempt, worker_id, .. } = lease;

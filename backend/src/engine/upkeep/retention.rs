@@ -8,6 +8,8 @@ use crate::{
     clock::Clock,
     domain::State,
     engine::ports::{JobStore, StoreError},
+    failpoints::Failpoint,
+    mutant::die_at,
 };
 
 /// How often old jobs are looked for.
@@ -83,8 +85,9 @@ pub async fn run(
                     Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
                     Err(error) => return Err(error),
                 };
-                #[cfg(feature = "failpoints")]
-                fail::fail_point!("jobs_deleted", step > 0, |_| std::process::abort());
+                if step > 0 {
+                    die_at(Failpoint::JobsDeleted);
+                }
                 deleted += step;
                 if step < BATCH_MAX || stop.is_cancelled() {
                     break;

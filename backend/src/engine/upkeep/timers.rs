@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     engine::{changes::Ledger, ports::StoreError},
+    failpoints::Failpoint,
+    mutant::die_at,
 };
 
 /// How often the clock is looked at: the precision of a back-off.
@@ -47,8 +49,9 @@ async fn release(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
     }
     let released =
         ledger.store.release_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.release.note(now))?;
-    #[cfg(feature = "failpoints")]
-    fail::fail_point!("jobs_released", !released.jobs.is_empty(), |_| std::process::abort());
+    if !released.jobs.is_empty() {
+        die_at(Failpoint::JobsReleased);
+    }
     if let Some(next) = released.next_due_at {
         ledger.due_times.release.note(next);
     }

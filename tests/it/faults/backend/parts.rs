@@ -1,6 +1,9 @@
 //! A part of the backend falls (F73): the process ends with a sentence that names it, instead of living on without it.
 
-use e2e::stack::{Stack, Surroundings};
+use e2e::{
+    failpoints::{BackendFailpoint, LinkFailpoint},
+    stack::{Stack, Surroundings},
+};
 use serde_json::json;
 
 use super::{dying_at, short_job};
@@ -10,10 +13,10 @@ use super::{dying_at, short_job};
 #[tokio::test]
 async fn f73_a_part_of_the_backend_panics() {
     const PARTS: [(&str, &str); 3] = [
-        ("responses_recorded=panic", "the reader of results panicked"),
-        ("order_confirmed=panic", "the publication of an order panicked"),
+        (BackendFailpoint::ResponsesRecorded.name(), "the reader of results panicked"),
+        (BackendFailpoint::OrderConfirmed.name(), "the publication of an order panicked"),
         // That for orders, or that for control: whichever is the first to send something.
-        ("message_unconfirmed=panic", "ended by itself"),
+        (LinkFailpoint::MessageUnconfirmed.name(), "ended by itself"),
     ];
     let mut stack = Stack::start("f73").await.unwrap();
     stack.expect_error("panicked at");
@@ -21,7 +24,7 @@ async fn f73_a_part_of_the_backend_panics() {
     let mut said = Vec::new();
     for (failpoint, sentence) in PARTS {
         stack.backend.kill().await.unwrap();
-        stack.surround(dying_at(failpoint));
+        stack.surround(dying_at(&format!("{failpoint}=panic")));
         stack.restart_backend().await.unwrap();
         match stack.api.submit(short_job(stack.folder())).await {
             Ok(id) => stack.accepted(id),

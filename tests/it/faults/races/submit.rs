@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use e2e::stack::{Stack, Surroundings};
+use e2e::{
+    failpoints::{BackendFailpoint, dies_at},
+    stack::{Stack, Surroundings},
+};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -38,7 +41,10 @@ async fn f58_a_hundred_submissions_with_one_key_are_one_job() {
 async fn f58_one_key_outlives_the_backend() {
     let mut stack = Stack::start("one-key-killed").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    stack.surround(Surroundings::variables(&[("FAILPOINTS", "job_stored=return")]));
+    stack.surround(Surroundings::variables(&[(
+        "FAILPOINTS",
+        &dies_at(BackendFailpoint::JobStored.name(), 0),
+    )]));
     stack.backend.kill().await.unwrap();
     stack.restart_backend().await.unwrap();
     let first = send(&stack).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crewcall_proto::Topology;
 use e2e::{
     broker,
+    failpoints::WorkerFailpoint,
     proxy::{FaultProxy, Mode},
     stack::{RESUMES_WITHIN, Stack},
     wait::until,
@@ -23,7 +24,7 @@ const RESCUED_WITHIN: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn f25_a_worker_dies_before_its_start_report() {
     let mut stack = Stack::start("f25").await.unwrap();
-    let mut doomed = doomed_worker(&mut stack, "test.sleep", "start_unreported").await;
+    let mut doomed = doomed_worker(&mut stack, "test.sleep", WorkerFailpoint::StartUnreported).await;
     let parameters = sleep_parameters(&stack, 1, 1_000);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
@@ -91,7 +92,7 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
 #[tokio::test]
 async fn f27_a_worker_dies_after_finishing_before_it_answers() {
     let mut stack = Stack::start("f27-unsent").await.unwrap();
-    let mut doomed = doomed_worker(&mut stack, "test.sleep", "attempt_ended").await;
+    let mut doomed = doomed_worker(&mut stack, "test.sleep", WorkerFailpoint::AttemptEnded).await;
     let parameters = sleep_parameters(&stack, 1, 10);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
@@ -142,7 +143,7 @@ async fn f27_a_worker_dies_after_its_answer_before_the_confirm() {
 #[tokio::test]
 async fn f27_a_worker_dies_after_the_confirm_before_it_acknowledges() {
     let mut stack = Stack::start("f27-unacknowledged").await.unwrap();
-    let mut doomed = doomed_worker(&mut stack, "test.sleep", "response_confirmed").await;
+    let mut doomed = doomed_worker(&mut stack, "test.sleep", WorkerFailpoint::ResponseConfirmed).await;
     let parameters = sleep_parameters(&stack, 1, 10);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());

@@ -1,0 +1,52 @@
+//! Where a test can end the backend. Only builds with the feature `failpoints` do it. The end-to-end tests compile this
+//! file as well, for they do not link the backend.
+
+/// A place at which the program ends when a test says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failpoint {
+    /// A submission is committed, and its client has no answer yet.
+    JobStored,
+    /// An order is about to be published.
+    OrderUnsent,
+    /// The broker has an order, and the mark does not say so yet.
+    OrderConfirmed,
+    /// Responses are committed, and not acknowledged yet.
+    ResponsesRecorded,
+    /// Lost attempts are committed, and nobody has been told.
+    LeasesEnded,
+    /// Jobs have become due and are committed, and their orders are not sent yet.
+    JobsReleased,
+    /// One step of a bulk request is committed.
+    JobsIntervened,
+    /// One step of deleting old jobs is committed.
+    JobsDeleted,
+}
+
+impl Failpoint {
+    /// Every one of them.
+    pub const ALL: [Self; 8] = [
+        Self::JobStored,
+        Self::OrderUnsent,
+        Self::OrderConfirmed,
+        Self::ResponsesRecorded,
+        Self::LeasesEnded,
+        Self::JobsReleased,
+        Self::JobsIntervened,
+        Self::JobsDeleted,
+    ];
+
+    /// What the variable `FAILPOINTS` calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JobStored => "job_stored",
+            Self::OrderUnsent => "order_unsent",
+            Self::OrderConfirmed => "order_confirmed",
+            Self::ResponsesRecorded => "responses_recorded",
+            Self::LeasesEnded => "leases_ended",
+            Self::JobsReleased => "jobs_released",
+            Self::JobsIntervened => "jobs_intervened",
+            Self::JobsDeleted => "jobs_deleted",
+        }
+    }
+}
