@@ -11,7 +11,6 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::{LinkConfig, LinkError, LinkState, transport::Transport};
 
@@ -133,22 +132,22 @@ impl Supervisor {
         }
         self.connected_at = Some(Instant::now());
         (self.last_error, self.logged_at) = (None, None);
-        info!(
+        tracing::info!(
             broker.url = %self.config.redacted_url(),
             connection = %self.config.connection_name,
             generation = self.generation,
-            "Connected to the broker"
+            "Connected to the broker."
         );
         self.state.send_replace(LinkState::Connected { generation: self.generation });
     }
 
     pub(crate) fn on_blocked(&self, reason: String) {
-        warn!(connection = %self.config.connection_name, reason, "The broker takes no messages from us");
+        tracing::warn!(connection = %self.config.connection_name, reason, "The broker takes no messages from us.");
         self.state.send_replace(LinkState::Blocked { generation: self.generation, reason });
     }
 
     pub(crate) fn on_unblocked(&self) {
-        info!(connection = %self.config.connection_name, "The broker takes messages again");
+        tracing::info!(connection = %self.config.connection_name, "The broker takes messages again.");
         self.state.send_replace(LinkState::Connected { generation: self.generation });
     }
 
@@ -164,6 +163,7 @@ impl Supervisor {
         } else {
             self.attempts += 1;
         }
+        // The pause is not slept here: whoever drives the link has a session to clear up first.
         self.pause = self.backoff.next().or(Some(self.config.reconnect_max));
         self.log_failure(&error, was_connected.is_some());
         self.last_error = Some(error.clone());
@@ -179,9 +179,9 @@ impl Supervisor {
         let reason_is_new = self.last_error.as_ref() != Some(reason);
         let quiet = self.logged_at.is_some_and(|at| at.elapsed() < STILL_DOWN_LOG_EVERY);
         if was_connected {
-            warn!(%connection, generation = self.generation, %reason, "Lost the connection to the broker");
+            tracing::warn!(%connection, generation = self.generation, %reason, "Lost the connection to the broker.");
         } else if reason_is_new || !quiet {
-            warn!(%connection, attempts = self.attempts, %reason, "Not connected to the broker; trying again");
+            tracing::warn!(%connection, attempts = self.attempts, %reason, "Not connected to the broker; trying again.");
         } else {
             return;
         }

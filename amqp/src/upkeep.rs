@@ -3,7 +3,6 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
-use tracing::warn;
 
 use crate::{Declaration, LinkError, declaration::execute_all, mutant::mutant, transport::open_channel};
 
@@ -40,7 +39,7 @@ pub(crate) async fn keep(
         let Ok(refused) = declare_each(&connection, &kept, limit).await else { continue };
         if failures == 0 {
             for error in &refused {
-                warn!(%error, "What was declared is gone, and cannot be declared again yet; it is tried again and again");
+                tracing::warn!(%error, "What was declared is gone, and cannot be declared again yet; it is tried again and again.");
             }
         }
         failures = if refused.is_empty() { 0 } else { failures.saturating_add(1) };

@@ -16,7 +16,6 @@ use tokio::{
     process::Child,
     time::{Instant, sleep, timeout},
 };
-use tracing::info;
 
 use crate::{
     DevBrokerError, home,
@@ -301,7 +300,12 @@ impl DevBroker {
             }
         }
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(port = self.ports.amqp, pid = self.pid(), elapsed_ms, "The private RabbitMQ node is up");
+        tracing::info!(
+            port = self.ports.amqp,
+            pid = self.pid(),
+            elapsed_ms,
+            "The private RabbitMQ node is up."
+        );
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use std::{fs, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
-use tracing::warn;
 
 use crate::{
     DevBrokerError,
@@ -23,7 +22,7 @@ pub(crate) async fn end(layout: &Layout) -> Result<(), DevBrokerError> {
         let file = layout.pid_file(process);
         let noted = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
         let Some(pid) = noted.filter(|pid| belongs_to(*pid, layout)) else { continue };
-        warn!(pid, "Ending the {process} that an earlier run left in {}", layout.dir.display());
+        tracing::warn!(pid, process, folder = %layout.dir.display(), "Ending what an earlier run left behind.");
         signal(pid, Signal::KILL)?;
         gone(pid, layout).await?;
         // It is gone; that the note cannot be removed changes nothing.

@@ -72,7 +72,7 @@ impl AttemptRun {
         // A panic of the handler is caught where it runs. One out here is a fault of this library, which must
         // not cost the worker a slot for ever.
         let (conclusion, ends_worker) = AssertUnwindSafe(self.conclude()).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(job.id = %job_id, job.r#type = %job_type, "The attempt broke off; its order is given back");
+            tracing::error!(job.id = %job_id, job.r#type = %job_type, "The attempt broke off; its order is given back.");
             (Conclusion::GiveBack, None)
         });
         AttemptEnd { key, job_type, conclusion, ends_worker }
@@ -117,7 +117,7 @@ impl AttemptRun {
         let key = OrderKey::of(&self.order);
         let said = self.responses.hand_back(&subject, &key, execution, false, Some(why));
         if !matches!(tokio::time::timeout(REASON_CONFIRM_TIMEOUT, said).await, Ok(true)) {
-            tracing::debug!(job.id = %self.order.job_id, "The backend was not told why an order goes back");
+            tracing::debug!(job.id = %self.order.job_id, "The backend was not told why an order goes back.");
         }
     }
 
@@ -174,7 +174,7 @@ impl AttemptRun {
             Err(error) => tracing::warn!(
                 job.id = %self.order.job_id,
                 error,
-                "The attempt cannot be held; it keeps its order"
+                "The attempt cannot be held; it keeps its order."
             ),
         }
         std::future::pending::<()>().await;
@@ -219,7 +219,7 @@ impl AttemptRun {
                 .spawn(async move { responses.deliver_start(message, &job_type).await })
                 .await;
         } else if let Err(error) = self.responses.publisher.publish(message).await {
-            tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost");
+            tracing::debug!(job.id = %self.order.job_id, %error, "A progress message was lost.");
         }
     }
 
@@ -244,7 +244,7 @@ impl AttemptRun {
             job.r#type = %self.order.job_type,
             attempt = self.order.attempt.get(),
             error = reported,
-            "The response cannot be sent; the order is rejected"
+            "The response cannot be sent; the order is rejected."
         );
         Conclusion::Reject
     }
@@ -257,7 +257,7 @@ impl AttemptRun {
                 job.r#type = %self.order.job_type,
                 attempt = self.order.attempt.get(),
                 elapsed_ms,
-                "The attempt completed"
+                "The attempt completed."
             ),
             Err(failure) => tracing::warn!(
                 job.id = %self.order.job_id,
@@ -265,7 +265,7 @@ impl AttemptRun {
                 attempt = self.order.attempt.get(),
                 elapsed_ms,
                 error = %failure,
-                "The attempt failed"
+                "The attempt failed."
             ),
         }
     }

@@ -121,9 +121,9 @@ impl ResponsePublisher {
             };
             tracing::warn!(
                 job.id = message.properties.correlation_id.as_deref().unwrap_or_default(),
+                message.kind = message.properties.message_type.as_deref().unwrap_or_default(),
                 reason,
-                "A {} message is not confirmed yet; it is sent again",
-                message.properties.message_type.as_deref().unwrap_or_default(),
+                "A response is not confirmed yet; it is sent again."
             );
             tokio::time::sleep(pauses.next().unwrap_or(RETRY_PAUSE.1)).await;
         }

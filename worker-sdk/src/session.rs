@@ -183,12 +183,14 @@ async fn watch_link(mut state: watch::Receiver<LinkState>, names_used: Arc<Atomi
         let state = state.borrow_and_update().clone();
         match state {
             LinkState::Connecting { last_error: Some(error), .. } => match error {
+                // The broker has not noticed yet that our last connection died, and keeps its queue for it. To wait for
+                // that would take up to two heartbeats; another name takes none.
                 LinkError::Locked { .. } => drop(names_used.fetch_add(1, Ordering::Relaxed)),
                 LinkError::NotFound { .. } if !told => {
                     told = true;
                     tracing::warn!(
                         "The exchanges of Crewcall do not exist on this broker yet: the worker waits until the \
-                         backend (`crewcall serve`, with the same AMQP URL and prefix) has declared them"
+                         backend (`crewcall serve`, with the same AMQP URL and prefix) has declared them."
                     );
                 }
                 _ => {}
@@ -215,7 +217,7 @@ async fn fetch(consumer: Consumer, mut queues: VecDeque<String>, orders_max: usi
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(queue, %error, "No order can be fetched");
+                tracing::debug!(queue, %error, "No order can be fetched.");
                 let Ok(another) = consumer.fetcher().await else { return orders };
                 fetcher = another;
             }
@@ -237,6 +239,8 @@ impl Subscriber {
         let mut generation = 0;
         while wishes.changed().await.is_ok() {
             let wanted = wishes.borrow_and_update().clone();
+            // A new session begins with the control queue alone. What was subscribed in the one before is not, even if
+            // nobody has told us of its end: wishes are coalesced, and the `Down` between two `Up`s may be skipped here.
             if generation != wanted.generation {
                 generation = wanted.generation;
                 self.subscribed.clear();
@@ -276,11 +280,11 @@ impl Subscriber {
                     Some(prefetch) => self.subscribed.insert(job_type, prefetch),
                     None => self.subscribed.remove(&job_type),
                 }),
-                // The next session begins anew.
+                // Nothing to try again: the next session begins anew, with a wish of its own.
                 Err(LinkError::NotConnected { .. } | LinkError::Stopped) => return true,
                 Err(error) => {
                     complete = false;
-                    tracing::warn!(job.r#type = %job_type, %error, "The queue cannot be consumed; it is tried again");
+                    tracing::warn!(job.r#type = %job_type, %error, "The queue cannot be consumed; it is tried again.");
                 }
             }
         }

@@ -60,7 +60,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 pub(crate) fn end_without_unfinished_handlers() {
     std::thread::spawn(|| {
         std::thread::sleep(HANDLERS_END_TIMEOUT);
-        tracing::error!("A handler does not end after its attempt was stopped: the process ends without it");
+        tracing::error!("A handler does not end after its attempt was stopped: the process ends without it.");
         std::process::exit(EXIT_HANDLERS_UNFINISHED);
     });
 }

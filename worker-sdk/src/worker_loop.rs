@@ -294,6 +294,10 @@ impl WorkerLoop {
             Event::DrainRequested => self.begin_shutdown(Ok(())),
             Event::HandBackRequested => return ControlFlow::Break(self.end_unfinished()),
         }
+        // After every event, whatever it was, so that no event has to know what may follow from it. The order matters: what
+        // waits here begins before the door judges whether every slot is taken; the door decides whether anything is
+        // consumed at all, which the prefetches follow; and orders go back last, once the broker has been told that
+        // no more are taken, or it would return them to this very worker and count each return as a failed delivery.
         self.begin_orders();
         self.follow_door();
         self.balance_subscriptions();
@@ -339,7 +343,7 @@ impl WorkerLoop {
                     worker.id = %self.responses.worker_id,
                     orders = self.orders.unfinished(),
                     grace_seconds = grace.as_secs(),
-                    "The worker drains: it takes no more orders, and ends when the running ones are finished"
+                    "The worker drains: it takes no more orders, and ends when the running ones are finished."
                 );
                 self.shutting_down = Some(ShuttingDown { hand_back_at: Instant::now() + grace, ending });
             }
@@ -365,8 +369,12 @@ impl WorkerLoop {
             Err(_) => "failed",
         };
         let mut handed_back = Vec::new();
+        // The order of what follows is what makes a restart cheap. Attempts end before they are handed back, so that
+        // none of them runs twice at once; they are handed back before the session closes, while an acknowledgement
+        // can still keep an order from a delivery that counts; and the goodbye comes last, because the backend frees
+        // everything that the worker still holds when it reads it.
         if ending.is_err() {
-            // First the attempts, so that none of them reports that it was stopped: it will run again elsewhere.
+            // Before the handlers are told, so that none of them reports that it was stopped: it will run again elsewhere.
             self.attempts.shutdown().await;
             self.orders.stop_all();
             handed_back = self.hand_back_running().await;
@@ -382,7 +390,7 @@ impl WorkerLoop {
         self.stop_links.cancel();
         self.links.close();
         let _ = timeout(SHUTDOWN_TIMEOUT, self.links.wait()).await;
-        tracing::info!(worker.id = %self.responses.worker_id, reason, "The worker ended");
+        tracing::info!(worker.id = %self.responses.worker_id, reason, "The worker ended.");
     }
 
     fn log_start(&self) {
@@ -390,7 +398,7 @@ impl WorkerLoop {
             tracing::warn!(
                 job.r#type = %unavailable.job_type,
                 reason = unavailable.reason,
-                "The type is not announced, because it cannot be served here"
+                "The type is not announced, because it cannot be served here."
             );
         }
         tracing::info!(
@@ -398,7 +406,7 @@ impl WorkerLoop {
             worker.name = self.worker.name,
             slots = self.worker.slots,
             types = self.worker.types.iter().map(|served| served.job_type().as_str()).collect::<Vec<_>>().join(" "),
-            "The worker starts"
+            "The worker starts."
         );
     }
 }

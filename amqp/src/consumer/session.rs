@@ -110,6 +110,9 @@ impl Link {
         tokio::pin!(watchdog, upkeep);
         let end = session.end.clone();
         let mut waiting = Some(ConsumerEvent::Up { generation: session.generation });
+        // One event waits at a time, and the streams are read only when it is gone: a slow receiver so fills the client
+        // library's buffer, which the prefetches bound, and nothing of ours. Commands come before deliveries, or "consume
+        // no more" would wait behind everything that it is meant to stop.
         loop {
             tokio::select! {
                 biased;
@@ -210,7 +213,8 @@ impl Session {
         Ok(())
     }
 
-    /// Opens a channel and consumes a queue on it. A refusal closes only that channel.
+    /// Opens a channel and consumes a queue on it. A channel for each, because a refusal closes its channel and would take
+    /// every other subscription on it along.
     async fn subscribe(&mut self, subscription: &Subscription) -> Result<(), LinkError> {
         let what = format!("queue {}", subscription.queue);
         let invalid = |reason: String| LinkError::Invalid { what: what.clone(), reason };

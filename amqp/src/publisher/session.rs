@@ -23,7 +23,6 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, timeout},
 };
-use tracing::warn;
 
 use super::{
     Published, Request,
@@ -137,7 +136,7 @@ impl Link {
             let refused = try_join_all(shares.map(|share| declare_each(connection, share, limit))).await?;
             for error in refused.into_iter().flatten() {
                 // Somebody changed the broker meanwhile: that must not keep everything else from working.
-                warn!(%error, "Could not declare again what was declared before");
+                tracing::warn!(%error, "Could not declare again what was declared before.");
             }
         }
         Ok(())
@@ -152,6 +151,11 @@ impl Link {
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.supervisor.stop().clone();
         let mut requests = Vec::with_capacity(REQUESTS_PER_TURN);
+        // The order of the arms is the order of their urgency. A stop comes first. The broker's word on the connection comes
+        // before the confirms, because after a block or an end they mean something else. Confirms come before new
+        // requests, or a flood of these would starve them, and with them the window that holds the flood back. While the
+        // broker blocks us nothing is taken from the inbox: what is handed to the client library then piles up in a
+        // buffer of its own that has no limit.
         let reason = loop {
             tokio::select! {
                 biased;

@@ -19,7 +19,7 @@ impl WorkerLoop {
         self.awaits_welcome = true;
         self.announced = true;
         self.publish_soon(MessageKind::Announce, &self.announcement);
-        tracing::debug!(worker.id = %self.responses.worker_id, "Announced to the backend");
+        tracing::debug!(worker.id = %self.responses.worker_id, "Announced to the backend.");
     }
 
     pub(super) fn on_heartbeat_due(&mut self) {
@@ -58,7 +58,11 @@ impl WorkerLoop {
         let message = match self.responses.discovery(kind, message) {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!(%error, "The worker cannot send its {kind}: it serves too much, or its schemas are too large");
+                tracing::error!(
+                    message.kind = %kind,
+                    %error,
+                    "The worker cannot speak of itself: it serves too much, or its schemas are too large."
+                );
                 return;
             }
         };
@@ -77,8 +81,10 @@ impl WorkerLoop {
             };
             match ended {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "The {kind} did not get through"),
-                Err(_) => tracing::debug!("The {kind} did not get through in time"),
+                Ok(Err(error)) => tracing::debug!(message.kind = %kind, %error, "A message to discovery did not get through."),
+                Err(_) => {
+                    tracing::debug!(message.kind = %kind, "A message to discovery did not get through in time.");
+                },
             }
         });
     }
@@ -96,13 +102,13 @@ impl WorkerLoop {
                     worker.id = %self.responses.worker_id,
                     running = running.join(", "),
                     "The handlers block their runtime: no other handler gets on. Put blocking calls and long \
-                     computations into tokio::task::spawn_blocking"
+                     computations into tokio::task::spawn_blocking."
                 );
             }
             RuntimeState::Recovered(after) => tracing::info!(
                 worker.id = %self.responses.worker_id,
                 blocked_seconds = after.as_secs(),
-                "The runtime of the handlers runs again"
+                "The runtime of the handlers runs again."
             ),
             RuntimeState::Blocked | RuntimeState::ShutDown => {}
         }

@@ -65,7 +65,7 @@ impl WorkerLoop {
             Control::Refused { reason } => {
                 tracing::error!(
                     reason,
-                    "The backend does not take the announcement as it was sent: change the worker"
+                    "The backend does not take the announcement as it was sent: change the worker."
                 );
             }
             Control::Cancel { .. } if mutant("cancel_ignored") => {}
@@ -84,7 +84,7 @@ impl WorkerLoop {
             Control::Resume => self.set_drained(false),
             Control::Announce => self.announce(),
             Control::Unknown => {
-                tracing::debug!("An instruction of a kind that this version does not know is ignored");
+                tracing::debug!("An instruction of a kind that this version does not know is ignored.");
             }
         }
     }
@@ -98,7 +98,7 @@ impl WorkerLoop {
             tracing::info!(
                 worker.id = %self.responses.worker_id,
                 types = self.welcomed.iter().map(JobType::as_str).collect::<Vec<_>>().join(" "),
-                "The backend has made the queues: the worker takes orders"
+                "The backend has made the queues: the worker takes orders."
             );
         }
     }
@@ -111,8 +111,12 @@ impl WorkerLoop {
     fn set_drained(&mut self, drained: bool) {
         if self.drained_by_operator != drained {
             self.drained_by_operator = drained;
-            let takes = if drained { "no more orders until it is told to resume" } else { "orders again" };
-            tracing::info!(worker.id = %self.responses.worker_id, "The worker was told to take {takes}");
+            let worker_id = &self.responses.worker_id;
+            if drained {
+                tracing::info!(worker.id = %worker_id, "The worker was told to take no more orders until it is told to resume.");
+            } else {
+                tracing::info!(worker.id = %worker_id, "The worker was told to take orders again.");
+            }
             self.on_heartbeat_due(); // whoever told it sees that it heard
         }
     }
@@ -179,7 +183,7 @@ impl WorkerLoop {
             job.r#type = %order.job_type,
             attempt = order.attempt.get(),
             error = %failure,
-            "The attempt was not begun"
+            "The attempt was not begun."
         );
         let subject = subject(&order, traceparent.as_deref());
         let responses = Arc::clone(&self.responses);
@@ -226,7 +230,7 @@ impl WorkerLoop {
             job.r#type = %order.job_type,
             attempt = order.attempt.get(),
             redelivered,
-            "The attempt begins"
+            "The attempt begins."
         );
         let (responses, handlers) = (Arc::clone(&self.responses), self.handlers.clone());
         let hold = Hold { after, signal, done };
@@ -252,7 +256,7 @@ impl WorkerLoop {
             tracing::warn!(
                 job.r#type = %ended.job_type,
                 unfinished_handlers = self.orders.unfinished_handlers(),
-                "A handler goes on although its attempt was stopped: its slot stays taken until it ends"
+                "A handler goes on although its attempt was stopped: its slot stays taken until it ends."
             );
             self.unfinished_handlers.spawn(handler_ended.cancelled_owned());
         }
@@ -272,7 +276,7 @@ impl WorkerLoop {
                     tracing::info!(
                         job.r#type = %ended.job_type,
                         pause_seconds = pause.as_secs(),
-                        "The handler gave its order back: the type rests here, so that another worker gets it"
+                        "The handler gave its order back: the type rests here, so that another worker gets it."
                     );
                 }
             }
@@ -290,7 +294,7 @@ impl WorkerLoop {
             tracing::info!(
                 job.id = %key.job_id(),
                 attempt = key.attempt().get(),
-                "The attempt is held: heartbeats keep it from now on"
+                "The attempt is held: heartbeats keep it from now on."
             );
         }
     }
@@ -310,7 +314,7 @@ impl WorkerLoop {
             code = error.code(),
             %error,
             malformed = self.malformed,
-            "A message cannot be read and is rejected"
+            "A message cannot be read and is rejected."
         );
     }
 }
@@ -319,9 +323,9 @@ impl WorkerLoop {
 fn tell_refused(types: &[JobType], refused: &[RefusedType]) {
     for RefusedType { job_type, reason } in refused {
         if types.contains(job_type) {
-            tracing::error!(job.r#type = %job_type, reason, "The backend serves a type, but not as it was announced");
+            tracing::error!(job.r#type = %job_type, reason, "The backend serves a type, but not as it was announced.");
         } else {
-            tracing::error!(job.r#type = %job_type, reason, "The backend refuses a type: this worker gets no jobs of it");
+            tracing::error!(job.r#type = %job_type, reason, "The backend refuses a type: this worker gets no jobs of it.");
         }
     }
 }
@@ -337,7 +341,7 @@ pub(super) async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
             Ok(()) => {}
             // It comes again, and is answered from memory then.
             Err(AckError::SessionGone) => {
-                tracing::debug!(queue = &*delivery.queue, "The session ended before a delivery was settled");
+                tracing::debug!(queue = &*delivery.queue, "The session ended before a delivery was settled.");
             }
         }
     }

@@ -62,7 +62,7 @@ impl WorkerLoop {
                 tracing::info!(
                     job.r#type = %job_type,
                     orders = surplus.len(),
-                    "Orders go back to their queue, because the slots here are taken for long"
+                    "Orders go back to their queue, because the slots here are taken for long."
                 );
             }
             given_back = surplus;
