@@ -134,7 +134,7 @@ impl Default for Metrics {
             ),
             messages_malformed: make.counters(
                 "messages_malformed_total",
-                "Messages that could not be read and were set aside.",
+                "Messages that could not be read and were quarantined.",
                 &["queue", "reason"],
             ),
             store_commit: make.histogram("store_commit_seconds", "Duration of a commit.", &COMMIT_BUCKETS),

@@ -95,7 +95,7 @@ pub fn encode<T: Serialize>(content_type: ContentType, message: &T) -> Result<Ve
 ///
 /// # Errors
 ///
-/// [`DecodeError`] says what is wrong with the bytes; such a message is set aside, never retried.
+/// [`DecodeError`] says what is wrong with the bytes; such a message is quarantined, never retried.
 pub fn decode<T: DeserializeOwned>(content_type: ContentType, body: &[u8]) -> Result<T, DecodeError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(DecodeError::TooLarge { bytes: body.len() });

@@ -81,7 +81,7 @@ impl fmt::Debug for JobType {
     }
 }
 
-/// A text that is no job type.
+/// A text that is not a job type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a job type: {rule}. A job type is 1 to 128 characters of a-z 0-9 . _ - in dot-separated words, such as \"media.transcode\""

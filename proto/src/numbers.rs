@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// The most significant digits that a 64-bit float can have. A longer number is none.
+/// The most significant digits that a 64-bit float can have. A longer number is not one.
 const DIGITS_MAX: usize = 767;
 
 /// A number that would change on its way.

@@ -274,7 +274,7 @@ impl<'a> MessagePack<'a> {
         Some(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// A negative number looks like a huge one, and is no attempt either way.
+    /// A negative number looks like a huge one, and is not an attempt either way.
     fn number(&mut self, bytes: usize) -> Option<Scalar<'a>> {
         let number = self.big_endian(bytes)?;
         Some(u32::try_from(number).map_or(Scalar::Other, |number| Scalar::Number(number.into())))

@@ -139,7 +139,7 @@ impl AttemptRun {
         tokio::select! {
             ending = execute(&self.served, &self.job, parameters, timeout, &self.handlers) => ending,
             () = report_progress(self.news.clone(), start, &sequence, send) => {
-                unreachable!("it narrates without end")
+                unreachable!("it reports without end")
             }
             () = self.hold(execution, &sequence) => unreachable!("it waits without end"),
         }

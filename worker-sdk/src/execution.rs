@@ -130,7 +130,7 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(a payload that is no text)")
+        .unwrap_or("(a payload that is not text)")
 }
 
 #[cfg(test)]

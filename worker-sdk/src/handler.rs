@@ -21,7 +21,7 @@ use crate::{
 /// `Deserialize + JsonSchema`, results `Serialize + JsonSchema`: the schemas are announced, so that the
 /// backend refuses jobs whose parameters do not fit before a worker ever sees them.
 #[diagnostic::on_unimplemented(
-    message = "this is no job handler",
+    message = "this is not a job handler",
     label = "expected `async fn(JobContext, P) -> Result<R, JobError>`",
     note = "P must be `Deserialize + JsonSchema + Send`, R `Serialize + JsonSchema`, and the future `Send`"
 )]

@@ -36,7 +36,7 @@ pub(crate) fn read(text: &str) -> Result<String, String> {
     match EnvFilter::builder().parse(&filter) {
         Ok(_) => Ok(filter),
         Err(error) => Err(format!(
-            "'{text}' is no log filter ({error}); write a level such as debug, or info,crewcall_worker=debug"
+            "'{text}' is not a log filter ({error}); write a level such as debug, or info,crewcall_worker=debug"
         )),
     }
 }
@@ -48,7 +48,7 @@ fn no_level(word: &str) -> String {
         Some(level) => format!("did you mean {level}?"),
         None => format!("there are {}.", LEVELS.join(", ")),
     };
-    format!("'{word}' is no log level: {hint} A module goes with its level, such as crewcall_worker=debug")
+    format!("'{word}' is not a log level: {hint} A module goes with its level, such as crewcall_worker=debug")
 }
 
 #[cfg(test)]

@@ -200,12 +200,12 @@ mod tests {
         if start == StartReport::Done {
             assert_eq!(sequence.next(), 1);
         }
-        let narration = report_progress(news, start, &sequence, |report| {
+        let reporting = report_progress(news, start, &sequence, |report| {
             sent.lock().unwrap().push((began.elapsed(), report));
             std::future::ready(())
         });
         tokio::select! {
-            () = narration => unreachable!("it narrates until it is dropped"),
+            () = reporting => unreachable!("it reports until it is dropped"),
             () = handler(board) => {}
         }
         let sent = sent.lock().unwrap();

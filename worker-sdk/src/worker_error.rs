@@ -2,7 +2,7 @@
 
 use crewcall_proto::JobType;
 
-use crate::settings::SettingsError;
+use crate::{error::Failure, settings::SettingsError};
 
 /// Why a worker could not start, or ended with orders unfinished.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum WorkerError {
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The program describes a worker that cannot be: a name that is no job type, a type served twice, too many.
+    /// The program describes a worker that cannot be: a name that is not a job type, a type served twice, too many.
     #[error("this worker cannot run: {0}")]
     Misused(String),
     /// No type can be served on this machine.
@@ -38,11 +38,12 @@ pub enum WorkerError {
         orders: usize,
     },
     /// A handler failed whose type is served with [`FailureStrategy::NackAndExit`](crate::FailureStrategy::NackAndExit).
-    #[error("the worker ends because an attempt of {job_type} failed: {message}")]
+    #[error("the worker ends because an attempt of {job_type} failed")]
     HandlerFailed {
         /// The type.
         job_type: JobType,
         /// What its handler said.
-        message: String,
+        #[source]
+        failure: Failure,
     },
 }

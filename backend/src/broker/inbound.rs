@@ -49,7 +49,7 @@ pub struct Inbound {
     pub recorder: Arc<Recorder>,
     /// Who takes announcements.
     pub discovery: Arc<Discovery>,
-    /// Where unreadable messages are set aside.
+    /// Where unreadable messages are quarantined.
     pub store: Arc<dyn JobStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -272,7 +272,7 @@ impl Inbox for DiscoveryInbox {
         match MessageKind::from_word(&delivery.routing_key) {
             Some(MessageKind::Announce) => {
                 read_body(delivery).map(Discovered::Announced).inspect_err(|error| {
-                    // Set aside like any other, but its sender can be told.
+                    // Quarantined like any other, but its sender can be told.
                     if let (Ok(Sender { worker_id }), Ok(content_type)) =
                         (read_body(delivery), content_type(delivery))
                     {

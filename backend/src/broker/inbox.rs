@@ -32,7 +32,7 @@ pub(super) trait Inbox: Send + Sync {
     /// Reads one message.
     fn read(&self, delivery: &Delivery) -> Result<Self::Message, DecodeError>;
 
-    /// What a message that cannot be read means all the same. It is set aside as well, so that people can look at it.
+    /// What a message that cannot be read means all the same. It is quarantined as well, so that people can look at it.
     fn salvage(&self, _delivery: &Delivery, _error: &DecodeError) -> Option<Self::Message> {
         None
     }
@@ -52,7 +52,7 @@ pub(super) struct Reader<I> {
     pub(super) link: &'static str,
     /// The link.
     pub(super) consumer: Consumer,
-    /// Where unreadable messages are set aside.
+    /// Where unreadable messages are quarantined.
     pub(super) store: Arc<dyn JobStore>,
     /// The time.
     pub(super) clock: Arc<dyn Clock>,
@@ -107,18 +107,18 @@ impl<I: Inbox> Reader<I> {
             acknowledge(&deliveries).await;
         }
         let mut readable = Vec::with_capacity(deliveries.len());
-        let mut set_aside = Vec::new();
+        let mut unreadable = Vec::new();
         for delivery in &deliveries {
             match self.inbox.read(delivery) {
                 Ok(message) => readable.push((message, delivery)),
                 Err(error) => {
                     readable.extend(self.inbox.salvage(delivery, &error).map(|message| (message, delivery)));
-                    set_aside.push(self.set_aside(delivery, error.code(), error.to_string()));
+                    unreadable.push(self.quarantined(delivery, error.code(), error.to_string()));
                 }
             }
         }
-        set_aside.extend(self.take(&readable).await?);
-        self.quarantine(set_aside).await?;
+        unreadable.extend(self.take(&readable).await?);
+        self.quarantine(unreadable).await?;
         if self.link == "results" {
             die_at(Failpoint::ResponsesRecorded);
         }
@@ -126,7 +126,7 @@ impl<I: Inbox> Reader<I> {
         Ok(())
     }
 
-    /// Hands messages over. Answers those that the store can never take, to be set aside: it takes others, so it is
+    /// Hands messages over. Returns those that the store can never take, to be quarantined: it takes others, so it is
     /// they.
     async fn take(&self, readable: &[Read<'_, I::Message>]) -> Result<Vec<QuarantinedMessage>, End> {
         match self.take_together(readable).await {
@@ -137,19 +137,19 @@ impl<I: Inbox> Reader<I> {
             Err(end) => return Err(end),
         }
         // One of them is the culprit: the others must not suffer.
-        let mut set_aside = Vec::new();
+        let mut unreadable = Vec::new();
         for single in readable.chunks(1) {
             match (self.take_together(single).await, single) {
                 (Err(End::Store(error @ StoreError::Broken { .. })), [(_, delivery)]) => {
-                    set_aside.push(self.set_aside(delivery, "unrecordable", error.to_string()));
+                    unreadable.push(self.quarantined(delivery, "unrecordable", error.to_string()));
                 }
                 (outcome, _) => outcome?,
             }
         }
-        if !set_aside.is_empty() {
+        if !unreadable.is_empty() {
             self.patiently(|| self.store.check()).await?;
         }
-        Ok(set_aside)
+        Ok(unreadable)
     }
 
     async fn take_together(&self, readable: &[Read<'_, I::Message>]) -> Result<(), End> {
@@ -169,7 +169,7 @@ impl<I: Inbox> Reader<I> {
                 routing_key = message.routing_key,
                 reason = message.detail,
                 bytes = message.body_bytes,
-                "A message could not be read and is set aside."
+                "A message could not be read and is quarantined."
             );
         }
         if messages.is_empty() {
@@ -199,7 +199,7 @@ impl<I: Inbox> Reader<I> {
         }
     }
 
-    fn set_aside(&self, delivery: &Delivery, reason: &str, detail: String) -> QuarantinedMessage {
+    fn quarantined(&self, delivery: &Delivery, reason: &str, detail: String) -> QuarantinedMessage {
         let mut body = delivery.body[..delivery.body.len().min(QUARANTINE_BODY_BYTES_MAX)].to_vec();
         strike::tokens(&mut body);
         QuarantinedMessage {

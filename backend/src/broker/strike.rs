@@ -1,4 +1,4 @@
-//! Striking attempt tokens out of messages that are set aside: whoever may read the quarantine must not conclude
+//! Striking attempt tokens out of messages that are quarantined: whoever may read the quarantine must not conclude
 //! attempts.
 //!
 //! What could not be read may be anything, cut off anywhere, so this reads nothing: it looks for what a token looks like,

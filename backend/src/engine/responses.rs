@@ -286,7 +286,7 @@ fn failed_event(failed: Failed) -> Event {
 /// time.
 fn unreadable_event(origin: Origin, reason: &str, now: Timestamp) -> Event {
     let message = format!(
-        "worker {} answered in a message that cannot be read and was set aside: {reason}",
+        "worker {} answered in a message that cannot be read and was quarantined: {reason}",
         origin.worker_id
     );
     Event::Failed {

@@ -67,7 +67,7 @@ pub(crate) struct QuarantinedMessage {
     /// How long it was.
     #[serde(default)]
     pub(crate) body_bytes: u64,
-    /// When it was set aside.
+    /// When it was quarantined.
     #[serde(default)]
     pub(crate) at: Option<String>,
 }

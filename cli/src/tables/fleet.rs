@@ -162,7 +162,7 @@ impl Show for QuarantinedMessage {
             ("number", self.number.to_string()),
             ("queue", self.queue.clone()),
             ("routing key", self.routing_key.clone()),
-            ("set aside", time(self.at.as_deref())),
+            ("quarantined", time(self.at.as_deref())),
             ("bytes", self.body_bytes.to_string()),
             ("reason", self.reason.clone()),
             ("detail", self.detail.clone()),

@@ -32,8 +32,8 @@ const RANDOM_BODIES: usize = 50;
 /// How many messages are on their way at once.
 const IN_FLIGHT: usize = 64;
 
-/// How long the backend may take to set everything aside.
-const SET_ASIDE_WITHIN: Duration = Duration::from_secs(60);
+/// How long the backend may take to quarantine everything.
+const QUARANTINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How much larger the backend may be after a fault, in MiB: what an allocator keeps, and no leak.
 const GROWTH_MIB_MAX: u64 = 150;
@@ -123,9 +123,9 @@ async fn jobs_in_every_state(stack: &mut Stack) -> Vec<String> {
     vec![later, parked, paused]
 }
 
-/// Waits until the backend has set aside `expected` messages.
-async fn set_aside(stack: &Stack, expected: usize) {
-    let deadline = Instant::now() + SET_ASIDE_WITHIN;
+/// Waits until the backend has quarantined `expected` messages.
+async fn quarantined(stack: &Stack, expected: usize) {
+    let deadline = Instant::now() + QUARANTINED_WITHIN;
     loop {
         let counted = stack.api.metric("crewcall_messages_malformed_total", "").await.unwrap();
         if (counted - as_float(expected)).abs() < 0.5 {
@@ -141,8 +141,8 @@ fn as_float(count: usize) -> f64 {
 }
 
 /// Waits until the worker has counted as many messages that it could not read.
-async fn put_aside(worker: &Process, expected: usize) {
-    let deadline = Instant::now() + SET_ASIDE_WITHIN;
+async fn rejected(worker: &Process, expected: usize) {
+    let deadline = Instant::now() + QUARANTINED_WITHIN;
     while !worker.log().contains(&format!("malformed={expected}")) {
         assert!(Instant::now() < deadline, "the worker did not count {expected} messages");
         sleep(Duration::from_millis(100)).await;
@@ -164,10 +164,10 @@ pub(super) fn completed(rogue: &Rogue, taken: &Taken) -> Completed {
 }
 
 /// Bombs, noise and damaged messages go to every queue that the backend reads, to a worker's own queue and to
-/// that of its type. Each that cannot be read is set aside and counted, whatever can be read concerns nobody,
+/// that of its type. Each that cannot be read is quarantined and counted, whatever can be read concerns nobody,
 /// no row changes, and neither the backend nor the worker ends. The seed is printed.
 #[tokio::test]
-async fn f36_garbage_on_every_queue_is_set_aside() {
+async fn f36_garbage_on_every_queue_is_quarantined() {
     let (mut dice, seed) = dice();
     let mut stack = Stack::start("garbage").await.unwrap();
     let mut worker = stack.worker(&["test.echo", "test.other", "test.fail"], 2).await.unwrap();
@@ -180,21 +180,21 @@ async fn f36_garbage_on_every_queue_is_set_aside() {
         let unreadable = target.unreadable(&garbage);
         let names = Topology::default();
         let to_worker = [names.submit_exchange(), names.control_exchange()].contains(&target.exchange);
-        // What a worker refuses of its orders dies, and the backend sets it aside.
+        // What a worker refuses of its orders dies, and the backend quarantines it.
         for_backend += if target.exchange == names.control_exchange() { 0 } else { unreadable };
         for_worker += if to_worker { unreadable } else { 0 };
         sent += garbage.len();
         target.send(&rogue, garbage).await;
     }
     rogue.vanish().await;
-    set_aside(&stack, for_backend).await;
-    put_aside(&worker, for_worker).await;
+    quarantined(&stack, for_backend).await;
+    rejected(&worker, for_worker).await;
     let rows_after = rows(&stack);
     assert_eq!(rows_after, rows_before, "I11, with the seed {seed}");
     let after = Footprint::of(&stack.backend).unwrap();
     assert!(after.resident_mib() <= before.resident_mib() + GROWTH_MIB_MAX, "I10: {before}, then {after}");
     let took = stack.resumed("test.echo", json!({"text": "unharmed"})).await.unwrap();
-    set_aside(&stack, for_backend).await;
+    quarantined(&stack, for_backend).await;
     for id in waiting {
         let (status, _) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
         assert!(status.is_success());
@@ -204,7 +204,8 @@ async fn f36_garbage_on_every_queue_is_set_aside() {
     worker.kill().await.unwrap();
     found.hold("I10", format_args!("the backend had {before}, then {after}"));
     found.hold("I11", format_args!("{} rows are the same after {sent} messages", rows_after.len()));
-    let counted = format_args!("{for_backend} were set aside by the backend, {for_worker} by the worker");
+    let counted =
+        format_args!("{for_backend} were quarantined by the backend, {for_worker} rejected by the worker");
     found.hold("I15", counted);
     found.hold("I14", format_args!("a job was done {took:?} after the last of them"));
     found.print(&format!("F36 random bytes, deep nesting and bombs on every queue (seed {seed})"));
@@ -221,7 +222,7 @@ const BODY_GIVEN_UP_WITHIN: Duration = Duration::from_secs(70);
 
 /// Callers send 3 MB, 20 MB, nesting without an end, and bodies that never end, fast and slow: all are
 /// refused, and the slow ones given up after a minute. Meanwhile messages far above the limit go to every
-/// queue, and are set aside. Memory stays bounded, and jobs go on.
+/// queue, and are quarantined. Memory stays bounded, and jobs go on.
 #[tokio::test]
 async fn f37_bodies_and_messages_that_are_too_large_are_refused() {
     let mut stack = Stack::start("oversize").await.unwrap();
@@ -245,7 +246,7 @@ async fn f37_bodies_and_messages_that_are_too_large_are_refused() {
     found.hold("I10", format_args!("the backend had {before}, at most {largest}, and {after} at last"));
     found.hold("I11", format_args!("{rows} rows of jobs and attempts, of the jobs that were meant"));
     found.hold("I13", format_args!("the slowest job meanwhile took {slowest:?}"));
-    found.hold("I15", format_args!("{sent} messages were set aside; bodies of 1 to 20 MB got {whole:?}"));
+    found.hold("I15", format_args!("{sent} messages were quarantined; bodies of 1 to 20 MB got {whole:?}"));
     let closed = fast.iter().filter(|answer| answer.is_none()).count();
     let (fast, slow) = (fast.len() - closed, slow.len());
     let endless =
@@ -320,7 +321,7 @@ async fn oversize_messages(stack: &mut Stack) -> (usize, Duration, Footprint) {
         let now = Footprint::of(&stack.backend).unwrap();
         largest = if now.resident_bytes > largest.resident_bytes { now } else { largest };
     }
-    set_aside(stack, sent).await;
+    quarantined(stack, sent).await;
     rogue.vanish().await;
     (sent, slowest, largest)
 }

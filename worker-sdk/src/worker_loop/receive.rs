@@ -283,8 +283,7 @@ impl WorkerLoop {
             Conclusion::Reject => self.settle(deliveries, Settlement::Reject),
         }
         if let Some(failure) = ended.ends_worker {
-            let message = failure.to_string();
-            self.begin_shutdown(Err(WorkerError::HandlerFailed { job_type: ended.job_type, message }));
+            self.begin_shutdown(Err(WorkerError::HandlerFailed { job_type: ended.job_type, failure }));
         }
     }
 

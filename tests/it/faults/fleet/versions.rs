@@ -65,7 +65,7 @@ async fn f51_a_worker_of_the_first_release_works() {
     let mut found = stack.settled().await.unwrap();
     found.hold(
         "I15",
-        format_args!("{} released messages were read, and none was set aside", sent + responses),
+        format_args!("{} released messages were read, and none was quarantined", sent + responses),
     );
     found.hold("I1", "a worker that knows the first release alone did its job");
     found.print("F51 a worker of an older protocol");
@@ -125,7 +125,7 @@ async fn f51_a_worker_of_a_later_protocol_works() {
     assert_eq!(unreadable, 0.0, "a later message could not be read");
     heir.vanish().await;
     let mut found = stack.settled().await.unwrap();
-    found.hold("I15", "every message of the later version was read, and none was set aside");
+    found.hold("I15", "every message of the later version was read, and none was quarantined");
     found.hold("I14", format_args!("after an instruction of an unknown kind a worker did a job in {took:?}"));
     found.hold("I1", format_args!("an order of a later protocol ended with {refusal}"));
     found.print("F51 a worker of a newer protocol");

@@ -13,7 +13,7 @@ use e2e::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{SET_ASIDE_WITHIN, as_float, completed, rows};
+use super::{QUARANTINED_WITHIN, as_float, completed, rows};
 
 /// What the broker is said to have done with a forged order: nothing, or given it up.
 const DEATHS: [Option<&str>; 3] = [None, Some("delivery_limit"), Some("rejected")];
@@ -192,7 +192,7 @@ async fn forge_orders(forger: &Rogue, claim: &Claim) -> usize {
 /// Waits until as many answers were refused, while `nothing_changes`. Answers for which reasons.
 async fn refused(stack: &Stack, expected: usize, nothing_changes: impl Fn()) -> String {
     const METRIC: &str = "crewcall_responses_stale_total";
-    let deadline = Instant::now() + SET_ASIDE_WITHIN;
+    let deadline = Instant::now() + QUARANTINED_WITHIN;
     loop {
         let counted = stack.api.metric(METRIC, "").await.unwrap();
         nothing_changes();

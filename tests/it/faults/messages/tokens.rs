@@ -4,10 +4,10 @@ use crewcall_proto::{ContentType, JobType, MessageKind, Topology, encode};
 use e2e::{rogue::Rogue, stack::Stack, wait::until};
 use rusqlite::Connection;
 
-use super::{SET_ASIDE_WITHIN, completed, forged::running};
+use super::{QUARANTINED_WITHIN, completed, forged::running};
 
-/// A worker's answers break off, in JSON and in MessagePack, in the middle of the token and behind it. They are set
-/// aside, and neither the API nor the database tells the token of the attempt, which the first of them ends.
+/// A worker's answers break off, in JSON and in MessagePack, in the middle of the token and behind it. They are
+/// quarantined, and neither the API nor the database tells the token of the attempt, which the first of them ends.
 #[tokio::test]
 async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     let mut stack = Stack::start("f74").await.unwrap();
@@ -29,7 +29,7 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     // They are counted before they are stored.
     let expected = i64::try_from(sent).unwrap();
     let stored = async || stack.query("SELECT count(*) FROM quarantine").unwrap() == expected;
-    until("all are set aside", SET_ASIDE_WITHIN, stored).await.unwrap();
+    until("all are quarantined", QUARANTINED_WITHIN, stored).await.unwrap();
 
     let part = &token.as_bytes()[..13];
     let shows = |kept: &[u8]| kept.windows(part.len()).any(|window| window == part);
@@ -50,6 +50,6 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     );
     let mut found = stack.settled().await.unwrap();
     rogue.vanish().await;
-    found.hold("I11", format_args!("{sent} unreadable answers were set aside, their tokens struck out"));
+    found.hold("I11", format_args!("{sent} unreadable answers were quarantined, their tokens struck out"));
     found.print("F74 unreadable answers with tokens");
 }

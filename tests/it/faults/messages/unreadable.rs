@@ -28,7 +28,7 @@ impl Damage {
 
 /// A worker answers in messages that no reader takes, and acknowledges: with a not-a-number, with a result that nests too
 /// deeply or is too large, with a content type that is wrong or unknown. Each ends its job at once, as `malformed`, and
-/// is set aside for people to look at. The same words with a token that was made up change nothing.
+/// is quarantined for people to look at. The same words with a token that was made up change nothing.
 #[tokio::test]
 async fn f77_an_answer_that_cannot_be_read_ends_its_attempt() {
     let mut stack = Stack::start("unreadable").await.unwrap();
