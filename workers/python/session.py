@@ -72,9 +72,8 @@ class Sessions:
 
     def open_or_close(self):
         """Consumes orders, or stops to. While a job runs, its unacknowledged order keeps others away."""
-        is_lost = self.job and not self.job.delivery_tag  # with nothing unacknowledged, another one would come
-        wanted = self.welcomed and not (self.drained or self.ending or is_lost)
-        if wanted and not self.consumer and not self.job:
+        wanted = self.welcomed and not (self.drained or self.ending)
+        if wanted and not self.consumer and not self.job:  # a new consumer would bring an order beside a job that runs
             self.consumer = self.channel.basic_consume(f"{PREFIX}.jobs.{self.job_type}", self.on_order)
         elif self.consumer and not wanted:
             self.channel.basic_cancel(self.consumer)
@@ -108,8 +107,7 @@ class Sessions:
         elif not is_ours:
             job.stop = "malformed"
         self.job = job
-        if not job.response:
-            job.start()
+        job.start()
 
     def on_control(self, _channel, _delivery, _properties, body):
         told = json.loads(body)
@@ -138,8 +136,8 @@ class Sessions:
         # What no queue takes raises an error, and is sent again in the next session; but progress may be lost.
         must_arrive = exchange == "response" and kind != "progression"
         key = f"{kind}.{self.job_type}" if exchange == "response" else kind
-        mode = 1 if kind == "progression" else 2
-        properties = pika.BasicProperties("application/json", delivery_mode=mode, type=kind, message_id=str(uuid.uuid4()))
+        about = {"type": kind, "message_id": str(uuid.uuid4()), "delivery_mode": 1 if kind == "progression" else 2}
+        properties = pika.BasicProperties("application/json", **about)
         self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps(body), properties, mandatory=must_arrive)
 
     def end(self, *_signal):

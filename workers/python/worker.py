@@ -57,6 +57,8 @@ class Job:
         self.response = None  # the kind and the body of the answer, once there is one
 
     def start(self):
+        if self.response:
+            return  # it ran before, and is answered again
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self):
