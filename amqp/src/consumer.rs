@@ -31,7 +31,7 @@ const COMMANDS_WAITING_MAX: usize = 64;
 /// A queue to consume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The queue.
+    /// The name of the queue, which must exist when the session begins.
     pub queue: String,
     /// How many deliveries the broker may leave unacknowledged with this subscription, at least 1.
     pub prefetch: u16,

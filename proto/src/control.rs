@@ -29,21 +29,21 @@ pub enum Control {
     },
     /// Stop running this attempt, and say how it ended.
     Cancel {
-        /// The job.
+        /// The job whose attempt is meant.
         job_id: JobId,
-        /// The attempt.
+        /// Which of its attempts; a worker that has another one ignores the message.
         attempt: Attempt,
     },
     /// Do not start this attempt when its order arrives: acknowledge and forget it.
     Revoke {
-        /// The job.
+        /// The job whose attempt is meant.
         job_id: JobId,
-        /// The attempt.
+        /// Which of its attempts; a worker that has another one ignores the message.
         attempt: Attempt,
     },
     /// These attempts, which the worker asked about, are wanted: run them.
     Proceed {
-        /// Which.
+        /// The attempts; those that do not wait here are ignored.
         #[serde(deserialize_with = "named::list")]
         orders: Vec<AttemptId>,
     },
@@ -61,7 +61,7 @@ pub enum Control {
 /// A type that was announced and not taken, or not as it was announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedType {
-    /// The type.
+    /// The type, as it was announced.
     pub job_type: JobType,
     /// What is wrong with it, in one sentence.
     pub reason: String,

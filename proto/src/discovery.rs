@@ -18,7 +18,7 @@ pub const WORKER_LOST_AFTER: Duration = Duration::from_secs(15);
 /// A worker says who it is and what it can do: when it starts, when it reconnects, and when asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// The worker.
+    /// Who speaks: one id for a process, the same over its reconnections.
     pub worker_id: WorkerId,
     /// The program's name, such as `crewcall-workers`.
     pub name: String,
@@ -56,14 +56,14 @@ impl Announcement {
 pub struct Sdk {
     /// Such as `rust` or `python`.
     pub language: String,
-    /// Its version.
+    /// The version of the library, such as `0.3.1`; for people.
     pub version: String,
 }
 
 /// One job type that a worker serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnnouncedType {
-    /// The type.
+    /// The name that submissions and queues use.
     pub job_type: JobType,
     /// One sentence for people. At most [`AnnouncedType::DESCRIPTION_CHARACTERS_MAX`].
     #[serde(default, deserialize_with = "named::or_absent")]
@@ -90,7 +90,7 @@ impl AnnouncedType {
 /// A worker is alive, and what it is doing. Sent every [`HEARTBEAT_INTERVAL`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// The worker.
+    /// Who speaks: one id for a process, the same over its reconnections.
     pub worker_id: WorkerId,
     /// What it is about.
     pub status: WorkerStatus,
@@ -109,7 +109,7 @@ pub struct Heartbeat {
 pub enum WorkerStatus {
     /// Nothing to do.
     Idle,
-    /// At work.
+    /// It runs something, and may take more.
     Busy,
     /// Finishing what runs, taking no more.
     Draining,
@@ -121,9 +121,9 @@ pub enum WorkerStatus {
 /// One attempt that a worker is running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningOrder {
-    /// The job.
+    /// The job of an order that is here.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order.
     pub attempt: Attempt,
     /// Whether its order was acknowledged already, so that only this heartbeat keeps the lease.
     #[serde(default, deserialize_with = "named::or_absent")]
@@ -133,10 +133,10 @@ pub struct RunningOrder {
     pub asks: bool,
 }
 
-/// A worker leaves.
+/// A worker leaves for good. What it still held is listed, for others to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goodbye {
-    /// The worker.
+    /// Who speaks: one id for a process, the same over its reconnections.
     pub worker_id: WorkerId,
     /// Why, for people: `drained`, `terminated`, …
     pub reason: String,

@@ -12,11 +12,11 @@ use crate::{Attempt, AttemptToken, JobId, JobType, JsonObject, Timestamp};
 pub struct Order {
     /// The contract version of the sender ([`crate::PROTOCOL_VERSION`]).
     pub protocol: u16,
-    /// The job.
+    /// The job. Its id stays the same in every attempt, so it can be the key of work that must not be done twice.
     pub job_id: JobId,
-    /// Its type.
+    /// Which handler is to run it.
     pub job_type: JobType,
-    /// Which attempt this is.
+    /// Which attempt this is, counted from 1. An order that is sent again is the same attempt.
     pub attempt: Attempt,
     /// To be echoed in every response to this order.
     pub attempt_token: AttemptToken,
@@ -30,6 +30,6 @@ pub struct Order {
     /// After this time the attempt is not worth starting; absent for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When the job was accepted.
+    /// When the job was accepted, by the backend's clock.
     pub created_at: Timestamp,
 }

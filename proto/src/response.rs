@@ -11,15 +11,15 @@ use crate::{Attempt, AttemptToken, ExecutionId, JobId, Timestamp, WorkerId};
 /// Which execution of which attempt a response speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
     /// The attempt, as the order numbered it.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
     /// The delivery that this worker works on.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
 }
 
@@ -46,15 +46,15 @@ macro_rules! origin {
 /// News of a running attempt. Lossy by contract: the backend may skip any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progression {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order. A response to an attempt that is over is stale, and changes nothing.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
-    /// The execution.
+    /// This run of the attempt. An order that is delivered again gets another one.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
     /// Counts the progressions of one execution upwards; a lower or equal number is dropped.
     pub seq: u64,
@@ -94,15 +94,15 @@ pub enum ProgressionKind {
 /// broker, holds the attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Held {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order. A response to an attempt that is over is stale, and changes nothing.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
-    /// The execution.
+    /// This run of the attempt. An order that is delivered again gets another one.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
     /// Shares its counter with [`Progression::seq`].
     pub seq: u64,
@@ -116,15 +116,15 @@ origin!(Held);
 /// runs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HandedBack {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order. A response to an attempt that is over is stale, and changes nothing.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
-    /// The execution.
+    /// This run of the attempt. An order that is delivered again gets another one.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
     /// Whether the backend is to send another order: this one is, or will be, acknowledged. Otherwise it goes back to its
     /// queue.
@@ -144,21 +144,21 @@ origin!(HandedBack);
 /// The attempt succeeded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completed {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order. A response to an attempt that is over is stale, and changes nothing.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
-    /// The execution.
+    /// This run of the attempt. An order that is delivered again gets another one.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
     /// What came out. At most [`crate::codec::PAYLOAD_BYTES_MAX`] bytes as JSON; larger results travel by reference.
     pub result: Value,
     /// When the handler began, by the worker's clock.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the handler ended, by the worker's clock: for people, and no decision rests on it.
     pub finished_at: Timestamp,
 }
 
@@ -167,15 +167,15 @@ origin!(Completed);
 /// The attempt failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
-    /// The job.
+    /// The job of the order that is answered.
     pub job_id: JobId,
-    /// The attempt.
+    /// The number of the attempt in that order. A response to an attempt that is over is stale, and changes nothing.
     pub attempt: Attempt,
-    /// The token of the order.
+    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
     pub attempt_token: AttemptToken,
-    /// The execution.
+    /// This run of the attempt. An order that is delivered again gets another one.
     pub execution_id: ExecutionId,
-    /// The worker.
+    /// Whose run it is: the id that the worker announced itself by.
     pub worker_id: WorkerId,
     /// Which kind of failure.
     pub kind: ErrorKind,
@@ -198,7 +198,7 @@ pub struct Failed {
     /// When the handler began, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the handler ended, by the worker's clock: for people, and no decision rests on it.
     pub finished_at: Timestamp,
 }
 

@@ -80,7 +80,7 @@ impl ServedType {
         let description = options.description.or_else(doc_comment).unwrap_or_default();
         let version = options.version.unwrap_or_default();
         let announced = AnnouncedType { job_type, description, version, parameters_schema, result_schema };
-        Self { announced, on_failure: options.on_failure, run: closed(handler) }
+        Self { announced, on_failure: options.on_failure, run: erase(handler) }
     }
 
     pub(crate) fn job_type(&self) -> &JobType {
@@ -93,7 +93,7 @@ impl ServedType {
     }
 }
 
-fn closed<P, H>(handler: H) -> Arc<RunHandler>
+fn erase<P, H>(handler: H) -> Arc<RunHandler>
 where
     P: DeserializeOwned + Send + 'static,
     H: Handler<P>,
@@ -102,15 +102,15 @@ where
     Arc::new(move |job, parameters| {
         let handler = Arc::clone(&handler);
         async move {
-            let parameters = decoded::<P>(parameters)?;
+            let parameters = decode::<P>(parameters)?;
             let result = handler.call(job, parameters).await.map_err(Failure::from)?;
-            encoded(&result)
+            encode(&result)
         }
         .boxed()
     })
 }
 
-fn decoded<P: DeserializeOwned>(parameters: JsonObject) -> Result<P, Failure> {
+fn decode<P: DeserializeOwned>(parameters: JsonObject) -> Result<P, Failure> {
     serde_path_to_error::deserialize(Value::Object(parameters)).map_err(|error| {
         let place = match error.path().to_string().as_str() {
             // The path of the object itself.
@@ -122,7 +122,7 @@ fn decoded<P: DeserializeOwned>(parameters: JsonObject) -> Result<P, Failure> {
     })
 }
 
-fn encoded(result: &impl Serialize) -> Ending {
+fn encode(result: &impl Serialize) -> Ending {
     let unencodable = |error: serde_json::Error| {
         let message = format!("the result has no form in JSON: {error}");
         Failure::new(ErrorKind::Handler, false, message).with_code("result_unencodable")
@@ -197,7 +197,7 @@ mod tests {
             (json!({}), "the parameters: missing field `to`"),
         ] {
             let parameters = serde_json::from_value(parameters).unwrap();
-            assert_eq!(decoded::<Count>(parameters).err().unwrap().message, sentence);
+            assert_eq!(decode::<Count>(parameters).err().unwrap().message, sentence);
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(failure.code.as_deref(), Some("result_too_large"));
         assert!(!failure.retryable && failure.message.contains("return where it is"), "{failure}");
         let deep = |depth| (1..depth).fold(json!([]), |inside, _| json!([inside]));
-        assert!(encoded(&deep(31)).is_ok());
-        assert_eq!(encoded(&deep(32)).unwrap_err().code.as_deref(), Some("result_too_deep"));
+        assert!(encode(&deep(31)).is_ok());
+        assert_eq!(encode(&deep(32)).unwrap_err().code.as_deref(), Some("result_too_deep"));
     }
 }

@@ -137,9 +137,9 @@ impl Setup {
         let parameters = match serde_json::to_value(parameters) {
             Ok(Value::Object(parameters)) => parameters,
             Ok(_) => {
-                return refused("the parameters must be a JSON object, such as {\"width\": 640}".to_owned());
+                return refusal("the parameters must be a JSON object, such as {\"width\": 640}".to_owned());
             }
-            Err(error) => return refused(format!("the parameters have no form in JSON: {error}")),
+            Err(error) => return refusal(format!("the parameters have no form in JSON: {error}")),
         };
         if let Err(refused) = validation::check(&served.announced.parameters_schema, &parameters) {
             return Outcome { result: Err(refused), progress: Vec::new() };
@@ -191,7 +191,7 @@ fn test_type() -> JobType {
     JobType::new("test").expect("a constant that keeps the rules")
 }
 
-fn refused(message: String) -> Outcome {
+fn refusal(message: String) -> Outcome {
     Outcome { result: Err(Failure::new(ErrorKind::InvalidParameters, false, message)), progress: Vec::new() }
 }
 
