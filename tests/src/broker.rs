@@ -1,7 +1,9 @@
 //! One RabbitMQ node for all tests of a process, with a virtual host for each.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::Context;
 use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};

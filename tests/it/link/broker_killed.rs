@@ -1,14 +1,15 @@
 //! The broker is killed while 8 000 messages are published: none that was confirmed is lost.
 
-use std::collections::HashSet;
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashSet,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use crewcall_amqp::{ConsumerEvent, LinkState, Published};
 use e2e::broker::own_broker;
 use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::{sync::Notify, time::timeout};
 
 use super::support::{Bench, DEADLINE, message, publish_until_confirmed, quorum_queue, state, subscription};
 
