@@ -7,6 +7,8 @@
 
 pub mod ports;
 
+pub(crate) mod rules;
+
 pub mod jobs;
 
 pub mod relay;

@@ -213,7 +213,7 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
         all_taken.push(rogue.take(&job_type).await.unwrap());
     }
     // Above the mark, orders are sent again, and their answers would be late as well.
-    let open = "SELECT max(value) - min(value) FROM marks WHERE name LIKE 'dispatches_%'";
+    let open = "SELECT max(value) - min(value) FROM counters WHERE name LIKE 'dispatches_%'";
     while stack.query(open).unwrap() > 0 {
         sleep(Duration::from_millis(50)).await;
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::fault::Fault;
+use super::transaction_error::TransactionError;
 
 /// How many pages wait in the log before they are moved: 16 MiB. With more, each move is cheaper (a page that
 /// changed often is moved once) and the log longer.
@@ -19,7 +19,7 @@ struct Log {
 }
 
 /// To be called after each commit, when its callers have their answers.
-pub(super) fn after_commit(connection: &Connection) -> Result<(), Fault> {
+pub(super) fn after_commit(connection: &Connection) -> Result<(), TransactionError> {
     // NOOP only looks.
     let log = checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
     if log.pages - log.moved < PAGES_WAITING_MAX {
@@ -32,7 +32,7 @@ pub(super) fn after_commit(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn checkpoint(connection: &Connection, sql: &str) -> Result<Log, Fault> {
+fn checkpoint(connection: &Connection, sql: &str) -> Result<Log, TransactionError> {
     let mut statement = connection.prepare_cached(sql)?;
     Ok(statement.query_row((), |row| Ok(Log { pages: row.get(1)?, moved: row.get(2)? }))?)
 }

@@ -2,23 +2,24 @@
 //!
 //! Ids are of UUID version 7, so their order is that of age. Each filter is read from an index in that order:
 //! a label from its own, states and types from one range per state of each type that has jobs, times from where
-//! their ids must be ([`Drift`]). The narrowest index leads, the others are asked row by row.
+//! their ids must be ([`IdClockSkew`]). The narrowest index leads, the others are asked row by row.
 
 use std::collections::BTreeSet;
 
 use crewcall_proto::{JobId, JobType, Timestamp};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, params};
 use uuid::Uuid;
 
 use super::{
-    drift::Drift,
-    fault::Fault,
-    rows::{Columns, job_columns},
-    tally::{SharedCounts, StateCounts},
+    columns::{Columns, Parameters, Value, columns, list as list_of, names_of, sql},
+    id_clock_skew::IdClockSkew,
+    rows::WholeJob,
+    shared_counts::SharedCounts,
+    transaction_error::TransactionError,
 };
 use crate::{
     domain::{Job, State},
-    engine::ports::JobQuery,
+    engine::{ports::JobQuery, rules::StateCounts},
 };
 
 /// 16 bytes that order as the ids do.
@@ -30,25 +31,31 @@ type Counts = [(JobType, StateCounts)];
 /// How many jobs of a label are counted to find the rarest: counting more would take longer than it saves.
 const LABEL_COUNT_MAX: u64 = 10_000;
 
-/// Lists jobs. `tally` says which types have jobs at all.
-pub(super) fn list(connection: &Connection, query: &JobQuery, tally: &Counts) -> Result<Vec<Job>, Fault> {
-    let mut one = connection.prepare_cached(concat!(
-        "SELECT ",
-        job_columns!(),
-        ", octet_length(parameters) + coalesce(octet_length(result), 0)",
-        " FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?"
-    ))?;
-    let mut read = |id: &IdBytes| {
-        one.query_row([&id[..]], |row| {
-            let mut columns = Columns::of(row);
-            Ok(columns.job().and_then(|job| Ok((job, columns.take::<i64>()?))))
-        })?
+/// A job with the bytes of its parameters and its result.
+struct ListedJob {
+    whole: WholeJob,
+    bytes: usize,
+}
+
+columns!(ListedJob { whole: "", bytes: "octet_length(parameters) + coalesce(octet_length(result), 0)" });
+
+/// Lists jobs. `counts` says which types have jobs at all.
+pub(super) fn list(
+    connection: &Connection,
+    query: &JobQuery,
+    counts: &Counts,
+) -> Result<Vec<Job>, TransactionError> {
+    let sql =
+        sql!("SELECT {} FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?", list_of::<ListedJob>());
+    let mut one = connection.prepare_cached(sql)?;
+    let mut read = |id: &IdBytes| -> Result<ListedJob, TransactionError> {
+        one.query_row([&id[..]], |row| Ok(Columns::of(row).value()))?
     };
     let (mut jobs, mut bytes) = (Vec::new(), 0);
-    for id in matching(connection, query, tally)? {
-        let (job, payload) = read(&id)?;
-        jobs.push(job);
-        bytes += usize::try_from(payload).unwrap_or_default();
+    for id in matching(connection, query, counts)? {
+        let ListedJob { whole, bytes: payload } = read(&id)?;
+        jobs.push(whole.job()?);
+        bytes += payload;
         if query.bytes_max.is_some_and(|bytes_max| bytes >= bytes_max) {
             break;
         }
@@ -60,9 +67,9 @@ pub(super) fn list(connection: &Connection, query: &JobQuery, tally: &Counts) ->
 pub(super) fn list_ids(
     connection: &Connection,
     query: &JobQuery,
-    tally: &Counts,
-) -> Result<Vec<JobId>, Fault> {
-    let ids = matching(connection, query, tally)?;
+    counts: &Counts,
+) -> Result<Vec<JobId>, TransactionError> {
+    let ids = matching(connection, query, counts)?;
     Ok(ids.into_iter().map(|id| JobId::from_uuid(Uuid::from_bytes(id))).collect())
 }
 
@@ -77,16 +84,20 @@ pub(super) fn counts_for(query: &JobQuery, counts: &SharedCounts) -> Vec<(JobTyp
     }
 }
 
-fn matching(connection: &Connection, query: &JobQuery, tally: &Counts) -> Result<Vec<IdBytes>, Fault> {
+fn matching(
+    connection: &Connection,
+    query: &JobQuery,
+    counts: &Counts,
+) -> Result<Vec<IdBytes>, TransactionError> {
     if query.limit == 0 {
         return Ok(Vec::new());
     }
-    let scan = Scan { connection, query, bounds: Drift::read(connection)?.bounds(query) };
+    let scan = Scan { connection, query, bounds: IdClockSkew::read(connection)?.bounds(query) };
     let by_ranges = !query.states.is_empty() || query.job_type.is_some();
-    let in_ranges: u64 = ranges(query, tally).map(|(_, _, jobs)| jobs).sum();
+    let in_ranges: u64 = ranges(query, counts).map(|(_, _, jobs)| jobs).sum();
     match scan.rarest_label()? {
         Some((jobs, name)) if !by_ranges || jobs <= in_ranges => scan.by_label(name),
-        _ if by_ranges => scan.by_ranges(tally),
+        _ if by_ranges => scan.by_ranges(counts),
         _ => scan.newest(),
     }
 }
@@ -101,7 +112,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// The name of the label with the fewest jobs, and how many those are, as far as they were counted.
-    fn rarest_label(&self) -> Result<Option<(u64, &str)>, Fault> {
+    fn rarest_label(&self) -> Result<Option<(u64, &str)>, TransactionError> {
         let mut count = self.connection.prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM job_labels \
              WHERE name = ? AND value = ? AND job_id >= ? AND job_id < ? LIMIT ?)",
@@ -119,7 +130,7 @@ impl Scan<'_> {
         Ok(rarest)
     }
 
-    fn by_label(&self, leading: &str) -> Result<Vec<IdBytes>, Fault> {
+    fn by_label(&self, leading: &str) -> Result<Vec<IdBytes>, TransactionError> {
         let query = self.query;
         let value = query.labels.get(leading);
         let others = query.labels.iter().filter(|(name, _)| *name != leading).collect();
@@ -143,7 +154,7 @@ impl Scan<'_> {
         Ok(ids)
     }
 
-    fn newest(&self) -> Result<Vec<IdBytes>, Fault> {
+    fn newest(&self) -> Result<Vec<IdBytes>, TransactionError> {
         let mut check = Check::new(self, Vec::new(), asks_time(self.query))?;
         let mut statement = self
             .connection
@@ -163,7 +174,7 @@ impl Scan<'_> {
     }
 
     /// The newest of several ranges: the ids of each, as long as they can still be among the first.
-    fn by_ranges(&self, tally: &Counts) -> Result<Vec<IdBytes>, Fault> {
+    fn by_ranges(&self, counts: &Counts) -> Result<Vec<IdBytes>, TransactionError> {
         let limit = self.query.limit;
         let mut check = Check::new(self, self.query.labels.iter().collect(), asks_time(self.query))?;
         let mut range = self.connection.prepare_cached(
@@ -172,7 +183,7 @@ impl Scan<'_> {
         )?;
         let (from, until) = &self.bounds;
         let mut ids: BTreeSet<IdBytes> = BTreeSet::new();
-        for (state, job_type, _) in ranges(self.query, tally) {
+        for (state, job_type, _) in ranges(self.query, counts) {
             let full = ids.len() >= limit;
             let floor: &[u8] = ids.first().filter(|_| full).map_or(&from[..], |id| &id[..]);
             let mut rows = range.query(params![state.as_str(), job_type.as_str(), floor, until])?;
@@ -194,6 +205,15 @@ impl Scan<'_> {
     }
 }
 
+/// What conditions ask of a job.
+struct Asked {
+    state: State,
+    job_type: JobType,
+    created_at: Timestamp,
+}
+
+columns!(Asked { state: "state", job_type: "type", created_at: "created_at" });
+
 /// The conditions that the leading index does not know, asked for one job after the other.
 struct Check<'a> {
     query: &'a JobQuery,
@@ -203,16 +223,20 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(scan: &Scan<'a>, labels: Vec<(&'a String, &'a String)>, asks_job: bool) -> Result<Self, Fault> {
+    fn new(
+        scan: &Scan<'a>,
+        labels: Vec<(&'a String, &'a String)>,
+        asks_job: bool,
+    ) -> Result<Self, TransactionError> {
         let label = scan
             .connection
             .prepare_cached("SELECT 1 FROM job_labels WHERE name = ? AND value = ? AND job_id = ?")?;
-        let job = "SELECT state, type, created_at FROM jobs WHERE id = ?";
+        let job = sql!("SELECT {} FROM jobs WHERE id = ?", list_of::<Asked>());
         let job = if asks_job { Some(scan.connection.prepare_cached(job)?) } else { None };
         Ok(Self { query: scan.query, labels, label, job })
     }
 
-    fn passes(&mut self, id: &IdBytes) -> Result<bool, Fault> {
+    fn passes(&mut self, id: &IdBytes) -> Result<bool, TransactionError> {
         for (name, value) in &self.labels {
             if !self.label.exists(params![name, value, &id[..]])? {
                 return Ok(false);
@@ -220,23 +244,19 @@ impl<'a> Check<'a> {
         }
         let Some(job) = &mut self.job else { return Ok(true) };
         let (query, (after, until)) = (self.query, created(self.query));
-        let passes = job.query_row([&id[..]], |row| {
-            let mut columns = Columns::of(row);
-            Ok(columns.state().and_then(|state| {
-                let (job_type, created_at) = (columns.job_type()?, columns.time()?);
-                Ok(state_matches(query, state)
-                    && type_matches(query, &job_type)
-                    && (after..until).contains(&created_at.as_millis()))
-            }))
-        });
-        passes.optional()?.unwrap_or(Ok(false))
+        let mut rows = job.query([&id[..]])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let Asked { state, job_type, created_at } = Columns::of(row).value()?;
+        Ok(state_matches(query, state)
+            && type_matches(query, &job_type)
+            && (after..until).contains(&created_at.as_millis()))
     }
 }
 
 /// The states that the query is about, of each type that has jobs and that it is about; and how many jobs. A state
 /// without jobs may have one by now: the counts are a moment older than what is read.
-fn ranges<'a>(query: &'a JobQuery, tally: &'a Counts) -> impl Iterator<Item = (State, &'a JobType, u64)> {
-    tally.iter().filter(|(job_type, _)| type_matches(query, job_type)).flat_map(|(job_type, counts)| {
+fn ranges<'a>(query: &'a JobQuery, counts: &'a Counts) -> impl Iterator<Item = (State, &'a JobType, u64)> {
+    counts.iter().filter(|(job_type, _)| type_matches(query, job_type)).flat_map(|(job_type, counts)| {
         State::ALL
             .into_iter()
             .filter(|state| state_matches(query, *state))

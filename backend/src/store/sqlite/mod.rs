@@ -4,7 +4,7 @@
 //! ([`reader`]). The file is in write-ahead mode with `synchronous = FULL`, so what was committed survives the
 //! loss of power, and reads and writes do not wait for each other.
 //!
-//! Reading order: `open`, `writer`, `desk` and `commands` (what is written), `rows`, then `reader`, `queries` and
+//! Reading order: `open`, `writer`, `context` and `commands` (what is written), `rows`, then `reader`, `queries` and
 //! `list` (what is read).
 
 mod open;
@@ -17,19 +17,25 @@ pub mod writer;
 
 mod checkpoint;
 
-mod desk;
+mod write_context;
 
-mod drift;
+mod id_clock_skew;
 
-mod setback;
+mod clock_rollback;
 
-mod tally;
+mod shared_counts;
 
 mod commands;
 
+mod columns;
+
+mod values;
+
 mod rows;
 
-mod fault;
+mod counters;
+
+mod transaction_error;
 
 pub mod reader;
 
@@ -45,20 +51,23 @@ use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 pub use self::open::{BUSY_WAIT, OpenError};
 use self::{
     commands::NewRow,
-    desk::Desk,
-    fault::Fault,
     open::{Ownership, Refusal},
     reader::Readers,
-    tally::SharedCounts,
+    shared_counts::SharedCounts,
+    transaction_error::TransactionError,
+    write_context::WriteContext,
     writer::Writer,
 };
 use crate::{
     clock::Clock,
     domain::{AttemptRecord, Job, State, TypeSettings},
-    engine::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
-        QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
+    engine::{
+        ports::{
+            Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due,
+            ExpiredJobs, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
+            QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
+        },
+        rules::counted,
     },
     metrics::Metrics,
 };
@@ -82,10 +91,10 @@ impl SqliteStore {
     pub fn open(path: &Path, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let (ownership, path) = Ownership::take(path)?;
         let connection = open::writer(&path).map_err(|refusal| refusal.at(&path))?;
-        let desk = Desk::new(connection, clock).map_err(|fault| refusal(fault, &path))?;
+        let context = WriteContext::new(connection, clock).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
-        let counts = desk.tally.shared();
-        let writer = Writer::start(desk, ownership, metrics)
+        let counts = context.shared();
+        let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, reason: error.to_string() })?;
         Ok(Self { writer, readers, counts })
     }
@@ -100,12 +109,12 @@ impl SqliteStore {
     }
 
     /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
-    /// on disk, a damaged file, or a panic. Every call answers [`StoreError::Failed`] from then on. The process should exit loudly, and read the file anew. Never resolves otherwise.
+    /// on disk, a damaged file, or a panic. Every call returns [`StoreError::Failed`] from then on. The process should exit loudly, and read the file anew. Never resolves otherwise.
     pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
         self.writer.failed()
     }
 
-    /// Finishes what was asked for before, and gives the file back. Later calls answer [`StoreError::Closed`].
+    /// Finishes what was asked for before, and gives the file back. Later calls return [`StoreError::Closed`].
     ///
     /// A store that is dropped instead does the same, but nobody knows when it is done.
     pub async fn close(&self) {
@@ -114,11 +123,11 @@ impl SqliteStore {
     }
 }
 
-fn refusal(fault: Fault, path: &Path) -> OpenError {
-    match fault {
-        Fault::Sqlite(error) => Refusal::Sqlite(error).at(path),
-        Fault::Unreadable { .. } | Fault::Inconsistent(_) => {
-            OpenError::Damaged { path: path.to_owned(), reason: fault.to_string() }
+fn refusal(error: TransactionError, path: &Path) -> OpenError {
+    match error {
+        TransactionError::Sqlite(error) => Refusal::Sqlite(error).at(path),
+        TransactionError::Unreadable { .. } | TransactionError::Inconsistent(_) => {
+            OpenError::Damaged { path: path.to_owned(), reason: error.to_string() }
         }
     }
 }
@@ -128,26 +137,28 @@ impl JobStore for SqliteStore {
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
         // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
         let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
-        self.writer.write(rows.len(), move |desk| commands::insert(desk, rows)).await
+        self.writer.write(rows.len(), move |context| commands::insert(context, rows)).await
     }
 
     async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError> {
         // The writer is asked: the first submission may still be on its way to it.
         let key = key.clone();
-        self.writer.write(1, move |desk| commands::earlier(desk, &key)).await
+        self.writer.write(1, move |context| commands::earlier(context, &key)).await
     }
 
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
-        self.writer.write(events.len(), move |desk| commands::apply(desk, events)).await
+        self.writer.write(events.len(), move |context| commands::apply(context, events)).await
     }
 
     async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError> {
         let job_type = job_type.clone();
-        self.writer.write(limit, move |desk| commands::dispatch_due(desk, &job_type, window, limit)).await
+        self.writer
+            .write(limit, move |context| commands::dispatch_due(context, &job_type, window, limit))
+            .await
     }
 
     async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError> {
-        self.writer.write(1, move |desk| commands::confirm_dispatches(desk, up_to)).await
+        self.writer.write(1, move |context| commands::confirm_dispatches(context, up_to)).await
     }
 
     async fn unconfirmed_dispatches(
@@ -163,16 +174,16 @@ impl JobStore for SqliteStore {
     }
 
     async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError> {
-        self.writer.write(limit, move |desk| commands::release_due(desk, now, limit)).await
+        self.writer.write(limit, move |context| commands::release_due(context, now, limit)).await
     }
 
     async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
         let job_type = job_type.clone();
-        self.writer.write(limit, move |desk| commands::release_unroutable(desk, &job_type, limit)).await
+        self.writer.write(limit, move |context| commands::release_unroutable(context, &job_type, limit)).await
     }
 
     async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
-        self.writer.write(limit, move |desk| commands::expire_due(desk, now, limit)).await
+        self.writer.write(limit, move |context| commands::expire_due(context, now, limit)).await
     }
 
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
@@ -222,16 +233,18 @@ impl JobStore for SqliteStore {
         before: Timestamp,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.writer.write(limit, move |desk| commands::delete_finished(desk, state, before, limit)).await
+        self.writer
+            .write(limit, move |context| commands::delete_finished(context, state, before, limit))
+            .await
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
         let types = self.counts.all();
-        Ok(types.iter().flat_map(|(job_type, counts)| tally::counted(job_type, *counts)).collect())
+        Ok(types.iter().flat_map(|(job_type, counts)| counted(job_type, *counts)).collect())
     }
 
     async fn counts_of(&self, job_type: &JobType) -> Result<Vec<Count>, StoreError> {
-        Ok(tally::counted(job_type, self.counts.of(job_type)).collect())
+        Ok(counted(job_type, self.counts.of(job_type)).collect())
     }
 
     async fn oldest(
@@ -251,12 +264,12 @@ impl JobStore for SqliteStore {
     }
 
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
-        self.writer.write(1, move |desk| commands::put_type(desk, &stored)).await
+        self.writer.write(1, move |context| commands::put_type(context, &stored)).await
     }
 
     async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError> {
         let job_type = job_type.clone();
-        self.writer.write(1, move |desk| commands::delete_type(desk, &job_type)).await
+        self.writer.write(1, move |context| commands::delete_type(context, &job_type)).await
     }
 
     async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError> {
@@ -269,7 +282,7 @@ impl JobStore for SqliteStore {
         settings: &TypeSettings,
     ) -> Result<bool, StoreError> {
         let (job_type, settings) = (job_type.clone(), settings.clone());
-        self.writer.write(1, move |desk| commands::put_type_settings(desk, &job_type, settings)).await
+        self.writer.write(1, move |context| commands::put_type_settings(context, &job_type, settings)).await
     }
 
     async fn quarantined(
@@ -281,10 +294,10 @@ impl JobStore for SqliteStore {
     }
 
     async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError> {
-        self.writer.write(1, move |desk| commands::delete_quarantined(desk, number)).await
+        self.writer.write(1, move |context| commands::delete_quarantined(context, number)).await
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
-        self.writer.write(messages.len(), move |desk| commands::quarantine(desk, &messages)).await
+        self.writer.write(messages.len(), move |context| commands::quarantine(context, messages)).await
     }
 }

@@ -4,55 +4,43 @@ use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    desk::{DISPATCHES_CONFIRMED, DISPATCHES_NUMBERED, mark},
-    fault::Fault,
-    rows::{Columns, id_bytes, job_columns, to_integer, unreadable},
-    tally::Terms,
+    columns::{Columns, all, first, list, sql, unreadable},
+    counters::{self, DISPATCHES_CONFIRMED, DISPATCHES_NUMBERED},
+    rows::{ClaimRow, SettingsRow, StandingRow, TermsRow, WholeJob},
+    transaction_error::TransactionError,
+    values::{id_bytes, to_integer, to_limit},
 };
 use crate::{
-    domain::{AttemptRecord, Job, Slot, State, TypeSettings},
-    engine::ports::{
-        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, QuarantinedMessage,
-        Standing, StoredClaim, StoredType,
+    domain::{AttemptRecord, Job, State, TypeSettings},
+    engine::{
+        ports::{
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, QuarantineEntry, Standing, StoredClaim,
+            StoredType,
+        },
+        rules::Terms,
     },
 };
 
 /// One job with its ended attempts, oldest first.
-pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, Fault> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT seq, ",
-        job_columns!(),
-        " FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?"
-    ))?;
-    let found = statement
-        .query_row([id_bytes(&id)], |row| {
-            let mut columns = Columns::of(row);
-            let seq: i64 = row.get(0)?;
-            Ok((seq, columns.take::<i64>().and_then(|_| columns.job())))
-        })
-        .optional()?;
-    let Some((seq, job)) = found else { return Ok(None) };
-    let mut statement = connection.prepare_cached(
-        "SELECT attempt, outcome, worker_id, started_at, finished_at, error_kind, error_code, \
-           error_message, error_detail \
-         FROM attempts WHERE job_seq = ? ORDER BY attempt",
-    )?;
-    let mut rows = statement.query([seq])?;
-    let mut attempts = Vec::new();
-    while let Some(row) = rows.next()? {
-        attempts.push(Columns::of(row).attempt_record()?);
-    }
-    Ok(Some((job?, attempts)))
+pub(super) fn get(
+    connection: &Connection,
+    id: JobId,
+) -> Result<Option<(Job, Vec<AttemptRecord>)>, TransactionError> {
+    let job = sql!("SELECT {} FROM jobs JOIN job_payloads ON job_seq = seq WHERE id = ?", list::<WholeJob>());
+    let Some(whole) = first::<WholeJob>(connection, job, [id_bytes(&id)])? else { return Ok(None) };
+    let attempts =
+        sql!("SELECT {} FROM attempts WHERE job_seq = ? ORDER BY attempt", list::<AttemptRecord>());
+    let attempts = all(connection, attempts, [whole.found.seq])?;
+    Ok(Some((whole.job()?, attempts)))
 }
 
 /// The job of a row that is there.
-pub(super) fn job_of_row(connection: &Connection, seq: i64) -> Result<Job, Fault> {
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        job_columns!(),
-        " FROM jobs JOIN job_payloads ON job_seq = seq WHERE seq = ?"
-    ))?;
-    statement.query_row([seq], |row| Ok(Columns::of(row).job()))?
+pub(super) fn job_of_row(connection: &Connection, seq: i64) -> Result<Job, TransactionError> {
+    let sql =
+        sql!("SELECT {} FROM jobs JOIN job_payloads ON job_seq = seq WHERE seq = ?", list::<WholeJob>());
+    let mut statement = connection.prepare_cached(sql)?;
+    let whole: WholeJob = statement.query_row([seq], |row| Ok(Columns::of(row).value()))??;
+    whole.job()
 }
 
 /// The dispatches above the mark and above `after` that nobody reported to have started: the broker had those.
@@ -60,36 +48,32 @@ pub(super) fn unconfirmed_dispatches(
     connection: &Connection,
     after: DispatchNumber,
     limit: usize,
-) -> Result<Vec<Dispatch>, Fault> {
-    let above = after.0.max(mark(connection, DISPATCHES_CONFIRMED)?);
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT dispatch_number, ",
-        job_columns!(),
-        " FROM jobs INDEXED BY jobs_by_state JOIN job_payloads ON job_seq = seq \
-         WHERE state = 'dispatched' AND dispatch_number > ? \
-         ORDER BY dispatch_number LIMIT ?"
-    ))?;
-    let mut rows = statement.query(params![to_integer(above), to_limit(limit)])?;
-    let mut dispatches = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let number = columns.take::<i64>()?.cast_unsigned();
-        dispatches.push(Dispatch { number: DispatchNumber(number), job: columns.job()?.into() });
-    }
-    Ok(dispatches)
+) -> Result<Vec<Dispatch>, TransactionError> {
+    let above = after.0.max(counters::read(connection, DISPATCHES_CONFIRMED)?);
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_by_state JOIN job_payloads ON job_seq = seq \
+         WHERE state = 'dispatched' AND dispatch_number > ? ORDER BY dispatch_number LIMIT ?",
+        list::<WholeJob>()
+    );
+    let unconfirmed: Vec<WholeJob> = all(connection, sql, params![to_integer(above), to_limit(limit)])?;
+    let dispatch = |whole: WholeJob| {
+        let number = whole.found.row.number.ok_or_else(|| unreadable("dispatch_number", "nothing"))?;
+        Ok(Dispatch { number, job: whole.job()?.into() })
+    };
+    unconfirmed.into_iter().map(dispatch).collect()
 }
 
 /// The mark as it was last kept, and the newest number.
-pub(super) fn dispatch_marks(connection: &Connection) -> Result<DispatchMarks, Fault> {
+pub(super) fn dispatch_marks(connection: &Connection) -> Result<DispatchMarks, TransactionError> {
     Ok(DispatchMarks {
-        confirmed: DispatchNumber(mark(connection, DISPATCHES_CONFIRMED)?),
-        issued: DispatchNumber(mark(connection, DISPATCHES_NUMBERED)?),
+        confirmed: DispatchNumber(counters::read(connection, DISPATCHES_CONFIRMED)?),
+        issued: DispatchNumber(counters::read(connection, DISPATCHES_NUMBERED)?),
     })
 }
 
 /// What tells this database apart from every other.
-pub(super) fn installation(connection: &Connection) -> Result<String, Fault> {
-    mark(connection, "installation").map(|number| format!("{number:016x}"))
+pub(super) fn installation(connection: &Connection) -> Result<String, TransactionError> {
+    counters::read(connection, "installation").map(|number| format!("{number:016x}"))
 }
 
 /// The claims of running jobs above `after`, by job id.
@@ -97,26 +81,20 @@ pub(super) fn claims(
     connection: &Connection,
     after: Option<JobId>,
     limit: usize,
-) -> Result<Vec<StoredClaim>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, type, attempt, token, claim_execution_id, claim_worker_id, claim_seq, claim_held, \
-           timeout_ns, cancel_at IS NOT NULL \
-         FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND id > ? ORDER BY id LIMIT ?",
-    )?;
+) -> Result<Vec<StoredClaim>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND id > ? ORDER BY id LIMIT ?",
+        list::<ClaimRow>()
+    );
     // Nothing is below the empty id.
     let after = after.as_ref().map_or(&[][..], id_bytes);
-    let mut rows = statement.query(params![after, to_limit(limit)])?;
-    let mut claims = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let (job_id, job_type, attempt) = (columns.job_id()?, columns.job_type()?, columns.attempt()?);
-        let (token, claim) = (columns.token()?, columns.claim()?);
-        let (timeout, cancelled) = (columns.optional_duration()?, columns.take()?);
-        if let (Some(token), Some(claim)) = (token, claim) {
-            claims.push(StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled });
-        }
-    }
-    Ok(claims)
+    let rows: Vec<ClaimRow> = all(connection, sql, params![after, to_limit(limit)])?;
+    let claim = |row: ClaimRow| {
+        let ClaimRow { id: job_id, job_type, attempt, token, claim, timeout, cancel_at } = row;
+        let (token, claim, cancelled) = (token?, claim?, cancel_at.is_some());
+        Some(StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled })
+    };
+    Ok(rows.into_iter().filter_map(claim).collect())
 }
 
 /// The orders of the type that are with the broker, in the order of their dispatch. There are as many as the
@@ -125,40 +103,44 @@ pub(super) fn dispatched(
     connection: &Connection,
     job_type: &JobType,
     limit: usize,
-) -> Result<Vec<DispatchedOrder>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, attempt, token, dispatch_number FROM jobs INDEXED BY jobs_by_state \
+) -> Result<Vec<DispatchedOrder>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_by_state \
          WHERE state = 'dispatched' AND type = ? ORDER BY dispatch_number LIMIT ?",
-    )?;
-    let mut rows = statement.query(params![job_type.as_str(), to_limit(limit)])?;
-    let mut orders = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let (job_id, attempt) = (columns.job_id()?, columns.attempt()?);
-        let token = columns.token()?.ok_or_else(|| unreadable("token", "nothing"))?;
-        let number = DispatchNumber(columns.take::<i64>()?.cast_unsigned());
-        orders.push(DispatchedOrder { job_id, attempt, token, number });
-    }
-    Ok(orders)
+        list::<StandingRow>()
+    );
+    let rows: Vec<StandingRow> = all(connection, sql, params![job_type.as_str(), to_limit(limit)])?;
+    let order = |row: StandingRow| {
+        let token = row.token.ok_or_else(|| unreadable("token", "nothing"))?;
+        let number = row.number.ok_or_else(|| unreadable("dispatch_number", "nothing"))?;
+        Ok(DispatchedOrder { job_id: row.id, attempt: row.attempt, token, number })
+    };
+    rows.into_iter().map(order).collect()
 }
 
 /// How jobs stand, in the order of `jobs`.
-pub(super) fn standings(connection: &Connection, jobs: &[JobId]) -> Result<Vec<Option<Standing>>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT state, attempt, token, cancel_at IS NOT NULL FROM jobs WHERE id = ?")?;
-    let mut standing = |job: &JobId| -> Result<Option<Standing>, Fault> {
-        let mut rows = statement.query([id_bytes(job)])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let mut columns = Columns::of(row);
-        let (state, attempt) = (columns.state()?, columns.attempt()?);
-        let (token, cancelled) = (columns.token()?, columns.take()?);
-        Ok(Some(Standing { state, attempt, token, cancelled }))
+pub(super) fn standings(
+    connection: &Connection,
+    jobs: &[JobId],
+) -> Result<Vec<Option<Standing>>, TransactionError> {
+    let sql = sql!("SELECT {} FROM jobs WHERE id = ?", list::<StandingRow>());
+    let standing = |job: &JobId| {
+        let row = first::<StandingRow>(connection, sql, [id_bytes(job)])?;
+        Ok(row.map(|StandingRow { state, attempt, token, cancel_at, .. }| Standing {
+            state,
+            attempt,
+            token,
+            cancelled: cancel_at.is_some(),
+        }))
     };
-    jobs.iter().map(&mut standing).collect()
+    jobs.iter().map(standing).collect()
 }
 
 /// Attempts of the newest cancelled jobs that were dispatched, and that have no end of their own.
-pub(super) fn revoked(connection: &Connection, limit: usize) -> Result<Vec<(JobType, AttemptId)>, Fault> {
+pub(super) fn revoked(
+    connection: &Connection,
+    limit: usize,
+) -> Result<Vec<(JobType, AttemptId)>, TransactionError> {
     let mut statement = connection.prepare_cached(
         "SELECT type, id, attempt FROM \
            (SELECT seq, type, id, attempt, token, finished_at FROM jobs INDEXED BY jobs_finished \
@@ -171,8 +153,8 @@ pub(super) fn revoked(connection: &Connection, limit: usize) -> Result<Vec<(JobT
     let mut revoked = Vec::new();
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
-        let job_type = columns.job_type()?;
-        revoked.push((job_type, AttemptId { job_id: columns.job_id()?, attempt: columns.attempt()? }));
+        let job_type = columns.value()?;
+        revoked.push((job_type, AttemptId { job_id: columns.value()?, attempt: columns.value()? }));
     }
     Ok(revoked)
 }
@@ -183,7 +165,7 @@ pub(super) fn oldest(
     connection: &Connection,
     job_types: Vec<JobType>,
     states: &[State],
-) -> Result<Vec<(JobType, Timestamp)>, Fault> {
+) -> Result<Vec<(JobType, Timestamp)>, TransactionError> {
     let mut statement = connection.prepare_cached(
         "SELECT created_at FROM jobs INDEXED BY jobs_by_state WHERE state = ? AND type = ? ORDER BY id LIMIT 1",
     )?;
@@ -201,91 +183,36 @@ pub(super) fn oldest(
 }
 
 /// The types ever announced, by name.
-pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT type, description, version, parameters_schema, result_schema, first_announced_at, \
-           last_announced_at \
-         FROM types ORDER BY type",
-    )?;
-    let mut rows = statement.query(())?;
-    let mut types = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        types.push(StoredType {
-            job_type: columns.job_type()?,
-            description: columns.take()?,
-            version: columns.take()?,
-            parameters_schema: columns.json("parameters_schema")?,
-            result_schema: columns.json("result_schema")?,
-            first_announced_at: columns.time()?,
-            last_announced_at: columns.time()?,
-        });
-    }
-    Ok(types)
+pub(super) fn types(connection: &Connection) -> Result<Vec<StoredType>, TransactionError> {
+    all(connection, sql!("SELECT {} FROM types ORDER BY type", list::<StoredType>()), ())
 }
 
 /// What is set for types, by name.
-pub(super) fn type_settings(connection: &Connection) -> Result<Vec<(JobType, TypeSettings)>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second FROM type_settings ORDER BY type",
-    )?;
-    let mut rows = statement.query(())?;
-    let mut settings = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        settings.push((columns.job_type()?, columns.settings()?));
-    }
-    Ok(settings)
+pub(super) fn type_settings(
+    connection: &Connection,
+) -> Result<Vec<(JobType, TypeSettings)>, TransactionError> {
+    let sql = sql!("SELECT {} FROM type_settings ORDER BY type", list::<SettingsRow>());
+    let rows: Vec<SettingsRow> = all(connection, sql, ())?;
+    Ok(rows.into_iter().map(|row| (row.job_type, row.settings)).collect())
 }
 
 /// What is kept for types that were announced, or for which something is set.
-pub(super) fn terms(connection: &Connection) -> Result<Vec<(JobType, Terms)>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT type, paused_by, pause_reason, paused_at, running_max, rate_per_second, rate_slot_ns, \
-           types.type IS NOT NULL \
-         FROM type_settings FULL JOIN types USING (type)",
-    )?;
-    let mut rows = statement.query(())?;
-    let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let (job_type, settings) = (columns.job_type()?, columns.settings()?);
-        let slot = columns.take::<Option<i64>>()?.map(Slot);
-        all.push((job_type, Terms { announced: columns.take()?, settings, slot }));
-    }
-    Ok(all)
+pub(super) fn terms(connection: &Connection) -> Result<Vec<(JobType, Terms)>, TransactionError> {
+    let sql = sql!("SELECT {} FROM type_settings FULL JOIN types USING (type)", list::<TermsRow>());
+    let rows: Vec<TermsRow> = all(connection, sql, ())?;
+    let terms = |TermsRow { settings: SettingsRow { job_type, settings, slot }, announced }| {
+        (job_type, Terms { announced, settings, slot })
+    };
+    Ok(rows.into_iter().map(terms).collect())
 }
 
-/// The messages that were set aside, newest first; only those with numbers below `before`, if given.
+/// The messages that were quarantined, newest first; only those with numbers below `before`, if given.
 pub(super) fn quarantined(
     connection: &Connection,
     before: Option<u64>,
     limit: usize,
-) -> Result<Vec<QuarantineEntry>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, queue, routing_key, reason, detail, body, body_bytes, at FROM quarantine \
-         WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-    )?;
-    let mut rows = statement.query(params![to_integer(before.unwrap_or(u64::MAX)), to_limit(limit)])?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        let mut columns = Columns::of(row);
-        let number = columns.take::<i64>()?.cast_unsigned();
-        let message = QuarantinedMessage {
-            queue: columns.take()?,
-            routing_key: columns.take()?,
-            reason: columns.take()?,
-            detail: columns.take()?,
-            body: columns.take()?,
-            body_bytes: usize::try_from(columns.take::<i64>()?).unwrap_or(usize::MAX),
-            at: columns.time()?,
-        };
-        entries.push(QuarantineEntry { number, message });
-    }
-    Ok(entries)
-}
-
-/// A limit as SQLite takes it.
-pub(super) fn to_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+) -> Result<Vec<QuarantineEntry>, TransactionError> {
+    let sql =
+        sql!("SELECT {} FROM quarantine WHERE seq < ? ORDER BY seq DESC LIMIT ?", list::<QuarantineEntry>());
+    all(connection, sql, params![to_integer(before.unwrap_or(u64::MAX)), to_limit(limit)])
 }

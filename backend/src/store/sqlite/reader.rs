@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    fault::Fault,
     open::{self, Refusal},
+    transaction_error::TransactionError,
 };
 use crate::engine::ports::StoreError;
 
@@ -92,7 +92,7 @@ impl Readers {
     /// Runs a query that may be slow, and leaves room for others beside it.
     pub(super) async fn list<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        query: impl FnOnce(&Connection) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let _place = in_turn(self.lists.acquire()).await?;
         self.read_within(self.list_time_max, query).await
@@ -102,7 +102,7 @@ impl Readers {
     /// committed when it began.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        query: impl FnOnce(&Connection) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.read_within(READ_TIME_MAX, query).await
     }
@@ -110,7 +110,7 @@ impl Readers {
     async fn read_within<T: Send + 'static>(
         &self,
         time_max: Duration,
-        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        query: impl FnOnce(&Connection) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let turn = in_turn(Arc::clone(&self.turns).acquire_owned()).await?;
         let (idle, closing) = (Arc::clone(&self.idle), Arc::clone(&self.closing));
@@ -122,9 +122,9 @@ impl Readers {
             let connection = borrowed.connection.as_mut().ok_or(StoreError::Closed)?;
             let (deadline, stop) = (Instant::now() + time_max, Arc::clone(&closing));
             let is_over = move || stop.load(Ordering::Relaxed) || Instant::now() >= deadline;
-            connection.progress_handler(STEPS_PER_LOOK, Some(is_over)).map_err(Fault::from)?;
-            let transaction = connection.unchecked_transaction().map_err(Fault::from)?;
-            query(&transaction).map_err(|fault| error_of(fault, closing.load(Ordering::Relaxed), time_max))
+            connection.progress_handler(STEPS_PER_LOOK, Some(is_over)).map_err(TransactionError::from)?;
+            let transaction = connection.unchecked_transaction().map_err(TransactionError::from)?;
+            query(&transaction).map_err(|error| error_of(error, closing.load(Ordering::Relaxed), time_max))
         });
         work.await.unwrap_or_else(|error| {
             let reason = if error.is_panic() { "a read panicked" } else { "the runtime is shutting down" };
@@ -158,9 +158,9 @@ async fn in_turn<P>(
 }
 
 /// Whatever is wrong with what was read, the writer decides whether the store has failed.
-fn error_of(fault: Fault, closing: bool, time_max: Duration) -> StoreError {
-    let interrupted = matches!(&fault, Fault::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted));
-    match StoreError::from(fault) {
+fn error_of(error: TransactionError, closing: bool, time_max: Duration) -> StoreError {
+    let interrupted = matches!(&error, TransactionError::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted));
+    match StoreError::from(error) {
         _ if interrupted && closing => StoreError::Closed,
         _ if interrupted => StoreError::TooSlow { after: time_max },
         StoreError::Failed { reason } => StoreError::Broken { reason },
@@ -181,12 +181,12 @@ mod tests {
         Readers::with_list_time_max(&path, list_time_max).unwrap()
     }
 
-    fn endless(connection: &Connection) -> Result<i64, Fault> {
+    fn endless(connection: &Connection) -> Result<i64, TransactionError> {
         let sql = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
         Ok(connection.query_row(sql, [], |row| row.get(0))?)
     }
 
-    fn short(connection: &Connection) -> Result<i64, Fault> {
+    fn short(connection: &Connection) -> Result<i64, TransactionError> {
         Ok(connection.query_row("SELECT 7", [], |row| row.get(0))?)
     }
 

@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     checkpoint,
-    desk::Desk,
-    fault::{Fault, Severity},
     open::Ownership,
+    transaction_error::{Severity, TransactionError},
+    write_context::WriteContext,
 };
 use crate::{engine::ports::StoreError, metrics::Metrics, mutant::mutant};
 
@@ -59,7 +59,7 @@ trait Command: Send {
     /// How many jobs or events it is about.
     fn rows(&self) -> usize;
     /// Does the work.
-    fn execute(&mut self, desk: &mut Desk) -> Result<(), Fault>;
+    fn execute(&mut self, context: &mut WriteContext) -> Result<(), TransactionError>;
     /// Tells the caller: the work is committed, or why it is not.
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
@@ -74,15 +74,15 @@ struct Request<T, W> {
 impl<T, W> Command for Request<T, W>
 where
     T: Send,
-    W: FnOnce(&mut Desk) -> Result<T, Fault> + Send,
+    W: FnOnce(&mut WriteContext) -> Result<T, TransactionError> + Send,
 {
     fn rows(&self) -> usize {
         self.rows
     }
 
-    fn execute(&mut self, desk: &mut Desk) -> Result<(), Fault> {
+    fn execute(&mut self, context: &mut WriteContext) -> Result<(), TransactionError> {
         if let Some(work) = self.work.take() {
-            self.output = Some(work(desk)?);
+            self.output = Some(work(context)?);
         }
         Ok(())
     }
@@ -96,11 +96,15 @@ where
 
 impl Writer {
     /// Starts the thread. It ends when it is closed, when nobody can send to it any more, or when it fails.
-    pub(super) fn start(desk: Desk, ownership: Ownership, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        context: WriteContext,
+        ownership: Ownership,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         let (queue, commands) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (report, status) = watch::channel(Status::Running);
         thread::Builder::new().name("crewcall-store".to_owned()).spawn(move || {
-            let mut thread = WriterThread { desk, commands, metrics, trouble: None };
+            let mut thread = WriterThread { context, commands, metrics, trouble: None };
             // Commands are pure SQL and state machine: a panic is a program error, and what is in memory is not
             // trusted after it. The transaction goes with the connection.
             let end = catch_unwind(AssertUnwindSafe(|| thread.run()));
@@ -115,13 +119,13 @@ impl Writer {
         Ok(Self { queue, status })
     }
 
-    /// Has `work` done in a transaction: when this answers `Ok`, it is on disk. `rows` tells how much it is.
+    /// Has `work` done in a transaction: when this returns `Ok`, it is on disk. `rows` tells how much it is.
     ///
     /// A caller that stops waiting does not stop the work.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         rows: usize,
-        work: impl FnOnce(&mut Desk) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&mut WriteContext) -> Result<T, TransactionError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (caller, answer) = oneshot::channel();
         let request = Request { rows, work: Some(work), output: None, caller };
@@ -167,7 +171,7 @@ impl Writer {
 }
 
 struct WriterThread {
-    desk: Desk,
+    context: WriteContext,
     commands: mpsc::Receiver<Message>,
     metrics: Arc<Metrics>,
     /// Why the last transaction was given up, if it was.
@@ -176,7 +180,7 @@ struct WriterThread {
 
 /// How far a batch got before it had to be given up.
 struct GivenUp {
-    fault: Fault,
+    error: TransactionError,
     /// Those who are told.
     answers: Vec<Box<dyn Command>>,
 }
@@ -199,10 +203,10 @@ impl WriterThread {
     /// Keeps the log short. `Err` says why the store cannot go on: a page that could not be written to the file
     /// may be lost from memory too.
     fn checkpoint(&self) -> Result<(), String> {
-        match checkpoint::after_commit(&self.desk.connection) {
-            Err(fault) if fault.severity() == Severity::Fatal => Err(fault.to_string()),
-            Err(fault) => {
-                tracing::warn!(reason = %fault, "The store's log was not moved into the file; it is tried again.");
+        match checkpoint::after_commit(&self.context.connection) {
+            Err(error) if error.severity() == Severity::Fatal => Err(error.to_string()),
+            Err(error) => {
+                tracing::warn!(reason = %error, "The store's log was not moved into the file; it is tried again.");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -246,14 +250,14 @@ impl WriterThread {
                 }
                 Ok(())
             }
-            Err(GivenUp { fault, answers }) => {
-                let (severity, text) = (fault.severity(), fault.to_string());
+            Err(GivenUp { error, answers }) => {
+                let (severity, text) = (error.severity(), error.to_string());
                 // Callers try again, twice in a second: it is said once.
                 if self.trouble.as_ref() != Some(&text) {
                     tracing::error!(reason = %text, commands = answers.len(), "A transaction of the store was given up.");
                     self.trouble = Some(text.clone());
                 }
-                let error = StoreError::from(fault);
+                let error = StoreError::from(error);
                 for command in answers {
                     command.answer(Err(error.clone()));
                 }
@@ -264,10 +268,10 @@ impl WriterThread {
 
     /// Runs a batch in one transaction. Every command is in the answer, whichever it is.
     fn transact(&mut self, batch: Vec<Box<dyn Command>>) -> Result<Vec<Answered>, GivenUp> {
-        if let Err(fault) = self.desk.execute("BEGIN IMMEDIATE", ()) {
-            return Err(GivenUp { fault, answers: batch });
+        if let Err(error) = self.context.execute("BEGIN IMMEDIATE", ()) {
+            return Err(GivenUp { error, answers: batch });
         }
-        let start = self.desk.tally.point();
+        let start = self.context.counts.savepoint();
         let mut answered: Vec<Answered> = Vec::with_capacity(batch.len());
         let mut remaining = batch.into_iter();
         let ended = loop {
@@ -275,57 +279,60 @@ impl WriterThread {
             match self.run_alone(command.as_mut()) {
                 Ok(outcome) if mutant("answer_early") => command.answer(outcome.map_err(StoreError::from)),
                 Ok(outcome) => answered.push((command, outcome.map_err(StoreError::from))),
-                Err(fault) => {
+                Err(error) => {
                     answered.push((command, Ok(())));
-                    break Err(fault);
+                    break Err(error);
                 }
             }
         };
         match ended {
             Ok(()) => Ok(answered),
-            Err(fault) => {
+            Err(error) => {
                 self.roll_back();
-                self.desk.tally.go_back(start);
+                self.context.counts.roll_back_to(start);
                 let answers = answered.into_iter().map(|(command, _)| command).chain(remaining).collect();
-                Err(GivenUp { fault, answers })
+                Err(GivenUp { error, answers })
             }
         }
     }
 
     /// Runs one command in a savepoint. The outer error is one that ends the transaction.
-    fn run_alone(&mut self, command: &mut dyn Command) -> Result<Result<(), Fault>, Fault> {
-        self.desk.execute("SAVEPOINT command", ())?;
-        let point = self.desk.tally.point();
-        let outcome = command.execute(&mut self.desk);
-        if let Err(fault) = outcome {
+    fn run_alone(
+        &mut self,
+        command: &mut dyn Command,
+    ) -> Result<Result<(), TransactionError>, TransactionError> {
+        self.context.execute("SAVEPOINT command", ())?;
+        let savepoint = self.context.counts.savepoint();
+        let outcome = command.execute(&mut self.context);
+        if let Err(error) = outcome {
             // Some errors make SQLite take back the whole transaction, the work of others with it.
-            if fault.severity() == Severity::Fatal || self.desk.connection.is_autocommit() {
-                return Err(fault);
+            if error.severity() == Severity::Fatal || self.context.connection.is_autocommit() {
+                return Err(error);
             }
-            tracing::warn!(reason = %fault, "A command of the store failed and was taken back.");
-            self.desk.execute("ROLLBACK TO command", ())?;
-            self.desk.execute("RELEASE command", ())?;
-            self.desk.tally.go_back(point);
-            return Ok(Err(fault));
+            tracing::warn!(reason = %error, "A command of the store failed and was taken back.");
+            self.context.execute("ROLLBACK TO command", ())?;
+            self.context.execute("RELEASE command", ())?;
+            self.context.counts.roll_back_to(savepoint);
+            return Ok(Err(error));
         }
-        self.desk.execute("RELEASE command", ())?;
+        self.context.execute("RELEASE command", ())?;
         Ok(Ok(()))
     }
 
-    fn end_transaction(&mut self) -> Result<(), Fault> {
-        self.desk.finish()?;
-        self.desk.execute("COMMIT", ())?;
-        self.desk.committed();
+    fn end_transaction(&mut self) -> Result<(), TransactionError> {
+        self.context.finish()?;
+        self.context.execute("COMMIT", ())?;
+        self.context.committed();
         Ok(())
     }
 
     fn roll_back(&self) {
-        if self.desk.connection.is_autocommit() {
+        if self.context.connection.is_autocommit() {
             return;
         }
-        if let Err(fault) = self.desk.execute("ROLLBACK", ()) {
+        if let Err(error) = self.context.execute("ROLLBACK", ()) {
             // The next BEGIN will fail and say so.
-            tracing::error!(reason = %fault, "A transaction could not be taken back.");
+            tracing::error!(reason = %error, "A transaction could not be taken back.");
         }
     }
 }

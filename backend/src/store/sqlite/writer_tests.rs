@@ -27,7 +27,7 @@ fn accepted(parameter: &str) -> (JobId, Vec<Accepted>) {
     (id, vec![Accepted { job, window: 1, idempotency: None }])
 }
 
-fn sqlite_fault(code: i32) -> Fault {
+fn sqlite_fault(code: i32) -> TransactionError {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
 }
 
@@ -38,7 +38,7 @@ async fn busy(store: &Arc<SqliteStore>) -> std_mpsc::Sender<()> {
     let writer = Arc::clone(store);
     #[expect(clippy::disallowed_methods, reason = "the runtime of a test waits for nothing else")]
     tokio::spawn(async move {
-        let hold = move |_: &mut Desk| {
+        let hold = move |_: &mut WriteContext| {
             begun.send(()).unwrap();
             released.recv().unwrap_err();
             Ok(())
@@ -52,7 +52,7 @@ async fn busy(store: &Arc<SqliteStore>) -> std_mpsc::Sender<()> {
 /// Sends two inserts around a command, all in one batch, and answers what became of the three.
 async fn together(
     store: &Arc<SqliteStore>,
-    work: impl FnOnce(&mut Desk) -> Result<(), Fault> + Send + 'static,
+    work: impl FnOnce(&mut WriteContext) -> Result<(), TransactionError> + Send + 'static,
 ) -> [Result<(), StoreError>; 3] {
     let release = busy(store).await;
     let (first, last) = (store.insert(accepted("first").1), store.insert(accepted("last").1));
@@ -88,10 +88,10 @@ async fn what_waits_together_is_committed_together() {
 async fn a_command_that_fails_is_taken_back_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &Arc::default());
-    let fail = |desk: &mut Desk| {
-        desk.tally.next_number();
-        desk.execute("UPDATE jobs SET state = 'failed'", ())?;
-        Err(Fault::Inconsistent("a test"))
+    let fail = |context: &mut WriteContext| {
+        context.counts.next_number();
+        context.execute("UPDATE jobs SET state = 'failed'", ())?;
+        Err(TransactionError::Inconsistent("a test"))
     };
     let [first, command, last] = together(&store, fail).await;
     assert!(first.is_ok() && last.is_ok());
@@ -111,8 +111,8 @@ async fn a_command_that_fails_is_taken_back_alone() {
 async fn a_transaction_that_is_taken_back_as_a_whole_fails_for_everybody() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &Arc::default());
-    let fail = |desk: &mut Desk| {
-        desk.execute("ROLLBACK", ())?; // as SQLite does by itself when a disk is full at the wrong moment
+    let fail = |context: &mut WriteContext| {
+        context.execute("ROLLBACK", ())?; // as SQLite does by itself when a disk is full at the wrong moment
         Err(sqlite_fault(ffi::SQLITE_FULL))
     };
     for outcome in together(&store, fail).await {
@@ -130,10 +130,13 @@ async fn a_full_disk_is_said_and_passes() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &Arc::default());
     let limit = |pages: i64| {
-        move |desk: &mut Desk| Ok(desk.connection.pragma_update(None, "max_page_count", pages)?)
+        move |context: &mut WriteContext| {
+            Ok(context.connection.pragma_update(None, "max_page_count", pages)?)
+        }
     };
-    let pages =
-        |desk: &mut Desk| Ok(desk.connection.pragma_query_value(None, "page_count", |row| row.get(0))?);
+    let pages = |context: &mut WriteContext| {
+        Ok(context.connection.pragma_query_value(None, "page_count", |row| row.get(0))?)
+    };
     let full: i64 = store.writer.write(1, pages).await.unwrap();
     store.writer.write(1, limit(full + 2)).await.unwrap();
     let error = store.insert(accepted(&"x".repeat(100_000)).1).await.unwrap_err();
@@ -185,7 +188,9 @@ async fn a_check_rehearses_what_is_done_with_results_and_keeps_nothing() {
     let store = open(directory.path(), &Arc::default());
     store.check().await.unwrap();
     assert_eq!((jobs(&store).await, store.dispatch_marks().await.unwrap().issued.0), (0, 0));
-    let lose = |desk: &mut Desk| Ok(desk.connection.execute_batch("ALTER TABLE attempts RENAME TO lost")?);
+    let lose = |context: &mut WriteContext| {
+        Ok(context.connection.execute_batch("ALTER TABLE attempts RENAME TO lost")?)
+    };
     store.writer.write(1, lose).await.unwrap();
     let error = store.check().await.unwrap_err();
     assert!(matches!(error, StoreError::Broken { .. }), "{error}");

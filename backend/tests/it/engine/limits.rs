@@ -24,16 +24,16 @@ const WITNESS: &str = "
     CREATE TABLE witnessed (what TEXT NOT NULL);
     CREATE TRIGGER witness_update AFTER UPDATE OF state ON jobs WHEN NEW.state = 'dispatched'
     BEGIN
-        INSERT INTO witnessed SELECT 'paused by ' || paused_by FROM type_settings
-            WHERE type = NEW.type AND paused_by IS NOT NULL;
+        INSERT INTO witnessed SELECT 'paused by ' || pause_by FROM type_settings
+            WHERE type = NEW.type AND pause_by IS NOT NULL;
         INSERT INTO witnessed SELECT 'the limit is ' || running_max FROM type_settings
             WHERE type = NEW.type AND running_max <
                 (SELECT count(*) FROM jobs WHERE type = NEW.type AND state IN ('dispatched', 'running'));
     END;
     CREATE TRIGGER witness_insert AFTER INSERT ON jobs WHEN NEW.state = 'dispatched'
     BEGIN
-        INSERT INTO witnessed SELECT 'at entry, paused by ' || paused_by FROM type_settings
-            WHERE type = NEW.type AND paused_by IS NOT NULL;
+        INSERT INTO witnessed SELECT 'at entry, paused by ' || pause_by FROM type_settings
+            WHERE type = NEW.type AND pause_by IS NOT NULL;
         INSERT INTO witnessed SELECT 'at entry, the limit is ' || running_max FROM type_settings
             WHERE type = NEW.type AND running_max <
                 (SELECT count(*) FROM jobs WHERE type = NEW.type AND state IN ('dispatched', 'running'));

@@ -12,11 +12,13 @@ use crewcall_backend::{
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 
-use super::subject::{START, Subject, cancel, completed, failed, held, job_error, job_type, origin, started};
+use super::under_test::{
+    START, StoreUnderTest, cancel, completed, failed, held, job_error, job_type, origin, started,
+};
 
-pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
-    let job = subject.dispatched("a").await;
-    subject.change(&job, started(&job)).await;
+pub(crate) async fn a_job_runs_and_is_completed(tested: StoreUnderTest) {
+    let job = tested.dispatched("a").await;
+    tested.change(&job, started(&job)).await;
     let message = Some("half ☃ way".to_owned());
     let progressed = Event::Progressed {
         origin: origin(&job, 1),
@@ -25,17 +27,17 @@ pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
         message: message.clone(),
         at: START,
     };
-    let change = subject.change(&job, progressed.clone()).await;
+    let change = tested.change(&job, progressed.clone()).await;
     assert_eq!(change.status.progress, Some(Progress { percent: 50, message, at: START }));
     assert_eq!(
-        subject.read(job.id).await.0.status,
+        tested.read(job.id).await.0.status,
         change.status,
         "all 64 bits of a sequence number are kept"
     );
-    assert!(matches!(subject.apply(&job, progressed).await, Applied::Stale(Stale::Sequence)));
+    assert!(matches!(tested.apply(&job, progressed).await, Applied::Stale(Stale::Sequence)));
 
-    let now = subject.clock.advance(1_000);
-    let change = subject.change(&job, completed(&job)).await;
+    let now = tested.clock.advance(1_000);
+    let change = tested.change(&job, completed(&job)).await;
     assert_eq!((change.from, change.status.state), (State::Running, State::Completed));
     assert_eq!((change.status.finished_at, change.created_at), (Some(now), job.created_at));
     let ended = AttemptRecord {
@@ -46,38 +48,38 @@ pub(crate) async fn a_job_runs_and_is_completed(subject: Subject) {
         finished_at: START.plus_millis(5),
     };
     assert_eq!(change.ended.as_ref(), Some(&ended));
-    let (read, attempts) = subject.read(job.id).await;
+    let (read, attempts) = tested.read(job.id).await;
     assert_eq!((read.status, attempts), (change.status, vec![ended]));
-    assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Terminal)));
-    subject.finish().await;
+    assert!(matches!(tested.apply(&job, completed(&job)).await, Applied::Stale(Stale::Terminal)));
+    tested.finish().await;
 }
 
-pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(subject: Subject) {
-    let job = subject.dispatched("a").await;
-    let change = subject.change(&job, failed(&job, true)).await;
+pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(tested: StoreUnderTest) {
+    let job = tested.dispatched("a").await;
+    let change = tested.change(&job, failed(&job, true)).await;
     let due_at = change.status.due_at;
     assert_eq!((change.status.state, change.status.attempt.get()), (State::Scheduled, 2));
-    let early = subject.store.release_due(due_at.plus_millis(-1), 10).await.unwrap();
+    let early = tested.store.release_due(due_at.plus_millis(-1), 10).await.unwrap();
     assert_eq!(early, Released { next_due_at: Some(due_at), ..Released::default() });
-    let released = subject.store.release_due(due_at, 10).await.unwrap();
+    let released = tested.store.release_due(due_at, 10).await.unwrap();
     let version = change.status.version + 1;
     assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
     assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
-    let second = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+    let second = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     assert_ne!(second.status.token, job.status.token);
-    assert!(matches!(subject.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
-    subject.change(&second, failed(&second, false)).await;
-    let (read, attempts) = subject.read(job.id).await;
+    assert!(matches!(tested.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
+    tested.change(&second, failed(&second, false)).await;
+    let (read, attempts) = tested.read(job.id).await;
     assert_eq!((read.status.state, read.status.error), (State::Failed, Some(job_error(ErrorKind::Handler))));
     let outcomes: Vec<_> = attempts.into_iter().map(|ended| (ended.attempt.get(), ended.outcome)).collect();
     let outcome = AttemptOutcome::Failed(job_error(ErrorKind::Handler));
     assert_eq!(outcomes, [(1, outcome.clone()), (2, outcome)]);
-    subject.finish().await;
+    tested.finish().await;
 }
 
-pub(crate) async fn due_jobs_are_released_in_steps(subject: Subject) {
+pub(crate) async fn due_jobs_are_released_in_steps(tested: StoreUnderTest) {
     for delay in [30, 10, 20] {
-        let job = subject.dispatched("a").await;
+        let job = tested.dispatched("a").await;
         let Event::Failed { origin, error, .. } = failed(&job, true) else { unreachable!() };
         let retry_after = Some(Duration::from_millis(delay));
         let event = Event::Failed {
@@ -89,35 +91,35 @@ pub(crate) async fn due_jobs_are_released_in_steps(subject: Subject) {
             started_at: None,
             finished_at: START,
         };
-        subject.change(&job, event).await;
+        tested.change(&job, event).await;
     }
-    let released = subject.store.release_due(START.plus_millis(25), 1).await.unwrap();
+    let released = tested.store.release_due(START.plus_millis(25), 1).await.unwrap();
     assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(20))));
-    let released = subject.store.release_due(START.plus_millis(25), 10).await.unwrap();
+    let released = tested.store.release_due(START.plus_millis(25), 10).await.unwrap();
     assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(30))));
-    subject.finish().await;
+    tested.finish().await;
 }
 
-pub(crate) async fn a_returned_order_waits_for_the_first_worker(subject: Subject) {
+pub(crate) async fn a_returned_order_waits_for_the_first_worker(tested: StoreUnderTest) {
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let job = subject.dispatched("a").await;
+        let job = tested.dispatched("a").await;
         let event = Event::Returned { attempt: job.status.attempt, token: job.status.token.unwrap() };
-        assert!(subject.change(&job, event).await.freed_window);
+        assert!(tested.change(&job, event).await.freed_window);
         ids.push(job.id);
     }
-    assert_eq!(subject.store.release_unroutable(&job_type("b"), 10).await.unwrap(), Released::default());
-    let released = subject.store.release_unroutable(&job_type("a"), 2).await.unwrap();
+    assert_eq!(tested.store.release_unroutable(&job_type("b"), 10).await.unwrap(), Released::default());
+    let released = tested.store.release_unroutable(&job_type("a"), 2).await.unwrap();
     let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
     assert_eq!(released, ids[..2], "the oldest first");
-    assert_eq!(subject.store.release_unroutable(&job_type("a"), 2).await.unwrap().jobs.len(), 1);
-    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 3);
-    subject.finish().await;
+    assert_eq!(tested.store.release_unroutable(&job_type("a"), 2).await.unwrap().jobs.len(), 1);
+    assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 3);
+    tested.finish().await;
 }
 
-pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subject) {
-    let (job, other) = (subject.dispatched("a").await, subject.dispatched("a").await);
-    let unknown = subject.job("a");
+pub(crate) async fn several_events_of_one_job_are_taken_in_order(tested: StoreUnderTest) {
+    let (job, other) = (tested.dispatched("a").await, tested.dispatched("a").await);
+    let unknown = tested.job("a");
     let events = [
         (job.id, started(&job)),
         (other.id, completed(&other)),
@@ -127,7 +129,7 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subjec
         (job.id, completed(&job)),
     ];
     let events = events.map(|(job_id, event)| JobEvent { job_id, event }).to_vec();
-    let applied = subject.store.apply(events).await.unwrap();
+    let applied = tested.store.apply(events).await.unwrap();
     let said: Vec<_> = applied
         .iter()
         .map(|applied| match applied {
@@ -137,103 +139,103 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(subject: Subjec
         })
         .collect();
     assert_eq!(said, ["running", "completed", "running", "unknown", "completed", "terminal"]);
-    assert!(subject.store.apply(vec![]).await.unwrap().is_empty());
-    subject.finish().await;
+    assert!(tested.store.apply(vec![]).await.unwrap().is_empty());
+    tested.finish().await;
 }
 
-pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(subject: Subject) {
-    let job = subject.dispatched("a").await;
-    subject.change(&job, started(&job)).await;
-    let asked = subject.change(&job, cancel()).await.status;
+pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(tested: StoreUnderTest) {
+    let job = tested.dispatched("a").await;
+    tested.change(&job, started(&job)).await;
+    let asked = tested.change(&job, cancel()).await.status;
     assert_eq!(
         (asked.state, cancel()),
         (State::Running, Event::CancelRequested(asked.cancellation.unwrap()))
     );
-    subject.change(&job, failed(&job, true)).await;
-    let (read, attempts) = subject.read(job.id).await;
+    tested.change(&job, failed(&job, true)).await;
+    let (read, attempts) = tested.read(job.id).await;
     assert_eq!((read.status.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
     assert_eq!(Event::CancelRequested(read.status.cancellation.unwrap()), cancel());
-    subject.change(&job, Event::RetryRequested).await;
-    let again = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+    tested.change(&job, Event::RetryRequested).await;
+    let again = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     assert_eq!(again.status.cancellation, None);
-    subject.change(&again, completed(&again)).await;
-    let (read, attempts) = subject.read(job.id).await;
+    tested.change(&again, completed(&again)).await;
+    let (read, attempts) = tested.read(job.id).await;
     assert_eq!((read.status.state, attempts.len()), (State::Completed, 2));
-    subject.finish().await;
+    tested.finish().await;
 }
 
-pub(crate) async fn what_waits_is_cancelled_at_once(subject: Subject) {
-    let parked = subject.dispatched("a").await;
+pub(crate) async fn what_waits_is_cancelled_at_once(tested: StoreUnderTest) {
+    let parked = tested.dispatched("a").await;
     let returned = Event::Returned { attempt: parked.status.attempt, token: parked.status.token.unwrap() };
-    subject.change(&parked, returned).await;
+    tested.change(&parked, returned).await;
     let waiting = [
-        subject.insert(subject.job("a"), 0).await.job,
-        subject.insert(subject.job_at("a", START.plus_millis(9)), 0).await.job,
+        tested.insert(tested.job("a"), 0).await.job,
+        tested.insert(tested.job_at("a", START.plus_millis(9)), 0).await.job,
         parked,
     ];
     for job in &waiting {
         let (from, status) =
-            (subject.read(job.id).await.0.status.state, subject.change(job, cancel()).await.status);
+            (tested.read(job.id).await.0.status.state, tested.change(job, cancel()).await.status);
         assert_eq!((status.state, status.finished_at), (State::Cancelled, Some(START)), "from {from}");
-        assert_eq!(subject.read(job.id).await.0.status, status);
-        assert!(matches!(subject.apply(job, cancel()).await, Applied::Stale(Stale::Terminal)));
+        assert_eq!(tested.read(job.id).await.0.status, status);
+        assert!(matches!(tested.apply(job, cancel()).await, Applied::Stale(Stale::Terminal)));
     }
-    let dispatched = subject.dispatched("a").await;
-    assert!(subject.change(&dispatched, cancel()).await.freed_window);
-    let released = subject.store.release_due(START.plus_millis(10), 10).await.unwrap();
+    let dispatched = tested.dispatched("a").await;
+    assert!(tested.change(&dispatched, cancel()).await.freed_window);
+    let released = tested.store.release_due(START.plus_millis(10), 10).await.unwrap();
     assert_eq!(released, Released::default(), "nothing is due any more");
-    assert_eq!(subject.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
-    subject.finish().await;
+    assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
+    tested.finish().await;
 }
 
-pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut subject: Subject) {
+pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut tested: StoreUnderTest) {
     let backoff = Backoff {
         initial: Duration::from_secs(7),
         factor: 3.0,
         max_delay: Duration::from_secs(20),
         jitter: 0.0,
     };
-    let mut job = subject.job("a");
+    let mut job = tested.job("a");
     job.policy = Policy { backoff, timeout: Some(Duration::from_millis(1_500)), ..Policy::default() };
-    let mut job = subject.insert(job, 1).await.job;
+    let mut job = tested.insert(job, 1).await.job;
     for wait in [7, 20] {
-        subject.reopen().await;
-        let status = subject.change(&job, failed(&job, true)).await.status;
+        tested.reopen().await;
+        let status = tested.change(&job, failed(&job, true)).await.status;
         assert_eq!(status.due_at, START.plus_millis(wait * 1_000));
-        subject.store.release_due(status.due_at, 1).await.unwrap();
-        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+        tested.store.release_due(status.due_at, 1).await.unwrap();
+        job = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
-    let change = subject.change(&job, started(&job)).await;
+    let change = tested.change(&job, started(&job)).await;
     assert_eq!(change.timeout, job.policy.timeout);
     let timed_out =
         Event::TimedOut { attempt: job.status.attempt, execution_id: origin(&job, 1).execution_id };
-    let status = subject.change(&job, timed_out).await.status;
+    let status = tested.change(&job, timed_out).await.status;
     assert!(status.error.unwrap().message.contains("longer than its 1.5 s"));
-    subject.finish().await;
+    tested.finish().await;
 }
 
-pub(crate) async fn how_often_an_order_was_sent_outlives_a_restart(mut subject: Subject) {
-    let mut job = subject.dispatched("a").await;
+pub(crate) async fn how_often_an_order_was_sent_outlives_a_restart(mut tested: StoreUnderTest) {
+    let mut job = tested.dispatched("a").await;
     for resends in 1..SENDINGS_MAX {
-        subject.reopen().await;
-        let status = subject.change(&job, order_lost(&job)).await.status;
+        tested.reopen().await;
+        let status = tested.change(&job, order_lost(&job)).await.status;
         assert_eq!((status.state, status.resends), (State::Ready, resends));
-        job = subject.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+        job = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
-    subject.reopen().await;
-    let change = subject.change(&job, order_lost(&job)).await;
+    tested.reopen().await;
+    let change = tested.change(&job, order_lost(&job)).await;
     assert_eq!((change.status.state, change.status.attempt.get()), (State::Scheduled, 2));
     let outcome = change.ended.as_ref().map(|ended| ended.outcome.as_str());
     assert_eq!(outcome, Some(ErrorKind::WorkerLost.as_str()));
-    assert_eq!(subject.read(job.id).await.0.status, change.status);
-    subject.finish().await;
+    assert_eq!(tested.read(job.id).await.0.status, change.status);
+    tested.finish().await;
 }
 
 fn order_lost(job: &Job) -> Event {
     Event::OrderLost { attempt: job.status.attempt, token: job.status.token.unwrap() }
 }
 
-pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {
+pub(crate) async fn every_kind_of_error_is_kept(tested: StoreUnderTest) {
     let kinds = [
         ErrorKind::Handler,
         ErrorKind::Panic,
@@ -247,23 +249,23 @@ pub(crate) async fn every_kind_of_error_is_kept(subject: Subject) {
         ErrorKind::Unknown,
     ];
     for kind in kinds {
-        let job = subject.dispatched("a").await;
+        let job = tested.dispatched("a").await;
         // An order that was never sent again might be, instead of ending its attempt.
-        subject.change(&job, order_lost(&job)).await;
+        tested.change(&job, order_lost(&job)).await;
         let job =
-            subject.store.dispatch_due(&job_type("a"), usize::MAX, 1).await.unwrap().dispatches.remove(0).job;
+            tested.store.dispatch_due(&job_type("a"), usize::MAX, 1).await.unwrap().dispatches.remove(0).job;
         let event = Event::DeadLettered {
             attempt: job.status.attempt,
             token: job.status.token.unwrap(),
             error: job_error(kind),
         };
-        let change = subject.change(&job, event).await;
-        let (read, attempts) = subject.read(job.id).await;
+        let change = tested.change(&job, event).await;
+        let (read, attempts) = tested.read(job.id).await;
         assert_eq!(
             (read.status.error, &attempts[0].outcome),
             (Some(job_error(kind)), &AttemptOutcome::Failed(job_error(kind)))
         );
         assert_eq!(Some(&attempts[0]), change.ended.as_ref());
     }
-    subject.finish().await;
+    tested.finish().await;
 }

@@ -17,10 +17,10 @@ mod time;
 
 mod list;
 
-mod keep;
+mod types;
 
 mod model;
 
-mod subject;
+mod under_test;
 
 mod sqlite;

@@ -12,7 +12,7 @@ use crewcall_proto::{
 };
 use proptest::{prelude::*, sample::Index};
 
-use super::subject::{START, Subject, cancel, job_error, job_type};
+use super::under_test::{START, StoreUnderTest, cancel, job_error, job_type};
 
 /// How many random lives are tried. Each step of one is a commit to disk.
 const LIVES: u32 = 24;
@@ -191,14 +191,14 @@ impl Model {
     }
 }
 
-async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
-    let now = subject.clock.advance(1);
+async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
+    let now = tested.clock.advance(1);
     match step {
         Step::Insert { second_type, window, policy, delay } => {
             let name = if second_type { "b" } else { "a" };
             let at_once = delay == 0 && model.ready(name) == 0 && model.occupying(name) < window;
-            let job = Job { policy, ..subject.job_at(name, now.plus_millis(delay)) };
-            let inserted = subject.insert(job, window).await;
+            let job = Job { policy, ..tested.job_at(name, now.plus_millis(delay)) };
+            let inserted = tested.insert(job, window).await;
             model.numbers += u64::from(at_once);
             assert_eq!(inserted.dispatched.map(|number| number.0), at_once.then_some(model.numbers));
             model.jobs.insert(inserted.job.id, (inserted.job.as_ref().clone(), Vec::new()));
@@ -212,7 +212,7 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
                     JobEvent { job_id, event: event(&model.jobs[&job_id].0, said) }
                 })
                 .collect();
-            let applied = subject.store.apply(events.clone()).await.unwrap();
+            let applied = tested.store.apply(events.clone()).await.unwrap();
             assert_eq!(applied.len(), events.len());
             for (JobEvent { job_id, event }, applied) in events.into_iter().zip(&applied) {
                 model.expect(job_id, event, now, applied);
@@ -222,7 +222,7 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
         Step::Dispatch { window, limit } => {
             let expected = window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a"));
             let dispatches =
-                subject.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
+                tested.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
             assert_eq!(dispatches.len(), expected);
             for dispatch in dispatches {
                 model.numbers += 1;
@@ -237,35 +237,34 @@ async fn run(subject: &mut Subject, model: &mut Model, step: Step) {
         Step::ReleaseDue { after } => {
             let until = now.plus_millis(after);
             let due = |job: &Job| job.status.state == State::Scheduled && job.status.due_at <= until;
-            release(model, due, &subject.store.release_due(until, 100).await.unwrap().jobs);
+            release(model, due, &tested.store.release_due(until, 100).await.unwrap().jobs);
         }
         Step::ReleaseUnroutable => {
             let parked = |job: &Job| job.status.state == State::Unroutable && job.job_type.as_str() == "a";
-            let released = subject.store.release_unroutable(&job_type("a"), 100).await.unwrap();
+            let released = tested.store.release_unroutable(&job_type("a"), 100).await.unwrap();
             release(model, parked, &released.jobs);
         }
-        Step::Expire { limit } => expire(subject, model, now, limit).await,
+        Step::Expire { limit } => expire(tested, model, now, limit).await,
         Step::Delete { state, limit } => {
             let old = |(job, _): &(Job, _)| {
                 job.status.state == state
                     && job.status.finished_at.is_some_and(|finished_at| finished_at < now)
             };
             let expected = model.jobs.values().filter(|entry| old(entry)).count().min(limit);
-            assert_eq!(subject.store.delete_finished(state, now, limit).await.unwrap(), expected);
-            let ids =
-                subject.store.list_ids(&JobQuery { limit: 1_000, ..JobQuery::default() }).await.unwrap();
+            assert_eq!(tested.store.delete_finished(state, now, limit).await.unwrap(), expected);
+            let ids = tested.store.list_ids(&JobQuery { limit: 1_000, ..JobQuery::default() }).await.unwrap();
             model.jobs.retain(|id, entry| ids.contains(id) || !old(entry));
             assert_eq!(model.jobs.len(), ids.len());
         }
-        Step::Reopen => subject.reopen().await,
+        Step::Reopen => tested.reopen().await,
     }
 }
 
-async fn expire(subject: &Subject, model: &mut Model, now: Timestamp, limit: usize) {
+async fn expire(tested: &StoreUnderTest, model: &mut Model, now: Timestamp, limit: usize) {
     let context = TransitionContext { now, jitter_sample: 0.5 };
     let expires = |job: &Job| transition(&job.status, &job.policy, Event::Expired, context).ok();
     let expected = model.jobs.values().filter(|(job, _)| expires(job).is_some()).count().min(limit);
-    let expired = subject.store.expire_due(now, limit).await.unwrap();
+    let expired = tested.store.expire_due(now, limit).await.unwrap();
     assert_eq!(expired.changes.len(), expected);
     for change in expired.changes {
         let id = change.job_id;
@@ -296,24 +295,24 @@ fn release(
     assert_eq!(released.len(), number);
 }
 
-async fn live(mut subject: Subject, steps: Vec<Step>) {
+async fn live(mut tested: StoreUnderTest, steps: Vec<Step>) {
     let mut model = Model { jobs: BTreeMap::new(), numbers: 0 };
     for step in steps {
-        run(&mut subject, &mut model, step).await;
+        run(&mut tested, &mut model, step).await;
     }
     for (id, expected) in &model.jobs {
-        assert_eq!(subject.read(*id).await, *expected);
+        assert_eq!(tested.read(*id).await, *expected);
     }
-    for count in subject.store.counts().await.unwrap() {
+    for count in tested.store.counts().await.unwrap() {
         let of_type = model.of_type(count.job_type.as_str());
         let expected = of_type.filter(|job| job.status.state == count.state).count();
         assert_eq!(count.jobs, u64::try_from(expected).unwrap(), "{count:?}");
     }
-    subject.finish().await;
+    tested.finish().await;
 }
 
 /// To be called outside a runtime.
-pub(crate) fn any_status_is_that_of_the_state_machine(make: fn() -> Subject) {
+pub(crate) fn any_status_is_that_of_the_state_machine(make: fn() -> StoreUnderTest) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = ProptestConfig { cases: LIVES, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..24))| {

@@ -8,14 +8,14 @@ use crewcall_backend::{
 };
 use rusqlite::Connection;
 
-use super::subject::{HandClock, Subject, accepted, file, job_type, open};
+use super::under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open};
 
 macro_rules! conforms {
     ($($module:ident { $($case:ident),+ $(,)? })+) => {
         $(mod $module {
             $(#[tokio::test]
             async fn $case() {
-                super::super::$module::$case(super::Subject::sqlite()).await;
+                super::super::$module::$case(super::StoreUnderTest::sqlite()).await;
             })+
         })+
     };
@@ -77,7 +77,7 @@ conforms! {
         lists_by_time_are_right_also_when_the_clocks_differ,
         filters_agree_whichever_leads,
     }
-    keep {
+    types {
         types_are_kept_as_they_were_last_announced,
         what_is_set_for_types_is_kept,
         types_that_nobody_announced_are_limited,
@@ -88,7 +88,7 @@ conforms! {
 
 #[test]
 fn any_status_is_that_of_the_state_machine() {
-    super::model::any_status_is_that_of_the_state_machine(Subject::sqlite);
+    super::model::any_status_is_that_of_the_state_machine(StoreUnderTest::sqlite);
 }
 
 /// Why the file cannot be opened, and the words for it without the directory of the test.
@@ -105,29 +105,29 @@ fn refusal(path: &Path) -> (OpenError, String) {
 
 #[tokio::test]
 async fn a_crash_leaves_every_job_that_was_accepted() {
-    let subject = Subject::sqlite();
+    let tested = StoreUnderTest::sqlite();
     let mut jobs = Vec::new();
     for _ in 0..50 {
-        jobs.push(subject.dispatched("a").await);
+        jobs.push(tested.dispatched("a").await);
     }
     // The files as a crash of the process leaves them: the store is still open, nothing was tidied up.
     let crashed = tempfile::tempdir().unwrap();
     for suffix in ["", "-wal"] {
         let name = format!("crewcall.db{suffix}");
-        fs::copy(subject.path().with_file_name(&name), crashed.path().join(&name)).unwrap();
+        fs::copy(tested.path().with_file_name(&name), crashed.path().join(&name)).unwrap();
     }
     let store = open(&file(crashed.path()), &HandClock::new()).unwrap();
     for job in jobs {
         assert_eq!(store.get(job.id).await.unwrap().unwrap().0, *job);
     }
     store.close().await;
-    subject.finish().await;
+    tested.finish().await;
 }
 
 #[tokio::test]
 async fn a_file_has_one_owner() {
-    let subject = Subject::sqlite();
-    let (error, text) = refusal(&subject.path());
+    let tested = StoreUnderTest::sqlite();
+    let (error, text) = refusal(&tested.path());
     assert!(
         matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()),
         "{error:?}"
@@ -135,13 +135,13 @@ async fn a_file_has_one_owner() {
     assert!(text.contains("stop it, or choose another path"), "{text}");
     #[cfg(unix)]
     {
-        let link = subject.path().with_file_name("another-name.db");
-        std::os::unix::fs::symlink(subject.path(), &link).unwrap();
+        let link = tested.path().with_file_name("another-name.db");
+        std::os::unix::fs::symlink(tested.path(), &link).unwrap();
         assert!(matches!(refusal(&link).0, OpenError::InUse { .. }));
     }
-    subject.sqlite.close().await;
-    open(&subject.path(), &subject.clock).unwrap().close().await;
-    subject.finish().await;
+    tested.sqlite.close().await;
+    open(&tested.path(), &tested.clock).unwrap().close().await;
+    tested.finish().await;
 }
 
 #[tokio::test]
@@ -170,81 +170,81 @@ async fn no_other_user_may_open_what_is_kept() {
 
 #[tokio::test]
 async fn a_closed_store_says_so() {
-    let subject = Subject::sqlite();
-    let pending = subject.store.insert(vec![accepted(subject.job("a"), 0)]);
-    let (inserted, ()) = tokio::join!(pending, subject.sqlite.close());
+    let tested = StoreUnderTest::sqlite();
+    let pending = tested.store.insert(vec![accepted(tested.job("a"), 0)]);
+    let (inserted, ()) = tokio::join!(pending, tested.sqlite.close());
     assert!(inserted.is_ok(), "what was asked for before is done");
-    assert!(matches!(subject.store.dispatch_due(&job_type("a"), 1, 1).await, Err(StoreError::Closed)));
-    assert!(matches!(subject.store.types().await, Err(StoreError::Closed)));
-    subject.finish().await;
+    assert!(matches!(tested.store.dispatch_due(&job_type("a"), 1, 1).await, Err(StoreError::Closed)));
+    assert!(matches!(tested.store.types().await, Err(StoreError::Closed)));
+    tested.finish().await;
 }
 
 #[tokio::test]
 async fn a_lock_of_another_program_only_delays() {
-    let subject = Subject::sqlite();
-    let other = Connection::open(subject.path()).unwrap();
+    let tested = StoreUnderTest::sqlite();
+    let other = Connection::open(tested.path()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (store, job) = (Arc::clone(&subject.store), subject.job("a"));
+    let (store, job) = (Arc::clone(&tested.store), tested.job("a"));
     let mut insert = Box::pin(store.insert(vec![accepted(job.clone(), 0)]));
     let early = tokio::time::timeout(Duration::from_millis(300), &mut insert).await;
     assert!(early.is_err(), "it waits for the lock");
-    assert_eq!(subject.store.get(job.id).await.unwrap(), None, "reads do not");
+    assert_eq!(tested.store.get(job.id).await.unwrap(), None, "reads do not");
     other.execute_batch("COMMIT").unwrap();
     insert.await.unwrap();
-    subject.finish().await;
+    tested.finish().await;
 }
 
 #[tokio::test]
 async fn the_log_stays_short() {
-    let subject = Subject::sqlite();
+    let tested = StoreUnderTest::sqlite();
     for _ in 0..12 {
         let jobs = (0..25).map(|_| {
-            let mut job = subject.job("a");
+            let mut job = tested.job("a");
             job.parameters.insert("text".into(), "x".repeat(200_000).into());
             accepted(job, 0)
         });
-        subject.store.insert(jobs.collect()).await.unwrap();
+        tested.store.insert(jobs.collect()).await.unwrap();
     }
-    let log_bytes = fs::metadata(subject.path().with_file_name("crewcall.db-wal")).unwrap().len();
+    let log_bytes = fs::metadata(tested.path().with_file_name("crewcall.db-wal")).unwrap().len();
     assert!(log_bytes < 30_000_000, "60 MB were written, and {log_bytes} bytes are still in the log");
-    subject.finish().await;
+    tested.finish().await;
 }
 
 #[tokio::test]
 async fn a_value_that_means_nothing_is_an_error_and_no_panic() {
-    let subject = Subject::sqlite();
-    let (bad, good) = (subject.dispatched("a").await, subject.dispatched("a").await);
-    let other = Connection::open(subject.path()).unwrap();
+    let tested = StoreUnderTest::sqlite();
+    let (bad, good) = (tested.dispatched("a").await, tested.dispatched("a").await);
+    let other = Connection::open(tested.path()).unwrap();
     let id = bad.id.as_uuid().as_bytes().as_slice();
     other.execute("UPDATE jobs SET token = x'00' WHERE id = ?", [id]).unwrap();
-    assert!(matches!(subject.store.get(bad.id).await, Err(StoreError::Broken { .. })));
+    assert!(matches!(tested.store.get(bad.id).await, Err(StoreError::Broken { .. })));
     other.execute("UPDATE jobs SET token = NULL, state = 'asleep' WHERE id = ?", [id]).unwrap();
-    let error = subject.store.get(bad.id).await.unwrap_err();
+    let error = tested.store.get(bad.id).await.unwrap_err();
     assert!(error.to_string().contains("the column state holds asleep"), "{error}");
-    let event = super::subject::completed(&good);
+    let event = super::under_test::completed(&good);
     let events = [(&bad, event.clone()), (&good, event.clone())]
         .map(|(job, event)| crewcall_backend::engine::ports::JobEvent { job_id: job.id, event });
-    assert!(matches!(subject.store.apply(events.to_vec()).await, Err(StoreError::Broken { .. })));
-    subject.change(&good, event).await;
+    assert!(matches!(tested.store.apply(events.to_vec()).await, Err(StoreError::Broken { .. })));
+    tested.change(&good, event).await;
     other.execute("UPDATE jobs SET state = 'dispatched' WHERE id = ?", [id]).unwrap();
     drop(other);
-    subject.finish().await;
+    tested.finish().await;
 }
 
 #[tokio::test]
 async fn a_newer_database_is_refused_unchanged() {
-    let subject = Subject::sqlite();
-    subject.sqlite.close().await;
-    Connection::open(subject.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let before = fs::read(subject.path()).unwrap();
-    let (error, text) = refusal(&subject.path());
+    let tested = StoreUnderTest::sqlite();
+    tested.sqlite.close().await;
+    Connection::open(tested.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(tested.path()).unwrap();
+    let (error, text) = refusal(&tested.path());
     assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error:?}");
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
          knows up to 2): run that version or a later one"
     );
-    assert_eq!(fs::read(subject.path()).unwrap(), before);
+    assert_eq!(fs::read(tested.path()).unwrap(), before);
 }
 
 #[test]
@@ -273,22 +273,22 @@ fn a_path_that_is_no_database_of_ours_is_refused_with_advice() {
 
 #[tokio::test]
 async fn keys_that_are_too_old_are_deleted_by_those_that_come() {
-    let subject = Subject::sqlite();
+    let tested = StoreUnderTest::sqlite();
     let keyed = |number: usize| {
         let idempotency = Some(IdempotencyKey { key: number.to_string(), body_hash: [0; 32] });
-        Accepted { job: subject.job("a"), window: 0, idempotency }
+        Accepted { job: tested.job("a"), window: 0, idempotency }
     };
     let kept = || -> i64 {
-        let connection = Connection::open(subject.path()).unwrap();
+        let connection = Connection::open(tested.path()).unwrap();
         connection.query_row("SELECT count(*) FROM idempotency_keys", (), |row| row.get(0)).unwrap()
     };
-    subject.store.insert((0..10).map(keyed).collect()).await.unwrap();
-    subject.clock.advance(IDEMPOTENCY_KEPT_FOR.as_millis().try_into().unwrap());
-    subject.store.insert(vec![keyed(10)]).await.unwrap();
+    tested.store.insert((0..10).map(keyed).collect()).await.unwrap();
+    tested.clock.advance(IDEMPOTENCY_KEPT_FOR.as_millis().try_into().unwrap());
+    tested.store.insert(vec![keyed(10)]).await.unwrap();
     assert!((2..11).contains(&kept()), "in steps: {}", kept());
-    subject.store.insert((11..14).map(keyed).collect()).await.unwrap();
+    tested.store.insert((11..14).map(keyed).collect()).await.unwrap();
     assert_eq!(kept(), 4);
-    subject.finish().await;
+    tested.finish().await;
 }
 
 #[test]

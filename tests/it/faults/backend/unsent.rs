@@ -33,7 +33,7 @@ async fn f20_orders_that_never_left_are_not_taken_for_confirmed() {
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
     stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
     let open = |stack: &Stack| {
-        let above = "SELECT max(value) - min(value) FROM marks WHERE name LIKE 'dispatches_%'";
+        let above = "SELECT max(value) - min(value) FROM counters WHERE name LIKE 'dispatches_%'";
         usize::try_from(stack.query(above).unwrap()).unwrap()
     };
     until("all is confirmed", PATIENCE, async || open(&stack) == 0).await.unwrap();

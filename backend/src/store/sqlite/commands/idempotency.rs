@@ -3,11 +3,21 @@
 use std::sync::Arc;
 
 use crewcall_proto::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
-use super::super::{desk::Desk, fault::Fault, queries};
+use super::super::{
+    columns::{first, list, sql, values},
+    queries,
+    rows::KeyRow,
+    transaction_error::TransactionError,
+    values::to_limit,
+    write_context::WriteContext,
+};
 use crate::{
-    engine::ports::{IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Inserted},
+    engine::{
+        ports::{IdempotencyKey, Inserted},
+        rules::forgotten_until,
+    },
     mutant::mutant,
 };
 
@@ -16,44 +26,39 @@ use crate::{
 const PURGED_PER_KEY: usize = 4;
 
 /// What became of an earlier submission with this key, if there was one.
-pub(in super::super) fn earlier(desk: &Desk, key: &IdempotencyKey) -> Result<Option<Inserted>, Fault> {
-    let mut statement = desk
-        .connection
-        .prepare_cached("SELECT job_seq, body_hash FROM idempotency_keys WHERE key = ? AND created_at > ?")?;
-    let found = statement
-        .query_row(params![key.key, forgotten_until(desk).as_millis()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })
-        .optional()?;
-    match found {
+pub(in super::super) fn earlier(
+    context: &WriteContext,
+    key: &IdempotencyKey,
+) -> Result<Option<Inserted>, TransactionError> {
+    let sql = sql!("SELECT {} FROM idempotency_keys WHERE key = ? AND created_at > ?", list::<KeyRow>());
+    let forgotten: Timestamp = forgotten_until(context.now());
+    match first::<KeyRow>(&context.connection, sql, params![key.key, forgotten.as_millis()])? {
         None => Ok(None),
-        Some((_, body_hash)) if body_hash != key.body_hash => Ok(Some(Inserted::KeyReused)),
-        Some((seq, _)) => {
-            Ok(Some(Inserted::Replayed { job: Arc::new(queries::job_of_row(&desk.connection, seq)?) }))
+        Some(row) if row.body_hash != key.body_hash => Ok(Some(Inserted::KeyReused)),
+        Some(row) => {
+            let job = Arc::new(queries::job_of_row(&context.connection, row.job_seq)?);
+            Ok(Some(Inserted::Replayed { job }))
         }
     }
 }
 
 /// Remembers under which name a job was submitted, and forgets some that are too old.
-pub(super) fn remember(desk: &Desk, key: &IdempotencyKey, seq: i64) -> Result<(), Fault> {
+pub(super) fn remember(
+    context: &WriteContext,
+    key: IdempotencyKey,
+    job_seq: i64,
+) -> Result<(), TransactionError> {
     if mutant("key_forgotten") {
         return Ok(());
     }
-    desk.execute(
-        "INSERT OR REPLACE INTO idempotency_keys VALUES (?, ?, ?, ?)",
-        params![key.key, key.body_hash, seq, desk.now().as_millis()],
-    )?;
-    desk.execute(
+    let IdempotencyKey { key, body_hash } = key;
+    let row = KeyRow { key, body_hash, job_seq, created_at: context.now() };
+    context.insert(sql!("INSERT OR REPLACE INTO idempotency_keys {}", values::<KeyRow>()), &row)?;
+    context.execute(
         "DELETE FROM idempotency_keys WHERE key IN (\
            SELECT key FROM idempotency_keys INDEXED BY idempotency_keys_by_age \
            WHERE created_at <= ? ORDER BY created_at LIMIT ?)",
-        params![forgotten_until(desk).as_millis(), queries::to_limit(PURGED_PER_KEY)],
+        params![forgotten_until(context.now()).as_millis(), to_limit(PURGED_PER_KEY)],
     )?;
     Ok(())
-}
-
-/// Keys of this time and earlier are forgotten.
-fn forgotten_until(desk: &Desk) -> Timestamp {
-    let kept_for = i64::try_from(IDEMPOTENCY_KEPT_FOR.as_millis()).unwrap_or(i64::MAX);
-    desk.now().plus_millis(-kept_for)
 }

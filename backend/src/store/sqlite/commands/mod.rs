@@ -12,7 +12,9 @@ mod release;
 
 mod delete;
 
-mod keep;
+mod types;
+
+mod quarantine;
 
 mod rehearse;
 
@@ -21,6 +23,7 @@ pub(super) use delete::delete_finished;
 pub(super) use dispatch::{confirm_dispatches, dispatch_due};
 pub(super) use idempotency::earlier;
 pub(super) use insert::{NewRow, insert};
-pub(super) use keep::{delete_quarantined, delete_type, put_type, put_type_settings, quarantine};
+pub(super) use quarantine::{delete_quarantined, quarantine};
 pub(super) use rehearse::rehearse;
 pub(super) use release::{expire_due, release_due, release_unroutable};
+pub(super) use types::{delete_type, put_type, put_type_settings};

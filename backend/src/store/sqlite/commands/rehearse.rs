@@ -3,7 +3,7 @@
 use crewcall_proto::{AttemptToken, ExecutionId, JobId, WorkerId, response::Origin};
 
 use super::{
-    super::{desk::Desk, fault::Fault},
+    super::{transaction_error::TransactionError, write_context::WriteContext},
     apply::apply,
     insert::{NewRow, insert},
 };
@@ -16,26 +16,26 @@ use crate::{
 const JOB_TYPE: &str = "rehearsal";
 
 /// Keeps the time, and stores, dispatches and completes a job as for real. Fails as these would.
-pub(in super::super) fn rehearse(desk: &mut Desk) -> Result<(), Fault> {
-    desk.keep_time()?;
-    let point = desk.tally.point();
-    desk.execute("SAVEPOINT rehearsal", ())?;
+pub(in super::super) fn rehearse(context: &mut WriteContext) -> Result<(), TransactionError> {
+    context.keep_time()?;
+    let savepoint = context.counts.savepoint();
+    context.execute("SAVEPOINT rehearsal", ())?;
     // When it fails, it is taken back with the whole command.
-    play(desk)?;
-    desk.execute("ROLLBACK TO rehearsal", ())?;
-    desk.execute("RELEASE rehearsal", ())?;
-    desk.tally.go_back(point);
+    play(context)?;
+    context.execute("ROLLBACK TO rehearsal", ())?;
+    context.execute("RELEASE rehearsal", ())?;
+    context.counts.roll_back_to(savepoint);
     Ok(())
 }
 
-fn play(desk: &mut Desk) -> Result<(), Fault> {
-    const NO_JOB: Fault = Fault::Inconsistent("a job that was rehearsed is none");
-    let (now, job_id) = (desk.now(), JobId::generate());
+fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
+    const NO_JOB: TransactionError = TransactionError::Inconsistent("a job that was rehearsed is none");
+    let (now, job_id) = (context.now(), JobId::generate());
     let submission = Submission { job_type: JOB_TYPE.to_owned(), ..Submission::default() };
     let job = submission.validate(now).map_err(|_| NO_JOB)?.accept(job_id, now);
     // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
     let row = NewRow::new(Accepted { job, window: 0, idempotency: None });
-    let stored = insert(desk, vec![row])?;
+    let stored = insert(context, vec![row])?;
     let Some(Inserted::Stored { job, .. }) = stored.first() else { return Err(NO_JOB) };
     let token = AttemptToken::generate();
     let origin = Origin {
@@ -47,7 +47,7 @@ fn play(desk: &mut Desk) -> Result<(), Fault> {
     };
     let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
     let events = [Event::Dispatched { token }, completed];
-    let applied = apply(desk, events.map(|event| JobEvent { job_id, event }).to_vec())?;
+    let applied = apply(context, events.map(|event| JobEvent { job_id, event }).to_vec())?;
     let changed = applied.iter().all(|applied| matches!(applied, Applied::Changed(_)));
     if changed { Ok(()) } else { Err(NO_JOB) }
 }

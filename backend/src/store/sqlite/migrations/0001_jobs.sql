@@ -126,9 +126,9 @@ CREATE TABLE types (
 CREATE TABLE type_settings (
     type            TEXT PRIMARY KEY,
     -- Who paused it, and when: both, or none.
-    paused_by       TEXT,
+    pause_by        TEXT,
     pause_reason    TEXT,
-    paused_at       INTEGER,
+    pause_at        INTEGER,
     running_max     INTEGER,
     rate_per_second REAL
 ) STRICT, WITHOUT ROWID;
@@ -149,12 +149,12 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_numbers ON quarantine (seq);
 
 -- Numbers that only grow, but for the time.
-CREATE TABLE marks (
+CREATE TABLE counters (
     name  TEXT    PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO marks (name, value) VALUES
+INSERT INTO counters (name, value) VALUES
     ('dispatches_numbered', 0),  -- the last dispatch number that was given out
     ('dispatches_confirmed', 0), -- every dispatch up to this one is confirmed or over
     -- How far the time in a job's id was ever ahead of its created_at, or behind it, in milliseconds.

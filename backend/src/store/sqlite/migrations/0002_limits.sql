@@ -9,4 +9,4 @@ ALTER TABLE jobs ADD COLUMN resends INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN starts INTEGER NOT NULL DEFAULT 0;
 
 -- What tells this database apart from every other: the broker keeps it, too, so that no other takes the same names.
-INSERT INTO marks (name, value) VALUES ('installation', random() & 0x7fffffffffffffff);
+INSERT INTO counters (name, value) VALUES ('installation', random() & 0x7fffffffffffffff);

@@ -9,7 +9,7 @@ use crewcall_backend::{
 };
 use serde_json::json;
 
-use super::subject::{START, Subject, accepted, job_type};
+use super::under_test::{START, StoreUnderTest, accepted, job_type};
 
 fn stored_type(name: &str, version: &str) -> StoredType {
     let schema = json!({"type": "object", "required": ["source"], "x": 1.5});
@@ -24,16 +24,16 @@ fn stored_type(name: &str, version: &str) -> StoredType {
     }
 }
 
-pub(crate) async fn types_are_kept_as_they_were_last_announced(mut subject: Subject) {
+pub(crate) async fn types_are_kept_as_they_were_last_announced(mut tested: StoreUnderTest) {
     for stored in [stored_type("b", "1"), stored_type("a", "1"), stored_type("b", "2")] {
-        subject.store.put_type(stored).await.unwrap();
+        tested.store.put_type(stored).await.unwrap();
     }
-    subject.reopen().await;
-    assert_eq!(subject.store.types().await.unwrap(), [stored_type("a", "1"), stored_type("b", "2")]);
-    subject.finish().await;
+    tested.reopen().await;
+    assert_eq!(tested.store.types().await.unwrap(), [stored_type("a", "1"), stored_type("b", "2")]);
+    tested.finish().await;
 }
 
-pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
+pub(crate) async fn what_is_set_for_types_is_kept(mut tested: StoreUnderTest) {
     let paused = TypeSettings {
         pause: Some(Pause { by: "ops ☃".to_owned(), reason: None, at: START }),
         running_max: Some(100_000),
@@ -41,31 +41,31 @@ pub(crate) async fn what_is_set_for_types_is_kept(mut subject: Subject) {
     };
     let pause = Pause { by: "ops".to_owned(), reason: Some("a full disk".to_owned()), at: START };
     let other = TypeSettings { pause: Some(pause), ..TypeSettings::default() };
-    assert_eq!(subject.store.type_settings().await.unwrap(), []);
+    assert_eq!(tested.store.type_settings().await.unwrap(), []);
     for (name, settings) in [("b", &other), ("a", &other), ("b", &paused), ("c", &TypeSettings::default())] {
-        assert!(subject.store.put_type_settings(&job_type(name), settings).await.unwrap());
+        assert!(tested.store.put_type_settings(&job_type(name), settings).await.unwrap());
     }
-    subject.reopen().await;
+    tested.reopen().await;
     assert_eq!(
-        subject.store.type_settings().await.unwrap(),
+        tested.store.type_settings().await.unwrap(),
         [(job_type("a"), other), (job_type("b"), paused.clone())]
     );
-    subject.store.put_type_settings(&job_type("a"), &TypeSettings::default()).await.unwrap();
-    subject.reopen().await;
+    tested.store.put_type_settings(&job_type("a"), &TypeSettings::default()).await.unwrap();
+    tested.reopen().await;
     assert_eq!(
-        subject.store.type_settings().await.unwrap(),
+        tested.store.type_settings().await.unwrap(),
         [(job_type("b"), paused)],
         "the default is no setting"
     );
-    subject.finish().await;
+    tested.finish().await;
 }
 
-pub(crate) async fn types_that_nobody_announced_are_limited(mut subject: Subject) {
+pub(crate) async fn types_that_nobody_announced_are_limited(mut tested: StoreUnderTest) {
     let named = |number: usize| format!("invented.{number}");
-    let jobs = (0..2 * UNANNOUNCED_TYPES_MAX).map(|number| accepted(subject.job(&named(number)), 0));
+    let jobs = (0..2 * UNANNOUNCED_TYPES_MAX).map(|number| accepted(tested.job(&named(number)), 0));
     // Several callers at once, who together have twice as many.
     let jobs: Vec<Accepted> = jobs.collect();
-    let calls = jobs.chunks(250).map(|jobs| subject.store.insert(jobs.to_vec()));
+    let calls = jobs.chunks(250).map(|jobs| tested.store.insert(jobs.to_vec()));
     let answers = futures_util::future::try_join_all(calls).await.unwrap().concat();
     let stored = |answers: &[Inserted]| {
         answers.iter().filter(|answer| matches!(answer, Inserted::Stored { .. })).count()
@@ -73,29 +73,26 @@ pub(crate) async fn types_that_nobody_announced_are_limited(mut subject: Subject
     assert_eq!(stored(&answers), UNANNOUNCED_TYPES_MAX);
     let refused = answers.iter().filter(|answer| matches!(answer, Inserted::TooManyTypes)).count();
     assert_eq!(refused, UNANNOUNCED_TYPES_MAX);
-    assert_eq!(subject.store.counts().await.unwrap().len(), UNANNOUNCED_TYPES_MAX);
-    subject.reopen().await;
-    let insert = async |subject: &Subject, name: &str| {
-        stored(&subject.store.insert(vec![accepted(subject.job(name), 0)]).await.unwrap()) == 1
+    assert_eq!(tested.store.counts().await.unwrap().len(), UNANNOUNCED_TYPES_MAX);
+    tested.reopen().await;
+    let insert = async |tested: &StoreUnderTest, name: &str| {
+        stored(&tested.store.insert(vec![accepted(tested.job(name), 0)]).await.unwrap()) == 1
     };
     let (paused, free) =
         (TypeSettings { running_max: Some(1), ..TypeSettings::default() }, TypeSettings::default());
-    assert!(!insert(&subject, "another").await);
-    assert!(!subject.store.put_type_settings(&job_type("another"), &paused).await.unwrap());
-    assert!(
-        subject.store.put_type_settings(&job_type("another"), &free).await.unwrap(),
-        "that keeps nothing"
-    );
-    let known = subject.store.counts().await.unwrap().remove(0).job_type;
-    assert!(insert(&subject, known.as_str()).await, "a type that is there");
-    assert!(subject.store.put_type_settings(&known, &paused).await.unwrap());
-    subject.store.put_type(stored_type("another", "1")).await.unwrap();
-    assert!(insert(&subject, "another").await, "a type that was announced");
-    assert!(!insert(&subject, "yet.another").await);
-    subject.store.put_type(stored_type(known.as_str(), "1")).await.unwrap();
-    assert!(insert(&subject, "yet.another").await, "one of the thousand was announced");
-    assert!(!insert(&subject, "one.too.many").await);
-    subject.finish().await;
+    assert!(!insert(&tested, "another").await);
+    assert!(!tested.store.put_type_settings(&job_type("another"), &paused).await.unwrap());
+    assert!(tested.store.put_type_settings(&job_type("another"), &free).await.unwrap(), "that keeps nothing");
+    let known = tested.store.counts().await.unwrap().remove(0).job_type;
+    assert!(insert(&tested, known.as_str()).await, "a type that is there");
+    assert!(tested.store.put_type_settings(&known, &paused).await.unwrap());
+    tested.store.put_type(stored_type("another", "1")).await.unwrap();
+    assert!(insert(&tested, "another").await, "a type that was announced");
+    assert!(!insert(&tested, "yet.another").await);
+    tested.store.put_type(stored_type(known.as_str(), "1")).await.unwrap();
+    assert!(insert(&tested, "yet.another").await, "one of the thousand was announced");
+    assert!(!insert(&tested, "one.too.many").await);
+    tested.finish().await;
 }
 
 fn message(number: usize) -> QuarantinedMessage {
@@ -111,10 +108,10 @@ fn message(number: usize) -> QuarantinedMessage {
 }
 
 /// The numbers of all messages that are kept, newest first, read in pages.
-async fn numbers(subject: &Subject) -> Vec<u64> {
+async fn numbers(tested: &StoreUnderTest) -> Vec<u64> {
     let mut numbers = Vec::new();
     loop {
-        let page = subject.store.quarantined(numbers.last().copied(), 3_000).await.unwrap();
+        let page = tested.store.quarantined(numbers.last().copied(), 3_000).await.unwrap();
         if page.is_empty() {
             return numbers;
         }
@@ -122,8 +119,8 @@ async fn numbers(subject: &Subject) -> Vec<u64> {
     }
 }
 
-pub(crate) async fn messages_that_were_set_aside_are_read_and_deleted(mut subject: Subject) {
-    let store = &subject.store;
+pub(crate) async fn messages_that_were_set_aside_are_read_and_deleted(mut tested: StoreUnderTest) {
+    let store = &tested.store;
     assert_eq!(store.quarantined(None, 10).await.unwrap(), []);
     store.quarantine((1..=5).map(message).collect()).await.unwrap();
     let entry =
@@ -133,36 +130,36 @@ pub(crate) async fn messages_that_were_set_aside_are_read_and_deleted(mut subjec
     assert_eq!(store.delete_quarantined(Some(5)).await.unwrap(), 1);
     assert_eq!(store.delete_quarantined(Some(5)).await.unwrap(), 0);
     assert_eq!(store.delete_quarantined(Some(u64::MAX)).await.unwrap(), 0);
-    subject.reopen().await;
-    subject.store.quarantine(vec![message(6)]).await.unwrap();
-    assert_eq!(numbers(&subject).await, [6, 4, 3, 2, 1], "no number is used twice");
-    assert_eq!(subject.store.delete_quarantined(None).await.unwrap(), 5);
-    subject.store.quarantine(vec![message(7)]).await.unwrap();
-    assert_eq!(numbers(&subject).await, [7]);
-    subject.finish().await;
+    tested.reopen().await;
+    tested.store.quarantine(vec![message(6)]).await.unwrap();
+    assert_eq!(numbers(&tested).await, [6, 4, 3, 2, 1], "no number is used twice");
+    assert_eq!(tested.store.delete_quarantined(None).await.unwrap(), 5);
+    tested.store.quarantine(vec![message(7)]).await.unwrap();
+    assert_eq!(numbers(&tested).await, [7]);
+    tested.finish().await;
 }
 
-pub(crate) async fn the_newest_unreadable_messages_are_kept(subject: Subject) {
+pub(crate) async fn the_newest_unreadable_messages_are_kept(tested: StoreUnderTest) {
     let mut long = message(0);
     long.body.push(0);
-    subject.store.quarantine(vec![long]).await.unwrap();
-    let kept = subject.store.quarantined(None, 1).await.unwrap().remove(0).message;
+    tested.store.quarantine(vec![long]).await.unwrap();
+    let kept = tested.store.quarantined(None, 1).await.unwrap().remove(0).message;
     assert_eq!(kept.body.len(), QUARANTINE_BODY_BYTES_MAX);
     let limit = usize::try_from(QUARANTINE_MESSAGES_MAX).unwrap();
     let messages: Vec<_> = (1..limit).map(message).collect();
     for part in messages.chunks(1_000) {
-        subject.store.quarantine(part.to_vec()).await.unwrap();
+        tested.store.quarantine(part.to_vec()).await.unwrap();
     }
     // Gaps do not count: after three were deleted there is room for three.
     for number in [1, 500, u64::from(QUARANTINE_MESSAGES_MAX)] {
-        assert_eq!(subject.store.delete_quarantined(Some(number)).await.unwrap(), 1);
+        assert_eq!(tested.store.delete_quarantined(Some(number)).await.unwrap(), 1);
     }
-    subject.store.quarantine((0..3).map(message).collect()).await.unwrap();
-    let (full, numbered) = (numbers(&subject).await, u64::from(QUARANTINE_MESSAGES_MAX));
+    tested.store.quarantine((0..3).map(message).collect()).await.unwrap();
+    let (full, numbered) = (numbers(&tested).await, u64::from(QUARANTINE_MESSAGES_MAX));
     assert_eq!((full.len(), full.first(), full.last()), (limit, Some(&(numbered + 3)), Some(&2)));
-    subject.store.quarantine((0..50).map(message).collect()).await.unwrap();
-    subject.store.quarantine(vec![]).await.unwrap();
-    let full = numbers(&subject).await;
+    tested.store.quarantine((0..50).map(message).collect()).await.unwrap();
+    tested.store.quarantine(vec![]).await.unwrap();
+    let full = numbers(&tested).await;
     assert_eq!((full.len(), full.first(), full.last()), (limit, Some(&(numbered + 53)), Some(&52)));
-    subject.finish().await;
+    tested.finish().await;
 }

@@ -56,14 +56,14 @@ pub(crate) fn accepted(job: Job, window: usize) -> Accepted {
 }
 
 /// A store in a directory of its own. The suite uses `store` and `clock` only.
-pub(crate) struct Subject {
+pub(crate) struct StoreUnderTest {
     pub(crate) store: Arc<dyn JobStore>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) sqlite: Arc<SqliteStore>,
     directory: TempDir,
 }
 
-impl Subject {
+impl StoreUnderTest {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = HandClock::new();

@@ -6,7 +6,7 @@ use crate::engine::ports::StoreError;
 
 /// Why a piece of work in the database failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum TransactionError {
     /// SQLite says so.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -14,7 +14,7 @@ pub(super) enum Fault {
     #[error("the column {column} holds {value}, which cannot be read: the file is damaged or was edited")]
     Unreadable {
         /// Where.
-        column: &'static str,
+        column: String,
         /// What.
         value: String,
     },
@@ -23,7 +23,7 @@ pub(super) enum Fault {
     Inconsistent(&'static str),
 }
 
-/// How bad a fault is.
+/// How bad an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
     /// Nothing happened; the same may succeed later.
@@ -36,7 +36,7 @@ pub(super) enum Severity {
     Fatal,
 }
 
-impl Fault {
+impl TransactionError {
     pub(super) fn severity(&self) -> Severity {
         let Self::Sqlite(error) = self else { return Severity::Lasting };
         match error.sqlite_error_code() {
@@ -65,25 +65,25 @@ fn is_passing_io(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_NOMEM))
 }
 
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        match fault.severity() {
-            Severity::Passing => Self::Unavailable { reason: advice(&fault) },
-            Severity::Lasting => Self::Broken { reason: fault.to_string() },
-            Severity::Fatal => Self::Failed { reason: fault.to_string() },
+impl From<TransactionError> for StoreError {
+    fn from(error: TransactionError) -> Self {
+        match error.severity() {
+            Severity::Passing => Self::Unavailable { reason: advice(&error) },
+            Severity::Lasting => Self::Broken { reason: error.to_string() },
+            Severity::Fatal => Self::Failed { reason: error.to_string() },
         }
     }
 }
 
-/// What the operator can do about a passing fault.
-fn advice(fault: &Fault) -> String {
-    let code = if let Fault::Sqlite(error) = fault { error.sqlite_error_code() } else { None };
+/// What the operator can do about a passing error.
+fn advice(error: &TransactionError) -> String {
+    let code = if let TransactionError::Sqlite(error) = error { error.sqlite_error_code() } else { None };
     match code {
         Some(ErrorCode::DiskFull) => "the disk of the database is full: free some space".to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another program has locked the database file: close it".to_owned()
         }
-        _ => fault.to_string(),
+        _ => error.to_string(),
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn severity(code: i32) -> Severity {
-        Fault::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)).severity()
+        TransactionError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)).severity()
     }
 
     #[test]

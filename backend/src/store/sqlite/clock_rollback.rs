@@ -8,23 +8,23 @@
 use crewcall_proto::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{desk::mark, fault::Fault};
+use super::{counters, transaction_error::TransactionError};
 
 /// The time by the clock of the process that had the database last, as it last kept it.
 const TIME: &str = "time";
 
 /// By how much the clock has to be behind. Less is the drift of a process's clock from the machine's.
-const SETBACK_MIN_MS: i64 = 1_000;
+const ROLLBACK_MIN_MS: i64 = 1_000;
 
-/// To be called once, before anything else is done with the database. Answers the time that is kept in it.
+/// To be called once, before anything else is done with the database. Returns the time that is kept in it.
 ///
 /// If the clock was set back, whoever waits for a while keeps waiting for as long as was left; nobody knows for how
 /// long there was no process, so that this does not count. Jobs that are ready keep their order, also with those that
 /// come now.
-pub(super) fn make_up(connection: &Connection, now: Timestamp) -> Result<Timestamp, Fault> {
-    let kept = Timestamp::from_millis(mark(connection, TIME)?.cast_signed());
+pub(super) fn shift_waits(connection: &Connection, now: Timestamp) -> Result<Timestamp, TransactionError> {
+    let kept = Timestamp::from_millis(counters::read(connection, TIME)?.cast_signed());
     let behind_ms = kept.as_millis() - now.as_millis();
-    if behind_ms < SETBACK_MIN_MS {
+    if behind_ms < ROLLBACK_MIN_MS {
         return Ok(kept);
     }
     let transaction = connection.unchecked_transaction()?;
@@ -46,8 +46,8 @@ pub(super) fn make_up(connection: &Connection, now: Timestamp) -> Result<Timesta
 }
 
 /// Keeps the time.
-pub(super) fn keep(connection: &Connection, now: Timestamp) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached("UPDATE marks SET value = ? WHERE name = ?")?;
+pub(super) fn keep(connection: &Connection, now: Timestamp) -> Result<(), TransactionError> {
+    let mut statement = connection.prepare_cached("UPDATE counters SET value = ? WHERE name = ?")?;
     statement.execute(params![now.as_millis(), TIME])?;
     Ok(())
 }

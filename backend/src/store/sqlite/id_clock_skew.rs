@@ -7,11 +7,7 @@
 use crewcall_proto::{JobId, Timestamp};
 use rusqlite::Connection;
 
-use super::{
-    desk::{Desk, mark, raise_mark},
-    fault::Fault,
-    rows::id_bytes,
-};
+use super::{counters, transaction_error::TransactionError, values::id_bytes};
 use crate::engine::ports::JobQuery;
 
 /// How far the time in an id was ever ahead of that of acceptance, in milliseconds.
@@ -25,19 +21,22 @@ const TIME_BITS: u32 = 48;
 
 /// The widest distances over all jobs, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Drift {
+pub(super) struct IdClockSkew {
     ahead: u64,
     behind: u64,
 }
 
-impl Drift {
-    pub(super) fn read(connection: &Connection) -> Result<Self, Fault> {
-        Ok(Self { ahead: mark(connection, IDS_AHEAD)?, behind: mark(connection, IDS_BEHIND)? })
+impl IdClockSkew {
+    pub(super) fn read(connection: &Connection) -> Result<Self, TransactionError> {
+        Ok(Self {
+            ahead: counters::read(connection, IDS_AHEAD)?,
+            behind: counters::read(connection, IDS_BEHIND)?,
+        })
     }
 
-    pub(super) fn keep(self, desk: &Desk) -> Result<(), Fault> {
-        raise_mark(desk, IDS_AHEAD, self.ahead)?;
-        raise_mark(desk, IDS_BEHIND, self.behind)
+    pub(super) fn keep(self, connection: &Connection) -> Result<(), TransactionError> {
+        counters::raise(connection, IDS_AHEAD, self.ahead)?;
+        counters::raise(connection, IDS_BEHIND, self.behind)
     }
 
     /// The distances with one more job.
@@ -87,14 +86,14 @@ mod tests {
     fn a_job_of_the_time_is_always_within_the_bounds() {
         let jobs = [(1_000, 1_000), (5_000, 900), (100, 7_000), (0, 0), (1, 1 << 60)]
             .map(|(time, created)| (id(time), Timestamp::from_millis(created)));
-        let drift = jobs.iter().fold(Drift::default(), |drift, (id, created)| drift.with(id, *created));
+        let skew = jobs.iter().fold(IdClockSkew::default(), |skew, (id, created)| skew.with(id, *created));
         for (id, created) in &jobs {
             let query = JobQuery {
                 created_after: Some(*created),
                 created_before: Some(created.plus_millis(1)),
                 ..JobQuery::default()
             };
-            let (from, until) = drift.bounds(&query);
+            let (from, until) = skew.bounds(&query);
             assert!(from.as_slice() <= id_bytes(id) && id_bytes(id) < until.as_slice(), "{id} {created:?}");
         }
     }
@@ -106,7 +105,7 @@ mod tests {
             created_before: Some(Timestamp::from_millis(20)),
             ..JobQuery::default()
         };
-        let (from, until) = Drift::default().bounds(&query);
+        let (from, until) = IdClockSkew::default().bounds(&query);
         let within = |time| from.as_slice() <= id_bytes(&id(time)) && id_bytes(&id(time)) < until.as_slice();
         assert_eq!([9, 10, 19, 20].map(within), [false, true, true, false]);
     }

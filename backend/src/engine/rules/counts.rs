@@ -1,0 +1,411 @@
+//! How many jobs there are of each type in each state, and what is set for the type, kept in memory by whoever writes: what
+//! decides about room without a query, and what is counted without a scan.
+//!
+//! The counts move with the transaction: each step can be taken back until the transaction is committed.
+
+use std::{collections::HashMap, time::Duration};
+
+use crewcall_proto::{JobType, Timestamp};
+
+use super::{
+    super::ports::{Count, DispatchNumber, UNANNOUNCED_TYPES_MAX},
+    room::Room,
+};
+use crate::{
+    domain::{JobStatus, Pace, Slot, State, TypeSettings},
+    mutant::mutant,
+};
+
+/// How many jobs of one type are in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StateCounts([u64; State::ALL.len()]);
+
+impl StateCounts {
+    pub(crate) const fn get(&self, state: State) -> u64 {
+        self.0[state as usize]
+    }
+
+    pub(crate) fn add(&mut self, state: State, jobs: u64) {
+        let count = &mut self.0[state as usize];
+        *count = count.saturating_add(jobs);
+    }
+
+    pub(crate) fn subtract(&mut self, state: State, jobs: u64) {
+        let count = &mut self.0[state as usize];
+        debug_assert!(*count >= jobs, "more jobs left the state {state} than were in it");
+        *count = count.saturating_sub(jobs);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+}
+
+/// The states of a type that have jobs.
+pub(crate) fn counted(job_type: &JobType, counts: StateCounts) -> impl Iterator<Item = Count> {
+    let states = State::ALL.into_iter().filter(move |state| counts.get(*state) > 0);
+    let job_type = job_type.clone();
+    states.map(move |state| Count { job_type: job_type.clone(), state, jobs: counts.get(state) })
+}
+
+/// Where a job counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CountedAs {
+    pub(crate) state: State,
+    pub(crate) occupies_window: bool,
+}
+
+impl CountedAs {
+    pub(crate) fn of(status: &JobStatus) -> Self {
+        Self { state: status.state, occupies_window: status.occupies_window() }
+    }
+}
+
+/// What is kept for a type, whatever jobs it has.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Terms {
+    /// Whether a worker ever announced it.
+    pub(crate) announced: bool,
+    /// What is set for it.
+    pub(crate) settings: TypeSettings,
+    /// The last slot of its rate limit that was taken.
+    pub(crate) slot: Option<Slot>,
+}
+
+impl Terms {
+    /// With other settings. What was taken of a rate limit stays taken, for as long as there is one.
+    pub(crate) fn with(self, settings: TypeSettings) -> Self {
+        Self { slot: self.slot.filter(|_| settings.rate_per_second.is_some()), settings, ..self }
+    }
+}
+
+/// One job came (`from` is `None`), moved, or went (`to` is `None`).
+#[derive(Debug)]
+pub(crate) struct CountedChange {
+    pub(crate) job_type: JobType,
+    pub(crate) from: Option<CountedAs>,
+    pub(crate) to: Option<CountedAs>,
+}
+
+/// Something that the open transaction did, with what takes it back.
+#[derive(Debug)]
+enum Step {
+    Job(CountedChange),
+    /// The terms of a type changed.
+    Terms {
+        job_type: JobType,
+        before: Terms,
+    },
+}
+
+#[derive(Debug, Default)]
+struct TypeCounts {
+    counts: StateCounts,
+    occupying: u64,
+    terms: Terms,
+}
+
+impl TypeCounts {
+    /// How many attempts are with the broker or run, held ones included: what a limit counts.
+    fn in_flight(&self) -> u64 {
+        self.counts.get(State::Dispatched).saturating_add(self.counts.get(State::Running))
+    }
+
+    /// How many more attempts fit the window, and may be there by what is set; a rate limit aside.
+    fn room(&self, window: usize) -> usize {
+        let window = window.saturating_sub(usize::try_from(self.occupying).unwrap_or(usize::MAX));
+        match self.terms.settings {
+            TypeSettings { pause: Some(_), .. } => 0,
+            TypeSettings { running_max: Some(limit), .. } if !mutant("limit_ignored") => {
+                let limit = u64::from(limit).saturating_sub(self.in_flight());
+                window.min(usize::try_from(limit).unwrap_or(usize::MAX))
+            }
+            TypeSettings { pause: None, .. } => window,
+        }
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.terms.settings.rate_per_second.map(|per_second| Pace::new(per_second, self.terms.slot))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.terms == Terms::default()
+    }
+}
+
+/// What the counts can be rolled back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Savepoint {
+    steps: usize,
+    number: DispatchNumber,
+}
+
+/// The counts, with what the open transaction changed.
+#[derive(Debug)]
+pub(crate) struct JobCounts {
+    types: HashMap<JobType, TypeCounts>,
+    /// How many of the types were announced.
+    announced: usize,
+    /// The last dispatch number that was given out.
+    number: DispatchNumber,
+    /// What the open transaction did, in order.
+    steps: Vec<Step>,
+}
+
+impl JobCounts {
+    pub(crate) fn new(number: DispatchNumber) -> Self {
+        Self { types: HashMap::new(), announced: 0, number, steps: Vec::new() }
+    }
+
+    /// Adds what the database held when it was opened.
+    pub(crate) fn load(&mut self, job_type: &JobType, state: State, jobs: u64, occupying: u64) {
+        let counts = self.types.entry(job_type.clone()).or_default();
+        counts.counts.add(state, jobs);
+        counts.occupying += occupying;
+    }
+
+    /// How many jobs of each type there are in each state, and how many of them occupy the dispatch window.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&JobType, StateCounts, u64)> {
+        self.types.iter().map(|(job_type, counts)| (job_type, counts.counts, counts.occupying))
+    }
+
+    /// Adds what was kept for a type when the database was opened.
+    pub(crate) fn load_terms(&mut self, job_type: &JobType, terms: Terms) {
+        self.put_terms(job_type, terms);
+    }
+
+    /// Whether jobs and settings of the type are taken. They are not when it would be one more than
+    /// [`UNANNOUNCED_TYPES_MAX`].
+    pub(crate) fn takes(&self, job_type: &JobType) -> bool {
+        self.types.contains_key(job_type) || self.types.len() - self.announced < UNANNOUNCED_TYPES_MAX
+    }
+
+    /// Whether there are jobs of the type, over or not.
+    pub(crate) fn has_jobs(&self, job_type: &JobType) -> bool {
+        self.types.get(job_type).is_some_and(|counts| !counts.counts.is_empty())
+    }
+
+    /// How many attempts of the type may go to the broker, if `window` may be there at once.
+    pub(crate) fn room(&self, job_type: &JobType, window: usize) -> Room {
+        match self.types.get(job_type) {
+            Some(counts) => Room { jobs: counts.room(window), pace: counts.pace() },
+            None => Room { jobs: window, pace: None },
+        }
+    }
+
+    /// Whether a new job of the type can go to the broker at once: without overtaking anybody, and without asking what
+    /// is set for the type. The relay asks that.
+    pub(crate) fn has_room(&self, job_type: &JobType, window: usize) -> bool {
+        self.types.get(job_type).map_or(window > 0, |counts| {
+            counts.counts.get(State::Ready) == 0
+                && counts.terms.settings == TypeSettings::default()
+                && counts.room(window) > 0
+        })
+    }
+
+    /// When `dispatched` jobs went of the room there was and only the rate limit keeps others: for how long.
+    pub(crate) fn rate_wait(
+        &self,
+        job_type: &JobType,
+        room: Room,
+        dispatched: usize,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let others_fit = dispatched < room.jobs && self.ready(job_type) > 0;
+        let pace = self.types.get(job_type).and_then(TypeCounts::pace);
+        pace.filter(|_| others_fit).map(|pace| pace.wait(now))
+    }
+
+    /// How many jobs of the type wait for their dispatch.
+    pub(crate) fn ready(&self, job_type: &JobType) -> u64 {
+        self.types.get(job_type).map_or(0, |counts| counts.counts.get(State::Ready))
+    }
+
+    /// What is kept for a type.
+    pub(crate) fn terms(&self, job_type: &JobType) -> Terms {
+        self.types.get(job_type).map(|counts| counts.terms.clone()).unwrap_or_default()
+    }
+
+    /// Changes what is kept for a type.
+    pub(crate) fn set_terms(&mut self, job_type: &JobType, terms: Terms) {
+        let before = self.put_terms(job_type, terms);
+        self.steps.push(Step::Terms { job_type: job_type.clone(), before });
+    }
+
+    pub(crate) fn next_number(&mut self) -> DispatchNumber {
+        self.number.0 += 1;
+        self.number
+    }
+
+    /// The last dispatch number that was given out.
+    pub(crate) const fn number(&self) -> DispatchNumber {
+        self.number
+    }
+
+    /// A job came (`from` is `None`), moved, or went (`to` is `None`).
+    pub(crate) fn step(&mut self, job_type: &JobType, from: Option<CountedAs>, to: Option<CountedAs>) {
+        if from == to {
+            return;
+        }
+        self.count(job_type, from, to);
+        self.steps.push(Step::Job(CountedChange { job_type: job_type.clone(), from, to }));
+    }
+
+    pub(crate) const fn savepoint(&self) -> Savepoint {
+        Savepoint { steps: self.steps.len(), number: self.number }
+    }
+
+    /// Takes back every step since `savepoint`.
+    pub(crate) fn roll_back_to(&mut self, savepoint: Savepoint) {
+        while self.steps.len() > savepoint.steps
+            && let Some(step) = self.steps.pop()
+        {
+            match step {
+                Step::Job(CountedChange { job_type, from, to }) => self.count(&job_type, to, from),
+                Step::Terms { job_type, before } => drop(self.put_terms(&job_type, before)),
+            }
+        }
+        self.number = savepoint.number;
+    }
+
+    /// The transaction was committed: its steps are final. Returns the jobs that came, moved and went.
+    pub(crate) fn commit(&mut self) -> impl Iterator<Item = CountedChange> {
+        self.steps.drain(..).filter_map(|step| match step {
+            Step::Job(change) => Some(change),
+            Step::Terms { .. } => None,
+        })
+    }
+
+    fn count(&mut self, job_type: &JobType, from: Option<CountedAs>, to: Option<CountedAs>) {
+        // Looked up by reference first: the type is nearly always there.
+        if !self.types.contains_key(job_type) {
+            self.types.insert(job_type.clone(), TypeCounts::default());
+        }
+        let Some(counts) = self.types.get_mut(job_type) else { return };
+        if let Some(from) = from {
+            counts.counts.subtract(from.state, 1);
+            counts.occupying = counts.occupying.saturating_sub(u64::from(from.occupies_window));
+        }
+        if let Some(to) = to {
+            counts.counts.add(to.state, 1);
+            counts.occupying += u64::from(to.occupies_window);
+        }
+        if counts.is_empty() {
+            self.types.remove(job_type);
+        }
+    }
+
+    /// Returns what was kept before.
+    fn put_terms(&mut self, job_type: &JobType, terms: Terms) -> Terms {
+        let counts = self.types.entry(job_type.clone()).or_default();
+        self.announced += usize::from(terms.announced);
+        let before = std::mem::replace(&mut counts.terms, terms);
+        self.announced -= usize::from(before.announced);
+        if counts.is_empty() {
+            self.types.remove(job_type);
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job_type() -> JobType {
+        JobType::new("a.b").unwrap()
+    }
+
+    fn commit(counts: &mut JobCounts) -> Vec<(Option<CountedAs>, Option<CountedAs>)> {
+        counts.commit().map(|change| (change.from, change.to)).collect()
+    }
+
+    const READY: CountedAs = CountedAs { state: State::Ready, occupies_window: false };
+    const DISPATCHED: CountedAs = CountedAs { state: State::Dispatched, occupies_window: true };
+    const HELD: CountedAs = CountedAs { state: State::Running, occupies_window: false };
+
+    #[test]
+    fn steps_are_taken_back_and_only_committed_ones_are_told() {
+        let mut counts = JobCounts::new(DispatchNumber(7));
+        counts.step(&job_type(), None, Some(DISPATCHED));
+        assert_eq!(commit(&mut counts), [(None, Some(DISPATCHED))]);
+
+        let savepoint = counts.savepoint();
+        counts.step(&job_type(), Some(DISPATCHED), Some(READY));
+        assert_eq!(counts.next_number(), DispatchNumber(8));
+        assert!(!counts.has_room(&job_type(), 5), "somebody waits");
+
+        counts.roll_back_to(savepoint);
+        assert_eq!((counts.room(&job_type(), 5).jobs, counts.number()), (4, DispatchNumber(7)));
+        assert!(counts.has_room(&job_type(), 2) && !counts.has_room(&job_type(), 1));
+
+        counts.step(&job_type(), Some(DISPATCHED), Some(READY));
+        assert_eq!(commit(&mut counts), [(Some(DISPATCHED), Some(READY))], "what was taken back is not told");
+        assert_eq!((counts.ready(&job_type()), counts.room(&job_type(), 5).jobs), (1, 5));
+
+        counts.step(&job_type(), Some(READY), None);
+        assert!(counts.types.is_empty(), "a type without jobs costs nothing");
+    }
+
+    #[test]
+    fn a_limit_counts_held_attempts_and_what_is_set_is_taken_back_with_the_transaction() {
+        let mut counts = JobCounts::new(DispatchNumber(0));
+        counts.step(&job_type(), None, Some(HELD));
+        counts.step(&job_type(), None, Some(DISPATCHED));
+        commit(&mut counts);
+        let limited = Terms {
+            settings: TypeSettings { running_max: Some(3), ..TypeSettings::default() },
+            slot: Some(Slot(7)),
+            ..Terms::default()
+        };
+        let savepoint = counts.savepoint();
+        counts.set_terms(&job_type(), limited.clone());
+        assert_eq!(
+            counts.room(&job_type(), 64).jobs,
+            1,
+            "three, less one with the broker and one that is held"
+        );
+        assert_eq!(counts.room(&job_type(), 1).jobs, 0, "the window is full");
+        assert!(!counts.has_room(&job_type(), 64), "the relay looks at what is set");
+        counts.roll_back_to(savepoint);
+        assert_eq!((counts.terms(&job_type()), counts.room(&job_type(), 64).jobs), (Terms::default(), 63));
+
+        counts.set_terms(&job_type(), limited.clone());
+        counts.step(&job_type(), Some(HELD), None);
+        counts.step(&job_type(), Some(DISPATCHED), None);
+        commit(&mut counts);
+        assert_eq!((counts.terms(&job_type()), counts.types.len()), (limited, 1), "it outlives the jobs");
+        counts.set_terms(&job_type(), Terms::default());
+        assert!(counts.types.is_empty());
+    }
+
+    #[test]
+    fn types_that_nobody_announced_are_limited_and_known_ones_are_not_refused() {
+        let mut counts = JobCounts::new(DispatchNumber(0));
+        let (named, last) =
+            (|number| JobType::new(&format!("type.{number}")).unwrap(), UNANNOUNCED_TYPES_MAX - 1);
+        for number in 0..last {
+            counts.step(&named(number), None, Some(READY));
+        }
+        let announced = Terms { announced: true, ..Terms::default() };
+        counts.set_terms(&job_type(), announced.clone());
+        assert!(counts.takes(&named(last)), "one that was announced does not count");
+        counts.step(&named(last), None, Some(READY));
+        assert!(!counts.takes(&named(last + 1)) && counts.takes(&named(0)) && counts.takes(&job_type()));
+
+        let savepoint = counts.savepoint();
+        counts.set_terms(&named(0), announced);
+        assert!(counts.takes(&named(last + 1)));
+        counts.roll_back_to(savepoint);
+        assert!(!counts.takes(&named(last + 1)));
+        counts.step(&named(7), Some(READY), None);
+        assert!(counts.takes(&named(last + 1)));
+    }
+
+    #[test]
+    fn the_index_of_a_state_is_its_place_in_the_list() {
+        for (index, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, index);
+        }
+    }
+}

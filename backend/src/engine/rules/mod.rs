@@ -1,0 +1,11 @@
+//! What is decided about jobs beside their states: who may go to the broker, whose submission is a repetition, and what is
+//! counted. Nothing here knows a database: a store loads what these rules ask for, and writes what they say.
+
+mod counts;
+
+mod room;
+
+mod submissions;
+
+pub(crate) use counts::{CountedAs, CountedChange, JobCounts, StateCounts, Terms, counted};
+pub(crate) use submissions::forgotten_until;

@@ -1,0 +1,152 @@
+//! What the writer works with: the connection that writes, and the counts that go with it.
+
+use std::sync::Arc;
+
+use crewcall_proto::{JobId, Timestamp};
+use rusqlite::Connection;
+
+use super::{
+    clock_rollback,
+    columns::{Parameters, Value, all},
+    counters::{self, DISPATCHES_NUMBERED},
+    id_clock_skew::IdClockSkew,
+    queries,
+    rows::CountRow,
+    shared_counts::SharedCounts,
+    transaction_error::TransactionError,
+};
+use crate::{
+    clock::Clock,
+    domain::{Change, Event, JobStatus, Policy, Stale, TransitionContext, transition},
+    engine::{ports::DispatchNumber, rules::JobCounts},
+};
+
+/// How much of the time may be forgotten by a crash of a busy process.
+const TIME_KEPT_EVERY_MS: i64 = 1_000;
+
+/// What commands work with, inside the transaction that the writer opened.
+pub(super) struct WriteContext {
+    pub(super) connection: Connection,
+    pub(super) counts: JobCounts,
+    shared: SharedCounts,
+    clock: Arc<dyn Clock>,
+    /// The last dispatch number that stands in the database.
+    number_kept: DispatchNumber,
+    skew: IdClockSkew,
+    /// What stands in the database of it.
+    skew_kept: IdClockSkew,
+    /// The time that stands in the database.
+    time_kept: Timestamp,
+}
+
+impl WriteContext {
+    /// On an open database: counts what is in it.
+    pub(super) fn new(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, TransactionError> {
+        let time_kept = clock_rollback::shift_waits(&connection, clock.now())?;
+        let number = DispatchNumber(counters::read(&connection, DISPATCHES_NUMBERED)?);
+        let mut counts = JobCounts::new(number);
+        // The index alone knows of all states but those in flight, of which there are few.
+        let counted: Vec<CountRow> = all(
+            &connection,
+            "SELECT type, state, count(*), \
+               sum(CASE WHEN state IN ('dispatched', 'running') THEN claim_held IS NOT 1 ELSE 0 END) \
+             FROM jobs INDEXED BY jobs_by_state GROUP BY state, type",
+            (),
+        )?;
+        for CountRow { job_type, state, jobs, occupying } in counted {
+            counts.load(&job_type, state, jobs, occupying);
+        }
+        for (job_type, terms) in queries::terms(&connection)? {
+            counts.load_terms(&job_type, terms);
+        }
+        let shared = SharedCounts::loaded(&counts);
+        let skew = IdClockSkew::read(&connection)?;
+        Ok(Self { connection, counts, shared, clock, number_kept: number, skew, skew_kept: skew, time_kept })
+    }
+
+    /// The time, by the backend's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Runs the state machine, now.
+    pub(super) fn transition(
+        &self,
+        status: &JobStatus,
+        policy: &Policy,
+        event: Event,
+    ) -> Result<Change, Stale> {
+        self.transition_at(status, policy, event, self.now())
+    }
+
+    /// Runs the state machine as of `now`.
+    pub(super) fn transition_at(
+        &self,
+        status: &JobStatus,
+        policy: &Policy,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<Change, Stale> {
+        transition(status, policy, event, TransitionContext { now, jitter_sample: rand::random() })
+    }
+
+    /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the
+    /// order of ids. Never taken back, which does no harm.
+    pub(super) fn note_skew(&mut self, id: &JobId, created_at: Timestamp) {
+        self.skew = self.skew.with(id, created_at);
+    }
+
+    /// The committed counts, for readers.
+    pub(super) fn shared(&self) -> SharedCounts {
+        self.shared.clone()
+    }
+
+    /// Inserts a row, with a statement that is prepared once.
+    pub(super) fn insert(&self, sql: &str, row: &impl Value) -> Result<(), TransactionError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut parameters = Parameters::of(&mut statement);
+        parameters.value(row)?;
+        parameters.execute()?;
+        Ok(())
+    }
+
+    /// Runs a statement that is prepared once.
+    pub(super) fn execute(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<usize, TransactionError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
+    }
+
+    /// Writes what the counts know and the database has to: part of every transaction, right before its end.
+    pub(super) fn finish(&mut self) -> Result<(), TransactionError> {
+        let number = self.counts.number();
+        if number != self.number_kept {
+            counters::raise(&self.connection, DISPATCHES_NUMBERED, number.0)?;
+        }
+        if self.skew != self.skew_kept {
+            self.skew.keep(&self.connection)?;
+        }
+        if self.now() >= self.time_kept.plus_millis(TIME_KEPT_EVERY_MS) {
+            self.keep_time()?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the time.
+    pub(super) fn keep_time(&mut self) -> Result<(), TransactionError> {
+        let now = self.now();
+        clock_rollback::keep(&self.connection, now)?;
+        // Not taken back with the transaction: the time is kept again a second later.
+        self.time_kept = now;
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    pub(super) fn committed(&mut self) {
+        self.number_kept = self.counts.number();
+        self.skew_kept = self.skew;
+        self.shared.add(self.counts.commit());
+    }
+}
