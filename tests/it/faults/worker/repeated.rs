@@ -243,6 +243,8 @@ async fn f33_an_error_of_the_first_attempt_comes_during_the_second() {
     let (id, taken) = scene.taken().await;
     let (first, execution) = (taken.order.clone(), taken.execution_id);
     scene.tells(&first, execution, 1, None).await;
+    // The start takes another queue than the error, and would be late itself if it were read after it.
+    scene.stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     scene.fails(&first, execution).await;
     scene.stack.api.job_when(&id, |job| job["attempt"] == 2).await.unwrap();
     taken.delivery.ack().await.unwrap();
