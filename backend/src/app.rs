@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use crewcall_proto::JobType;
 use crewcall_proto::Topology;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,12 +15,8 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
     engine::{
-        Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Recorder, Registry,
-        Relay, Revocations, WatchHub,
-        fleet::discovery,
+        Engine, Ports,
         ports::{Broker, JobStore, StoreError},
-        relay::RelayParts,
-        upkeep::{due_times::DueTimes, forget, reconcile, rescue, retention, timers},
     },
     http::{self, HttpState},
     metrics::Metrics,
@@ -31,9 +26,6 @@ use crate::{
 
 /// How long the parts may take to end after they were told to.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
-
-/// How many claims are read in one step when leases are rebuilt.
-const CLAIMS_PAGE: usize = 1_000;
 
 /// The backend, ready to run: its store is open and its port is bound.
 pub struct App {
@@ -176,17 +168,6 @@ impl App {
     }
 }
 
-/// The parts of a running backend.
-struct Parts {
-    broker: Arc<Outbound>,
-    relay: Relay,
-    ledger: Ledger,
-    discovery: Arc<Discovery>,
-    recorder: Arc<Recorder>,
-    jobs: Arc<Jobs>,
-    interventions: Arc<Interventions>,
-}
-
 /// What every part is given, and the first that falls.
 struct Lifetime {
     tasks: Tasks,
@@ -203,40 +184,38 @@ impl App {
         let (tasks, fallen) = Tasks::new(TaskTracker::new(), CancellationToken::new());
         let mut lifetime = Lifetime { tasks, fallen };
         let tasks = lifetime.tasks.clone();
-        let parts = self.assemble(&tasks).await?;
-        let (broker, relay) = (Arc::clone(&parts.broker), parts.relay.clone());
+        let broker = Arc::new(self.outbound(&tasks).await?);
+        let ports = Ports {
+            store: Arc::clone(&self.store) as Arc<dyn JobStore>,
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            tasks: tasks.clone(),
+        };
+        let engine = Engine::assemble(ports, self.config.retention).await?;
         let listener = TcpListener::from_std(self.listener)?;
-        parts.relay.recover().await?;
+        engine.recover().await?;
         let inbound = Inbound {
             amqp_url: self.config.amqp_url.clone(),
             topology: self.config.amqp_prefix.clone(),
             installation: self.installation.clone(),
-            recorder: parts.recorder,
-            discovery: Arc::clone(&parts.discovery),
-            store: Arc::clone(&parts.ledger.store),
+            engine: Arc::clone(&engine),
             clock: Arc::clone(&self.clock),
-            metrics: Arc::clone(&parts.ledger.metrics),
+            metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
         };
         tasks.errand("the start of the readers", inbound.run(broker.status()));
-        let state = HttpState::new(Arc::clone(&parts.jobs), parts.interventions, stop.clone())
+        let state = HttpState::new(Arc::clone(&engine), Arc::clone(&self.metrics), stop.clone())
             .hosts(self.config.http_hosts.clone());
         let router = http::router(state);
         let served = async {
             http::serve(listener, router, stop.clone()).await;
             Ok(())
         };
-        let (ledger, clock, ends) = (parts.ledger, Arc::clone(&self.clock), tasks.stop());
-        let (store, kept) = (Arc::clone(&ledger.store), self.config.retention);
         let outcome = tokio::select! {
             // Submissions end first: what they accepted is still published below.
             ended = watched("HTTP", &stop, served) => ended.map_err(RunError::from),
-            ended = watched("the relay", ends, parts.relay.run()) => ended.map_err(RunError::from),
-            ended = watched("the timers", ends, timers::run(ledger, Arc::clone(&clock), ends.clone())) => ended.map_err(RunError::from),
-            ended = watched("the rescue", ends, rescue::run(Arc::clone(&parts.discovery), ends.clone())) => ended.map_err(RunError::from),
-            ended = watched("the reconciler", ends, reconcile::run(parts.discovery, ends.clone())) => ended.map_err(RunError::from),
-            ended = watched("retention", ends, retention::run(store, clock, kept, ends.clone())) => ended.map_err(RunError::from),
-            ended = watched("forgetting", ends, forget::run(parts.jobs, kept.types, ends.clone())) => ended.map_err(RunError::from),
+            ended = engine.run() => ended.map_err(RunError::from),
             Some(fallen) = lifetime.fallen.recv() => Err(fallen.into()),
             () = broker.taken() => Err(PrefixTaken::of(&self.config.amqp_prefix).into()),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
@@ -245,82 +224,15 @@ impl App {
             // At once, before anything is waited for: nothing is read, acknowledged or sent any more.
             tasks.stop().cancel();
         }
-        end(&tasks, &broker, &relay).await;
+        end(&tasks, &broker, &engine).await;
         self.store.close().await;
         outcome
     }
 
-    async fn assemble(&self, tasks: &Tasks) -> Result<Parts, StoreError> {
-        let clock = Arc::clone(&self.clock);
-        let store: Arc<dyn JobStore> = Arc::clone(&self.store) as Arc<dyn JobStore>;
-        let metrics = Arc::clone(&self.metrics);
-        metrics.started(clock.now());
-        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
-        for job_type in catalogue.names() {
-            metrics.type_announced(&job_type);
-        }
-        let outbound = Arc::new(self.outbound(catalogue.names(), tasks));
-        let broker: Arc<dyn Broker> = Arc::clone(&outbound) as Arc<dyn Broker>;
-        let (hearing, watch) = (Arc::<Hearing>::default(), WatchHub::default());
-        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
-        let leases = Arc::new(Leases::new(Arc::clone(&hearing)));
-        let due_times: Arc<DueTimes> = Arc::default();
-        let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await?);
-        restore_leases(store.as_ref(), &leases).await?;
-        let revocations = Arc::<Revocations>::default();
-        revocations.restore(store.as_ref()).await?;
-        let relay = Relay::new(RelayParts {
-            store: Arc::clone(&store),
-            broker: Arc::clone(&broker),
-            registry: Arc::clone(&registry),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-            tasks: tasks.clone(),
-            stop: tasks.stop().clone(),
-        });
-        let ledger = Ledger {
-            store: Arc::clone(&store),
-            relay: relay.clone(),
-            leases,
-            revocations,
-            due_times: Arc::clone(&due_times),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let discovery = Arc::new(Discovery {
-            ledger: ledger.clone(),
-            hearing,
-            registry: Arc::clone(&registry),
-            catalogue: Arc::clone(&catalogue),
-            broker: Arc::clone(&broker),
-            clock: Arc::clone(&clock),
-            unreadable: discovery::Unreadable::default(),
-        });
-        let recorder = Arc::new(Recorder { discovery: Arc::clone(&discovery) });
-        let jobs = Arc::new(Jobs {
-            relay: relay.clone(),
-            store,
-            flow,
-            due_times,
-            catalogue,
-            registry,
-            broker,
-            watch,
-            clock,
-            metrics,
-            tasks: tasks.clone(),
-        });
-        let interventions = Arc::new(Interventions {
-            discovery: Arc::clone(&discovery),
-            clock: Arc::clone(&jobs.clock),
-            tasks: tasks.clone(),
-        });
-        Ok(Parts { broker: outbound, relay, ledger, discovery, recorder, jobs, interventions })
-    }
-
-    /// The way to the broker, for these types.
-    fn outbound(&self, known: Vec<JobType>, tasks: &Tasks) -> Outbound {
-        Outbound::start(OutboundParts {
+    /// The way to the broker, for the types that are known already.
+    async fn outbound(&self, tasks: &Tasks) -> Result<Outbound, StoreError> {
+        let known = self.store.types().await?.into_iter().map(|stored| stored.job_type).collect();
+        Ok(Outbound::start(OutboundParts {
             amqp_url: self.config.amqp_url.clone(),
             topology: self.config.amqp_prefix.clone(),
             installation: self.installation.clone(),
@@ -328,18 +240,18 @@ impl App {
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
-        })
+        }))
     }
 }
 
 /// Lets what runs finish, within [`SHUTDOWN_GRACE`].
-async fn end(tasks: &Tasks, broker: &Outbound, relay: &Relay) {
+async fn end(tasks: &Tasks, broker: &Outbound, engine: &Engine) {
     let ended = async {
         broker.close().await; // first: it waits for the confirms that are under way
         tasks.stop().cancel();
         tasks.tracker().close();
         tasks.tracker().wait().await;
-        relay.keep_mark().await
+        engine.close().await
     };
     match tokio::time::timeout(SHUTDOWN_GRACE, ended).await {
         Ok(Ok(())) => {}
@@ -350,18 +262,5 @@ async fn end(tasks: &Tasks, broker: &Outbound, relay: &Relay) {
             tasks = tasks.tracker().len(),
             "Some tasks did not end in time; what they had not recorded is delivered again."
         ),
-    }
-}
-
-/// Running attempts keep their leases over a restart of the backend.
-async fn restore_leases(store: &dyn JobStore, leases: &Leases) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let page = store.claims(after, CLAIMS_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.job_id);
-        for claim in page {
-            leases.restore(claim);
-        }
     }
 }

@@ -22,9 +22,9 @@ use crate::{
     clock::Clock,
     domain::excerpt,
     engine::{
-        Discovery, Recorder,
+        Engine,
         fleet::{discovery::Discovered, liveness::Pulse},
-        ports::{BrokerStatus, JobStore, StoreError},
+        ports::{BrokerStatus, StoreError},
         responses::{DeathReason, Response},
     },
     metrics::Metrics,
@@ -45,12 +45,8 @@ pub struct Inbound {
     pub topology: Topology,
     /// Whose they are.
     pub installation: String,
-    /// Who takes responses.
-    pub recorder: Arc<Recorder>,
-    /// Who takes announcements.
-    pub discovery: Arc<Discovery>,
-    /// Where unreadable messages are quarantined.
-    pub store: Arc<dyn JobStore>,
+    /// Who takes what is read.
+    pub engine: Arc<Engine>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -87,17 +83,17 @@ impl Inbound {
         self.read(
             ("results", "the reader of results"),
             results,
-            Results { recorder: Arc::clone(&self.recorder), topology: names.clone() },
+            Results { engine: Arc::clone(&self.engine), topology: names.clone() },
         );
         self.read(
             ("progressions", "the reader of progressions"),
             progressions,
-            Progressions { recorder: Arc::clone(&self.recorder) },
+            Progressions { engine: Arc::clone(&self.engine) },
         );
         self.read(
             ("discovery", "the reader of discovery"),
             discovery,
-            DiscoveryInbox { discovery: Arc::clone(&self.discovery) },
+            DiscoveryInbox { engine: Arc::clone(&self.engine) },
         );
     }
 
@@ -127,7 +123,7 @@ impl Inbound {
             inbox,
             link,
             consumer,
-            store: Arc::clone(&self.store),
+            engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             stop: self.tasks.stop().clone(),
@@ -138,7 +134,7 @@ impl Inbound {
 
 /// Completed, error, held, unroutable and dead.
 struct Results {
-    recorder: Arc<Recorder>,
+    engine: Arc<Engine>,
     topology: Topology,
 }
 
@@ -172,7 +168,7 @@ impl Inbox for Results {
     }
 
     async fn take(&self, messages: Vec<Response>) -> Result<(), StoreError> {
-        self.recorder.record(messages).await
+        self.engine.respond(messages).await
     }
 
     async fn restored(&self) {}
@@ -234,7 +230,7 @@ fn death_reason(delivery: &Delivery) -> DeathReason {
 
 /// Progressions.
 struct Progressions {
-    recorder: Arc<Recorder>,
+    engine: Arc<Engine>,
 }
 
 impl Inbox for Progressions {
@@ -245,7 +241,7 @@ impl Inbox for Progressions {
     }
 
     async fn take(&self, messages: Vec<Progression>) -> Result<(), StoreError> {
-        self.recorder.record(messages.into_iter().map(Response::Progression).collect()).await
+        self.engine.respond(messages.into_iter().map(Response::Progression).collect()).await
     }
 
     async fn restored(&self) {}
@@ -259,7 +255,7 @@ struct Sender {
 
 /// Announcements, heartbeats and goodbyes.
 struct DiscoveryInbox {
-    discovery: Arc<Discovery>,
+    engine: Arc<Engine>,
 }
 
 impl Inbox for DiscoveryInbox {
@@ -276,7 +272,7 @@ impl Inbox for DiscoveryInbox {
                     if let (Ok(Sender { worker_id }), Ok(content_type)) =
                         (read_body(delivery), content_type(delivery))
                     {
-                        self.discovery.unreadable(worker_id, content_type, error.to_string());
+                        self.engine.announcement_unreadable(worker_id, content_type, error.to_string());
                     }
                 })
             }
@@ -299,11 +295,11 @@ impl Inbox for DiscoveryInbox {
     }
 
     async fn take(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
-        self.discovery.heard(messages).await
+        self.engine.discover(messages).await
     }
 
     async fn restored(&self) {
-        self.discovery.link_restored().await;
+        self.engine.discovery_restored().await;
     }
 }
 

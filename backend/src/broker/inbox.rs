@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::strike;
 use crate::{
     clock::Clock,
-    engine::ports::{JobStore, QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
+    engine::{
+        Engine,
+        ports::{QUARANTINE_BODY_BYTES_MAX, QuarantinedMessage, StoreError},
+    },
     failpoints::Failpoint,
     metrics::Metrics,
     mutant::{die_at, mutant},
@@ -52,8 +55,8 @@ pub(super) struct Reader<I> {
     pub(super) link: &'static str,
     /// The link.
     pub(super) consumer: Consumer,
-    /// Where unreadable messages are quarantined.
-    pub(super) store: Arc<dyn JobStore>,
+    /// Who quarantines unreadable messages.
+    pub(super) engine: Arc<Engine>,
     /// The time.
     pub(super) clock: Arc<dyn Clock>,
     /// What is counted.
@@ -147,7 +150,7 @@ impl<I: Inbox> Reader<I> {
             }
         }
         if !unreadable.is_empty() {
-            self.patiently(|| self.store.check()).await?;
+            self.patiently(|| self.engine.check_store()).await?;
         }
         Ok(unreadable)
     }
@@ -175,7 +178,7 @@ impl<I: Inbox> Reader<I> {
         if messages.is_empty() {
             return Ok(());
         }
-        self.patiently(|| self.store.quarantine(messages.clone())).await
+        self.patiently(|| self.engine.quarantine(messages.clone())).await
     }
 
     /// Asks something of the store until it can answer.

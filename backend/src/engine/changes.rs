@@ -5,34 +5,39 @@ use std::{sync::Arc, time::Duration};
 use crewcall_proto::Timestamp;
 
 use crate::{
-    domain::{AttemptOutcome, AttemptRecord, State},
+    domain::{AttemptOutcome, AttemptRecord, Job, State},
     engine::{
         fleet::{leases::Leases, revocations::Revocations},
-        ports::{Applied, JobChange, JobEvent, JobStore, Released, StoreError},
+        ports::{
+            Accepted, Applied, Dispatch, DispatchNumber, Inserted, JobChange, JobEvent, JobStore, Released,
+            StoreError,
+        },
         relay::Relay,
         upkeep::due_times::DueTimes,
         watch::WatchHub,
     },
+    failpoints::Failpoint,
     metrics::Metrics,
+    mutant::die_at,
 };
 
 /// Records what happened, then tells everybody concerned. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     /// Where jobs are kept.
-    pub store: Arc<dyn JobStore>,
+    pub(in crate::engine) store: Arc<dyn JobStore>,
     /// Who fills the room that an ended attempt leaves.
-    pub relay: Relay,
+    pub(in crate::engine) relay: Relay,
     /// Who runs what.
-    pub leases: Arc<Leases>,
+    pub(in crate::engine) leases: Arc<Leases>,
     /// Which orders are not wanted any more.
-    pub revocations: Arc<Revocations>,
+    pub(in crate::engine) revocations: Arc<Revocations>,
     /// When the clock has something to do next.
-    pub due_times: Arc<DueTimes>,
+    pub(in crate::engine) due_times: Arc<DueTimes>,
     /// Who watches.
-    pub watch: WatchHub,
+    pub(in crate::engine) watch: WatchHub,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub(in crate::engine) metrics: Arc<Metrics>,
 }
 
 impl Ledger {
@@ -54,6 +59,35 @@ impl Ledger {
             }
         }
         Ok(applied)
+    }
+
+    /// Stores accepted jobs and sends them on their way. Returns what became of them, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub async fn insert(&self, accepted: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+        let stored = self.store.insert(accepted).await?;
+        die_at(Failpoint::JobStored);
+        for inserted in &stored {
+            if let Inserted::Stored { job, dispatched } = inserted {
+                self.inserted(job, *dispatched);
+            }
+        }
+        Ok(stored)
+    }
+
+    fn inserted(&self, job: &Arc<Job>, dispatched: Option<DispatchNumber>) {
+        self.metrics.job_submitted(&job.job_type);
+        self.watch.changed(job.id, &job.job_type, job.status.state, job.status.version);
+        if let Some(expires_at) = job.policy.expires_at {
+            self.due_times.expiry.note(expires_at);
+        }
+        match dispatched {
+            Some(number) => self.relay.publish(Dispatch { number, job: Arc::clone(job) }),
+            None if job.status.state == State::Scheduled => self.due_times.release.note(job.status.due_at),
+            None => self.relay.wake(&job.job_type),
+        }
     }
 
     /// Tells everybody concerned that jobs became ready.

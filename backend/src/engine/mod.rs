@@ -1,23 +1,32 @@
-//! What we do with jobs: the use-cases, over the ports [`ports::JobStore`] and [`ports::Broker`].
+//! What we do with jobs: one door in, one stream out.
 //!
-//! A job's way: [`jobs`] accepts it, [`relay`] publishes its attempts, [`responses`] takes what workers
-//! answer, [`changes`] is the one way in which anything that happened reaches the store. [`fleet`] knows
-//! the workers and gives their types queues, [`settings`] knows what is set for types, [`upkeep`] sees to it that
-//! nothing is stuck, and [`actions`] is how people change a job's course.
+//! ```text
+//!   HTTP ──────► commands ──┐                          ┌──► relay ────► broker: orders
+//!   (queries ◄── store)     │                          ├──► leases, revocations
+//!   broker:                 ├──► store ──► changes ────┼──► due times
+//!    responses ► responses ─┤   (one transaction,      ├──► watchers
+//!    discovery ► fleet ─────┤    the state machine)    └──► metrics
+//!   clock ─────► upkeep ────┘
+//! ```
+//!
+//! [`Engine`] is all that the rest of the program sees: [`commands`] change something, [`queries`] only
+//! look, [`responses`] and [`fleet`] take what workers say, and [`upkeep`] does what has to be done without being asked.
+//! Everything that happens to a job goes through the store and then through [`changes`], and from there to whoever is
+//! concerned. The world is reached through two ports, [`ports::JobStore`] and [`ports::Broker`].
 
 pub mod ports;
 
-pub(crate) mod rules;
+pub mod caller;
 
-pub mod jobs;
+pub mod commands;
 
-pub mod relay;
+pub mod queries;
 
 pub mod responses;
 
 pub mod changes;
 
-pub mod actions;
+pub mod relay;
 
 pub mod watch;
 
@@ -27,13 +36,230 @@ pub mod settings;
 
 pub mod upkeep;
 
-pub use actions::Interventions;
+pub(crate) mod rules;
+
+use std::sync::Arc;
+
+use crewcall_proto::{ContentType, WorkerId};
+use tokio::sync::Mutex;
+
+pub use caller::Caller;
 pub use changes::Ledger;
+pub use commands::submit::{SubmitError, Submitted};
 pub use fleet::{
     discovery::Discovery, leases::Leases, liveness::Hearing, registry::Registry, revocations::Revocations,
 };
-pub use jobs::{JobView, Jobs, SubmitError};
+pub use queries::JobView;
 pub use relay::Relay;
-pub use responses::Recorder;
 pub use settings::{catalogue::Catalogue, limits::FlowControl};
 pub use watch::WatchHub;
+
+use self::{
+    fleet::discovery::Discovered,
+    ports::{Broker, JobStore, StoreError},
+    relay::RelayParts,
+    responses::{Recorder, Response},
+    upkeep::{due_times::DueTimes, retention::Retention},
+};
+use crate::{
+    clock::Clock,
+    metrics::Metrics,
+    tasks::{Fallen, Tasks, watched},
+};
+
+/// How many claims are read in one step when leases are rebuilt.
+const CLAIMS_PAGE: usize = 1_000;
+
+/// What an engine works with: the world, as the engine sees it.
+pub struct Ports {
+    /// Where jobs are kept.
+    pub store: Arc<dyn JobStore>,
+    /// What carries orders to workers.
+    pub broker: Arc<dyn Broker>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where its tasks run, and when they end.
+    pub tasks: Tasks,
+}
+
+/// Takes jobs in, has them done, and records what became of them.
+///
+/// What it keeps in memory is a cache of the store, or what workers say every few seconds: [`Engine::assemble`] rebuilds it.
+pub struct Engine {
+    store: Arc<dyn JobStore>,
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+    catalogue: Arc<Catalogue>,
+    limits: FlowControl,
+    registry: Arc<Registry>,
+    relay: Relay,
+    changes: Ledger,
+    discovery: Arc<Discovery>,
+    responses: Recorder,
+    watch: WatchHub,
+    retention: Retention,
+    /// Held while gauges are counted anew, so that two scrapes do not add up.
+    scrape: Mutex<()>,
+}
+
+impl Engine {
+    /// The only place where its parts meet. Reads from the store what an earlier process left: the types, what is set for
+    /// them, who runs what. Nothing is sent yet: see [`Engine::run`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn assemble(ports: Ports, retention: Retention) -> Result<Arc<Self>, StoreError> {
+        let Ports { store, broker, clock, metrics, tasks } = ports;
+        metrics.started(clock.now());
+        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
+        for job_type in catalogue.names() {
+            metrics.type_announced(&job_type);
+        }
+        let limits = FlowControl::load(Arc::clone(&store)).await?;
+        let hearing = Arc::<Hearing>::default();
+        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
+        let watch = WatchHub::default();
+        let relay = Relay::new(RelayParts {
+            store: Arc::clone(&store),
+            broker: Arc::clone(&broker),
+            registry: Arc::clone(&registry),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+            tasks: tasks.clone(),
+            stop: tasks.stop().clone(),
+        });
+        let leases = Arc::new(Leases::new(Arc::clone(&hearing)));
+        restore_leases(store.as_ref(), &leases).await?;
+        let revocations = Arc::<Revocations>::default();
+        revocations.restore(store.as_ref()).await?;
+        let changes = Ledger {
+            store: Arc::clone(&store),
+            relay: relay.clone(),
+            leases,
+            revocations,
+            due_times: Arc::<DueTimes>::default(),
+            watch: watch.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let discovery = Arc::new(Discovery {
+            changes: changes.clone(),
+            hearing,
+            registry: Arc::clone(&registry),
+            catalogue: Arc::clone(&catalogue),
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            unreadable: Default::default(),
+        });
+        let responses = Recorder { discovery: Arc::clone(&discovery) };
+        let engine = Self {
+            store,
+            broker,
+            clock,
+            metrics,
+            tasks,
+            catalogue,
+            limits,
+            registry,
+            relay,
+            changes,
+            discovery,
+            responses,
+            watch,
+            retention,
+            scrape: Mutex::default(),
+        };
+        Ok(Arc::new(engine))
+    }
+
+    /// Sends again what an earlier process may have left unsent. To be called once, before any job is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        self.relay.recover().await
+    }
+
+    /// Does what goes on without being asked, until the tasks are told to stop.
+    ///
+    /// # Errors
+    ///
+    /// [`Fallen`] with the first part that cannot go on.
+    pub async fn run(&self) -> Result<(), Fallen> {
+        let stop = self.tasks.stop();
+        tokio::select! {
+            ended = watched("the relay", stop, self.relay.run()) => ended,
+            ended = upkeep::run(self) => ended,
+        }
+    }
+
+    /// The last step of an orderly end, when nothing is published any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the dispatch mark was not kept: the next start sends some orders again.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.relay.keep_mark().await
+    }
+
+    /// Everything that happens to jobs, and what follows from it.
+    #[must_use]
+    pub fn changes(&self) -> &Ledger {
+        &self.changes
+    }
+
+    /// Takes what came back for attempts. When this returns `Ok`, it is on disk and may be acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded; call again with the same responses.
+    pub async fn respond(&self, responses: Vec<Response>) -> Result<(), StoreError> {
+        self.responses.record(responses).await
+    }
+
+    /// Takes what workers said about themselves, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be kept; call again with the same messages.
+    pub async fn discover(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
+        self.discovery.heard(messages).await
+    }
+
+    /// An announcement could not be read, but for its sender, who is told with what is heard next.
+    pub fn announcement_unreadable(&self, worker_id: WorkerId, content_type: ContentType, reason: String) {
+        self.discovery.unreadable(worker_id, content_type, reason);
+    }
+
+    /// The link to discovery is up again, and what was said meanwhile may be lost.
+    pub async fn discovery_restored(&self) {
+        self.discovery.link_restored().await;
+    }
+
+    /// Sets messages aside that could not be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they could not be kept.
+    pub async fn quarantine(&self, messages: Vec<ports::QuarantinedMessage>) -> Result<(), StoreError> {
+        self.store.quarantine(messages).await
+    }
+}
+
+/// Running attempts keep their leases over a restart of the backend.
+async fn restore_leases(store: &dyn JobStore, leases: &Leases) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.claims(after, CLAIMS_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.job_id);
+        for claim in page {
+            leases.restore(claim);
+        }
+    }
+}

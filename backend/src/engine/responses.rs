@@ -98,7 +98,7 @@ impl Recorder {
         let events: Vec<JobEvent> =
             coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
-        let applied = self.discovery.ledger.record(events).await?;
+        let applied = self.discovery.changes.record(events).await?;
         // Whose job is over, or has moved on. This also ends what was started although it was revoked.
         let late = speakers.into_iter().zip(&applied).filter_map(|(speaker, answer)| {
             let Speaker { worker_id, job_id, attempt } = speaker?;
@@ -128,7 +128,7 @@ impl Recorder {
                 events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed });
             }
         }
-        self.discovery.ledger.record(events).await.map(|_| ())
+        self.discovery.changes.record(events).await.map(|_| ())
     }
 
     /// What a response means for its job; nothing, for news of an unknown kind.

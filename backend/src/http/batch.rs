@@ -1,5 +1,7 @@
 //! Submitting many jobs with one request, each for itself.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -15,7 +17,10 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     submission,
 };
-use crate::{domain::Submission, engine::Jobs};
+use crate::{
+    domain::Submission,
+    engine::{Caller, Engine},
+};
 
 /// The most submissions of one batch.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
@@ -64,7 +69,7 @@ pub(super) async fn submit(
         BatchForm::Array => items_of_array(&text)?,
         BatchForm::Lines => items_of_lines(&text)?,
     };
-    let mut batch = Batch::new(&state.jobs);
+    let mut batch = Batch::new(&state.engine);
     for item in items {
         batch.take(item).await;
     }
@@ -122,7 +127,7 @@ fn check_count(count: usize) -> Result<(), Problem> {
 
 /// A batch on its way into the store.
 struct Batch<'a> {
-    jobs: &'a Jobs,
+    engine: &'a Arc<Engine>,
     /// One for each item that was taken; `None` for those of the chunk.
     results: Vec<Option<Result<JobId, Problem>>>,
     chunk: Vec<(usize, Submission)>,
@@ -132,8 +137,8 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(jobs: &'a Jobs) -> Self {
-        Self { jobs, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
+    fn new(engine: &'a Arc<Engine>) -> Self {
+        Self { engine, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
     }
 
     async fn take(&mut self, item: &[u8]) {
@@ -141,7 +146,7 @@ impl<'a> Batch<'a> {
             self.results.push(Some(Err(failed.clone())));
             return;
         }
-        match submission::read(item, self.jobs.clock.now()) {
+        match submission::read(item, self.engine.now()) {
             Ok(submission) => {
                 self.chunk.push((self.results.len(), submission));
                 self.chunk_bytes += item.len();
@@ -160,16 +165,18 @@ impl<'a> Batch<'a> {
         if submissions.is_empty() {
             return;
         }
-        let answers: Vec<Result<JobId, Problem>> = match self.jobs.submit_batch(submissions).await {
-            Ok(answers) => {
-                answers.into_iter().map(|answer| answer.map(|job| job.id).map_err(Problem::from)).collect()
-            }
-            Err(error) => {
-                let problem = Problem::from(error);
-                self.failed = Some(problem.clone());
-                vec![Err(problem); indices.len()]
-            }
-        };
+        let answers: Vec<Result<JobId, Problem>> =
+            match self.engine.submit_batch(&Caller::loopback(), submissions).await {
+                Ok(answers) => answers
+                    .into_iter()
+                    .map(|answer| answer.map(|job| job.id).map_err(Problem::from))
+                    .collect(),
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    self.failed = Some(problem.clone());
+                    vec![Err(problem); indices.len()]
+                }
+            };
         for (index, answer) in indices.into_iter().zip(answers) {
             if let Some(result) = self.results.get_mut(index) {
                 *result = Some(answer);

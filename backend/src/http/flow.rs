@@ -1,7 +1,5 @@
 //! What operators set for types: pauses and limits.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Path, Request, State},
@@ -9,16 +7,14 @@ use axum::{
 use crewcall_proto::JobType;
 
 use super::{
-    HttpState, body, detached, dto,
+    HttpState,
+    actions::read_actor,
+    body, dto,
     fields::{Fields, Shape},
-    intervene::read_actor,
     problem::{Code, Problem, ProblemBody},
     types,
 };
-use crate::{
-    domain::{Pause, TypeSettings, TypeSettingsChange},
-    engine::settings::limits::FlowError,
-};
+use crate::{domain::TypeSettings, engine::Caller};
 
 /// The tag of these routes in the document.
 const TAG: &str = "types";
@@ -52,10 +48,9 @@ pub(super) async fn pause(
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = types::named(&name)?;
-    let (by, reason) = read_actor(&state.bodies, request).await?;
-    tracing::info!(job.r#type = %job_type, by, reason, "A type is paused.");
-    let pause = Pause { by, reason, at: state.jobs.clock.now() };
-    change(&state, job_type, TypeSettingsChange::Pause(pause)).await
+    let (caller, reason) = read_actor(&state.bodies, request).await?;
+    state.engine.pause_type(&caller, &job_type, reason).await?;
+    changed(&state, &job_type).await
 }
 
 /// Resume a type
@@ -83,11 +78,12 @@ pub(super) async fn resume(
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = types::named(&name)?;
-    let (by, reason) = read_actor(&state.bodies, request).await?;
+    let (caller, reason) = read_actor(&state.bodies, request).await?;
     // A name that was mistyped must not look like a success.
-    types::read(&state, &job_type).await?;
-    tracing::info!(job.r#type = %job_type, by, reason, "A type is resumed.");
-    change(&state, job_type, TypeSettingsChange::Resume).await
+    if !state.engine.resume_type(&caller, &job_type, reason).await? {
+        return Err(types::not_found(&name));
+    }
+    changed(&state, &job_type).await
 }
 
 /// Limit a type
@@ -120,7 +116,10 @@ pub(super) async fn limit(
     let limits = TypeSettings::limits(fields.integer("running_max"), fields.number("rate_per_second"));
     let mut problems = fields.finish();
     match limits {
-        Ok(limits) if problems.is_empty() => change(&state, job_type, limits).await,
+        Ok(limits) if problems.is_empty() => {
+            state.engine.limit_type(&Caller::loopback(), &job_type, limits).await?;
+            changed(&state, &job_type).await
+        }
         answer => {
             problems.extend(answer.err().unwrap_or_default());
             Err(Problem::with_errors(Code::InvalidRequest, problems))
@@ -128,17 +127,8 @@ pub(super) async fn limit(
     }
 }
 
-async fn change(
-    state: &HttpState,
-    job_type: JobType,
-    change: TypeSettingsChange,
-) -> Result<Json<dto::Type>, Problem> {
-    let (jobs, changed) = (Arc::clone(&state.jobs), job_type.clone());
-    detached(state, async move {
-        jobs.flow.change(&changed, change).await?;
-        jobs.relay.wake(&changed);
-        Ok::<_, FlowError>(())
-    })
-    .await??;
-    types::read_any(state, &job_type).await.map(Json)
+/// The type as the command left it, also if nothing is left of it.
+async fn changed(state: &HttpState, job_type: &JobType) -> Result<Json<dto::Type>, Problem> {
+    let view = state.engine.any_job_type(job_type).await?;
+    Ok(Json(dto::Type::from(&view)))
 }

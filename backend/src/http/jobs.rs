@@ -1,6 +1,6 @@
 //! Submitting and reading jobs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -17,11 +17,9 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     query::{self, ListQuery},
     submission,
-    waiting::WaitingReader,
 };
 use crate::engine::{
-    JobView, Jobs,
-    jobs::Submitted,
+    Caller, Engine, JobView, Submitted,
     ports::{IdempotencyKey, JobQuery},
 };
 
@@ -69,14 +67,14 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     let text = body::read_json(&state.bodies, request).await?;
     let key = key.map(|key| idempotency::bound(key, &text));
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];
-    match submitted(&state.jobs, &text, key).await? {
+    match submitted(&state.engine, &text, key).await? {
         Submitted::Accepted(job) => {
-            let waiting = state.jobs.waiting(&job);
+            let waiting = state.engine.waiting(&job);
             let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
             Ok((StatusCode::CREATED, at(job.id), Json(dto::Job::with_attempts(&view))).into_response())
         }
         Submitted::Replayed(job) => {
-            let view = state.jobs.get(job.id).await?.ok_or_else(|| not_found(job.id))?;
+            let view = state.engine.job(job.id).await?.ok_or_else(|| not_found(job.id))?;
             let replayed = [(idempotency::IDEMPOTENCY_REPLAYED, "true")];
             Ok((at(job.id), replayed, Json(dto::Job::with_attempts(&view))).into_response())
         }
@@ -85,14 +83,20 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
 
 /// Submits what a body says; or answers for the job that the same key and body made before, whatever would be said
 /// against it today.
-async fn submitted(jobs: &Jobs, text: &[u8], key: Option<IdempotencyKey>) -> Result<Submitted, Problem> {
-    let outcome = match submission::read(text, jobs.clock.now()) {
-        Ok(submission) => jobs.submit(submission, key.clone()).await.map_err(Problem::from),
+async fn submitted(
+    engine: &Arc<Engine>,
+    text: &[u8],
+    key: Option<IdempotencyKey>,
+) -> Result<Submitted, Problem> {
+    let outcome = match submission::read(text, engine.now()) {
+        Ok(submission) => {
+            engine.submit(&Caller::loopback(), submission, key.clone()).await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match (outcome, key) {
         (Err(refused), Some(key)) if refused.code().status().is_client_error() => {
-            jobs.submitted_before(&key).await?.ok_or(refused)
+            engine.submitted_before(&key).await?.ok_or(refused)
         }
         (outcome, _) => outcome,
     }
@@ -122,12 +126,12 @@ pub(super) async fn get(
 ) -> Result<Json<dto::Job>, Problem> {
     let wait = query::read_wait(raw.as_deref())?;
     let view = if wait.is_zero() {
-        state.jobs.get(id).await?
+        state.engine.job(id).await?
     } else {
         let _place = state.watchers.admit()?;
         tokio::select! {
-            view = state.jobs.wait(id, wait) => view?,
-            () = state.stop.cancelled() => state.jobs.get(id).await?,
+            view = state.engine.wait_for(id, wait) => view?,
+            () = state.stop.cancelled() => state.engine.job(id).await?,
         }
     };
     let view = view.ok_or_else(|| not_found(id))?;
@@ -191,7 +195,7 @@ impl Page {
     async fn read(state: &HttpState, query: &JobQuery) -> Result<Self, Problem> {
         let mut page = Self { json: Pieces::new(&state.answers), jobs: 0, last: None, more: false };
         page.json.text("{\"jobs\":[");
-        let mut waiting = WaitingReader::new(&state.jobs);
+        let mut waiting = state.engine.waiting_reader();
         let mut step = query.clone();
         step.bytes_max = Some(STEP_BYTES_MAX);
         loop {
@@ -200,7 +204,7 @@ impl Page {
             // One more than is wanted tells whether there are more.
             step.limit = wanted + 1;
             step.before = page.last.or(query.before);
-            let mut found = state.jobs.list(&step).await?.into_iter();
+            let mut found = state.engine.jobs(&step).await?.into_iter();
             let written = page.json.bytes();
             for job in found.by_ref().take(wanted) {
                 page.push(&dto::Job::in_list(&job, waiting.of(&job).as_ref()), job.id)?;

@@ -2,7 +2,7 @@
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, [`access`]
 //! lets it in, [`answers`] takes room for what is answered, a route (`jobs`,
-//! `batch`, `intervene`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
+//! `batch`, `actions`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
 //! [`body`], `fields` and [`query`], asks the use-cases of `engine`, and answers a shape of [`dto`] or a [`problem`].
 
 pub mod serve;
@@ -17,7 +17,7 @@ mod jobs;
 
 pub mod batch;
 
-mod intervene;
+mod actions;
 
 mod watch;
 
@@ -45,8 +45,6 @@ pub mod query;
 
 mod cursor;
 
-mod waiting;
-
 pub mod watchers;
 
 pub mod dto;
@@ -58,28 +56,27 @@ mod code;
 use std::sync::Arc;
 
 use axum::{Extension, Router, middleware::from_fn_with_state};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use access::HttpHosts;
 pub use serve::serve;
 
-use crate::engine::{Interventions, Jobs};
+use crate::{engine::Engine, metrics::Metrics};
 use answers::ANSWERS_BYTES_MAX;
 use batch::BATCHES_MAX;
 use body::BODIES_BYTES_MAX;
 use jobs::PAGES_MAX;
-use problem::Problem;
 use watchers::{WATCHERS_MAX, Watchers};
 
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpState {
-    jobs: Arc<Jobs>,
-    interventions: Arc<Interventions>,
+    engine: Arc<Engine>,
+    /// How requests are counted.
+    metrics: Arc<Metrics>,
     /// By which names we may be asked for.
     hosts: Arc<HttpHosts>,
     /// When streams and long polls end.
@@ -93,17 +90,15 @@ pub struct HttpState {
     answers: body::Room,
     /// The places in which pages are put together.
     pages: Arc<Semaphore>,
-    /// Held while gauges are counted anew, so that two scrapes do not add up.
-    scrape: Arc<Mutex<()>>,
 }
 
 impl HttpState {
-    /// The state of a server over `jobs` and `interventions`. Streams and long polls end on `stop`.
+    /// The state of a server of `engine`. Streams and long polls end on `stop`.
     #[must_use]
-    pub fn new(jobs: Arc<Jobs>, interventions: Arc<Interventions>, stop: CancellationToken) -> Self {
+    pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
         Self {
-            jobs,
-            interventions,
+            engine,
+            metrics,
             hosts: Arc::default(),
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
@@ -111,7 +106,6 @@ impl HttpState {
             bodies: body::Room::of(BODIES_BYTES_MAX),
             answers: body::Room::of(ANSWERS_BYTES_MAX),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
-            scrape: Arc::default(),
         }
     }
 
@@ -140,16 +134,6 @@ impl HttpState {
     }
 }
 
-/// Runs `work` to its end: a caller that hangs up drops what is done for it, and a change that is on disk must
-/// still be told to the relay, the watchers and the workers.
-async fn detached<T: Send + 'static>(
-    state: &HttpState,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = state.jobs.tasks.errand("a change", work.in_current_span()).await;
-    done.map_err(|error| Problem::internal(&error))
-}
-
 /// Every route.
 ///
 /// # Panics
@@ -160,10 +144,10 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(jobs::submit, jobs::list))
         .routes(routes!(jobs::get))
         .routes(routes!(batch::submit))
-        .routes(routes!(intervene::cancel))
-        .routes(routes!(intervene::retry))
-        .routes(routes!(intervene::cancel_many))
-        .routes(routes!(intervene::retry_many))
+        .routes(routes!(actions::cancel))
+        .routes(routes!(actions::retry))
+        .routes(routes!(actions::cancel_many))
+        .routes(routes!(actions::retry_many))
         .routes(routes!(watch::watch_job))
         .routes(routes!(watch::watch_all))
         .routes(routes!(workers::list))

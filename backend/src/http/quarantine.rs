@@ -11,6 +11,7 @@ use super::{
     problem::{Code, Problem, ProblemBody},
     query::QuarantineQuery,
 };
+use crate::engine::Caller;
 
 /// The tag of these routes in the document.
 const TAG: &str = "operation";
@@ -38,7 +39,7 @@ pub(super) async fn list(
 ) -> Result<Json<dto::QuarantineList>, Problem> {
     let QuarantineQuery { limit, before } = QuarantineQuery::read(raw.as_deref())?;
     // One more than is wanted tells whether there are more.
-    let found = state.jobs.store.quarantined(before, limit + 1).await?;
+    let found = state.engine.quarantined(before, limit + 1).await?;
     let page = found.get(..limit).unwrap_or(&found);
     let last = page.last().filter(|_| page.len() < found.len());
     let next_cursor = last.map(|last| cursor::encode_number(last.number));
@@ -72,7 +73,7 @@ pub(super) async fn delete(
             "a message in quarantine has a whole number, as /v1/quarantine lists it",
         )
     })?;
-    match state.jobs.store.delete_quarantined(Some(number)).await? {
+    match state.engine.delete_quarantined(&Caller::loopback(), Some(number)).await? {
         0 => Err(Problem::new(Code::MessageNotFound, format!("there is no message {number} in quarantine"))),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -88,6 +89,6 @@ pub(super) async fn delete(
     )
 )]
 pub(super) async fn delete_all(State(state): State<HttpState>) -> Result<Json<dto::Deleted>, Problem> {
-    let deleted = state.jobs.store.delete_quarantined(None).await?;
+    let deleted = state.engine.delete_quarantined(&Caller::loopback(), None).await?;
     Ok(Json(dto::Deleted { deleted }))
 }

@@ -53,7 +53,7 @@ pub(super) async fn observe(State(state): State<HttpState>, request: Request, ne
         let response = finished(response, &request_id);
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
-        state.jobs.metrics.http_request(&route, method, status, elapsed);
+        state.metrics.http_request(&route, method, status, elapsed);
         tracing::debug!(http.status = status, elapsed_ms = elapsed.as_millis(), "A request was answered.");
         response
     };

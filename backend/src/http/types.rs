@@ -1,36 +1,24 @@
 //! Which job types there are: what workers announced, and what jobs have.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
-    sync::Arc,
-};
-
 use axum::{
     Json,
     extract::{Path, RawQuery, State},
     http::StatusCode,
 };
-use crewcall_proto::{JobType, Timestamp};
+use crewcall_proto::JobType;
 
 use super::{
-    HttpState, cursor, detached, dto,
+    HttpState, cursor, dto,
     problem::{Code, Problem, ProblemBody},
     query::TypesQuery,
 };
-use crate::{
-    domain::{State as JobState, TypeSettings},
-    engine::{ports::Count, upkeep::forget::Forgotten},
-};
+use crate::engine::{Caller, upkeep::forget::Forgotten};
 
 /// The tag of these routes in the document.
 const TAG: &str = "types";
 
 /// The schemas of one page may be this large, in bytes; then it ends early.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The states of jobs that are due and have not started: what "oldest waiting" is about.
-pub(super) const WAITING: &[JobState] = &[JobState::Ready, JobState::Unroutable, JobState::Dispatched];
 
 /// List job types
 ///
@@ -53,27 +41,13 @@ pub(super) async fn list(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<dto::TypeList>, Problem> {
     let TypesQuery { limit, after } = TypesQuery::read(raw.as_deref())?;
-    let counts = state.jobs.store.counts().await?;
-    let mut by_type: BTreeMap<JobType, Vec<Count>> = BTreeMap::new();
-    for job_type in state.jobs.catalogue.names().into_iter().chain(state.jobs.flow.names()) {
-        by_type.entry(job_type).or_default();
-    }
-    for job_type in state.jobs.catalogue.refused() {
-        by_type.entry(job_type).or_default();
-    }
-    for count in counts {
-        by_type.entry(count.job_type.clone()).or_default().push(count);
-    }
-    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     // One more than is wanted tells whether there are more.
-    let page: Vec<_> = by_type.range((from, Bound::Unbounded)).take(limit + 1).collect();
-    let names = page.iter().take(limit).map(|(job_type, _)| (*job_type).clone()).collect();
-    let oldest: HashMap<_, _> = state.jobs.store.oldest(names, WAITING).await?.into_iter().collect();
+    let page = state.engine.job_types(after, limit + 1).await?;
     let (mut types, mut schema_bytes) = (Vec::new(), 0);
-    for (job_type, counts) in page.iter().take(limit) {
-        let described = described(&state, job_type, counts, oldest.get(*job_type).copied());
-        schema_bytes += described.schema_bytes();
-        types.push(described);
+    for view in page.iter().take(limit) {
+        let job_type = dto::Type::from(view);
+        schema_bytes += job_type.schema_bytes();
+        types.push(job_type);
         if schema_bytes > PAGE_BYTES_MAX {
             break;
         }
@@ -99,7 +73,8 @@ pub(super) async fn get(
     Path(name): Path<String>,
 ) -> Result<Json<dto::Type>, Problem> {
     let job_type = named(&name)?;
-    read(&state, &job_type).await.map(Json)
+    let view = state.engine.job_type(&job_type).await?.ok_or_else(|| not_found(&name))?;
+    Ok(Json(dto::Type::from(&view)))
 }
 
 /// Forget a job type
@@ -122,9 +97,7 @@ pub(super) async fn delete(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let job_type = named(&name)?;
-    let jobs = Arc::clone(&state.jobs);
-    let forgotten = detached(&state, async move { jobs.forget_type(&job_type).await }).await??;
-    match forgotten {
+    match state.engine.forget_type(&Caller::loopback(), &job_type).await? {
         Forgotten::Done => Ok(StatusCode::NO_CONTENT),
         Forgotten::Unknown => Err(not_found(&name)),
         Forgotten::HasWorkers(workers) => Err(Problem::new(
@@ -149,52 +122,9 @@ pub(super) fn named(name: &str) -> Result<JobType, Problem> {
     JobType::new(name).map_err(|invalid| Problem::new(Code::TypeNotFound, invalid.to_string()))
 }
 
-/// A type as it is now.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer when nobody knows it, or the store cannot be read.
-pub(super) async fn read(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
-    let counts = state.jobs.store.counts_of(job_type).await?;
-    let is_set = state.jobs.flow.get(job_type) != TypeSettings::default();
-    let catalogue = &state.jobs.catalogue;
-    let is_known = catalogue.knows(job_type) || catalogue.refusal(job_type).is_some();
-    if counts.is_empty() && !is_set && !is_known {
-        return Err(not_found(job_type.as_str()));
-    }
-    read_any(state, job_type).await
-}
-
-/// A type as it is now, also one that nobody knows any more: what was just removed from it may have been all.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer when the store cannot be read.
-pub(super) async fn read_any(state: &HttpState, job_type: &JobType) -> Result<dto::Type, Problem> {
-    let counts = state.jobs.store.counts_of(job_type).await?;
-    let oldest = state.jobs.store.oldest(vec![job_type.clone()], WAITING).await?.pop();
-    Ok(described(state, job_type, &counts, oldest.map(|(_, oldest)| oldest)))
-}
-
-fn not_found(name: &str) -> Problem {
+/// Nobody knows a type of this name.
+pub(super) fn not_found(name: &str) -> Problem {
     let detail =
         format!("no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known");
     Problem::new(Code::TypeNotFound, detail)
-}
-
-fn described(
-    state: &HttpState,
-    job_type: &JobType,
-    counts: &[Count],
-    oldest_waiting: Option<Timestamp>,
-) -> dto::Type {
-    let stored = state.jobs.catalogue.get(job_type);
-    let flow = state.jobs.flow.get(job_type);
-    let capacity = state.jobs.registry.capacity(job_type);
-    dto::Type {
-        queue_error: state.jobs.queue_error(job_type),
-        schema_error: state.jobs.catalogue.schema_error(job_type),
-        refused: state.jobs.catalogue.refusal(job_type),
-        ..dto::Type::new(job_type, stored, capacity, counts, &flow, oldest_waiting)
-    }
 }

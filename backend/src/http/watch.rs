@@ -29,7 +29,7 @@ use super::{
     query::WatchFilter,
 };
 use crate::engine::{
-    JobView, Jobs, WatchHub,
+    Engine, JobView,
     watch::{AllWatch, Changed, JobWatch},
 };
 
@@ -71,14 +71,14 @@ pub(super) async fn watch_job(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let place = state.watchers.admit()?;
-    let watch = state.jobs.watch.watch_job(id);
-    let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
+    let watch = state.engine.watch_job(id);
+    let view = state.engine.job(id).await?.ok_or_else(|| not_found(id))?;
     let seen = last_event_id(&headers).and_then(|id| id.parse().ok()).unwrap_or(0);
     if view.job.status.state.is_terminal() && view.job.status.version <= seen {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let feed = JobFeed {
-        jobs: Arc::clone(&state.jobs),
+        engine: Arc::clone(&state.engine),
         id,
         watch,
         seen,
@@ -127,8 +127,8 @@ fn events(stream: impl Stream<Item = Event> + Send + 'static, stop: Cancellation
     ([(X_ACCEL_BUFFERING, "no")], sse).into_response()
 }
 
-fn from_now(hub: &WatchHub) -> AllWatch {
-    hub.watch_all(None).expect("what comes from now on is always remembered")
+fn from_now(engine: &Engine) -> AllWatch {
+    engine.watch_all(None).expect("what comes from now on is always remembered")
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<&str> {
@@ -151,7 +151,7 @@ fn job_event(
 
 /// One job's changes.
 struct JobFeed {
-    jobs: Arc<Jobs>,
+    engine: Arc<Engine>,
     id: JobId,
     watch: JobWatch,
     /// The version that the watcher has.
@@ -189,7 +189,7 @@ impl JobFeed {
     /// The job after its next change. `None` cuts the watcher off: it comes back and asks again.
     async fn read_changed(&mut self) -> Option<JobView> {
         self.watch.changed().await;
-        self.jobs.get(self.id).await.unwrap_or_else(|error| {
+        self.engine.job(self.id).await.unwrap_or_else(|error| {
             tracing::warn!(job.id = %self.id, %error, "A watched job could not be read; its watcher is cut off.");
             None
         })
@@ -198,7 +198,7 @@ impl JobFeed {
 
 /// Every job's changes.
 struct AllFeed {
-    jobs: Arc<Jobs>,
+    engine: Arc<Engine>,
     filter: WatchFilter,
     watch: AllWatch,
     /// Whether the watcher has to be told to start over.
@@ -216,21 +216,20 @@ impl AllFeed {
         last_event_id: Option<&str>,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let jobs = Arc::clone(&state.jobs);
-        let hub = &jobs.watch;
+        let engine = Arc::clone(&state.engine);
         // An id of an earlier process, or none of ours, is as good as one that is forgotten.
         let of_this_process = |id: &str| {
             let (epoch, sequence) = id.split_once('-')?;
-            (epoch.parse() == Ok(hub.epoch())).then(|| sequence.parse::<u64>().ok())?
+            (epoch.parse() == Ok(engine.watch_epoch())).then(|| sequence.parse::<u64>().ok())?
         };
         let resumed =
-            last_event_id.map(|id| of_this_process(id).and_then(|after| hub.watch_all(Some(after)).ok()));
+            last_event_id.map(|id| of_this_process(id).and_then(|after| engine.watch_all(Some(after)).ok()));
         let (watch, reset) = match resumed {
             Some(Some(watch)) => (watch, false),
-            Some(None) => (from_now(hub), true),
-            None => (from_now(hub), false),
+            Some(None) => (from_now(&engine), true),
+            None => (from_now(&engine), false),
         };
-        Self { jobs, filter, watch, reset, answers: state.answers.clone(), room: None, _place: place }
+        Self { engine, filter, watch, reset, answers: state.answers.clone(), room: None, _place: place }
     }
 
     async fn next(mut self) -> Option<(Event, Self)> {
@@ -248,7 +247,7 @@ impl AllFeed {
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    self.watch = from_now(&self.jobs.watch);
+                    self.watch = from_now(&self.engine);
                     self.reset = true;
                 }
             }
@@ -257,8 +256,8 @@ impl AllFeed {
 
     /// The job that changed, unless it went on to what is not wanted. The outer `None` cuts the watcher off.
     async fn read(&self, changed: &Changed) -> Option<Option<(Event, Option<OwnedSemaphorePermit>)>> {
-        let job = match self.jobs.store.get(changed.job_id).await {
-            Ok(Some((job, _))) => job,
+        let job = match self.engine.job(changed.job_id).await {
+            Ok(Some(view)) => view.job,
             Ok(None) => return Some(None),
             Err(error) => {
                 tracing::warn!(%error, "A changed job could not be read; a watcher is cut off.");
@@ -268,7 +267,7 @@ impl AllFeed {
         if !self.filter.wants(&job.job_type, job.status.state) {
             return Some(None);
         }
-        let id = format!("{}-{}", self.jobs.watch.epoch(), changed.sequence);
+        let id = format!("{}-{}", self.engine.watch_epoch(), changed.sequence);
         job_event(&self.answers, id, &dto::JobEvent::from(&job)).map(Some)
     }
 }

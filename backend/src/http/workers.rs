@@ -1,13 +1,11 @@
 //! Who is there, and who takes jobs.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
 };
-use crewcall_proto::{WorkerId, control::Control};
+use crewcall_proto::WorkerId;
 
 use super::{
     HttpState, dto,
@@ -15,14 +13,8 @@ use super::{
 };
 use crate::{
     domain::excerpt,
-    engine::{
-        fleet::registry::{Presence, Worker},
-        ports::BrokerError,
-    },
+    engine::{Caller, commands::workers::TellError, fleet::registry::Worker},
 };
-
-/// How long the broker may take to confirm an instruction to a worker.
-const TELL_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The tag of these routes in the document.
 const TAG: &str = "workers";
@@ -35,7 +27,7 @@ const TAG: &str = "workers";
     responses((status = 200, description = "The workers", body = dto::WorkerList))
 )]
 pub(super) async fn list(State(state): State<HttpState>) -> Json<dto::WorkerList> {
-    let workers = state.jobs.registry.workers().iter().map(dto::Worker::from).collect();
+    let workers = state.engine.workers().iter().map(dto::Worker::from).collect();
     Json(dto::WorkerList { workers })
 }
 
@@ -52,7 +44,8 @@ pub(super) async fn get(
     State(state): State<HttpState>,
     Path(id): Path<String>,
 ) -> Result<Json<dto::Worker>, Problem> {
-    find(&state, &id).map(|worker| Json(dto::Worker::from(&worker)))
+    let worker = state.engine.worker(&parse_id(&id)?).ok_or_else(|| not_found(&id))?;
+    Ok(Json(dto::Worker::from(&worker)))
 }
 
 /// Drain a worker
@@ -74,7 +67,8 @@ pub(super) async fn drain(
     State(state): State<HttpState>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<dto::Worker>), Problem> {
-    tell(&state, &id, &Control::Drain).await
+    let worker_id = parse_id(&id)?;
+    told(&id, state.engine.drain_worker(&Caller::loopback(), &worker_id).await)
 }
 
 /// Resume a worker
@@ -95,48 +89,30 @@ pub(super) async fn resume(
     State(state): State<HttpState>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<dto::Worker>), Problem> {
-    tell(&state, &id, &Control::Resume).await
+    let worker_id = parse_id(&id)?;
+    told(&id, state.engine.resume_worker(&Caller::loopback(), &worker_id).await)
 }
 
-async fn tell(
-    state: &HttpState,
-    id: &str,
-    control: &Control,
-) -> Result<(StatusCode, Json<dto::Worker>), Problem> {
-    let worker = find(state, id)?;
-    let worker_id = &worker.announcement.worker_id;
-    if worker.presence == Presence::Lost {
-        let detail = format!("worker {worker_id} fell silent: it would not hear it");
-        return Err(Problem::new(Code::WorkerLost, detail));
-    }
-    let (registry, broker) = (&state.jobs.registry, &state.jobs.broker);
-    let away = |reason: String| Problem::new(Code::BrokerUnavailable, reason);
-    // The link would wait for the broker's return, and the caller with it.
-    if let Some(trouble) = broker.status().borrow().trouble() {
-        return Err(away(format!("the worker cannot be told through the broker: {trouble}")));
-    }
-    // Before it is told: should it connect again meanwhile, it is told with its welcome.
-    let before = registry.set_drained(worker_id, *control == Control::Drain);
-    let told = broker.tell_worker(worker_id, registry.content_type(worker_id), control);
-    let told = tokio::time::timeout(TELL_TIME_MAX, told).await;
-    if !matches!(told, Ok(Ok(()))) {
-        registry.set_drained(worker_id, before);
-    }
+/// What an instruction came to: the worker is told, and shows with its next heartbeat that it heard it.
+fn told(id: &str, told: Result<Worker, TellError>) -> Result<(StatusCode, Json<dto::Worker>), Problem> {
     match told {
-        Ok(Ok(())) => Ok((StatusCode::ACCEPTED, Json(dto::Worker::from(&worker)))),
-        Ok(Err(error @ (BrokerError::Unavailable { .. } | BrokerError::Closed))) => {
-            Err(away(error.to_string()))
+        Ok(worker) => Ok((StatusCode::ACCEPTED, Json(dto::Worker::from(&worker)))),
+        Err(TellError::Unknown) => Err(not_found(id)),
+        Err(TellError::Lost) => {
+            let detail = format!("worker {id} fell silent: it would not hear it");
+            Err(Problem::new(Code::WorkerLost, detail))
         }
-        Ok(Err(error @ BrokerError::Refused { .. })) => Err(Problem::internal(&error)),
-        Err(_) => Err(away(format!("the broker did not confirm it within {} s", TELL_TIME_MAX.as_secs()))),
+        Err(TellError::Unavailable(reason)) => Err(Problem::new(Code::BrokerUnavailable, reason)),
+        Err(error @ TellError::Refused(_)) => Err(Problem::internal(&error)),
     }
 }
 
-fn find(state: &HttpState, id: &str) -> Result<Worker, Problem> {
-    // What is no id is nobody's id.
-    let worker = id.parse::<WorkerId>().ok().and_then(|id| state.jobs.registry.worker(&id));
-    worker.ok_or_else(|| {
-        let detail = format!("no worker {:?} is known; /v1/workers lists those that are", excerpt(id));
-        Problem::new(Code::WorkerNotFound, detail)
-    })
+/// The worker's id. What is no id is nobody's id.
+fn parse_id(id: &str) -> Result<WorkerId, Problem> {
+    id.parse().map_err(|_| not_found(id))
+}
+
+fn not_found(id: &str) -> Problem {
+    let detail = format!("no worker {:?} is known; /v1/workers lists those that are", excerpt(id));
+    Problem::new(Code::WorkerNotFound, detail)
 }

@@ -128,18 +128,22 @@ impl Load<'_> {
     async fn resume_all(&self) {
         let deadline = Instant::now() + SETTING_PATIENCE;
         let mut calm = 0;
+        let mut still = Vec::new();
         while calm < LOOKS_AT_THE_END && Instant::now() < deadline {
             match self.workers(&["draining"]).await {
-                Some(drained) if drained.is_empty() => calm += 1,
                 Some(drained) => {
-                    calm = 0;
-                    for id in drained {
+                    calm = if drained.is_empty() { calm + 1 } else { 0 };
+                    for id in &drained {
                         self.until_resumed(&format!("{WORKERS_PATH}/{id}")).await;
                     }
+                    still = drained;
                 }
                 None => calm = 0,
             }
             sleep(AGAIN_AFTER).await;
+        }
+        if !still.is_empty() {
+            self.log.trouble(format!("{still:?} are still drained"));
         }
     }
 
@@ -153,7 +157,8 @@ impl Load<'_> {
     }
 
     /// What a worker is told may get lost, as when the backend dies in between: one looks whether it heard. One that is gone
-    /// needs nothing; but it may only be that a new backend has not heard of it yet.
+    /// needs nothing; but it may only be that a new backend has not heard of it yet. While faults strike it may take longer
+    /// than this waits: what counts is the end.
     async fn until_resumed(&self, path: &str) {
         let deadline = Instant::now() + SETTING_PATIENCE;
         let mut gone_since: Option<Instant> = None;
@@ -176,7 +181,6 @@ impl Load<'_> {
             }
             sleep(AGAIN_AFTER).await;
         }
-        self.log.trouble(format!("{path} is still drained"));
     }
 
     /// Has a job tried again now and then that failed or was cancelled, until it is told to stop.

@@ -104,19 +104,19 @@ const UNREADABLE_MAX: usize = 256;
 /// Knows the workers.
 pub struct Discovery {
     /// The way to the store.
-    pub ledger: Ledger,
+    pub(in crate::engine) changes: Ledger,
     /// For how long anybody could be heard.
-    pub hearing: Arc<Hearing>,
+    pub(in crate::engine) hearing: Arc<Hearing>,
     /// Who is there.
-    pub registry: Arc<Registry>,
+    pub(in crate::engine) registry: Arc<Registry>,
     /// What they can do.
-    pub catalogue: Arc<Catalogue>,
+    pub(in crate::engine) catalogue: Arc<Catalogue>,
     /// The way to them.
-    pub broker: Arc<dyn Broker>,
+    pub(in crate::engine) broker: Arc<dyn Broker>,
     /// The time.
-    pub clock: Arc<dyn Clock>,
+    pub(in crate::engine) clock: Arc<dyn Clock>,
     /// Who is to be told that nobody could read what he announced.
-    pub unreadable: Unreadable,
+    pub(in crate::engine) unreadable: Unreadable,
 }
 
 impl Discovery {
@@ -147,7 +147,7 @@ impl Discovery {
                     asked.extend(questions(&heartbeat));
                 }
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye).await?,
-                Discovered::Pulse(pulse) => self.ledger.metrics.heard(self.hearing.heard(pulse)),
+                Discovered::Pulse(pulse) => self.changes.metrics.heard(self.hearing.heard(pulse)),
             }
         }
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
@@ -174,7 +174,12 @@ impl Discovery {
     }
 
     /// An announcement could not be read, but for its sender: it is told with what is heard next.
-    pub fn unreadable(&self, worker_id: WorkerId, content_type: ContentType, reason: String) {
+    pub(in crate::engine) fn unreadable(
+        &self,
+        worker_id: WorkerId,
+        content_type: ContentType,
+        reason: String,
+    ) {
         let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         if unreadable.len() < UNREADABLE_MAX {
             unreadable.push((worker_id, content_type, reason));
@@ -255,7 +260,7 @@ impl Discovery {
             );
         }
         for job_type in &taken.ready {
-            self.ledger.relay.wake(job_type);
+            self.changes.relay.wake(job_type);
         }
         let revoked = self.revoked(&taken.ready).await;
         let control = Control::Welcome { types: taken.ready, refused: taken.refused, revoked };
@@ -274,14 +279,14 @@ impl Discovery {
     /// What a worker of these types must not run although its order may still be queued.
     async fn revoked(&self, job_types: &[JobType]) -> Vec<AttemptId> {
         let mut queued = HashSet::new();
-        for job_type in self.ledger.revocations.types(job_types) {
+        for job_type in self.changes.revocations.types(job_types) {
             let waiting = self.broker.orders_waiting(&job_type).await;
             // What another worker has was revoked there; if it comes back, it is asked about.
             if !waiting.is_ok_and(|waiting| waiting.is_empty()) {
                 queued.insert(job_type);
             }
         }
-        self.ledger.revocations.of(&queued)
+        self.changes.revocations.of(&queued)
     }
 
     async fn welcome(&self, welcome: &Welcome) {
@@ -327,7 +332,7 @@ impl Discovery {
                     continue;
                 }
             };
-            self.ledger.metrics.type_announced(job_type);
+            self.changes.metrics.type_announced(job_type);
             if let Some(reason) = self.catalogue.schema_error(job_type) {
                 if learnt != Learnt::Known {
                     tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, reason, "A type is served without its schema.");
@@ -376,11 +381,11 @@ impl Discovery {
     /// [`StoreError`] when they could not be released.
     pub async fn release(&self, job_type: &JobType) -> Result<(), StoreError> {
         loop {
-            let released = self.ledger.store.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
+            let released = self.changes.store.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
             if !released.jobs.is_empty() {
                 tracing::info!(job.r#type = %job_type, jobs = released.jobs.len(), "Parked jobs are released.");
             }
-            self.ledger.released(&released);
+            self.changes.released(&released);
             if released.jobs.len() < RELEASE_BATCH_MAX {
                 return Ok(());
             }
@@ -388,7 +393,7 @@ impl Discovery {
     }
 
     async fn heartbeat(&self, heartbeat: &Heartbeat) {
-        let stopped = self.ledger.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
+        let stopped = self.changes.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
         let told =
             stopped.into_iter().map(|(job_id, attempt)| (heartbeat.worker_id.clone(), job_id, attempt));
         self.tell_to_cancel_all(told.collect()).await;
@@ -411,7 +416,7 @@ impl Discovery {
             return;
         }
         let jobs = asked.iter().map(|(_, attempt)| attempt.job_id).collect();
-        let standings = match timeout(ANSWER_WITHIN, self.ledger.store.standings(jobs)).await {
+        let standings = match timeout(ANSWER_WITHIN, self.changes.store.standings(jobs)).await {
             Ok(Ok(standings)) => standings,
             Ok(Err(error)) => return tracing::warn!(%error, "Workers that ask about orders get no answer."),
             Err(_) => return tracing::warn!("Workers that ask about orders get no answer in time."),
@@ -442,7 +447,7 @@ impl Discovery {
         answers
             .extend(wanted.into_iter().map(|(worker_id, orders)| (worker_id, Control::Proceed { orders })));
         // A job that was told to stop is over with its order, for whoever ran it has lost that.
-        if let Err(error) = self.ledger.record(given_up).await {
+        if let Err(error) = self.changes.record(given_up).await {
             tracing::warn!(%error, "Cancelled jobs whose orders came back end when their leases do.");
         }
         join_all(answers.iter().map(|(worker_id, control)| self.tell(worker_id, control))).await;
@@ -456,7 +461,7 @@ impl Discovery {
     }
 
     async fn goodbye(&self, goodbye: &Goodbye) -> Result<(), StoreError> {
-        let held = self.ledger.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
+        let held = self.changes.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
         for Lease { job_id, job_type, attempt, .. } in &held {
             tracing::info!(
                 job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %goodbye.worker_id,
@@ -464,7 +469,7 @@ impl Discovery {
             );
         }
         let now = self.clock.now();
-        self.ledger.record(held.into_iter().map(|lease| given_up_by(lease.origin(), now)).collect()).await?;
+        self.changes.record(held.into_iter().map(|lease| given_up_by(lease.origin(), now)).collect()).await?;
         if let Some(worker) = self.registry.goodbye(&goodbye.worker_id) {
             tracing::info!(
                 worker.id = %goodbye.worker_id, worker.name = worker.announcement.name, reason = goodbye.reason,

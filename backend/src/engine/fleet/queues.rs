@@ -45,7 +45,7 @@ impl Discovery {
     /// was in them: the store has it.
     pub async fn replace_stuck_queues(&self) {
         let replace = |job_type: JobType| async move {
-            let relay = &self.ledger.relay;
+            let relay = &self.changes.relay;
             // Read before: what the new queue confirms is not lost.
             let lost = relay.confirmed(&job_type).await;
             if !self.broker.replace_queue(&job_type).await {

@@ -1,11 +1,12 @@
 //! Forgetting types: the catalogue has a limit, so what nobody serves or uses any more must be able to go.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crewcall_proto::JobType;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{jobs::Jobs, ports::StoreError};
+use super::{Task, repeat};
+use crate::engine::{Engine, ports::StoreError};
 
 /// How often types are looked for that nobody uses any more.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -23,14 +24,9 @@ pub enum Forgotten {
     Unknown,
 }
 
-impl Jobs {
-    /// Forgets a type that has neither jobs nor workers, and deletes its queue. A worker that announces it, or a job
-    /// that names it, makes it known again.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when it could not be deleted; nothing changes then.
-    pub async fn forget_type(&self, job_type: &JobType) -> Result<Forgotten, StoreError> {
+impl Engine {
+    /// See [`Engine::forget_type`].
+    pub(in crate::engine) async fn forget(&self, job_type: &JobType) -> Result<Forgotten, StoreError> {
         // No worker is welcomed to the type meanwhile.
         let _turn = self.catalogue.changing.lock().await;
         let workers = self.registry.capacity(job_type).workers;
@@ -44,7 +40,7 @@ impl Jobs {
             Some(_) => {}
         }
         self.catalogue.forget(job_type);
-        self.flow.forget(job_type);
+        self.limits.forget(job_type);
         match self.broker.delete_type(job_type).await {
             Ok(true) => tracing::info!(job.r#type = %job_type, "A type is forgotten."),
             Ok(false) => {
@@ -69,9 +65,25 @@ impl Jobs {
             self.catalogue.touch(&served).await?;
         }
         for job_type in self.catalogue.not_served_for(kept_for) {
-            self.forget_type(&job_type).await?;
+            self.forget(&job_type).await?;
         }
         Ok(())
+    }
+}
+
+/// Forgets the types that no worker served for so long.
+struct Forgetting {
+    kept_for: Duration,
+}
+
+impl Task for Forgetting {
+    const PART: &'static str = "forgetting";
+    const EVERY: Duration = INTERVAL;
+    /// The workers of a backend that was away have to be heard first.
+    const FIRST_AFTER: Duration = INTERVAL;
+
+    async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        engine.forget_unused_types(self.kept_for).await
     }
 }
 
@@ -80,29 +92,16 @@ impl Jobs {
 /// # Errors
 ///
 /// [`StoreError`] when the store fails for good.
-pub async fn run(
-    jobs: Arc<Jobs>,
+pub(super) async fn run(
+    engine: &Engine,
     kept_for: Option<Duration>,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) -> Result<(), StoreError> {
-    let Some(kept_for) = kept_for else {
-        stop.cancelled().await;
-        return Ok(());
-    };
-    // Not at once: the workers of a backend that was away have to be heard first.
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        match jobs.forget_unused_types(kept_for).await {
-            Ok(()) => {}
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, "Unused types are forgotten when the store is available again.");
-            }
-            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-            Err(error) => return Err(error),
+    match kept_for {
+        Some(kept_for) => repeat(Forgetting { kept_for }, engine, stop).await,
+        None => {
+            stop.cancelled().await;
+            Ok(())
         }
     }
 }

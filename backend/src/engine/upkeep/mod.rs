@@ -12,3 +12,107 @@ pub mod rescue;
 pub mod retention;
 
 pub mod timers;
+
+use std::time::Duration;
+
+use crewcall_proto::JobType;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, ports::StoreError};
+use crate::tasks::{Fallen, watched};
+
+/// Does everything until the engine's tasks are told to stop.
+///
+/// # Errors
+///
+/// [`Fallen`] with the first part that cannot go on.
+pub(super) async fn run(engine: &Engine) -> Result<(), Fallen> {
+    let stop = engine.tasks.stop();
+    let types_kept_for = engine.retention.types;
+    tokio::select! {
+        ended = watched("the timers", stop, repeat(timers::Timers, engine, stop)) => ended,
+        ended = watched("the rescue", stop, rescue::run(engine, stop)) => ended,
+        ended = watched("the reconciler", stop, repeat(reconcile::Reconciler::default(), engine, stop)) => ended,
+        ended = watched("retention", stop, repeat(engine.retention, engine, stop)) => ended,
+        ended = watched("forgetting", stop, forget::run(engine, types_kept_for, stop)) => ended,
+    }
+}
+
+/// The steps of upkeep, for whoever wants to take one now. [`Engine::run`] takes them over and over.
+impl Engine {
+    /// Has the relay look whether jobs of the type can be dispatched.
+    pub fn wake(&self, job_type: &JobType) {
+        self.relay.wake(job_type);
+    }
+
+    /// Ends every attempt whose lease is over. Returns those whose worker may still be at it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when not all of them could be recorded; the others are still over at the next look.
+    pub async fn end_leases(&self) -> Result<Vec<rescue::Overdue>, StoreError> {
+        rescue::end_leases(&self.discovery).await
+    }
+
+    /// Looks once for orders that got lost, and has them sent again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn look_for_lost_orders(
+        &self,
+        reconciler: &mut reconcile::Reconciler,
+    ) -> Result<(), StoreError> {
+        reconciler.look(&self.discovery).await
+    }
+
+    /// Says something to itself by way of the broker, to learn whether anybody can be heard.
+    pub async fn send_probe(&self) {
+        self.discovery.listen().await;
+    }
+
+    /// Takes silent workers as lost.
+    pub fn mark_lost_workers(&self) {
+        self.discovery.give_up_silent();
+    }
+}
+
+/// Something that is done again and again, without being asked.
+trait Task: Send {
+    /// What the log calls it.
+    const PART: &'static str;
+
+    /// How often it is done.
+    const EVERY: Duration;
+
+    /// For how long it is left undone after the start.
+    const FIRST_AFTER: Duration = Duration::ZERO;
+
+    /// Does it once.
+    fn step(&mut self, engine: &Engine) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Does a task until `stop`. A store that is only unavailable does not end it: the next step does what this one could not.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails for good.
+async fn repeat<T: Task>(mut task: T, engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
+    let mut ticks = interval_at(Instant::now() + T::FIRST_AFTER, T::EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        match task.step(engine).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(part = T::PART, %error, "Upkeep waits for the store.");
+            }
+            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -7,16 +7,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType};
-use tokio_util::sync::CancellationToken;
 
+use super::Task;
 use crate::{
     domain::{Event, State},
     engine::{
+        Engine,
         fleet::discovery::Discovery,
         ports::{Applied, BrokerStatus, JobEvent, StoreError},
     },
@@ -58,29 +58,16 @@ pub struct Reconciler {
     astray: Option<Duration>,
 }
 
-/// Runs until `stop`.
-///
-/// # Errors
-///
-/// [`StoreError`] when the store fails for good.
-pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(), StoreError> {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    let mut reconciler = Reconciler::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        if stop.run_until_cancelled(discovery.replace_stuck_queues()).await.is_none() {
+impl Task for Reconciler {
+    const PART: &'static str = "reconciler";
+    const EVERY: Duration = INTERVAL;
+
+    async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        let Engine { discovery, tasks, .. } = engine;
+        if tasks.stop().run_until_cancelled(discovery.replace_stuck_queues()).await.is_none() {
             return Ok(());
         }
-        match reconciler.look(&discovery).await {
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, "The reconciler waits for the store.");
-            }
-            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-            other => other?,
-        }
+        self.look(discovery).await
     }
 }
 
@@ -91,7 +78,7 @@ async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Resu
         let (job_id, attempt) = order.key;
         JobEvent { job_id, event: Event::OrderLost { attempt, token: order.token } }
     };
-    let applied = discovery.ledger.record(lost.iter().map(event).collect()).await?;
+    let applied = discovery.changes.record(lost.iter().map(event).collect()).await?;
     for ((job_type, order), answer) in lost.iter().zip(applied) {
         let (job_id, attempt) = order.key;
         match answer {
@@ -99,7 +86,7 @@ async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Resu
                 tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
             }
             Applied::Stale(_) | Applied::UnknownJob => {
-                discovery.ledger.leases.forget_attempt(job_id, attempt);
+                discovery.changes.leases.forget_attempt(job_id, attempt);
             }
         }
     }
@@ -115,18 +102,18 @@ impl Reconciler {
     pub async fn look(&mut self, discovery: &Discovery) -> Result<(), StoreError> {
         if matches!(*discovery.broker.status().borrow(), BrokerStatus::Down { .. }) {
             *self = Self::default(); // nobody can be heard, so absence means nothing
-            discovery.ledger.leases.overtaking.keep(|_| false);
+            discovery.changes.leases.overtaking.keep(|_| false);
             return Ok(());
         }
-        let newest = discovery.ledger.store.dispatch_marks().await?.issued;
+        let newest = discovery.changes.store.dispatch_marks().await?.issued;
         let now = discovery.hearing.time();
         let unlisted = self.unlisted(discovery, now).await?;
         self.empty.retain(|job_type, _| unlisted.contains_key(job_type));
-        discovery.ledger.leases.overtaking.keep(|job_type| unlisted.contains_key(job_type));
+        discovery.changes.leases.overtaking.keep(|job_type| unlisted.contains_key(job_type));
         let mut lost = Vec::new();
         for (job_type, orders) in unlisted {
             let gone_since = self.gone_since(discovery, &job_type, now).await;
-            let overtaken_since = discovery.ledger.leases.overtaking.look(&job_type, newest, now);
+            let overtaken_since = discovery.changes.leases.overtaking.look(&job_type, newest, now);
             let is_lost = |order: &Unlisted| {
                 let missing = order.since + MISSING_FOR;
                 // Emptiness counts while it is missing, what overtakes it only afterwards: until then the broker may
@@ -157,15 +144,15 @@ impl Reconciler {
                 all.entry(job_type.clone()).or_default().push(Unlisted { key, token, since });
             }
         };
-        for lease in discovery.ledger.leases.delivered() {
+        for lease in discovery.changes.leases.delivered() {
             add(&lease.job_type, (lease.job_id, lease.attempt), lease.token, lease.renewed());
         }
-        for count in discovery.ledger.store.counts().await? {
+        for count in discovery.changes.store.counts().await? {
             if count.state != State::Dispatched || count.jobs == 0 {
                 continue;
             }
-            for order in discovery.ledger.store.dispatched(&count.job_type, ORDERS_MAX).await? {
-                if discovery.ledger.relay.is_confirmed(order.number) {
+            for order in discovery.changes.store.dispatched(&count.job_type, ORDERS_MAX).await? {
+                if discovery.changes.relay.is_confirmed(order.number) {
                     add(&count.job_type, (order.job_id, order.attempt), order.token, Duration::ZERO);
                 }
             }

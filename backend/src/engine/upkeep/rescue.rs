@@ -1,6 +1,6 @@
 //! Attempts whose worker is gone, and jobs that lost their way: nothing is silently stuck.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crewcall_proto::{Attempt, JobId, WorkerId};
 use futures_util::StreamExt;
@@ -8,9 +8,11 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use super::{Task, repeat};
 use crate::{
     domain::{Event, State},
     engine::{
+        Engine,
         fleet::{
             discovery::{Discovery, TOLD_AT_ONCE},
             leases::{Lease, LeaseEnd},
@@ -37,21 +39,41 @@ const BATCH_MAX: usize = 1_000;
 const UNTOLD_MAX: usize = 1_024;
 
 /// A worker, and which of its attempts was ended.
-type Overdue = (WorkerId, JobId, Attempt);
+pub type Overdue = (WorkerId, JobId, Attempt);
 
 /// Runs until `stop`.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store fails for good.
-pub async fn run(discovery: Arc<Discovery>, stop: CancellationToken) -> Result<(), StoreError> {
-    let (sender, untold) = mpsc::channel(UNTOLD_MAX);
+pub(super) async fn run(engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
+    let (untold, overdue) = mpsc::channel(UNTOLD_MAX);
     // Beside each other: neither a slow store nor a slow broker must silence the pulses.
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        () = listen(&discovery) => Ok(()),
-        () = tell(&discovery, untold) => Ok(()),
-        failed = look(&discovery, &stop, &sender) => failed,
+        () = listen(&engine.discovery) => Ok(()),
+        () = tell(&engine.discovery, overdue) => Ok(()),
+        failed = repeat(Rescue { looks: 0, untold }, engine, stop) => failed,
+    }
+}
+
+/// Looks for attempts whose time is up, and for jobs that were left parked.
+struct Rescue {
+    looks: u32,
+    untold: mpsc::Sender<Overdue>,
+}
+
+impl Task for Rescue {
+    const PART: &'static str = "rescue";
+    const EVERY: Duration = LOOK_EVERY;
+
+    async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        self.looks = self.looks.wrapping_add(1);
+        for overdue in end_leases(&engine.discovery).await? {
+            // Full: they are told when they speak of it.
+            let _ = self.untold.try_send(overdue);
+        }
+        if self.looks.is_multiple_of(PARKED_EVERY) { release_served(&engine.discovery).await } else { Ok(()) }
     }
 }
 
@@ -73,47 +95,21 @@ async fn tell(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
     ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, tell).await;
 }
 
-async fn look(
-    discovery: &Discovery,
-    stop: &CancellationToken,
-    untold: &mpsc::Sender<Overdue>,
-) -> Result<(), StoreError> {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut count = 0_u32;
-    loop {
-        ticks.tick().await;
-        count = count.wrapping_add(1);
-        let step = async {
-            for (worker_id, job_id, attempt) in end_leases(discovery).await? {
-                // Full: they are told when they speak of it.
-                let _ = untold.try_send((worker_id, job_id, attempt));
-            }
-            if count.is_multiple_of(PARKED_EVERY) { release_served(discovery).await } else { Ok(()) }
-        };
-        match step.await {
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "The rescue waits for the store."),
-            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-            other => other?,
-        }
-    }
-}
-
 /// Ends every attempt whose lease is over. Answers those whose worker may still be at it.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when not all of them could be recorded; the others are still over at the next look.
-pub async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, StoreError> {
+pub(super) async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, StoreError> {
     let mut overdue = Vec::new();
     loop {
         // Asked anew for each batch: a worker may be heard while the batch before it is recorded.
-        let batch = discovery.ledger.leases.ended(BATCH_MAX);
+        let batch = discovery.changes.leases.ended(BATCH_MAX);
         if batch.is_empty() {
             return Ok(overdue);
         }
         die_at(Failpoint::LeasesEnded);
-        let applied = discovery.ledger.record(batch.iter().map(event_of).collect()).await?;
+        let applied = discovery.changes.record(batch.iter().map(event_of).collect()).await?;
         for ((lease, end), answer) in batch.iter().zip(applied) {
             let Lease { job_id, job_type, attempt, worker_id, .. } = lease;
             match (end, answer) {
@@ -125,7 +121,7 @@ pub async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, StoreErro
                     tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
                 }
                 // Its job has moved on, whatever is believed here.
-                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.ledger.leases.forget(lease),
+                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.changes.leases.forget(lease),
             }
         }
     }
@@ -144,7 +140,7 @@ fn event_of((lease, end): &(Lease, LeaseEnd)) -> JobEvent {
 /// Parked jobs whose type is served after all: their release was missed.
 async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
     discovery.mend_queues().await;
-    for count in discovery.ledger.store.counts().await? {
+    for count in discovery.changes.store.counts().await? {
         let served = discovery.catalogue.knows(&count.job_type);
         let parked = count.state == State::Unroutable && count.jobs > 0;
         if parked && served && discovery.declare(&count.job_type).await {

@@ -1,13 +1,17 @@
 //! Deletes jobs that have been over for long enough, in small steps.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use crewcall_proto::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::Task;
 use crate::{
-    clock::Clock,
     domain::State,
-    engine::ports::{JobStore, StoreError},
+    engine::{
+        Engine,
+        ports::{JobStore, StoreError},
+    },
     failpoints::Failpoint,
     mutant::die_at,
 };
@@ -49,54 +53,47 @@ impl Default for Retention {
     }
 }
 
-/// Runs until `stop`.
-///
-/// # Errors
-///
-/// [`StoreError`] when the store fails for good.
-pub async fn run(
-    store: Arc<dyn JobStore>,
-    clock: Arc<dyn Clock>,
-    retention: Retention,
-    stop: CancellationToken,
-) -> Result<(), StoreError> {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
+impl Task for Retention {
+    const PART: &'static str = "retention";
+    const EVERY: Duration = INTERVAL;
+
+    async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
         let states = [
-            (State::Completed, retention.completed),
-            (State::Failed, retention.failed),
-            (State::Cancelled, retention.cancelled),
+            (State::Completed, self.completed),
+            (State::Failed, self.failed),
+            (State::Cancelled, self.cancelled),
         ];
-        for (state, kept) in states {
-            let Some(kept) = kept else { continue };
-            let before = clock.now().plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
-            let mut deleted = 0;
-            loop {
-                let step = match store.delete_finished(state, before, BATCH_MAX).await {
-                    Ok(step) => step,
-                    Err(error) if error.is_retryable() => {
-                        tracing::warn!(%error, "Old jobs are deleted when the store is available again.");
-                        break;
-                    }
-                    Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-                    Err(error) => return Err(error),
-                };
-                if step > 0 {
-                    die_at(Failpoint::JobsDeleted);
-                }
-                deleted += step;
-                if step < BATCH_MAX || stop.is_cancelled() {
-                    break;
-                }
-                tokio::time::sleep(REST).await;
-            }
-            if deleted > 0 {
-                tracing::info!(%state, jobs = deleted, "Jobs that were over for long enough are deleted.");
-            }
+        for (state, kept_for) in states {
+            let Some(kept_for) = kept_for else { continue };
+            let kept_ms = i64::try_from(kept_for.as_millis()).unwrap_or(i64::MAX);
+            let before = engine.clock.now().plus_millis(-kept_ms);
+            delete(engine.store.as_ref(), state, before, engine.tasks.stop()).await?;
         }
+        Ok(())
     }
+}
+
+/// Deletes the jobs that ended in this state before that time.
+async fn delete(
+    store: &dyn JobStore,
+    state: State,
+    before: Timestamp,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    let mut deleted = 0;
+    loop {
+        let step = store.delete_finished(state, before, BATCH_MAX).await?;
+        if step > 0 {
+            die_at(Failpoint::JobsDeleted);
+        }
+        deleted += step;
+        if step < BATCH_MAX || stop.is_cancelled() {
+            break;
+        }
+        tokio::time::sleep(REST).await;
+    }
+    if deleted > 0 {
+        tracing::info!(%state, jobs = deleted, "Jobs that were over for long enough are deleted.");
+    }
+    Ok(())
 }

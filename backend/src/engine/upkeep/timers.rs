@@ -1,13 +1,12 @@
 //! What the clock does: scheduled jobs become ready, and jobs that were not started in time expire.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crewcall_proto::Timestamp;
-use tokio_util::sync::CancellationToken;
 
+use super::Task;
 use crate::{
-    clock::Clock,
-    engine::{changes::Ledger, ports::StoreError},
+    engine::{Engine, changes::Ledger, ports::StoreError},
     failpoints::Failpoint,
     mutant::die_at,
 };
@@ -18,58 +17,50 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many jobs are moved in one step, so that a crowd does not hold up the store.
 const BATCH_MAX: usize = 500;
 
-/// Runs until `stop`.
-///
-/// # Errors
-///
-/// [`StoreError`] when the store fails for good.
-pub async fn run(ledger: Ledger, clock: Arc<dyn Clock>, stop: CancellationToken) -> Result<(), StoreError> {
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        let now = clock.now();
-        let step = async {
-            release(&ledger, now).await?;
-            expire(&ledger, now).await
-        };
-        match step.await {
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "Due jobs wait for the store."),
-            Err(StoreError::Closed) if stop.is_cancelled() => return Ok(()),
-            other => other?,
-        }
+/// Looks at the clock.
+pub(super) struct Timers;
+
+impl Task for Timers {
+    const PART: &'static str = "timers";
+    const EVERY: Duration = TICK;
+
+    async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        let now = engine.clock.now();
+        release(&engine.changes, now).await?;
+        expire(&engine.changes, now).await
     }
 }
 
-async fn release(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
-    if !ledger.due_times.release.take(now) {
+async fn release(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+    if !changes.due_times.release.take(now) {
         return Ok(());
     }
-    let released =
-        ledger.store.release_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.release.note(now))?;
+    let released = changes
+        .store
+        .release_due(now, BATCH_MAX)
+        .await
+        .inspect_err(|_| changes.due_times.release.note(now))?;
     if !released.jobs.is_empty() {
         die_at(Failpoint::JobsReleased);
     }
     if let Some(next) = released.next_due_at {
-        ledger.due_times.release.note(next);
+        changes.due_times.release.note(next);
     }
-    ledger.released(&released);
+    changes.released(&released);
     Ok(())
 }
 
-async fn expire(ledger: &Ledger, now: Timestamp) -> Result<(), StoreError> {
-    if !ledger.due_times.expiry.take(now) {
+async fn expire(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+    if !changes.due_times.expiry.take(now) {
         return Ok(());
     }
     let expired =
-        ledger.store.expire_due(now, BATCH_MAX).await.inspect_err(|_| ledger.due_times.expiry.note(now))?;
+        changes.store.expire_due(now, BATCH_MAX).await.inspect_err(|_| changes.due_times.expiry.note(now))?;
     if let Some(next) = expired.next_expiry_at {
-        ledger.due_times.expiry.note(next);
+        changes.due_times.expiry.note(next);
     }
     for change in &expired.changes {
-        ledger.follow(change);
+        changes.follow(change);
     }
     Ok(())
 }

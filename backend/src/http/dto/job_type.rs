@@ -1,18 +1,14 @@
 //! A job type as the API shows it.
 
-use crewcall_proto::{JobType, JsonObject, Timestamp};
+use crewcall_proto::JsonObject;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::{
-    domain::{self, State, TypeSettings},
-    engine::{
-        fleet::registry::Capacity,
-        ports::{Count, StoredType},
-    },
+    domain::{self, State},
+    engine::queries::TypeView,
 };
-
 /// Every type that was ever announced, has jobs, or had something set for it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TypeList {
@@ -72,47 +68,33 @@ pub struct Type {
     pub last_announced_at: Option<String>,
 }
 
-impl Type {
-    /// A type that was announced, has jobs, or has something set for it. Nothing is wrong with it.
-    pub(in crate::http) fn new(
-        job_type: &JobType,
-        stored: Option<StoredType>,
-        capacity: Capacity,
-        counts: &[Count],
-        settings: &TypeSettings,
-        oldest_waiting: Option<Timestamp>,
-    ) -> Self {
+impl From<&TypeView> for Type {
+    fn from(view: &TypeView) -> Self {
+        let TypeView { job_type, stored, capacity, counts, settings, .. } = view;
         let mut jobs = JobCounts::default();
         for count in counts {
             *jobs.of(count.state) += count.jobs;
         }
-        let first_announced_at = stored.as_ref().map(|stored| rfc3339(stored.first_announced_at));
-        let last_announced_at = stored.as_ref().map(|stored| rfc3339(stored.last_announced_at));
-        let announced = stored.is_some();
-        let (description, version, parameters_schema, result_schema) = stored
-            .map(|stored| {
-                (stored.description, stored.version, stored.parameters_schema, stored.result_schema)
-            })
-            .unwrap_or_default();
+        let announced = stored.as_ref();
         Self {
             r#type: job_type.to_string(),
-            announced,
-            description,
-            version,
-            parameters_schema,
-            result_schema,
-            schema_error: None,
-            refused: None,
+            announced: announced.is_some(),
+            description: announced.map(|stored| stored.description.clone()).unwrap_or_default(),
+            version: announced.map(|stored| stored.version.clone()).unwrap_or_default(),
+            parameters_schema: announced.map(|stored| stored.parameters_schema.clone()).unwrap_or_default(),
+            result_schema: announced.map(|stored| stored.result_schema.clone()).unwrap_or_default(),
+            schema_error: view.schema_error.clone(),
+            refused: view.refusal.clone(),
             workers: capacity.workers,
             slots: capacity.slots,
-            queue_error: None,
+            queue_error: view.queue_error.clone(),
             jobs,
             paused: settings.pause.as_ref().map(Pause::from),
             running_max: settings.running_max,
             rate_per_second: settings.rate_per_second,
-            oldest_waiting_at: oldest_waiting.map(rfc3339),
-            first_announced_at,
-            last_announced_at,
+            oldest_waiting_at: view.oldest_waiting.map(rfc3339),
+            first_announced_at: announced.map(|stored| rfc3339(stored.first_announced_at)),
+            last_announced_at: announced.map(|stored| rfc3339(stored.last_announced_at)),
         }
     }
 }

@@ -64,13 +64,13 @@ async fn live(seed: u64) {
     let working = players.spawn(work(Arc::clone(&stage), job_type.clone()));
     let mut dice = StdRng::seed_from_u64(seed);
     while !submitting.iter().all(tokio::task::JoinHandle::is_finished) {
-        stage.flow.change(&job_type, any_change(&mut dice)).await.unwrap();
+        stage.limit(&job_type, any_change(&mut dice)).await;
         for _ in 0..dice.random_range(0..200) {
             yield_now().await;
         }
     }
-    stage.flow.change(&job_type, TypeSettingsChange::Resume).await.unwrap();
-    stage.relay.wake(&job_type);
+    stage.limit(&job_type, TypeSettingsChange::Resume).await;
+    stage.engine.wake(&job_type);
     tokio::time::timeout(PATIENCE, working).await.expect("a job was left over").unwrap();
     let mut statement = connection.prepare("SELECT what, count(*) FROM witnessed GROUP BY what").unwrap();
     let witnessed: Vec<(String, i64)> =
@@ -100,7 +100,7 @@ async fn work(stage: Arc<Stage>, job_type: JobType) {
         let orders: Vec<DispatchedOrder> = stage.store.dispatched(&job_type, 8).await.unwrap();
         if orders.is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            stage.relay.wake(&job_type); // a resumed type is woken by the route that resumes it
+            stage.engine.wake(&job_type); // a resumed type is woken by the route that resumes it
         }
         for order in &orders {
             stage.say(order, |origin| Event::Held { origin, seq: 1 }).await;

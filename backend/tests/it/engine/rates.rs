@@ -14,7 +14,7 @@ const ONE_A_DAY: TypeSettingsChange =
 /// Returns once the relay has looked at the type. It looks at types by name, so it has when one behind it is served.
 async fn looked_at(stage: &Stage, job_type: &JobType) {
     let (behind, before) = (JobType::new("z").unwrap(), stage.dispatches("z").await);
-    stage.relay.wake(job_type);
+    stage.engine.wake(job_type);
     stage.submit_for_relay(&behind).await;
     while stage.dispatches("z").await == before {
         tokio::task::yield_now().await;
@@ -25,14 +25,14 @@ async fn looked_at(stage: &Stage, job_type: &JobType) {
 async fn one_a_day_is_one_whatever_is_restarted_or_set_again() {
     let job_type = JobType::new("a").unwrap();
     let mut stage = Stage::start().await;
-    stage.flow.change(&job_type, ONE_A_DAY).await.unwrap();
+    stage.limit(&job_type, ONE_A_DAY).await;
     for _ in 0..5 {
         stage.submit(&job_type).await;
     }
     looked_at(&stage, &job_type).await;
     assert_eq!(stage.dispatches("a").await, 1);
     for _ in 0..3 {
-        stage.flow.change(&job_type, ONE_A_DAY).await.unwrap();
+        stage.limit(&job_type, ONE_A_DAY).await;
         looked_at(&stage, &job_type).await;
         assert_eq!(stage.dispatches("a").await, 1, "it was set again");
         stage = stage.restart().await;
@@ -46,7 +46,7 @@ async fn one_a_day_is_one_whatever_is_restarted_or_set_again() {
 async fn a_type_under_a_rate_limit_is_waited_for_once() {
     let job_type = JobType::new("a").unwrap();
     let stage = Stage::start().await;
-    stage.flow.change(&job_type, ONE_A_DAY).await.unwrap();
+    stage.limit(&job_type, ONE_A_DAY).await;
     for _ in 0..50 {
         stage.submit(&job_type).await;
         looked_at(&stage, &job_type).await;

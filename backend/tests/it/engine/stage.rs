@@ -4,11 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    domain::{Event, Submission},
+    domain::{Event, Submission, TypeSettingsChange},
     engine::{
-        FlowControl, Hearing, Leases, Ledger, Registry, Relay, WatchHub,
-        ports::{Accepted, Broker, BrokerStatus, Dispatch, DispatchedOrder, Inserted, JobEvent, JobStore},
-        relay::RelayParts,
+        Caller, Engine, Ports, Submitted,
+        ports::{Accepted, Broker, BrokerStatus, DispatchedOrder, JobEvent, JobStore},
+        upkeep::retention::Retention,
     },
     metrics::Metrics,
     store::SqliteStore,
@@ -26,17 +26,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Stage {
     pub(super) store: Arc<SqliteStore>,
     pub(super) broker: Arc<PlayedBroker>,
-    pub(super) relay: Relay,
-    pub(super) flow: Arc<FlowControl>,
-    pub(super) ledger: Ledger,
+    pub(super) engine: Arc<Engine>,
     pub(super) tasks: TaskTracker,
-    clock: Arc<dyn Clock>,
     stop: CancellationToken,
     directory: TempDir,
 }
 
 impl Stage {
-    /// Everything, with a relay that runs.
+    /// Everything, with an engine that runs.
     pub(super) async fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap()).await
     }
@@ -45,68 +42,47 @@ impl Stage {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let path = directory.path().join("crewcall.db");
-        let sqlite = Arc::new(SqliteStore::open(&path, Arc::clone(&clock), Arc::clone(&metrics)).unwrap());
-        let store = Arc::clone(&sqlite) as Arc<dyn JobStore>;
-        let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await.unwrap());
-        let (hearing, broker) = (Arc::<Hearing>::default(), Arc::new(PlayedBroker::default()));
+        let store = Arc::new(SqliteStore::open(&path, Arc::clone(&clock), Arc::clone(&metrics)).unwrap());
+        let broker = Arc::new(PlayedBroker::default());
         broker.set(BrokerStatus::Up);
-        let (tasks, stop, watch) = (TaskTracker::new(), CancellationToken::new(), WatchHub::default());
-        let leases = Arc::new(Leases::new(Arc::clone(&hearing)));
-        let relay = Relay::new(RelayParts {
-            store: Arc::clone(&store),
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let ports = Ports {
+            store: Arc::clone(&store) as Arc<dyn JobStore>,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
-            registry: Arc::new(Registry::new(hearing)),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-            tasks: Tasks::new(tasks.clone(), stop.clone()).0,
-            stop: stop.clone(),
-        });
-        relay.recover().await.unwrap();
-        let ledger = Ledger {
-            store,
-            relay: relay.clone(),
-            leases,
-            revocations: Arc::default(),
-            due_times: Arc::default(),
-            watch,
+            clock,
             metrics,
+            tasks: Tasks::new(tasks.clone(), stop.clone()).0,
         };
-        let running = relay.clone();
+        let engine = Engine::assemble(ports, Retention::default()).await.unwrap();
+        engine.recover().await.unwrap();
+        let running = Arc::clone(&engine);
         tasks.spawn(async move { running.run().await.unwrap() });
-        Self { store: sqlite, broker, relay, flow, ledger, tasks, clock, stop, directory }
+        Self { store, broker, engine, tasks, stop, directory }
     }
 
     pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("crewcall.db")
     }
 
-    /// Submits a job, as the HTTP API does.
     pub(super) async fn submit(&self, job_type: &JobType) -> JobId {
-        self.insert(job_type, self.relay.window(job_type)).await
+        let submission = Submission { job_type: job_type.to_string(), ..Submission::default() };
+        match self.engine.submit(&Caller::loopback(), submission, None).await.unwrap() {
+            Submitted::Accepted(job) | Submitted::Replayed(job) => job.id,
+        }
     }
 
-    async fn insert(&self, job_type: &JobType, window: usize) -> JobId {
-        let submission = Submission { job_type: job_type.to_string(), ..Submission::default() };
-        let now = self.clock.now();
-        let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
-        let accepted = Accepted { job, window, idempotency: None };
-        match self.store.insert(vec![accepted]).await.unwrap().remove(0) {
-            Inserted::Stored { job, dispatched: Some(number) } => {
-                let id = job.id;
-                self.relay.publish(Dispatch { number, job });
-                id
-            }
-            Inserted::Stored { job, dispatched: None } => {
-                self.relay.wake(job_type);
-                job.id
-            }
-            other => panic!("the job should be stored, not {other:?}"),
-        }
+    /// Sets something for a type.
+    pub(super) async fn limit(&self, job_type: &JobType, limits: TypeSettingsChange) {
+        self.engine.limit_type(&Caller::loopback(), job_type, limits).await.unwrap();
     }
 
     /// Submits a job that only the relay can dispatch.
     pub(super) async fn submit_for_relay(&self, job_type: &JobType) {
-        self.insert(job_type, 0).await;
+        let submission = Submission { job_type: job_type.to_string(), ..Submission::default() };
+        let now = self.engine.now();
+        let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
+        self.store.insert(vec![Accepted { job, window: 0, idempotency: None }]).await.unwrap();
+        self.engine.wake(job_type);
     }
 
     /// How many jobs of the type were dispatched and are not over.
@@ -125,7 +101,7 @@ impl Stage {
             worker_id: "worker-1".parse::<WorkerId>().unwrap(),
         };
         let event = JobEvent { job_id: order.job_id, event: what(origin) };
-        self.ledger.record(vec![event]).await.unwrap();
+        self.engine.changes().record(vec![event]).await.unwrap();
     }
 
     /// Ends the process, in effect, and starts it again.

@@ -25,6 +25,7 @@ pub(crate) struct PlayedBroker {
     asked: Mutex<Option<Box<dyn Fn() + Send>>>,
     waiting: Mutex<OrdersWaiting>,
     pulses: AtomicUsize,
+    last_pulse: Mutex<Option<Pulse>>,
 }
 
 impl Default for PlayedBroker {
@@ -37,6 +38,7 @@ impl Default for PlayedBroker {
             silent: watch::channel(false).0,
             waiting: Mutex::default(),
             pulses: AtomicUsize::default(),
+            last_pulse: Mutex::default(),
             asked: Mutex::default(),
         }
     }
@@ -65,6 +67,11 @@ impl PlayedBroker {
     /// How many pulses were sent.
     pub(crate) fn pulses(&self) -> usize {
         self.pulses.load(Ordering::Relaxed)
+    }
+
+    /// The pulse that was sent last.
+    pub(super) fn last_pulse(&self) -> Pulse {
+        self.last_pulse.lock().unwrap().expect("a pulse was sent")
     }
 
     async fn hear(&self, to: String, control: &Control) {
@@ -123,7 +130,8 @@ impl Broker for PlayedBroker {
         Ok(())
     }
 
-    async fn pulse(&self, _: Pulse) -> Result<(), BrokerError> {
+    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError> {
+        *self.last_pulse.lock().unwrap() = Some(pulse);
         self.pulses.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

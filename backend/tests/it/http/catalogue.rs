@@ -135,7 +135,7 @@ async fn a_type_that_nobody_uses_can_be_deleted() {
     assert_eq!(code("/v1/types/a.b").await, "type-not-found");
     assert_eq!(server.read("/v1/types").await["types"], json!([]));
     assert_eq!(*server.broker.deleted.lock().unwrap(), [JobType::new("a.b").unwrap()]);
-    assert!(server.jobs.store.types().await.unwrap().is_empty());
+    assert!(server.store.types().await.unwrap().is_empty());
 
     server.announce("a.b", json!({})).await;
     let again = server.read("/v1/types/a.b").await;
@@ -154,9 +154,9 @@ async fn types_are_forgotten_that_were_not_served_for_long() {
     server.goodbye().await;
     server.announce("a.served", json!({})).await;
     server.submit(json!({"type": "a.wanted"})).await;
-    server.jobs.forget_unused_types(Duration::from_secs(60)).await.unwrap();
-    assert_eq!(server.jobs.catalogue.all().len(), 2, "not yet");
-    server.jobs.forget_unused_types(Duration::ZERO).await.unwrap();
+    server.engine.forget_unused_types(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(server.store.types().await.unwrap().len(), 2, "not yet");
+    server.engine.forget_unused_types(Duration::ZERO).await.unwrap();
     let types = server.read("/v1/types").await;
     let names: Vec<&str> =
         types["types"].as_array().unwrap().iter().map(|shown| shown["type"].as_str().unwrap()).collect();

@@ -35,10 +35,10 @@ async fn a_paused_type_keeps_its_jobs_until_it_is_resumed() {
 async fn a_type_that_was_resumed_gets_its_jobs_dispatched() {
     let server = Server::start().await;
     server.broker.set(BrokerStatus::Up);
-    server.relay();
+    server.run();
     done(server.post_empty("/v1/types/a/pause")).await;
     let id = server.submit(json!({"type": "a"})).await;
-    let mut watch = server.jobs.watch.watch_job(id);
+    let mut watch = server.engine.watch_job(id);
     done(server.post_empty("/v1/types/a/resume")).await;
     tokio::time::timeout(super::server::PATIENCE, watch.changed()).await.expect("nobody woke the relay");
     assert_eq!(server.read(&format!("/v1/jobs/{id}")).await["state"], "dispatched");
@@ -60,7 +60,7 @@ async fn limits_are_set_together_and_shown() {
 async fn a_job_names_a_limit_only_where_it_is_reached() {
     let server = Server::start().await;
     server.broker.set(BrokerStatus::Up);
-    server.relay();
+    server.run();
     server.announce("a", json!({})).await;
     let waits_for = async |id, wanted: &str| {
         let path = format!("/v1/jobs/{id}");
@@ -113,7 +113,7 @@ async fn a_worker_is_told_to_drain_and_to_resume() {
         assert_eq!(server.broker.told(), [(WORKER.to_owned(), control)]);
     }
     server.hear_nobody_for(crewcall_proto::discovery::WORKER_LOST_AFTER).await;
-    assert_eq!(server.jobs.registry.give_up_silent().len(), 1);
+    server.engine.mark_lost_workers();
     insta::assert_json_snapshot!("drain_of_a_lost_worker", problem(server.post_empty(&path("drain"))).await);
     assert_eq!(server.broker.told(), []);
     server.stop().await;

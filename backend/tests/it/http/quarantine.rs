@@ -17,7 +17,7 @@ async fn set_aside(server: &Server, messages: u8) {
         body_bytes: 7,
         at: Timestamp::from_millis(1_795_190_820_000),
     };
-    server.jobs.store.quarantine((0..messages).map(message).collect()).await.unwrap();
+    server.store.quarantine((0..messages).map(message).collect()).await.unwrap();
 }
 
 fn keys(page: &Value) -> Vec<&str> {

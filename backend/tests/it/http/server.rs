@@ -10,15 +10,10 @@ use crewcall_backend::{
     clock::{Clock, SystemClock},
     domain::{Event, JobError, State},
     engine::{
-        Catalogue, Discovery, FlowControl, Hearing, Interventions, Jobs, Leases, Ledger, Registry, Relay,
-        WatchHub,
-        fleet::{
-            discovery::{Discovered, Unreadable},
-            liveness::PULSE_EVERY,
-        },
+        Engine, Ports,
+        fleet::{discovery::Discovered, liveness::PULSE_EVERY},
         ports::{Applied, Broker, BrokerStatus, JobEvent, JobStore},
-        relay::RelayParts,
-        upkeep::due_times::DueTimes,
+        upkeep::retention::Retention,
     },
     http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
     metrics::Metrics,
@@ -52,12 +47,12 @@ pub(super) const WORKER: &str = "worker-1";
 pub(crate) struct Server {
     pub(super) base: String,
     pub(super) client: Client,
-    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) broker: Arc<PlayedBroker>,
     state: HttpState,
     stop: CancellationToken,
-    pub(crate) ledger: Ledger,
-    pub(crate) discovery: Arc<Discovery>,
     serving: TaskTracker,
     directory: TempDir,
 }
@@ -93,35 +88,26 @@ impl HttpOptions {
         }
     }
 
-    fn state(self, jobs: Arc<Jobs>, interventions: Interventions, stop: CancellationToken) -> HttpState {
-        HttpState::new(jobs, Arc::new(interventions), stop)
+    fn state(self, engine: Arc<Engine>, metrics: Arc<Metrics>, stop: CancellationToken) -> HttpState {
+        HttpState::new(engine, metrics, stop)
             .hosts(self.hosts)
             .watchers_max(self.watchers_max)
             .answers_bytes_max(self.answers_bytes_max)
     }
 }
 
-/// What a [`Server`] starts from.
-struct Kept {
-    directory: TempDir,
-    store: Arc<dyn JobStore>,
-    catalogue: Arc<Catalogue>,
-    flow: Arc<FlowControl>,
-}
-
-impl Kept {
-    async fn open(options: Options, clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = options.file.unwrap_or_else(|| directory.path().join("crewcall.db"));
-        let store = SqliteStore::open(&path, Arc::clone(clock), Arc::clone(metrics)).unwrap();
-        let store: Arc<dyn JobStore> = Arc::new(store);
-        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(clock)).await.unwrap());
-        let flow = Arc::new(FlowControl::load(Arc::clone(&store)).await.unwrap());
-        let store = match options.stores_max {
-            Some(room) => Arc::new(FillingStore { store, room: Mutex::new(room) }),
-            None => options.store.unwrap_or(store),
-        };
-        Self { directory, store, catalogue, flow }
+fn open(
+    options: &Options,
+    directory: &TempDir,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Arc<dyn JobStore> {
+    let path = options.file.clone().unwrap_or_else(|| directory.path().join("crewcall.db"));
+    let store: Arc<dyn JobStore> =
+        Arc::new(SqliteStore::open(&path, Arc::clone(clock), Arc::clone(metrics)).unwrap());
+    match options.stores_max {
+        Some(room) => Arc::new(FillingStore { store, room: Mutex::new(room) }),
+        None => options.store.clone().unwrap_or(store),
     }
 }
 
@@ -134,63 +120,24 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let http = HttpOptions::of(&options);
-        let Kept { directory, store, catalogue, flow } = Kept::open(options, &clock, &metrics).await;
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&options, &directory, &clock, &metrics);
         let (stop, serving) = (CancellationToken::new(), TaskTracker::new());
         let (tasks, _fallen) = Tasks::new(serving.clone(), stop.clone());
-        let (hearing, broker) = (Arc::<Hearing>::default(), Arc::new(PlayedBroker::default()));
-        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
-        let (watch, leases) = (WatchHub::default(), Arc::new(Leases::new(Arc::clone(&hearing))));
-        let due_times: Arc<DueTimes> = Arc::default();
-        let relay = Relay::new(RelayParts {
+        let broker = Arc::new(PlayedBroker::default());
+        let ports = Ports {
             store: Arc::clone(&store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
-            registry: Arc::clone(&registry),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        });
-        let ledger = Ledger {
-            store: Arc::clone(&store),
-            relay: relay.clone(),
-            leases,
-            revocations: Arc::default(),
-            due_times: Arc::clone(&due_times),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let discovery = Arc::new(Discovery {
-            ledger: ledger.clone(),
-            hearing,
-            registry: Arc::clone(&registry),
-            catalogue: Arc::clone(&catalogue),
-            broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),
-            unreadable: Unreadable::default(),
-        });
-        let interventions = Interventions {
-            discovery: Arc::clone(&discovery),
-            clock: Arc::clone(&clock),
-            tasks: tasks.clone(),
-        };
-        let jobs = Arc::new(Jobs {
-            store,
-            relay,
-            flow,
-            due_times,
-            catalogue,
-            registry,
-            broker: Arc::clone(&broker) as Arc<dyn Broker>,
-            watch,
-            clock,
-            metrics,
+            metrics: Arc::clone(&metrics),
             tasks,
-        });
-        let state = http.state(Arc::clone(&jobs), interventions, stop.clone());
+        };
+        let engine = Engine::assemble(ports, Retention::default()).await.unwrap();
+        let state = http.state(Arc::clone(&engine), metrics, stop.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         serving.spawn(http::serve(listener, http::router(state.clone()), stop.clone()));
-        Self { base, client: client(), jobs, broker, state, stop, ledger, discovery, serving, directory }
+        Self { base, client: client(), engine, store, clock, broker, state, stop, serving, directory }
     }
 
     /// The store's file.
@@ -280,26 +227,26 @@ impl Server {
             started_at: Timestamp::from_millis(1_700_000_000_000),
         };
         change(&mut announcement);
-        self.discovery.heard(vec![Discovered::Announced(announcement)]).await.unwrap();
+        self.engine.discover(vec![Discovered::Announced(announcement)]).await.unwrap();
     }
 
     /// A worker announces something that cannot be read.
     pub(super) async fn unreadable(&self, content_type: ContentType, reason: &str) {
-        self.discovery.unreadable(WORKER.parse().unwrap(), content_type, reason.to_owned());
-        self.discovery.heard(Vec::new()).await.unwrap();
+        self.engine.announcement_unreadable(WORKER.parse().unwrap(), content_type, reason.to_owned());
+        self.engine.discover(Vec::new()).await.unwrap();
     }
 
     /// The worker leaves.
     pub(super) async fn goodbye(&self) {
         let goodbye =
             Goodbye { worker_id: WORKER.parse().unwrap(), reason: "drained".to_owned(), handed_back: None };
-        self.discovery.heard(vec![Discovered::Goodbye(goodbye)]).await.unwrap();
+        self.engine.discover(vec![Discovered::Goodbye(goodbye)]).await.unwrap();
     }
 
     /// Deletes the cancelled jobs.
     pub(super) async fn delete_jobs(&self) {
-        let later = self.jobs.clock.now().plus_millis(1_000);
-        self.jobs.store.delete_finished(State::Cancelled, later, 100).await.unwrap();
+        let later = self.clock.now().plus_millis(1_000);
+        self.store.delete_finished(State::Cancelled, later, 100).await.unwrap();
     }
 
     /// Lets time pass in which the link is well, and nobody says anything.
@@ -307,14 +254,15 @@ impl Server {
         tokio::time::pause();
         for _ in 0..silence.as_secs() / PULSE_EVERY.as_secs() {
             tokio::time::advance(PULSE_EVERY).await;
-            self.discovery.heard(vec![Discovered::Pulse(self.discovery.hearing.pulse())]).await.unwrap();
+            self.engine.send_probe().await;
+            self.engine.discover(vec![Discovered::Pulse(self.broker.last_pulse())]).await.unwrap();
         }
         tokio::time::resume();
     }
 
     /// Who speaks for the current attempt, if it was dispatched.
     async fn origin(&self, id: JobId) -> Option<Origin> {
-        let (job, _) = self.jobs.store.get(id).await.unwrap().unwrap();
+        let (job, _) = self.store.get(id).await.unwrap().unwrap();
         Some(Origin {
             job_id: id,
             attempt: job.status.attempt,
@@ -326,19 +274,19 @@ impl Server {
 
     pub(super) async fn started(&self, id: JobId) {
         let origin = self.origin(id).await.unwrap();
-        self.happened(id, Event::Started { origin, seq: 1, at: self.jobs.clock.now() }).await;
+        self.happened(id, Event::Started { origin, seq: 1, at: self.clock.now() }).await;
     }
 
     pub(super) async fn progressed(&self, id: JobId, seq: u64, percent: u8) {
         let origin = self.origin(id).await.unwrap();
-        let at = self.jobs.clock.now();
+        let at = self.clock.now();
         let message = Some(format!("step {seq}"));
         self.happened(id, Event::Progressed { origin, seq, percent: Some(percent), message, at }).await;
     }
 
     pub(crate) async fn completed(&self, id: JobId, result: Value) {
         let origin = self.origin(id).await.unwrap();
-        let now = self.jobs.clock.now();
+        let now = self.clock.now();
         let event =
             Event::Completed { origin, result: result.to_string(), started_at: now, finished_at: now };
         self.happened(id, event).await;
@@ -346,7 +294,7 @@ impl Server {
 
     pub(super) async fn failed(&self, id: JobId, retryable: bool) {
         let origin = self.origin(id).await.unwrap();
-        let now = self.jobs.clock.now();
+        let now = self.clock.now();
         let error = JobError {
             kind: ErrorKind::Handler,
             code: Some("no_luck".to_owned()),
@@ -366,7 +314,7 @@ impl Server {
     }
 
     async fn happened(&self, job_id: JobId, event: Event) {
-        let applied = self.ledger.record(vec![JobEvent { job_id, event }]).await.unwrap();
+        let applied = self.engine.changes().record(vec![JobEvent { job_id, event }]).await.unwrap();
         assert!(matches!(applied.as_slice(), [Applied::Changed(_)]), "{applied:?}");
     }
 
@@ -377,10 +325,10 @@ impl Server {
         paths.filter(|path| *path != "/" && !path.contains("fallback")).map(str::to_owned).collect()
     }
 
-    /// Lets the relay run until the end.
-    pub(super) fn relay(&self) {
-        let relay = self.jobs.relay.clone();
-        self.serving.spawn(async move { relay.run().await.unwrap() });
+    /// Lets the relay and the upkeep run until the end.
+    pub(crate) fn run(&self) {
+        let engine = Arc::clone(&self.engine);
+        self.serving.spawn(async move { engine.run().await.unwrap() });
     }
 
     /// Returns when this many streams and long polls are open.

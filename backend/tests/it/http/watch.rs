@@ -136,7 +136,7 @@ async fn a_watcher_of_all_jobs_gets_what_it_missed() {
 #[tokio::test]
 async fn a_watcher_of_an_earlier_process_has_to_start_over() {
     let server = Server::start().await;
-    let epoch = server.jobs.watch.epoch();
+    let epoch = server.engine.watch_epoch();
     for stale in [format!("{}-0", epoch ^ 1), format!("{epoch}-1000"), "nonsense".to_owned()] {
         let mut watch = Watch::open(resumed(server.get("/v1/watch"), &stale)).await;
         assert_eq!(watch.next().await.unwrap().event, "reset", "{stale}");

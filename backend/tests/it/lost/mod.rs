@@ -8,7 +8,7 @@ mod workers;
 
 use crewcall_backend::{
     domain::{Event, Submission, schedule::Times},
-    engine::ports::{Accepted, BrokerStatus, Dispatch, Inserted, JobEvent},
+    engine::ports::{Accepted, Applied, BrokerStatus, Inserted, JobEvent},
 };
 use crewcall_proto::{ExecutionId, JobId, response::Origin};
 
@@ -25,31 +25,32 @@ async fn server() -> Server {
 
 /// Stores and dispatches jobs. A store that has just dispatched them counts them as confirmed once they are published.
 async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -> Vec<JobId> {
-    let now = server.jobs.clock.now();
+    let now = server.clock.now();
     let accepted = || {
         let times = Times { timeout_seconds, ..Times::default() };
         let submission = Submission { job_type: TYPE.to_owned(), times, ..Submission::default() };
         let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
         Accepted { job, window: usize::MAX, idempotency: None }
     };
-    let inserted = server.jobs.store.insert((0..count).map(|_| accepted()).collect()).await.unwrap();
+    let inserted = server.store.insert((0..count).map(|_| accepted()).collect()).await.unwrap();
     let mut ids = Vec::new();
     for inserted in inserted {
-        let Inserted::Stored { job, dispatched: Some(number) } = inserted else {
+        let Inserted::Stored { job, dispatched: Some(_) } = inserted else {
             panic!("it should be dispatched, not {inserted:?}")
         };
         ids.push(job.id);
-        server.jobs.relay.publish(Dispatch { number, job });
     }
+    server.engine.recover().await.unwrap();
     ids
 }
 
 /// Says something about the current attempt of each job, as its worker does.
-async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) {
+async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) -> Vec<Applied> {
+    let mut applied = Vec::new();
     for ids in ids.chunks(1_000) {
         let mut events = Vec::new();
         for id in ids {
-            let (job, _) = server.jobs.store.get(*id).await.unwrap().unwrap();
+            let (job, _) = server.store.get(*id).await.unwrap().unwrap();
             let origin = Origin {
                 job_id: *id,
                 attempt: job.status.attempt,
@@ -59,6 +60,7 @@ async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) {
             };
             events.push(JobEvent { job_id: *id, event: what(origin) });
         }
-        server.ledger.record(events).await.unwrap();
+        applied.extend(server.engine.changes().record(events).await.unwrap());
     }
+    applied
 }

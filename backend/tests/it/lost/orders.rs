@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crewcall_backend::{
-    domain::{Claim, Event, State},
+    domain::{Event, State},
     engine::{
         fleet::overtaking::OVERTAKEN_BY,
-        ports::{OrdersWaiting, StoredClaim},
+        ports::{Applied, OrdersWaiting},
         upkeep::reconcile::{ASTRAY_FOR, MISSING_FOR, Reconciler},
     },
 };
@@ -19,7 +19,7 @@ use crate::http::server::Server;
 const A_WHILE: Duration = Duration::from_secs(11);
 
 async fn resends(server: &Server, id: JobId) -> u32 {
-    server.jobs.store.get(id).await.unwrap().unwrap().0.status.resends
+    server.store.get(id).await.unwrap().unwrap().0.status.resends
 }
 
 /// Later orders of the type come and are done.
@@ -42,24 +42,24 @@ async fn an_order_that_later_ones_overtake_is_sent_again_whatever_waits() {
     let mut reconciler = Reconciler::default();
     // It waits behind others for long: that shows nothing.
     for _ in 0..3 {
-        reconciler.look(&server.discovery).await.unwrap();
+        server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
         server.hear_nobody_for(MISSING_FOR).await;
     }
     // Others are done, but they may have been in front of it.
-    reconciler.look(&server.discovery).await.unwrap();
+    server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
     assert_eq!(resends(&server, lost).await, 0);
     for enough in [OVERTAKEN_BY - 1, 1] {
         assert_eq!(resends(&server, lost).await, 0, "one more may have been in front of it");
         others_are_done(&server, enough).await;
         for _ in 0..2 {
-            reconciler.look(&server.discovery).await.unwrap();
+            server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
             server.hear_nobody_for(A_WHILE).await;
         }
     }
     // The round of its first look is over; it was missing for 45 s when the next one began.
     others_are_done(&server, OVERTAKEN_BY).await;
     for _ in 0..3 {
-        reconciler.look(&server.discovery).await.unwrap();
+        server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
         server.hear_nobody_for(A_WHILE).await;
     }
     assert_eq!(resends(&server, lost).await, 1);
@@ -73,12 +73,12 @@ async fn an_attempt_whose_start_was_reported_is_looked_for_in_the_same_way() {
     say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
     server.broker.wait(OrdersWaiting { jobs: Some(5_000), astray: 0 });
     let mut reconciler = Reconciler::default();
-    reconciler.look(&server.discovery).await.unwrap();
+    server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
     server.hear_nobody_for(MISSING_FOR).await;
     for _ in 0..2 {
         others_are_done(&server, OVERTAKEN_BY).await;
         for _ in 0..2 {
-            reconciler.look(&server.discovery).await.unwrap();
+            server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
             server.hear_nobody_for(A_WHILE).await;
         }
     }
@@ -94,16 +94,16 @@ async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
     let mut reconciler = Reconciler::default();
     let looks = ASTRAY_FOR.as_secs() / A_WHILE.as_secs();
     for _ in 0..looks {
-        reconciler.look(&server.discovery).await.unwrap();
+        server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
         assert_eq!(resends(&server, lost).await, 0, "it may be on its way to us");
         server.hear_nobody_for(A_WHILE).await;
     }
     for _ in 0..2 {
-        reconciler.look(&server.discovery).await.unwrap();
+        server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
         server.hear_nobody_for(A_WHILE).await;
     }
     assert_eq!(resends(&server, lost).await, 1);
-    let (job, _) = server.jobs.store.get(lost).await.unwrap().unwrap();
+    let (job, _) = server.store.get(lost).await.unwrap().unwrap();
     // The relay may have sent it again by now.
     assert!(matches!(job.status.state, State::Ready | State::Dispatched), "{:?}", job.status.state);
     server.stop().await;
@@ -113,9 +113,9 @@ async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
 async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
     let server = server().await;
     let ids = dispatch(&server, 1, None).await;
-    say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
-    let leases = &server.discovery.ledger.leases;
-    let [started] = &leases.delivered()[..] else { unreachable!() };
+    let started = |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) };
+    let applied = say(&server, &ids, started).await;
+    let [Applied::Changed(started)] = &applied[..] else { unreachable!() };
     say(&server, &ids, |origin| Event::Completed {
         origin,
         result: "1".to_owned(),
@@ -123,28 +123,15 @@ async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
         finished_at: Timestamp::from_millis(1),
     })
     .await;
-    assert!(leases.delivered().is_empty());
+    assert_eq!(server.engine.delivered(), 0);
     // The news of its start, which was recorded first, is followed last.
-    leases.restore(StoredClaim {
-        job_id: started.job_id,
-        job_type: started.job_type.clone(),
-        attempt: started.attempt,
-        token: started.token,
-        claim: Claim {
-            execution_id: started.execution_id,
-            worker_id: started.worker_id.clone(),
-            seq: 1,
-            held: false,
-        },
-        timeout: None,
-        cancelled: false,
-    });
+    server.engine.changes().follow(started);
     server.broker.wait(OrdersWaiting { jobs: Some(0), astray: 0 });
     let mut reconciler = Reconciler::default();
-    reconciler.look(&server.discovery).await.unwrap();
-    assert_eq!(leases.delivered().len(), 1, "it is not missed for long");
+    server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
+    assert_eq!(server.engine.delivered(), 1, "it is not missed for long");
     server.hear_nobody_for(MISSING_FOR).await;
-    reconciler.look(&server.discovery).await.unwrap();
-    assert!(leases.delivered().is_empty(), "it would be missed every 5 s, for ever");
+    server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
+    assert_eq!(server.engine.delivered(), 0, "it would be missed every 5 s, for ever");
     server.stop().await;
 }

@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use crewcall_backend::{
     domain::{Event, State},
-    engine::{
-        fleet::leases::{HELD_LEASE, TIMEOUT_GRACE},
-        upkeep::rescue,
-    },
+    engine::fleet::leases::{HELD_LEASE, TIMEOUT_GRACE},
 };
 use crewcall_proto::Timestamp;
 use tokio::time::{sleep, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{dispatch, say, server};
 use crate::http::server::{PATIENCE, Server};
@@ -20,7 +16,7 @@ use crate::http::server::{PATIENCE, Server};
 const ATTEMPTS: usize = 10_000;
 
 async fn in_state(server: &Server, state: State) -> u64 {
-    let counts = server.jobs.store.counts().await.unwrap();
+    let counts = server.store.counts().await.unwrap();
     counts.iter().filter(|count| count.state == state).map(|count| count.jobs).sum()
 }
 
@@ -29,9 +25,9 @@ async fn ten_thousand_held_attempts_end_at_one_look() {
     let server = server().await;
     let ids = dispatch(&server, ATTEMPTS, None).await;
     say(&server, &ids, |origin| Event::Held { origin, seq: 1 }).await;
-    assert_eq!(rescue::end_leases(&server.discovery).await.unwrap(), [], "their workers were just heard of");
+    assert_eq!(server.engine.end_leases().await.unwrap(), [], "their workers were just heard of");
     server.hear_nobody_for(HELD_LEASE).await;
-    rescue::end_leases(&server.discovery).await.unwrap();
+    server.engine.end_leases().await.unwrap();
     assert_eq!(in_state(&server, State::Running).await, 0);
     assert_eq!(in_state(&server, State::Scheduled).await, u64::try_from(ATTEMPTS).unwrap());
     server.stop().await;
@@ -45,16 +41,13 @@ async fn nothing_waits_until_workers_are_told() {
     say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
     server.hear_nobody_for(Duration::from_secs(1) + TIMEOUT_GRACE).await;
     server.broker.silent(true);
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let rescue = tasks.spawn(rescue::run(server.discovery.clone(), stop.clone()));
+    server.run();
     let ended = async {
         while in_state(&server, State::Running).await > 0 || server.broker.pulses() < 3 {
             sleep(Duration::from_millis(50)).await;
         }
     };
     timeout(PATIENCE, ended).await.expect("the attempts should end, and the pulses go on");
-    stop.cancel();
-    rescue.await.unwrap().unwrap();
     server.broker.silent(false);
     server.stop().await;
 }

@@ -43,6 +43,9 @@ use crate::invariants;
 /// How much of a job is shown, in characters. Its parameters may be large.
 const SHOWN_CHARACTERS_MAX: usize = 900;
 
+/// How long it may take after the judgement until the invariants are read: what is deleted meanwhile is not lost.
+const READ_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
 /// What is known when everything is over.
 pub(super) struct Facts {
     /// What was submitted and asked, and how it was answered.
@@ -185,7 +188,10 @@ impl Facts {
             Outcome::Accepted(id) => Some(id.clone()),
             Outcome::Refused | Outcome::Unreached | Outcome::Unanswered => None,
         });
-        let (unknown, accepted): (BTreeSet<_>, _) = accepted.partition(|id| self.may_be_deleted(id));
+        // The invariants are read a while after what is judged here.
+        let until = self.judged_at + READ_WITHIN;
+        let (unknown, accepted): (BTreeSet<_>, _) =
+            accepted.partition(|id| self.may_be_deleted_by(id, until));
         let unanswered = self.known.count(|outcome| *outcome == Outcome::Unanswered) + unknown.len();
         invariants::Submissions { accepted, unanswered }
     }
@@ -208,11 +214,16 @@ impl Facts {
         self.executions.get(&(id.to_owned(), attempt)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a job may be deleted by now: somebody asked to cancel it so long ago.
+    /// Whether a job may be deleted by now.
     fn may_be_deleted(&self, id: &str) -> bool {
+        self.may_be_deleted_by(id, self.judged_at)
+    }
+
+    /// Whether a job may be deleted by then: somebody asked to cancel it so long before.
+    fn may_be_deleted_by(&self, id: &str, until: Timestamp) -> bool {
         let kept = SignedDuration::from_secs(CANCELLED_KEPT_SECONDS);
         let cancels = self.known.cancels.get(id);
-        cancels.is_some_and(|cancels| cancels.iter().any(|cancel| cancel.asked_at + kept <= self.judged_at))
+        cancels.is_some_and(|cancels| cancels.iter().any(|cancel| cancel.asked_at + kept <= until))
     }
 
     /// Whether somebody asked to cancel a job, or the group that it belongs to.

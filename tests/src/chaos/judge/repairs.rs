@@ -148,7 +148,7 @@ pub(super) fn resumed(facts: &Facts) -> Option<SignedDuration> {
 /// Jobs that were over long after everything was healed, although nothing had to be repaired for them.
 pub(super) fn latenesses(facts: &Facts) -> Vec<String> {
     let mut late = Vec::new();
-    let turns = turns(facts);
+    let (turns, refills) = (turns(facts), refills(facts));
     for (id, submission, job) in facts.submitted_jobs() {
         let (Some(created), Some(ended)) = (time(&job["created_at"]), time(&job["finished_at"])) else {
             continue;
@@ -156,12 +156,15 @@ pub(super) fn latenesses(facts: &Facts) -> Vec<String> {
         let delay = submission.body["delay_seconds"].as_i64().unwrap_or(0);
         let due = (created + SignedDuration::from_secs(delay)).max(facts.healed_at);
         let repaired = facts.log.repairs.iter().filter(|repair| repair.job == id).map(|repair| repair.at);
-        // While others of its type began, it was not its turn.
+        // While others of its type began, it was not its turn; nor while orders that were lost filled the window.
         let began = facts.executions_of(id, job["attempt"].as_u64().unwrap_or_default()).last();
         let turn = began.map_or(ended, |execution| execution.at);
         let others =
             turns.get(submission.job_type.as_str()).and_then(|turns| turns.range(..turn).next_back());
-        let since = repaired.chain(others.copied()).chain([due]).max().unwrap_or(due);
+        let refilled = refills.get(submission.job_type.as_str());
+        let refilled = refilled.and_then(|refills| refills.range(..=turn).next_back());
+        let since =
+            repaired.chain(others.copied()).chain(refilled.copied()).chain([due]).max().unwrap_or(due);
         let may_take = longest(submission, job) + LATE_AFTER;
         if ended > since + may_take && !facts.blame.stalled(since, ended) {
             late.push(format!("{} s after {since}: {}", ended.duration_since(since).as_secs(), shown(job)));
@@ -179,6 +182,17 @@ fn turns(facts: &Facts) -> BTreeMap<&str, BTreeSet<Timestamp>> {
         }
     }
     turns
+}
+
+/// When orders of each type were sent again.
+fn refills(facts: &Facts) -> BTreeMap<&str, BTreeSet<Timestamp>> {
+    let mut refills: BTreeMap<&str, BTreeSet<Timestamp>> = BTreeMap::new();
+    for repair in &facts.log.repairs {
+        if let Some(job_type) = facts.jobs.get(&repair.job).and_then(|job| job["type"].as_str()) {
+            refills.entry(job_type).or_default().insert(repair.at);
+        }
+    }
+    refills
 }
 
 /// How long a job takes at most when nothing breaks: all its attempts, and the waits between them.

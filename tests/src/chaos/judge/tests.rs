@@ -97,6 +97,9 @@ fn add(
     facts.attempts.insert(id.to_owned(), attempts);
 }
 
+/// What the backend logs of an order that got lost.
+const SENT_AGAIN: &str = "AT  WARN reconcile: An order is in no queue and with no worker; it is sent again. job.id=JOB job.type=test.echo attempt=1";
+
 impl Facts {
     fn job(&mut self, id: &str) -> &mut Value {
         self.jobs.get_mut(id).unwrap()
@@ -130,11 +133,7 @@ impl Facts {
 
     /// The order of the echo, which went on, was sent again so many seconds after the beginning.
     fn resent(&mut self, seconds: i64) {
-        let words = "An order is in no queue and with no worker; it is sent again.";
-        self.logged(&format!(
-            "{}  WARN reconcile: {words} job.id=echo job.type=test.echo attempt=1",
-            at(seconds)
-        ));
+        self.logged(&SENT_AGAIN.replace("AT", &at(seconds).to_string()).replace("JOB", "echo"));
         let ended = attempt(1, "completed", seconds + 2);
         self.job("echo")["finished_at"] = json!(ended.finished_at.to_string());
         self.attempts.insert("echo".to_owned(), vec![ended]);
@@ -225,6 +224,7 @@ fn only_what_was_cancelled_long_ago_may_be_deleted() {
     );
     facts.judged_at = at(151); // it was cancelled at 2
     assert_eq!(facts.found_to_be(), [LOST]);
+    assert!(!facts.submissions().accepted.contains("cancelled"), "it is read later, and may be gone by then");
 }
 
 #[test]
@@ -313,6 +313,12 @@ fn a_job_that_is_late_after_the_healing_was_repaired() {
     other["finished_at"] = json!(at(121).to_string());
     late.jobs.insert("other".to_owned(), other);
     assert!(!late.found_to_be().contains(&"late without a cause"));
+    // Or lost orders of its type filled the window until they were sent again.
+    late.executions.remove(&("other".to_owned(), 1));
+    late.logged(&SENT_AGAIN.replace("AT", &at(148).to_string()).replace("JOB", "other"));
+    assert!(!late.found_to_be().contains(&"late without a cause"));
+    late.log = Log::default();
+    assert!(late.found_to_be().contains(&"late without a cause"));
     late.jobs.remove("other");
     let stall = Stall { from: at(110), until: at(115) };
     late.blame = Blame::new(Vec::new(), vec![stall]);

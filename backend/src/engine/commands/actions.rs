@@ -7,15 +7,14 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use crate::{
-    clock::Clock,
-    domain::{Cancellation, Event, Problem, State},
+    domain::{Cancellation, Event, State},
     engine::{
+        Caller, Engine,
         fleet::discovery::Discovery,
-        ports::{Applied, JobChange, JobEvent, JobQuery, JobStore, StoreError},
+        ports::{Applied, JobChange, JobEvent, JobQuery, StoreError},
     },
     failpoints::Failpoint,
     mutant::die_at,
-    tasks::Tasks,
 };
 
 /// How many jobs one bulk request changes at most; it says when there are more.
@@ -32,51 +31,9 @@ const TELLINGS_AT_ONCE: usize = 64;
 /// heartbeats bring it up again.
 const TELLING_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The longest name of who cancels, in characters.
-pub const ACTOR_LENGTH_MAX: usize = 200;
-
-/// The longest reason, in characters.
-pub const REASON_LENGTH_MAX: usize = 1_000;
-
-/// Who cancels or pauses when he does not say who he is.
-pub const ACTOR_DEFAULT: &str = "anonymous";
-
-/// Somebody does something to a job or a type, and may say who he is and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Actor {
-    /// As they call themselves.
-    pub by: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-impl Actor {
-    /// Who it is, and why.
-    ///
-    /// # Errors
-    ///
-    /// Every text that is too long, with a pointer.
-    pub fn validate(self) -> Result<(String, Option<String>), Vec<Problem>> {
-        let mut problems = Vec::new();
-        for (pointer, text, characters_max) in
-            [("/by", &self.by, ACTOR_LENGTH_MAX), ("/reason", &self.reason, REASON_LENGTH_MAX)]
-        {
-            if text.as_ref().is_some_and(|text| text.chars().count() > characters_max) {
-                let message = format!("the text has at most {characters_max} characters");
-                problems.push(Problem { pointer: pointer.to_owned(), message });
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let by = self.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| ACTOR_DEFAULT.to_owned());
-        Ok((by, self.reason))
-    }
-}
-
-/// What became of an intervention.
+/// What became of a job that somebody acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intervened {
+pub enum ActionOutcome {
     /// It changed the job.
     Changed,
     /// The job was like that already.
@@ -87,7 +44,7 @@ pub enum Intervened {
     UnknownJob,
 }
 
-/// What a bulk intervention did, or would do.
+/// What an action on many jobs did, or would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BulkOutcome {
     /// How many jobs matched.
@@ -100,19 +57,20 @@ pub struct BulkOutcome {
 
 /// What is done to jobs.
 #[derive(Debug, Clone)]
-pub enum Intervention {
+pub enum JobAction {
     /// Cancel them.
     Cancel {
-        /// Who does it.
-        by: String,
         /// Why.
         reason: Option<String>,
     },
     /// Try them again.
-    Retry,
+    Retry {
+        /// Why, for the log.
+        reason: Option<String>,
+    },
 }
 
-impl Intervention {
+impl JobAction {
     /// The states of the jobs that it can change.
     #[must_use]
     pub const fn states(&self) -> &'static [State] {
@@ -120,40 +78,41 @@ impl Intervention {
             Self::Cancel { .. } => {
                 &[State::Scheduled, State::Ready, State::Unroutable, State::Dispatched, State::Running]
             }
-            Self::Retry => &[State::Failed, State::Cancelled],
+            Self::Retry { .. } => &[State::Failed, State::Cancelled],
         }
     }
 }
 
-/// Does things to jobs.
-pub struct Interventions {
-    /// The way to the store and to the workers.
-    pub discovery: Arc<Discovery>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Where workers are told.
-    pub tasks: Tasks,
-}
-
-impl Interventions {
+impl Engine {
     /// Does something to one job: when this returns `Ok`, it is on disk. Workers are told after that, and nobody waits
     /// for it. Repeating it is harmless.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when nothing was recorded.
-    pub async fn intervene(&self, id: JobId, intervention: &Intervention) -> Result<Intervened, StoreError> {
-        let applied = self.record(vec![id], intervention).await?;
+    pub async fn act(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: JobId,
+        action: JobAction,
+    ) -> Result<ActionOutcome, StoreError> {
+        tracing::info!(job.id = %id, by = caller.by(), ?action, "Somebody acts on a job.");
+        let (engine, by) = (Arc::clone(self), caller.by().to_owned());
+        self.to_its_end(async move { engine.act_on(id, &by, &action).await }).await
+    }
+
+    async fn act_on(&self, id: JobId, by: &str, action: &JobAction) -> Result<ActionOutcome, StoreError> {
+        let applied = self.record_action(vec![id], by, action).await?;
         match applied.into_iter().next() {
-            Some(Applied::Changed(_)) => Ok(Intervened::Changed),
-            Some(Applied::UnknownJob) | None => Ok(Intervened::UnknownJob),
+            Some(Applied::Changed(_)) => Ok(ActionOutcome::Changed),
+            Some(Applied::UnknownJob) | None => Ok(ActionOutcome::UnknownJob),
             Some(Applied::Stale(_)) => {
-                let Some((job, _)) = self.store().get(id).await? else { return Ok(Intervened::UnknownJob) };
+                let Some((job, _)) = self.store.get(id).await? else { return Ok(ActionOutcome::UnknownJob) };
                 let status = job.status;
-                Ok(match (intervention, status.state) {
-                    (Intervention::Cancel { .. }, State::Cancelled) => Intervened::Already,
-                    (Intervention::Cancel { .. }, _) if status.cancellation.is_some() => Intervened::Already,
-                    (_, state) => Intervened::Impossible(state),
+                Ok(match (action, status.state) {
+                    (JobAction::Cancel { .. }, State::Cancelled) => ActionOutcome::Already,
+                    (JobAction::Cancel { .. }, _) if status.cancellation.is_some() => ActionOutcome::Already,
+                    (_, state) => ActionOutcome::Impossible(state),
                 })
             }
         }
@@ -164,13 +123,26 @@ impl Interventions {
     /// # Errors
     ///
     /// [`StoreError`] when not everything was recorded; what was, stays.
-    pub async fn intervene_all(
-        &self,
-        mut query: JobQuery,
-        intervention: &Intervention,
+    pub async fn act_on_all(
+        self: &Arc<Self>,
+        caller: &Caller,
+        query: JobQuery,
+        action: JobAction,
         dry_run: bool,
     ) -> Result<BulkOutcome, StoreError> {
-        let possible = intervention.states();
+        tracing::info!(by = caller.by(), dry_run, ?query, ?action, "Somebody acts on many jobs.");
+        let (engine, by) = (Arc::clone(self), caller.by().to_owned());
+        self.to_its_end(async move { engine.act_on_selected(query, &by, &action, dry_run).await }).await
+    }
+
+    async fn act_on_selected(
+        &self,
+        mut query: JobQuery,
+        by: &str,
+        action: &JobAction,
+        dry_run: bool,
+    ) -> Result<BulkOutcome, StoreError> {
+        let possible = action.states();
         query.states = match query.states.as_slice() {
             [] => possible.to_vec(),
             asked => asked.iter().copied().filter(|state| possible.contains(state)).collect(),
@@ -181,12 +153,12 @@ impl Interventions {
         }
         while outcome.matched < BULK_JOBS_MAX {
             query.limit = BULK_BATCH_MAX;
-            let ids = self.store().list_ids(&query).await?;
+            let ids = self.store.list_ids(&query).await?;
             let Some(last) = ids.last().copied() else { return Ok(outcome) };
             outcome.matched += ids.len();
             let ended = ids.len() < BULK_BATCH_MAX;
             if !dry_run {
-                let applied = self.record(ids, intervention).await?;
+                let applied = self.record_action(ids, by, action).await?;
                 die_at(Failpoint::JobsIntervened);
                 outcome.changed +=
                     applied.iter().filter(|answer| matches!(answer, Applied::Changed(_))).count();
@@ -200,26 +172,27 @@ impl Interventions {
         Ok(outcome)
     }
 
-    async fn record(&self, ids: Vec<JobId>, intervention: &Intervention) -> Result<Vec<Applied>, StoreError> {
-        let event = match intervention {
-            Intervention::Cancel { by, reason } => Event::CancelRequested(Cancellation {
-                by: by.clone(),
+    async fn record_action(
+        &self,
+        ids: Vec<JobId>,
+        by: &str,
+        action: &JobAction,
+    ) -> Result<Vec<Applied>, StoreError> {
+        let event = match action {
+            JobAction::Cancel { reason } => Event::CancelRequested(Cancellation {
+                by: by.to_owned(),
                 reason: reason.clone(),
                 at: self.clock.now(),
             }),
-            Intervention::Retry => Event::RetryRequested,
+            JobAction::Retry { .. } => Event::RetryRequested,
         };
         let events = ids.into_iter().map(|job_id| JobEvent { job_id, event: event.clone() }).collect();
-        let applied = self.discovery.ledger.record(events).await?;
+        let applied = self.changes.record(events).await?;
         let unwanted: Vec<Unwanted> = applied.iter().filter_map(Unwanted::of).collect();
         if !unwanted.is_empty() {
             self.tasks.errand("the telling of workers", tell(Arc::clone(&self.discovery), unwanted));
         }
         Ok(applied)
-    }
-
-    fn store(&self) -> &dyn JobStore {
-        self.discovery.ledger.store.as_ref()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Cancelling jobs, and trying them again: one, or all that a filter selects.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Request, State},
@@ -11,7 +9,7 @@ use axum::{
 use crewcall_proto::JobId;
 
 use super::{
-    HttpState, body, detached, dto,
+    HttpState, body, dto,
     fields::{Fields, Shape},
     jobs::{JobPath, not_found},
     problem::{Code, Problem, ProblemBody},
@@ -20,7 +18,9 @@ use super::{
 use crate::{
     domain::State as JobState,
     engine::{
-        actions::{Actor, Intervened, Intervention},
+        Caller,
+        caller::Actor,
+        commands::actions::{ActionOutcome, JobAction},
         ports::JobQuery,
     },
 };
@@ -68,8 +68,8 @@ pub(super) async fn cancel(
     JobPath(id): JobPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (by, reason) = read_actor(&state.bodies, request).await?;
-    one(&state, id, Intervention::Cancel { by, reason }).await
+    let (caller, reason) = read_actor(&state.bodies, request).await?;
+    one(&state, &caller, id, JobAction::Cancel { reason }).await
 }
 
 /// Try a job again
@@ -98,9 +98,8 @@ pub(super) async fn retry(
     JobPath(id): JobPath,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (by, reason) = read_actor(&state.bodies, request).await?;
-    tracing::info!(job.id = %id, by, reason, "Somebody asks to try a job again.");
-    one(&state, id, Intervention::Retry).await
+    let (caller, reason) = read_actor(&state.bodies, request).await?;
+    one(&state, &caller, id, JobAction::Retry { reason }).await
 }
 
 /// Cancel many jobs
@@ -126,7 +125,7 @@ pub(super) async fn cancel_many(
     request: Request,
 ) -> Result<Json<dto::BulkResult>, Problem> {
     let bulk = Bulk::read(&body::read_json(&state.bodies, request).await?)?;
-    many(&state, bulk, |by, reason| Intervention::Cancel { by, reason }).await
+    many(&state, bulk, |reason| JobAction::Cancel { reason }).await
 }
 
 /// Try many jobs again
@@ -152,15 +151,13 @@ pub(super) async fn retry_many(
     request: Request,
 ) -> Result<Json<dto::BulkResult>, Problem> {
     let bulk = Bulk::read(&body::read_json(&state.bodies, request).await?)?;
-    many(&state, bulk, |_, _| Intervention::Retry).await
+    many(&state, bulk, |reason| JobAction::Retry { reason }).await
 }
 
-async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result<Response, Problem> {
-    let is_cancel = matches!(intervention, Intervention::Cancel { .. });
-    let interventions = Arc::clone(&state.interventions);
-    let done = detached(state, async move { interventions.intervene(id, &intervention).await });
+async fn one(state: &HttpState, caller: &Caller, id: JobId, action: JobAction) -> Result<Response, Problem> {
+    let is_cancel = matches!(action, JobAction::Cancel { .. });
     // What is answered is on disk. While the store cannot work this waits, and then says so.
-    let done = done.await??;
+    let done = state.engine.act(caller, id, action).await?;
     let refused = |found: JobState| {
         let (code, detail) = if is_cancel {
             (Code::JobIsOver, format!("the job is {found}, so it cannot be cancelled"))
@@ -173,11 +170,11 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
         Problem::new(code, detail).with_state(found)
     };
     match done {
-        Intervened::UnknownJob => return Err(not_found(id)),
-        Intervened::Impossible(found) => return Err(refused(found)),
-        Intervened::Changed | Intervened::Already => {}
+        ActionOutcome::UnknownJob => return Err(not_found(id)),
+        ActionOutcome::Impossible(found) => return Err(refused(found)),
+        ActionOutcome::Changed | ActionOutcome::Already => {}
     }
-    let view = state.jobs.get(id).await?.ok_or_else(|| not_found(id))?;
+    let view = state.engine.job(id).await?.ok_or_else(|| not_found(id))?;
     let status = &view.job.status;
     let status = match status.state {
         _ if !is_cancel => StatusCode::OK,
@@ -194,14 +191,10 @@ async fn one(state: &HttpState, id: JobId, intervention: Intervention) -> Result
 async fn many(
     state: &HttpState,
     bulk: Bulk,
-    intervention: impl FnOnce(String, Option<String>) -> Intervention,
+    action: impl FnOnce(Option<String>) -> JobAction,
 ) -> Result<Json<dto::BulkResult>, Problem> {
-    let Bulk { query, dry_run, by, reason } = bulk;
-    tracing::info!(by, reason, dry_run, ?query, "Somebody changes many jobs.");
-    let interventions = Arc::clone(&state.interventions);
-    let intervention = intervention(by, reason);
-    let done = async move { interventions.intervene_all(query, &intervention, dry_run).await };
-    let outcome = detached(state, done).await??;
+    let Bulk { query, dry_run, caller, reason } = bulk;
+    let outcome = state.engine.act_on_all(&caller, query, action(reason), dry_run).await?;
     Ok(Json(dto::BulkResult { matched: outcome.matched, changed: outcome.changed, more: outcome.more }))
 }
 
@@ -213,7 +206,7 @@ async fn many(
 pub(super) async fn read_actor(
     room: &body::Room,
     request: Request,
-) -> Result<(String, Option<String>), Problem> {
+) -> Result<(Caller, Option<String>), Problem> {
     let text = body::read_optional_json(room, request).await?;
     let mut fields = match &*text {
         // The body may be left out, and some clients write null for that.
@@ -224,9 +217,9 @@ pub(super) async fn read_actor(
     actor_or_problems(actor, fields)
 }
 
-fn actor_or_problems(actor: Actor, fields: Fields) -> Result<(String, Option<String>), Problem> {
+fn actor_or_problems(actor: Actor, fields: Fields) -> Result<(Caller, Option<String>), Problem> {
     let mut problems = fields.finish();
-    match actor.validate() {
+    match actor.speaking_for(&Caller::loopback()) {
         Ok(actor) if problems.is_empty() => Ok(actor),
         answer => {
             problems.extend(answer.err().unwrap_or_default());
@@ -240,7 +233,7 @@ fn actor_or_problems(actor: Actor, fields: Fields) -> Result<(String, Option<Str
 struct Bulk {
     query: JobQuery,
     dry_run: bool,
-    by: String,
+    caller: Caller,
     reason: Option<String>,
 }
 
@@ -256,8 +249,8 @@ impl Bulk {
             fields.wrong("filter", "give at least one condition, or \"all\": true if every job is meant");
         }
         let actor = Actor { by: fields.text("by"), reason: fields.text("reason") };
-        let (by, reason) = actor_or_problems(actor, fields)?;
-        Ok(Self { query, dry_run, by, reason })
+        let (caller, reason) = actor_or_problems(actor, fields)?;
+        Ok(Self { query, dry_run, caller, reason })
     }
 }
 
