@@ -41,6 +41,15 @@ async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -
         ids.push(job.id);
     }
     server.engine.recover().await.unwrap();
+    // What the mark of the store says is confirmed, is.
+    loop {
+        server.engine.close().await.unwrap();
+        let marks = server.store.dispatch_marks().await.unwrap();
+        if marks.confirmed == marks.issued {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
     ids
 }
 
