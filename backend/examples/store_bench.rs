@@ -17,7 +17,7 @@ use std::{
 use crewcall_backend::{
     clock::{Clock, SystemClock},
     domain::{Event, Job, State, Submission},
-    engine::ports::{Accepted, Inserted, JobEvent, JobQuery, JobStore},
+    engine::ports::{Accepted, Inserted, JobEvent, JobQuery, Jobs as _, Lifecycle as _},
     metrics::Metrics,
     store::SqliteStore,
 };
@@ -158,7 +158,7 @@ async fn delete(store: &Arc<SqliteStore>) -> Result<(), Failure> {
     let (begun, mut jobs, mut longest) = (Instant::now(), 0, Duration::ZERO);
     loop {
         let step = Instant::now();
-        let deleted = store.delete_finished(State::Completed, Timestamp::from_millis(i64::MAX), 200).await?;
+        let deleted = store.delete_finished(State::Completed, Duration::ZERO, 200).await?;
         longest = longest.max(step.elapsed());
         jobs += deleted;
         if deleted == 0 {

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, DatabaseUrl},
     engine::{
         Engine, Ports,
-        ports::{Broker, JobStore, StoreError},
+        ports::{Broker, Store, StoreError},
     },
     http::{self, HttpState},
     metrics::Metrics,
@@ -31,7 +31,7 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub struct App {
     http_address: SocketAddr,
     listener: StdListener,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     /// What tells our database apart from all others.
@@ -153,7 +153,8 @@ impl App {
         let DatabaseUrl::Sqlite(path) = &config.database;
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let store = Arc::new(SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&metrics))?);
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&metrics))?);
         let installation = store.installation().await?;
         if !claim(&config.amqp_url, &config.amqp_prefix, &installation).await {
             return Err(PrefixTaken::of(&config.amqp_prefix).into());
@@ -186,7 +187,7 @@ impl App {
         let tasks = lifetime.tasks.clone();
         let broker = Arc::new(self.outbound(&tasks).await?);
         let ports = Ports {
-            store: Arc::clone(&self.store) as Arc<dyn JobStore>,
+            store: Arc::clone(&self.store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),

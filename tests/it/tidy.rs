@@ -142,7 +142,7 @@ const RULES: [Rule; 17] = [
             "crate::clock",
             "crate::metrics",
             "crate::tasks",
-            "crate::engine::ports::JobStore",
+            "crate::engine::ports::Store",
             "crate::engine::ports::Broker",
             "crate::engine::Ledger",
             "crate::engine::changes",

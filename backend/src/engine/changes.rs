@@ -9,7 +9,7 @@ use crate::{
     engine::{
         fleet::{leases::Leases, revocations::Revocations},
         ports::{
-            Accepted, Applied, Dispatch, DispatchNumber, Inserted, JobChange, JobEvent, JobStore, Released,
+            Accepted, Applied, Dispatch, DispatchNumber, Inserted, JobChange, JobEvent, Released, Store,
             StoreError,
         },
         relay::Relay,
@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Ledger {
     /// Where jobs are kept.
-    pub(in crate::engine) store: Arc<dyn JobStore>,
+    pub(in crate::engine) store: Arc<dyn Store>,
     /// Who fills the room that an ended attempt leaves.
     pub(in crate::engine) relay: Relay,
     /// Who runs what.

@@ -12,7 +12,7 @@
 //! [`Engine`] is all that the rest of the program sees: [`commands`] change something, [`queries`] only
 //! look, [`responses`] and [`fleet`] take what workers say, and [`upkeep`] does what has to be done without being asked.
 //! Everything that happens to a job goes through the store and then through [`changes`], and from there to whoever is
-//! concerned. The world is reached through two ports, [`ports::JobStore`] and [`ports::Broker`].
+//! concerned. The world is reached through two ports, [`ports::Store`] and [`ports::Broker`].
 
 pub mod ports;
 
@@ -56,7 +56,7 @@ pub use watch::WatchHub;
 
 use self::{
     fleet::discovery::Discovered,
-    ports::{Broker, JobStore, StoreError},
+    ports::{Broker, Store, StoreError},
     relay::RelayParts,
     responses::{Recorder, Response},
     upkeep::{due_times::DueTimes, retention::Retention},
@@ -73,7 +73,7 @@ const CLAIMS_PAGE: usize = 1_000;
 /// What an engine works with: the world, as the engine sees it.
 pub struct Ports {
     /// Where jobs are kept.
-    pub store: Arc<dyn JobStore>,
+    pub store: Arc<dyn Store>,
     /// What carries orders to workers.
     pub broker: Arc<dyn Broker>,
     /// The time.
@@ -88,7 +88,7 @@ pub struct Ports {
 ///
 /// What it keeps in memory is a cache of the store, or what workers say every few seconds: [`Engine::assemble`] rebuilds it.
 pub struct Engine {
-    store: Arc<dyn JobStore>,
+    store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -252,7 +252,7 @@ impl Engine {
 }
 
 /// Running attempts keep their leases over a restart of the backend.
-async fn restore_leases(store: &dyn JobStore, leases: &Leases) -> Result<(), StoreError> {
+async fn restore_leases(store: &dyn Store, leases: &Leases) -> Result<(), StoreError> {
     let mut after = None;
     loop {
         let page = store.claims(after, CLAIMS_PAGE).await?;

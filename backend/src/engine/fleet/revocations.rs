@@ -13,7 +13,7 @@ use crewcall_proto::{Attempt, AttemptId, JobType};
 
 use crate::{
     domain::State,
-    engine::ports::{JobChange, JobStore, Standing, StoreError},
+    engine::ports::{JobChange, Standing, Store, StoreError},
 };
 
 /// How many are remembered: as many jobs as one bulk request cancels. What is forgotten is run if its order comes, and its
@@ -35,7 +35,7 @@ impl Revocations {
     /// # Errors
     ///
     /// [`StoreError`] when they cannot be read.
-    pub async fn restore(&self, store: &dyn JobStore) -> Result<(), StoreError> {
+    pub async fn restore(&self, store: &dyn Store) -> Result<(), StoreError> {
         for (job_type, attempt) in store.revoked(REVOCATIONS_MAX).await? {
             self.add(job_type, attempt);
         }

@@ -7,7 +7,7 @@ mod broker;
 pub use broker::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound};
 pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, JobStore,
-    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry, QuarantinedMessage, Released,
-    Standing, StoreError, StoredClaim, StoredType, UNANNOUNCED_TYPES_MAX,
+    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, Jobs, Lifecycle,
+    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
+    Released, Standing, Store, StoreError, StoredClaim, StoredType, Types, UNANNOUNCED_TYPES_MAX,
 };

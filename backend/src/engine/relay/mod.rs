@@ -29,7 +29,7 @@ use crate::{
     engine::{
         fleet::registry::Registry,
         ports::{
-            Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, DispatchedOrder, Due, JobStore,
+            Broker, BrokerError, BrokerStatus, Dispatch, DispatchNumber, DispatchedOrder, Due, Store,
             StoreError,
         },
         relay::{mark::Mark, wakes::Wakes},
@@ -70,7 +70,7 @@ pub struct Relay {
 }
 
 struct Inner {
-    store: Arc<dyn JobStore>,
+    store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     registry: Arc<Registry>,
     watch: WatchHub,
@@ -90,7 +90,7 @@ struct Inner {
 /// What a [`Relay`] works with.
 pub struct RelayParts {
     /// Where jobs are kept.
-    pub store: Arc<dyn JobStore>,
+    pub store: Arc<dyn Store>,
     /// What carries orders.
     pub broker: Arc<dyn Broker>,
     /// Who is there: windows grow with slots.

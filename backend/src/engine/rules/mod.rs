@@ -5,7 +5,7 @@ mod counts;
 
 mod room;
 
-mod submissions;
+mod age;
 
+pub(crate) use age::{finished_until, forgotten_until};
 pub(crate) use counts::{CountedAs, CountedChange, JobCounts, StateCounts, Terms, counted};
-pub(crate) use submissions::forgotten_until;

@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     domain::Problem,
     engine::{
-        ports::{JobStore, StoreError, StoredType},
+        ports::{Store, StoreError, StoredType},
         settings::schema::{CheckError, Checker, Schema},
     },
 };
@@ -26,7 +26,7 @@ const TOUCHED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// The live catalogue of types.
 pub struct Catalogue {
-    store: Arc<dyn JobStore>,
+    store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     checker: Checker,
     types: DashMap<JobType, Entry>,
@@ -74,7 +74,7 @@ impl Catalogue {
     /// # Errors
     ///
     /// [`StoreError`] when it cannot be read.
-    pub async fn load(store: Arc<dyn JobStore>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub async fn load(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (checker, types) = (Checker::default(), DashMap::new());
         for stored in store.types().await? {
             let (schema, schema_error) = compiled(&checker, &stored.parameters_schema).await;

@@ -8,12 +8,12 @@ use dashmap::DashMap;
 
 use crate::{
     domain::{TypeSettings, TypeSettingsChange},
-    engine::ports::{JobStore, StoreError, UNANNOUNCED_TYPES_MAX},
+    engine::ports::{Store, StoreError, UNANNOUNCED_TYPES_MAX},
 };
 
 /// The settings of all types.
 pub struct FlowControl {
-    store: Arc<dyn JobStore>,
+    store: Arc<dyn Store>,
     /// Those of the types that have any.
     types: DashMap<JobType, TypeSettings>,
     /// Changes are made one after the other, or one could be lost.
@@ -37,7 +37,7 @@ impl FlowControl {
     /// # Errors
     ///
     /// [`StoreError`] when they cannot be read.
-    pub async fn load(store: Arc<dyn JobStore>) -> Result<Self, StoreError> {
+    pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let types = store.type_settings().await?.into_iter().collect();
         Ok(Self { store, types, changing: tokio::sync::Mutex::default() })
     }

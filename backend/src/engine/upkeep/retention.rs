@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crewcall_proto::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::Task;
@@ -10,7 +9,7 @@ use crate::{
     domain::State,
     engine::{
         Engine,
-        ports::{JobStore, StoreError},
+        ports::{Store, StoreError},
     },
     failpoints::Failpoint,
     mutant::die_at,
@@ -65,24 +64,22 @@ impl Task for Retention {
         ];
         for (state, kept_for) in states {
             let Some(kept_for) = kept_for else { continue };
-            let kept_ms = i64::try_from(kept_for.as_millis()).unwrap_or(i64::MAX);
-            let before = engine.clock.now().plus_millis(-kept_ms);
-            delete(engine.store.as_ref(), state, before, engine.tasks.stop()).await?;
+            delete(engine.store.as_ref(), state, kept_for, engine.tasks.stop()).await?;
         }
         Ok(())
     }
 }
 
-/// Deletes the jobs that ended in this state before that time.
+/// Deletes the jobs that have been over in this state for longer than this.
 async fn delete(
-    store: &dyn JobStore,
+    store: &dyn Store,
     state: State,
-    before: Timestamp,
+    kept_for: Duration,
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let mut deleted = 0;
     loop {
-        let step = store.delete_finished(state, before, BATCH_MAX).await?;
+        let step = store.delete_finished(state, kept_for, BATCH_MAX).await?;
         if step > 0 {
             die_at(Failpoint::JobsDeleted);
         }

@@ -35,11 +35,8 @@ async fn release(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
     if !changes.due_times.release.take(now) {
         return Ok(());
     }
-    let released = changes
-        .store
-        .release_due(now, BATCH_MAX)
-        .await
-        .inspect_err(|_| changes.due_times.release.note(now))?;
+    let released =
+        changes.store.release_due(BATCH_MAX).await.inspect_err(|_| changes.due_times.release.note(now))?;
     if !released.jobs.is_empty() {
         die_at(Failpoint::JobsReleased);
     }
@@ -55,7 +52,7 @@ async fn expire(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
         return Ok(());
     }
     let expired =
-        changes.store.expire_due(now, BATCH_MAX).await.inspect_err(|_| changes.due_times.expiry.note(now))?;
+        changes.store.expire_due(BATCH_MAX).await.inspect_err(|_| changes.due_times.expiry.note(now))?;
     if let Some(next) = expired.next_expiry_at {
         changes.due_times.expiry.note(next);
     }

@@ -43,7 +43,7 @@ mod queries;
 
 mod list;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -64,8 +64,9 @@ use crate::{
     engine::{
         ports::{
             Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due,
-            ExpiredJobs, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
-            QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
+            ExpiredJobs, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine,
+            QuarantineEntry, QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
+            Types,
         },
         rules::counted,
     },
@@ -98,29 +99,6 @@ impl SqliteStore {
             .map_err(|error| OpenError::Other { path, reason: error.to_string() })?;
         Ok(Self { writer, readers, counts })
     }
-
-    /// What tells this database apart from every other, for as long as it exists.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when it cannot be read.
-    pub async fn installation(&self) -> Result<String, StoreError> {
-        self.readers.read(queries::installation).await
-    }
-
-    /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
-    /// on disk, a damaged file, or a panic. Every call returns [`StoreError::Failed`] from then on. The process should exit loudly, and read the file anew. Never resolves otherwise.
-    pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
-        self.writer.failed()
-    }
-
-    /// Finishes what was asked for before, and gives the file back. Later calls return [`StoreError::Closed`].
-    ///
-    /// A store that is dropped instead does the same, but nobody knows when it is done.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
 }
 
 fn refusal(error: TransactionError, path: &Path) -> OpenError {
@@ -133,7 +111,7 @@ fn refusal(error: TransactionError, path: &Path) -> OpenError {
 }
 
 #[async_trait]
-impl JobStore for SqliteStore {
+impl Jobs for SqliteStore {
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
         // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
         let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
@@ -173,8 +151,8 @@ impl JobStore for SqliteStore {
         self.readers.read(queries::dispatch_marks).await
     }
 
-    async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError> {
-        self.writer.write(limit, move |context| commands::release_due(context, now, limit)).await
+    async fn release_due(&self, limit: usize) -> Result<Released, StoreError> {
+        self.writer.write(limit, move |context| commands::release_due(context, limit)).await
     }
 
     async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
@@ -182,8 +160,8 @@ impl JobStore for SqliteStore {
         self.writer.write(limit, move |context| commands::release_unroutable(context, &job_type, limit)).await
     }
 
-    async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
-        self.writer.write(limit, move |context| commands::expire_due(context, now, limit)).await
+    async fn expire_due(&self, limit: usize) -> Result<ExpiredJobs, StoreError> {
+        self.writer.write(limit, move |context| commands::expire_due(context, limit)).await
     }
 
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
@@ -208,11 +186,6 @@ impl JobStore for SqliteStore {
         self.readers.read(move |connection| queries::revoked(connection, limit)).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.readers.read(queries::dispatch_marks).await?;
-        self.writer.write(1, commands::rehearse).await
-    }
-
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         self.readers.read(move |connection| queries::get(connection, id)).await
     }
@@ -230,11 +203,11 @@ impl JobStore for SqliteStore {
     async fn delete_finished(
         &self,
         state: State,
-        before: Timestamp,
+        kept_for: Duration,
         limit: usize,
     ) -> Result<usize, StoreError> {
         self.writer
-            .write(limit, move |context| commands::delete_finished(context, state, before, limit))
+            .write(limit, move |context| commands::delete_finished(context, state, kept_for, limit))
             .await
     }
 
@@ -258,7 +231,10 @@ impl JobStore for SqliteStore {
     fn in_flight(&self, job_type: &JobType) -> InFlight {
         self.counts.in_flight(job_type)
     }
+}
 
+#[async_trait]
+impl Types for SqliteStore {
     async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
         self.readers.read(queries::types).await
     }
@@ -284,7 +260,10 @@ impl JobStore for SqliteStore {
         let (job_type, settings) = (job_type.clone(), settings.clone());
         self.writer.write(1, move |context| commands::put_type_settings(context, &job_type, settings)).await
     }
+}
 
+#[async_trait]
+impl Quarantine for SqliteStore {
     async fn quarantined(
         &self,
         before: Option<u64>,
@@ -299,5 +278,26 @@ impl JobStore for SqliteStore {
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
         self.writer.write(messages.len(), move |context| commands::quarantine(context, messages)).await
+    }
+}
+
+#[async_trait]
+impl Lifecycle for SqliteStore {
+    async fn installation(&self) -> Result<String, StoreError> {
+        self.readers.read(queries::installation).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.readers.read(queries::dispatch_marks).await?;
+        self.writer.write(1, commands::rehearse).await
+    }
+
+    async fn failed(&self) -> String {
+        self.writer.failed().await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{Clock, SystemClock},
     domain::{State, Submission},
-    engine::ports::{Accepted, Inserted, JobStore},
+    engine::ports::{Accepted, Inserted, Jobs as _, Lifecycle as _},
     store::sqlite::SqliteStore,
 };
 
@@ -202,7 +202,7 @@ async fn a_check_rehearses_what_is_done_with_results_and_keeps_nothing() {
 async fn an_orderly_end_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &Arc::default());
-    let mut failed = Box::pin(store.failed());
+    let mut failed = Box::pin(store.writer.failed());
     store.close().await;
     drop(store);
     assert!(futures_util::poll!(&mut failed).is_pending());

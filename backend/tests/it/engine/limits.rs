@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
     domain::{Event, Pause, State, TypeSettingsChange},
-    engine::ports::{DispatchedOrder, JobStore as _},
+    engine::ports::{DispatchedOrder, Jobs as _},
 };
 use crewcall_proto::{JobType, Timestamp};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};

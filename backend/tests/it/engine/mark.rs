@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crewcall_backend::engine::ports::{DispatchNumber, JobStore as _};
+use crewcall_backend::engine::ports::{DispatchNumber, Jobs as _};
 use crewcall_proto::JobType;
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use crewcall_backend::{
     domain::TypeSettingsChange,
-    engine::ports::{DispatchNumber, JobStore as _},
+    engine::ports::{DispatchNumber, Jobs as _},
 };
 use crewcall_proto::JobType;
 

@@ -7,7 +7,9 @@ use crewcall_backend::{
     domain::{Event, Submission, TypeSettingsChange},
     engine::{
         Caller, Engine, Ports, Submitted,
-        ports::{Accepted, Broker, BrokerStatus, DispatchedOrder, JobEvent, JobStore},
+        ports::{
+            Accepted, Broker, BrokerStatus, DispatchedOrder, JobEvent, Jobs as _, Lifecycle as _, Store,
+        },
         upkeep::retention::Retention,
     },
     metrics::Metrics,
@@ -47,7 +49,7 @@ impl Stage {
         broker.set(BrokerStatus::Up);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ports = Ports {
-            store: Arc::clone(&store) as Arc<dyn JobStore>,
+            store: Arc::clone(&store) as Arc<dyn Store>,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock,
             metrics,

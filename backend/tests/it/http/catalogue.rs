@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
     clock::SystemClock,
-    engine::{ports::BrokerStatus, settings::catalogue::TYPES_MAX},
+    engine::{
+        ports::{BrokerStatus, Lifecycle as _},
+        settings::catalogue::TYPES_MAX,
+    },
     metrics::Metrics,
     store::SqliteStore,
 };

@@ -12,7 +12,7 @@ use crewcall_backend::{
     engine::{
         Engine, Ports,
         fleet::{discovery::Discovered, liveness::PULSE_EVERY},
-        ports::{Applied, Broker, BrokerStatus, JobEvent, JobStore},
+        ports::{Applied, Broker, BrokerStatus, JobEvent, Store},
         upkeep::retention::Retention,
     },
     http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
@@ -48,7 +48,7 @@ pub(crate) struct Server {
     pub(super) base: String,
     pub(super) client: Client,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) broker: Arc<PlayedBroker>,
     state: HttpState,
@@ -63,7 +63,7 @@ pub(super) struct Options {
     pub(super) watchers_max: Option<usize>,
     pub(super) answers_bytes_max: Option<usize>,
     /// Takes the place of the store, for all but the start.
-    pub(super) store: Option<Arc<dyn JobStore>>,
+    pub(super) store: Option<Arc<dyn Store>>,
     /// Stores this many jobs and then fails.
     pub(super) stores_max: Option<usize>,
     /// By which names it may be asked for.
@@ -101,9 +101,9 @@ fn open(
     directory: &TempDir,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
-) -> Arc<dyn JobStore> {
+) -> Arc<dyn Store> {
     let path = options.file.clone().unwrap_or_else(|| directory.path().join("crewcall.db"));
-    let store: Arc<dyn JobStore> =
+    let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&path, Arc::clone(clock), Arc::clone(metrics)).unwrap());
     match options.stores_max {
         Some(room) => Arc::new(FillingStore { store, room: Mutex::new(room) }),
@@ -245,8 +245,7 @@ impl Server {
 
     /// Deletes the cancelled jobs.
     pub(super) async fn delete_jobs(&self) {
-        let later = self.clock.now().plus_millis(1_000);
-        self.store.delete_finished(State::Cancelled, later, 100).await.unwrap();
+        while self.store.delete_finished(State::Cancelled, Duration::ZERO, 100).await.unwrap() == 0 {}
     }
 
     /// Lets time pass in which the link is well, and nobody says anything.

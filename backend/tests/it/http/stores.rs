@@ -1,14 +1,17 @@
 //! Stores that fail.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use crewcall_backend::{
     domain::{AttemptRecord, Job, State, TypeSettings},
     engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, JobStore, QuarantineEntry,
-        QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine, QuarantineEntry,
+        QuarantinedMessage, Released, Standing, Store, StoreError, StoredClaim, StoredType, Types,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -17,7 +20,7 @@ use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 pub(super) struct FailingStore(pub(super) fn() -> StoreError);
 
 #[async_trait]
-impl JobStore for FailingStore {
+impl Jobs for FailingStore {
     async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
         Err((self.0)())
     }
@@ -46,11 +49,11 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn release_due(&self, _: Timestamp, _: usize) -> Result<Released, StoreError> {
+    async fn release_due(&self, _: usize) -> Result<Released, StoreError> {
         Err((self.0)())
     }
 
-    async fn expire_due(&self, _: Timestamp, _: usize) -> Result<ExpiredJobs, StoreError> {
+    async fn expire_due(&self, _: usize) -> Result<ExpiredJobs, StoreError> {
         Err((self.0)())
     }
 
@@ -78,10 +81,6 @@ impl JobStore for FailingStore {
         Ok(Vec::new())
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        Err((self.0)())
-    }
-
     async fn get(&self, _: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         Err((self.0)())
     }
@@ -94,7 +93,7 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn delete_finished(&self, _: State, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+    async fn delete_finished(&self, _: State, _: Duration, _: usize) -> Result<usize, StoreError> {
         Err((self.0)())
     }
 
@@ -114,12 +113,15 @@ impl JobStore for FailingStore {
         Err((self.0)())
     }
 
-    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
-        Ok(Vec::new())
-    }
-
     fn in_flight(&self, _: &JobType) -> InFlight {
         InFlight::default()
+    }
+}
+
+#[async_trait]
+impl Types for FailingStore {
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn put_type(&self, _: StoredType) -> Result<(), StoreError> {
@@ -137,7 +139,10 @@ impl JobStore for FailingStore {
     async fn put_type_settings(&self, _: &JobType, _: &TypeSettings) -> Result<bool, StoreError> {
         Err((self.0)())
     }
+}
 
+#[async_trait]
+impl Quarantine for FailingStore {
     async fn quarantined(&self, _: Option<u64>, _: usize) -> Result<Vec<QuarantineEntry>, StoreError> {
         Err((self.0)())
     }
@@ -151,9 +156,26 @@ impl JobStore for FailingStore {
     }
 }
 
+#[async_trait]
+impl Lifecycle for FailingStore {
+    async fn installation(&self) -> Result<String, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn failed(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn close(&self) {}
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Err((self.0)())
+    }
+}
+
 /// A store whose disk has room for only so many jobs.
 pub(super) struct FillingStore {
-    pub(super) store: Arc<dyn JobStore>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) room: Mutex<usize>,
 }
 
@@ -168,7 +190,7 @@ impl FillingStore {
 }
 
 #[async_trait]
-impl JobStore for FillingStore {
+impl Jobs for FillingStore {
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
         self.take(jobs.len())?;
         self.store.insert(jobs).await
@@ -202,12 +224,12 @@ impl JobStore for FillingStore {
         self.store.dispatch_marks().await
     }
 
-    async fn release_due(&self, now: Timestamp, limit: usize) -> Result<Released, StoreError> {
-        self.store.release_due(now, limit).await
+    async fn release_due(&self, limit: usize) -> Result<Released, StoreError> {
+        self.store.release_due(limit).await
     }
 
-    async fn expire_due(&self, now: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
-        self.store.expire_due(now, limit).await
+    async fn expire_due(&self, limit: usize) -> Result<ExpiredJobs, StoreError> {
+        self.store.expire_due(limit).await
     }
 
     async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
@@ -234,10 +256,6 @@ impl JobStore for FillingStore {
         self.store.revoked(limit).await
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.store.check().await
-    }
-
     async fn get(&self, id: JobId) -> Result<Option<(Job, Vec<AttemptRecord>)>, StoreError> {
         self.store.get(id).await
     }
@@ -253,10 +271,10 @@ impl JobStore for FillingStore {
     async fn delete_finished(
         &self,
         state: State,
-        before: Timestamp,
+        kept_for: Duration,
         limit: usize,
     ) -> Result<usize, StoreError> {
-        self.store.delete_finished(state, before, limit).await
+        self.store.delete_finished(state, kept_for, limit).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
@@ -275,12 +293,15 @@ impl JobStore for FillingStore {
         self.store.oldest(job_types, states).await
     }
 
-    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
-        self.store.types().await
-    }
-
     fn in_flight(&self, job_type: &JobType) -> InFlight {
         self.store.in_flight(job_type)
+    }
+}
+
+#[async_trait]
+impl Types for FillingStore {
+    async fn types(&self) -> Result<Vec<StoredType>, StoreError> {
+        self.store.types().await
     }
 
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
@@ -298,7 +319,10 @@ impl JobStore for FillingStore {
     async fn put_type_settings(&self, job_type: &JobType, flow: &TypeSettings) -> Result<bool, StoreError> {
         self.store.put_type_settings(job_type, flow).await
     }
+}
 
+#[async_trait]
+impl Quarantine for FillingStore {
     async fn quarantined(
         &self,
         before: Option<u64>,
@@ -313,5 +337,24 @@ impl JobStore for FillingStore {
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
         self.store.quarantine(messages).await
+    }
+}
+
+#[async_trait]
+impl Lifecycle for FillingStore {
+    async fn installation(&self) -> Result<String, StoreError> {
+        self.store.installation().await
+    }
+
+    async fn failed(&self) -> String {
+        self.store.failed().await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
     }
 }

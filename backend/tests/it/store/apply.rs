@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crewcall_backend::{
+    clock::Clock as _,
     domain::{
         AttemptOutcome, AttemptRecord, Backoff, Event, Job, Policy, Progress, Stale, State,
         retry::SENDINGS_MAX,
@@ -59,9 +60,9 @@ pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(teste
     let change = tested.change(&job, failed(&job, true)).await;
     let due_at = change.status.due_at;
     assert_eq!((change.status.state, change.status.attempt.get()), (State::Scheduled, 2));
-    let early = tested.store.release_due(due_at.plus_millis(-1), 10).await.unwrap();
+    let early = tested.release_due(due_at.plus_millis(-1), 10).await.unwrap();
     assert_eq!(early, Released { next_due_at: Some(due_at), ..Released::default() });
-    let released = tested.store.release_due(due_at, 10).await.unwrap();
+    let released = tested.release_due(due_at, 10).await.unwrap();
     let version = change.status.version + 1;
     assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
     assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
@@ -93,9 +94,9 @@ pub(crate) async fn due_jobs_are_released_in_steps(tested: StoreUnderTest) {
         };
         tested.change(&job, event).await;
     }
-    let released = tested.store.release_due(START.plus_millis(25), 1).await.unwrap();
+    let released = tested.release_due(START.plus_millis(25), 1).await.unwrap();
     assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(20))));
-    let released = tested.store.release_due(START.plus_millis(25), 10).await.unwrap();
+    let released = tested.release_due(START.plus_millis(25), 10).await.unwrap();
     assert_eq!((released.jobs.len(), released.next_due_at), (1, Some(START.plus_millis(30))));
     tested.finish().await;
 }
@@ -182,7 +183,7 @@ pub(crate) async fn what_waits_is_cancelled_at_once(tested: StoreUnderTest) {
     }
     let dispatched = tested.dispatched("a").await;
     assert!(tested.change(&dispatched, cancel()).await.freed_window);
-    let released = tested.store.release_due(START.plus_millis(10), 10).await.unwrap();
+    let released = tested.release_due(START.plus_millis(10), 10).await.unwrap();
     assert_eq!(released, Released::default(), "nothing is due any more");
     assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
     tested.finish().await;
@@ -201,8 +202,8 @@ pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut tested: StoreU
     for wait in [7, 20] {
         tested.reopen().await;
         let status = tested.change(&job, failed(&job, true)).await.status;
-        assert_eq!(status.due_at, START.plus_millis(wait * 1_000));
-        tested.store.release_due(status.due_at, 1).await.unwrap();
+        assert_eq!(status.due_at, tested.clock.now().plus_millis(wait * 1_000));
+        tested.release_due(status.due_at, 1).await.unwrap();
         job = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
     }
     let change = tested.change(&job, started(&job)).await;

@@ -107,7 +107,7 @@ pub(crate) async fn a_job_that_is_deleted_frees_its_key(tested: StoreUnderTest) 
     let first = stored(submit(&tested, "key", 1).await);
     tested.change(&first, completed(&first)).await;
     let until = tested.clock.advance(1);
-    assert_eq!(tested.store.delete_finished(State::Completed, until, 10).await.unwrap(), 1);
+    assert_eq!(tested.delete_finished(State::Completed, until, 10).await.unwrap(), 1);
     assert_ne!(stored(submit(&tested, "key", 2).await).id, first.id);
     tested.finish().await;
 }

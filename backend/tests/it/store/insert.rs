@@ -121,9 +121,9 @@ pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut tested: Store
     assert!(tested.insert(tested.job("a"), 1).await.dispatched.is_some(), "who is due does not wait for it");
     assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
     tested.reopen().await;
-    let early = tested.store.release_due(START.plus_millis(499), 10).await.unwrap();
+    let early = tested.release_due(START.plus_millis(499), 10).await.unwrap();
     assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.status.due_at)));
-    tested.store.release_due(later.status.due_at, 10).await.unwrap();
+    tested.release_due(later.status.due_at, 10).await.unwrap();
     let dispatched = tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches;
     assert_eq!(dispatched[0].job.id, later.id);
     tested.finish().await;

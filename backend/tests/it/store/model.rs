@@ -235,9 +235,9 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
             }
         }
         Step::ReleaseDue { after } => {
-            let until = now.plus_millis(after);
+            let until = tested.clock.advance(after);
             let due = |job: &Job| job.status.state == State::Scheduled && job.status.due_at <= until;
-            release(model, due, &tested.store.release_due(until, 100).await.unwrap().jobs);
+            release(model, due, &tested.release_due(until, 100).await.unwrap().jobs);
         }
         Step::ReleaseUnroutable => {
             let parked = |job: &Job| job.status.state == State::Unroutable && job.job_type.as_str() == "a";
@@ -251,7 +251,7 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
                     && job.status.finished_at.is_some_and(|finished_at| finished_at < now)
             };
             let expected = model.jobs.values().filter(|entry| old(entry)).count().min(limit);
-            assert_eq!(tested.store.delete_finished(state, now, limit).await.unwrap(), expected);
+            assert_eq!(tested.delete_finished(state, now, limit).await.unwrap(), expected);
             let ids = tested.store.list_ids(&JobQuery { limit: 1_000, ..JobQuery::default() }).await.unwrap();
             model.jobs.retain(|id, entry| ids.contains(id) || !old(entry));
             assert_eq!(model.jobs.len(), ids.len());
@@ -264,7 +264,7 @@ async fn expire(tested: &StoreUnderTest, model: &mut Model, now: Timestamp, limi
     let context = TransitionContext { now, jitter_sample: 0.5 };
     let expires = |job: &Job| transition(&job.status, &job.policy, Event::Expired, context).ok();
     let expected = model.jobs.values().filter(|(job, _)| expires(job).is_some()).count().min(limit);
-    let expired = tested.store.expire_due(now, limit).await.unwrap();
+    let expired = tested.expire_due(now, limit).await.unwrap();
     assert_eq!(expired.changes.len(), expected);
     for change in expired.changes {
         let id = change.job_id;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    engine::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, JobStore, StoreError},
+    engine::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _, Lifecycle as _, StoreError},
     store::{OpenError, SqliteStore},
 };
 use rusqlite::Connection;
@@ -139,7 +139,7 @@ async fn a_file_has_one_owner() {
         std::os::unix::fs::symlink(tested.path(), &link).unwrap();
         assert!(matches!(refusal(&link).0, OpenError::InUse { .. }));
     }
-    tested.sqlite.close().await;
+    tested.store.close().await;
     open(&tested.path(), &tested.clock).unwrap().close().await;
     tested.finish().await;
 }
@@ -172,7 +172,7 @@ async fn no_other_user_may_open_what_is_kept() {
 async fn a_closed_store_says_so() {
     let tested = StoreUnderTest::sqlite();
     let pending = tested.store.insert(vec![accepted(tested.job("a"), 0)]);
-    let (inserted, ()) = tokio::join!(pending, tested.sqlite.close());
+    let (inserted, ()) = tokio::join!(pending, tested.store.close());
     assert!(inserted.is_ok(), "what was asked for before is done");
     assert!(matches!(tested.store.dispatch_due(&job_type("a"), 1, 1).await, Err(StoreError::Closed)));
     assert!(matches!(tested.store.types().await, Err(StoreError::Closed)));
@@ -234,7 +234,7 @@ async fn a_value_that_means_nothing_is_an_error_and_no_panic() {
 #[tokio::test]
 async fn a_newer_database_is_refused_unchanged() {
     let tested = StoreUnderTest::sqlite();
-    tested.sqlite.close().await;
+    tested.store.close().await;
     Connection::open(tested.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(tested.path()).unwrap();
     let (error, text) = refusal(&tested.path());

@@ -24,11 +24,11 @@ pub(crate) async fn what_was_not_started_in_time_expires(mut tested: StoreUnderT
     tested.dispatched("d").await;
     tested.reopen().await;
 
-    let none = tested.store.expire_due(at(9), 10).await.unwrap();
+    let none = tested.expire_due(at(9), 10).await.unwrap();
     assert_eq!((none.changes.len(), none.next_expiry_at), (0, Some(at(10))));
-    let first = tested.store.expire_due(at(25), 1).await.unwrap();
+    let first = tested.expire_due(at(25), 1).await.unwrap();
     assert_eq!((first.changes.len(), first.next_expiry_at), (1, Some(at(20))), "in steps");
-    let second = tested.store.expire_due(at(30), 10).await.unwrap();
+    let second = tested.expire_due(at(30), 10).await.unwrap();
     assert_eq!(second.next_expiry_at, None);
     let changes: Vec<_> = first.changes.into_iter().chain(second.changes).collect();
     let seen: Vec<_> =
@@ -58,7 +58,7 @@ pub(crate) async fn what_was_started_or_is_over_does_not_expire(tested: StoreUnd
     tested.change(&jobs[3], started(&jobs[3])).await;
     let token = jobs[3].status.token.unwrap();
     tested.change(&jobs[3], Event::OrderLost { attempt: jobs[3].status.attempt, token }).await;
-    let expired = tested.store.expire_due(at(1_000), 10).await.unwrap();
+    let expired = tested.expire_due(at(1_000), 10).await.unwrap();
     assert_eq!((expired.changes.len(), expired.next_expiry_at), (0, None));
     tested.finish().await;
 }
@@ -88,7 +88,7 @@ pub(crate) async fn old_jobs_go_with_everything_about_them(mut tested: StoreUnde
     let before = at(9);
     let mut steps = Vec::new();
     loop {
-        let deleted = tested.store.delete_finished(State::Completed, before, 3).await.unwrap();
+        let deleted = tested.delete_finished(State::Completed, before, 3).await.unwrap();
         steps.push(deleted);
         if deleted < 3 {
             break;
@@ -119,10 +119,10 @@ pub(crate) async fn old_jobs_go_with_everything_about_them(mut tested: StoreUnde
     assert_eq!(tested.read(jobs[1].id).await.1.len(), 1);
     let until = tested.clock.advance(1);
     for state in [State::Completed, State::Failed] {
-        tested.store.delete_finished(state, until, 100).await.unwrap();
+        tested.delete_finished(state, until, 100).await.unwrap();
     }
     assert_eq!(tested.store.counts().await.unwrap(), []);
-    tested.sqlite.close().await;
+    tested.store.close().await;
     let connection = rusqlite::Connection::open(tested.path()).unwrap();
     for table in ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"] {
         let rows: i64 =
@@ -140,7 +140,7 @@ pub(crate) async fn only_what_is_over_is_deleted(tested: StoreUnderTest) {
     tested.change(&again, failed(&again, false)).await;
     tested.change(&again, Event::RetryRequested).await;
     for state in State::ALL {
-        let deleted = tested.store.delete_finished(state, at(1), 10).await.unwrap();
+        let deleted = tested.delete_finished(state, at(1), 10).await.unwrap();
         assert_eq!(deleted, usize::from(state == State::Cancelled), "{state}");
     }
     assert_eq!(found(&tested, JobQuery::default()).await, [waiting.id, again.id].into());
@@ -161,7 +161,7 @@ pub(crate) async fn deleting_and_writing_go_on_together(tested: StoreUnderTest) 
     let delete = async {
         let (mut deleted, mut steps) = (0, 0);
         while deleted < JOBS {
-            deleted += tested.store.delete_finished(State::Cancelled, until, 10).await.unwrap();
+            deleted += tested.delete_finished(State::Cancelled, until, 10).await.unwrap();
             steps += 1;
         }
         (deleted, steps)
@@ -206,7 +206,7 @@ pub(crate) async fn waits_go_on_when_the_clock_was_set_back(mut tested: StoreUnd
     assert_eq!(due_in(&named).await, HOUR + 3_000, "a time that somebody named stays");
     assert_eq!(due_in(&ready).await, -2_000, "older than what comes now");
     assert_eq!(tested.read(expiring.id).await.0.policy, expiring.policy, "an expiry stays");
-    let released = tested.store.release_due(now.plus_millis(3_000), 10).await.unwrap();
+    let released = tested.release_due(now.plus_millis(3_000), 10).await.unwrap();
     assert!(released.jobs.iter().any(|(id, _, _)| *id == waiting.id), "{released:?}");
 
     tested.clock.advance(500 - 1_000);

@@ -6,12 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use crewcall_backend::{
     clock::Clock,
-    domain::{AttemptRecord, Cancellation, Event, Job, JobError, JobStatus, Priority, Submission},
-    engine::ports::{Accepted, Applied, DispatchNumber, Inserted, JobChange, JobEvent, JobStore},
+    domain::{AttemptRecord, Cancellation, Event, Job, JobError, JobStatus, Priority, State, Submission},
+    engine::ports::{
+        Accepted, Applied, DispatchNumber, ExpiredJobs, Inserted, JobChange, JobEvent, Released, Store,
+        StoreError,
+    },
     metrics::Metrics,
     store::{OpenError, SqliteStore},
 };
@@ -38,6 +42,13 @@ impl HandClock {
     }
 }
 
+impl HandClock {
+    /// Moves on to this time, if it is still to come.
+    pub(crate) fn advance_to(&self, time: Timestamp) {
+        self.0.fetch_max(time.as_millis(), Ordering::SeqCst);
+    }
+}
+
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
@@ -57,9 +68,8 @@ pub(crate) fn accepted(job: Job, window: usize) -> Accepted {
 
 /// A store in a directory of its own. The suite uses `store` and `clock` only.
 pub(crate) struct StoreUnderTest {
-    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<HandClock>,
-    pub(crate) sqlite: Arc<SqliteStore>,
     directory: TempDir,
 }
 
@@ -67,8 +77,8 @@ impl StoreUnderTest {
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = HandClock::new();
-        let sqlite = Arc::new(open(&file(directory.path()), &clock).unwrap());
-        Self { store: Arc::clone(&sqlite) as Arc<dyn JobStore>, clock, sqlite, directory }
+        let store = Arc::new(open(&file(directory.path()), &clock).unwrap());
+        Self { store, clock, directory }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -77,14 +87,13 @@ impl StoreUnderTest {
 
     /// Closes the store and opens it again, as a restart of the process does.
     pub(crate) async fn reopen(&mut self) {
-        self.sqlite.close().await;
-        self.sqlite = Arc::new(open(&self.path(), &self.clock).unwrap());
-        self.store = Arc::clone(&self.sqlite) as Arc<dyn JobStore>;
+        self.store.close().await;
+        self.store = Arc::new(open(&self.path(), &self.clock).unwrap());
     }
 
     /// Closes the store and looks at its file.
     pub(crate) async fn finish(self) {
-        self.sqlite.close().await;
+        self.store.close().await;
         let connection = rusqlite::Connection::open(self.path()).unwrap();
         let check: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
@@ -92,6 +101,31 @@ impl StoreUnderTest {
             .query_row("SELECT count(*) FROM pragma_foreign_key_check", (), |row| row.get(0))
             .unwrap();
         assert_eq!(orphans, 0);
+    }
+
+    /// What is due at this time.
+    pub(crate) async fn release_due(&self, at: Timestamp, limit: usize) -> Result<Released, StoreError> {
+        self.clock.advance_to(at);
+        self.store.release_due(limit).await
+    }
+
+    /// What expires at this time.
+    pub(crate) async fn expire_due(&self, at: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
+        self.clock.advance_to(at);
+        self.store.expire_due(limit).await
+    }
+
+    /// Deletes what finished before this time.
+    pub(crate) async fn delete_finished(
+        &self,
+        state: State,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.clock.advance_to(before);
+        let kept_for = self.clock.now().as_millis() - before.as_millis();
+        let kept_for = Duration::from_millis(kept_for.unsigned_abs());
+        self.store.delete_finished(state, kept_for, limit).await
     }
 
     /// Stores one job.

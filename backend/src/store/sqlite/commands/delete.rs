@@ -1,6 +1,8 @@
 //! Jobs that have been over for long enough go, with everything about them.
 
-use crewcall_proto::{JobId, JobType, Timestamp};
+use std::time::Duration;
+
+use crewcall_proto::{JobId, JobType};
 use rusqlite::params;
 
 use super::super::{
@@ -10,7 +12,10 @@ use super::super::{
     values::{id_bytes, to_limit},
     write_context::WriteContext,
 };
-use crate::{domain::State, engine::rules::CountedAs};
+use crate::{
+    domain::State,
+    engine::rules::{CountedAs, finished_until},
+};
 
 /// A job that goes.
 struct OldJob {
@@ -22,12 +27,12 @@ struct OldJob {
 
 columns!(OldJob { seq: "seq", id: "id", job_type: "type", payload: "" });
 
-/// Deletes jobs in this terminal state that finished before a time, those first that finished first. Returns how
+/// Deletes jobs in this terminal state that have been over for longer than this, those first that finished first. Returns how
 /// many.
 pub(in super::super) fn delete_finished(
     context: &mut WriteContext,
     state: State,
-    before: Timestamp,
+    kept_for: Duration,
     limit: usize,
 ) -> Result<usize, TransactionError> {
     let sql = sql!(
@@ -35,7 +40,8 @@ pub(in super::super) fn delete_finished(
          WHERE state = ? AND finished_at < ? ORDER BY finished_at LIMIT ?",
         list::<OldJob>()
     );
-    let parameters = params![state.as_str(), before.as_millis(), to_limit(limit)];
+    let parameters =
+        params![state.as_str(), finished_until(context.now(), kept_for).as_millis(), to_limit(limit)];
     let old: Vec<OldJob> = all(&context.connection, sql, parameters)?;
     for OldJob { seq, id, job_type, payload } in &old {
         for (name, value) in payload.labels()? {

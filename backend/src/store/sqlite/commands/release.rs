@@ -23,9 +23,9 @@ use crate::{
 /// Releases scheduled jobs whose time has come, those first that have been due for longest.
 pub(in super::super) fn release_due(
     context: &mut WriteContext,
-    now: Timestamp,
     limit: usize,
 ) -> Result<Released, TransactionError> {
+    let now = context.now();
     let sql = sql!(
         "SELECT {} FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? \
          ORDER BY due_at LIMIT ?",
@@ -62,9 +62,9 @@ const MAY_EXPIRE: &str = "jobs INDEXED BY jobs_expiring \
 /// Ends jobs that were not started in time, those first that expired first.
 pub(in super::super) fn expire_due(
     context: &mut WriteContext,
-    now: Timestamp,
     limit: usize,
 ) -> Result<ExpiredJobs, TransactionError> {
+    let now = context.now();
     let sql = sql!(
         "SELECT {} FROM {MAY_EXPIRE} AND expires_at <= ? ORDER BY expires_at LIMIT ?",
         list::<FoundJob>()

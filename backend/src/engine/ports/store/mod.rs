@@ -1,0 +1,31 @@
+//! The store as the use-cases see it: four small ports, and one that is all of them.
+//!
+//! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
+//! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
+
+mod jobs;
+
+mod records;
+
+mod types;
+
+mod quarantine;
+
+mod lifecycle;
+
+pub use jobs::Jobs;
+pub use lifecycle::{Lifecycle, StoreError};
+pub use quarantine::{
+    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
+};
+pub use records::{
+    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
+    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, Released,
+    Standing, StoredClaim,
+};
+pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
+
+/// All that a store is.
+pub trait Store: Jobs + Types + Quarantine + Lifecycle {}
+
+impl<T: Jobs + Types + Quarantine + Lifecycle> Store for T {}

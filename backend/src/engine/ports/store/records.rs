@@ -1,0 +1,258 @@
+//! What the store is told of jobs, and what it tells.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp};
+
+use crate::domain::{AttemptRecord, Event, Job, Stale, State};
+
+/// How many attempts of a type are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InFlight {
+    /// Those that occupy the dispatch window.
+    pub with_broker: usize,
+    /// All that are dispatched or run, held ones among them.
+    pub all: usize,
+}
+
+/// A job to be stored.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The job, in state ready.
+    pub job: Job,
+    /// The dispatch window of its type at this moment; 0 keeps it from being dispatched at once.
+    pub window: usize,
+    /// Under which name the submitter may send it again without making another job.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// For how long an idempotency key is remembered.
+pub const IDEMPOTENCY_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A submitter's own name for a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The name.
+    pub key: String,
+    /// What the body was: its SHA-256.
+    pub body_hash: [u8; 32],
+}
+
+/// What became of an [`Accepted`] job.
+#[derive(Debug, Clone)]
+pub enum Inserted {
+    /// It is stored.
+    Stored {
+        /// The job as it is stored.
+        job: Arc<Job>,
+        /// Its dispatch number, when it was dispatched at once.
+        dispatched: Option<DispatchNumber>,
+    },
+    /// A job with this key and body is stored already.
+    Replayed {
+        /// That job, as it is now.
+        job: Arc<Job>,
+    },
+    /// A job with this key and another body is stored already.
+    KeyReused,
+    /// Nobody announced its type, and [`UNANNOUNCED_TYPES_MAX`](super::UNANNOUNCED_TYPES_MAX) others that nobody announced are there already.
+    TooManyTypes,
+}
+
+/// Jobs that expired.
+#[derive(Debug, Clone, Default)]
+pub struct ExpiredJobs {
+    /// What it changed.
+    pub changes: Vec<JobChange>,
+    /// When the next one expires, if there is one.
+    pub next_expiry_at: Option<Timestamp>,
+}
+
+/// An order that should be with the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchedOrder {
+    /// The job.
+    pub job_id: JobId,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: AttemptToken,
+    /// Under which number it was dispatched.
+    pub number: DispatchNumber,
+}
+
+/// Counts the dispatches of one store upwards, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DispatchNumber(pub u64);
+
+/// How far dispatching got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DispatchMarks {
+    /// Everything up to this number was confirmed by the broker or is over.
+    pub confirmed: DispatchNumber,
+    /// The newest number that was given.
+    pub issued: DispatchNumber,
+}
+
+/// An attempt that has to be published.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// Its number.
+    pub number: DispatchNumber,
+    /// The job, in state dispatched or running, with a token.
+    pub job: Arc<Job>,
+}
+
+impl Dispatch {
+    /// The order for this attempt; `None` if the job has no token, which no dispatched job lacks.
+    #[must_use]
+    pub fn order(&self) -> Option<Order> {
+        let status = &self.job.status;
+        Some(Order {
+            protocol: PROTOCOL_VERSION,
+            job_id: self.job.id,
+            job_type: self.job.job_type.clone(),
+            attempt: status.attempt,
+            attempt_token: status.token?,
+            max_attempts: status.max_attempts,
+            parameters: self.job.parameters.clone(),
+            timeout_ms: self
+                .job
+                .policy
+                .timeout
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            // Only a job that never started can expire.
+            expires_at: self.job.policy.expires_at.filter(|_| status.attempt == Attempt::FIRST),
+            created_at: self.job.created_at,
+        })
+    }
+}
+
+/// What was dispatched of a type.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// The attempts, in their order.
+    pub dispatches: Vec<Dispatch>,
+    /// When more are ready and fit, and only the rate limit keeps them: for how long.
+    pub rate_wait: Option<Duration>,
+}
+
+/// Something that happened to a job.
+#[derive(Debug, Clone)]
+pub struct JobEvent {
+    /// Which job.
+    pub job_id: JobId,
+    /// What.
+    pub event: Event,
+}
+
+/// What an event did.
+#[derive(Debug, Clone)]
+pub enum Applied {
+    /// It changed the job.
+    Changed(Box<JobChange>),
+    /// It changed nothing.
+    Stale(Stale),
+    /// There is no such job.
+    UnknownJob,
+}
+
+/// How an event changed a job.
+#[derive(Debug, Clone)]
+pub struct JobChange {
+    /// Which job.
+    pub job_id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// How long its attempts may run.
+    pub timeout: Option<Duration>,
+    /// Where it stood.
+    pub from: State,
+    /// Its status now.
+    pub status: crate::domain::JobStatus,
+    /// The attempt that ended, if one did.
+    pub ended: Option<AttemptRecord>,
+    /// Whether the change made room in the dispatch window.
+    pub freed_window: bool,
+    /// The dispatch that a worker was seen to have by this, if it was the first word of it. Left out when the attempt was
+    /// sent again, because nobody knows which of its orders the worker has.
+    pub delivered: Option<DispatchNumber>,
+}
+
+/// Jobs that became ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Which, with their types and new versions, for those who watch.
+    pub jobs: Vec<(JobId, JobType, u64)>,
+    /// Of which types.
+    pub job_types: Vec<JobType>,
+    /// When the next scheduled job is due, if there is one; only [`super::Jobs::release_due`] says so.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// The claim of a running job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// The job.
+    pub job_id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: AttemptToken,
+    /// Who runs it.
+    pub claim: crate::domain::Claim,
+    /// How long the attempt may run.
+    pub timeout: Option<Duration>,
+    /// Whether it was asked to stop.
+    pub cancelled: bool,
+}
+
+/// How a job stands: what a worker asks before it runs an order that came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub state: State,
+    /// Its current attempt.
+    pub attempt: Attempt,
+    /// The attempt's token.
+    pub token: Option<AttemptToken>,
+    /// Whether somebody asked to cancel it.
+    pub cancelled: bool,
+}
+
+/// Which jobs to list. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// In one of these states; empty for any.
+    pub states: Vec<State>,
+    /// Of this type; `*` stands for any characters. `None` for any.
+    pub job_type: Option<String>,
+    /// With these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Accepted at or after this time.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only jobs older than this one: where the last page ended.
+    pub before: Option<JobId>,
+    /// How many at most.
+    pub limit: usize,
+    /// After how many bytes of parameters and results a list of whole jobs ends early, with the job that reaches
+    /// them. `None` for never.
+    pub bytes_max: Option<usize>,
+}
+
+/// How many jobs of a type are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The type.
+    pub job_type: JobType,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub jobs: u64,
+}
