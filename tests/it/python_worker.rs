@@ -2,9 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use e2e::{broker, process::Process, stack::Stack};
+use e2e::{
+    broker,
+    process::{PATIENCE, Process},
+    proxy::{FaultProxy, Mode},
+    stack::Stack,
+    wait::until,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 
 /// The interpreter of the virtual environment that `./dev test` makes.
 fn python() -> PathBuf {
@@ -18,10 +25,14 @@ fn python() -> PathBuf {
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workers/python/worker.py");
 
-async fn started(stack: &Stack, script: &Path) -> Process {
+fn start(stack: &Stack, script: &Path, amqp_url: &str) -> Process {
     let mut command = tokio::process::Command::new(python());
-    command.arg("-u").arg(script).env("CREWCALL_AMQP_URL", &stack.amqp_url).kill_on_drop(true);
-    let worker = Process::start("python", stack.folder(), command).unwrap();
+    command.arg("-u").arg(script).env("CREWCALL_AMQP_URL", amqp_url).kill_on_drop(true);
+    Process::start("python", stack.folder(), command).unwrap()
+}
+
+async fn started(stack: &Stack, script: &Path) -> Process {
+    let worker = start(stack, script, &stack.amqp_url);
     stack.api.served_by("text.statistics", 1).await.unwrap();
     worker
 }
@@ -42,6 +53,25 @@ async fn a_python_worker_whose_handler_returns_no_number_says_so() {
     assert_eq!((&job["state"], &job["error"]["kind"]), (&json!("failed"), &json!("handler")), "{job}");
     let message = job["error"]["message"].as_str().unwrap();
     assert!(message.contains("Out of range float values are not JSON compliant"), "{job}");
+    worker.signal(Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
+    stack.settled().await.unwrap();
+}
+
+/// A line that is dead when the worker connects: what its library raises then is none of the errors of AMQP.
+#[tokio::test]
+async fn a_python_worker_tries_again_after_a_handshake_that_hangs() {
+    let mut stack = Stack::start("python-handshake").await.unwrap();
+    let tracker = TaskTracker::new();
+    let (proxy, url) = FaultProxy::before(&stack.amqp_url, &tracker).await.unwrap();
+    proxy.set(Mode::FreezeBoth);
+    let mut worker = start(&stack, Path::new(SCRIPT), &format!("{url}?stack_timeout=1"));
+    until("the handshake is given up", PATIENCE, async || worker.log().contains("trying again"))
+        .await
+        .unwrap();
+    proxy.set(Mode::Pass);
+    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
+    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
     worker.signal(Signal::TERM).unwrap();
     assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
     stack.settled().await.unwrap();
