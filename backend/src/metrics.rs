@@ -47,7 +47,7 @@ pub struct Metrics {
     amqp_connected: IntGaugeVec,
     amqp_blocked: IntGauge,
     amqp_reconnects: IntCounterVec,
-    hearing: Counter,
+    liveness: Counter,
     dispatch_unconfirmed: IntGauge,
     responses_stale: IntCounterVec,
     messages_malformed: IntCounterVec,
@@ -122,8 +122,8 @@ impl Default for Metrics {
             amqp_connected: make.gauges("amqp_connected", "Whether a link to the broker is up.", &["link"]),
             amqp_blocked: make.gauge("amqp_blocked", "Whether the broker takes no messages."),
             amqp_reconnects: make.counters("amqp_reconnects_total", "Links that were made again.", &["link"]),
-            hearing: make.register(Counter::new(
-                "hearing_seconds_total",
+            liveness: make.register(Counter::new(
+                "discovery_reachable_seconds_total",
                 "For how long workers could be heard: less than one a second means trouble.",
             )),
             dispatch_unconfirmed: make.gauge("dispatch_unconfirmed", "Orders whose confirm is awaited."),
@@ -240,7 +240,7 @@ impl Metrics {
 
     /// Workers could be heard for another while.
     pub fn heard(&self, another: Duration) {
-        self.hearing.inc_by(another.as_secs_f64());
+        self.liveness.inc_by(another.as_secs_f64());
     }
 
     /// The broker began or ceased to refuse messages.

@@ -23,7 +23,7 @@ use crate::{
     domain::excerpt,
     engine::{
         Engine,
-        fleet::{discovery::Discovered, liveness::Pulse},
+        fleet::{discovery::Discovered, liveness::LoopbackProbe},
         ports::{BrokerStatus, StoreError},
         responses::{DeathReason, Response},
     },
@@ -262,8 +262,8 @@ impl Inbox for DiscoveryInbox {
     type Message = Discovered;
 
     fn read(&self, delivery: &Delivery) -> Result<Discovered, DecodeError> {
-        if delivery.routing_key == topology::PULSE_KEY {
-            return pulse(delivery).map(Discovered::Pulse);
+        if delivery.routing_key == topology::PROBE_KEY {
+            return probe(delivery).map(Discovered::Probe);
         }
         match MessageKind::from_word(&delivery.routing_key) {
             Some(MessageKind::Announce) => {
@@ -303,15 +303,15 @@ impl Inbox for DiscoveryInbox {
     }
 }
 
-/// A pulse is all in its message id.
-pub(super) fn pulse_id(Pulse { process, number }: Pulse) -> String {
+/// A probe is all in its message id.
+pub(super) fn probe_id(LoopbackProbe { process, number }: LoopbackProbe) -> String {
     format!("{process}.{number}")
 }
 
-fn pulse(delivery: &Delivery) -> Result<Pulse, DecodeError> {
+fn probe(delivery: &Delivery) -> Result<LoopbackProbe, DecodeError> {
     let id = delivery.properties.message_id.as_deref().unwrap_or_default();
     let read = id.split_once('.').and_then(|(process, number)| {
-        Some(Pulse { process: process.parse().ok()?, number: number.parse().ok()? })
+        Some(LoopbackProbe { process: process.parse().ok()?, number: number.parse().ok()? })
     });
-    read.ok_or_else(|| DecodeError::Malformed(format!("{id:?} is no id of a pulse")))
+    read.ok_or_else(|| DecodeError::Malformed(format!("{id:?} is no id of a probe")))
 }

@@ -140,7 +140,7 @@ impl Lanes {
     }
 
     /// What is wrong with the queue that the type's orders go to, if it does not confirm.
-    pub(super) fn trouble(&self, job_type: &JobType) -> Option<String> {
+    pub(super) fn queue_error(&self, job_type: &JobType) -> Option<String> {
         let lane = self.of(job_type);
         let Mode::Stuck(since) = *lane.mode.borrow() else { return None };
         let queue = &lane.queue;

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     engine::{
-        fleet::liveness::Pulse,
+        fleet::liveness::LoopbackProbe,
         ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound, StoreError},
     },
     metrics::Metrics,
@@ -52,14 +52,14 @@ const REST: Duration = Duration::from_millis(500);
 /// an internal error.
 const DECLARED_TRIES_MAX: u32 = 4;
 
-/// How long an instruction to a worker, or a pulse, may take.
+/// How long an instruction to a worker, or a probe, may take.
 const LOSSY_MAX: Duration = Duration::from_secs(2);
 
 /// The publishing side of the link: orders, and apart from them what must get through whatever becomes of these.
 pub struct Outbound {
     orders: Publisher,
     lanes: Lanes,
-    /// Instructions to workers, and pulses.
+    /// Instructions to workers, and probes.
     control: Publisher,
     topology: Topology,
     installation: String,
@@ -189,7 +189,7 @@ impl Outbound {
     /// Publishes what may get lost: while the broker takes nothing, it is dropped, for whoever sends it has other
     /// work.
     async fn publish_lossy(&self, message: OutboundMessage) -> Result<(), BrokerError> {
-        if let Some(reason) = self.status.borrow().trouble() {
+        if let Some(reason) = self.status.borrow().unavailable_reason() {
             return Err(BrokerError::Unavailable { reason });
         }
         match timeout(LOSSY_MAX, self.control.publish(message)).await {
@@ -288,7 +288,7 @@ impl Broker for Outbound {
         self.orders.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
     }
 
-    async fn tell_worker(
+    async fn send_to_worker(
         &self,
         worker_id: &WorkerId,
         content_type: ContentType,
@@ -297,23 +297,23 @@ impl Broker for Outbound {
         self.tell(self.topology.control_key_worker(worker_id), content_type, control).await
     }
 
-    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
+    async fn send_to_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
         self.tell(self.topology.control_key_type(job_type), ContentType::Json, control).await
     }
 
-    async fn tell_all(&self, control: &Control) -> Result<(), BrokerError> {
+    async fn send_to_all(&self, control: &Control) -> Result<(), BrokerError> {
         let key = self.topology.control_key_all().to_owned();
         // JSON: everybody who reads it has to find it readable.
         self.tell(key, ContentType::Json, control).await
     }
 
-    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError> {
+    async fn probe(&self, probe: LoopbackProbe) -> Result<(), BrokerError> {
         let message = OutboundMessage {
             exchange: self.topology.discovery_exchange(),
-            routing_key: topology::PULSE_KEY.to_owned(),
+            routing_key: topology::PROBE_KEY.to_owned(),
             body: Bytes::new(),
             properties: MessageProperties {
-                message_id: Some(inbound::pulse_id(pulse)),
+                message_id: Some(inbound::probe_id(probe)),
                 // None is left over for the next process to read.
                 expiration: Some(WORKER_LOST_AFTER.as_millis().to_string()),
                 persistent: false,
@@ -328,16 +328,16 @@ impl Broker for Outbound {
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError> {
         let jobs = self.depth(&self.topology.jobs_queue(job_type)).await?;
         // The broker takes a queue whose leader does not answer for an empty one.
-        if let (Some(_), Some(reason)) = (jobs, self.lanes.trouble(job_type)) {
+        if let (Some(_), Some(reason)) = (jobs, self.lanes.queue_error(job_type)) {
             return Err(BrokerError::Unavailable { reason });
         }
         let unroutable = self.depth(&self.topology.unroutable()).await?.unwrap_or(0);
         let dead = self.depth(&self.topology.dead()).await?.unwrap_or(0);
-        Ok(OrdersWaiting { jobs, astray: unroutable.saturating_add(dead) })
+        Ok(OrdersWaiting { jobs, unroutable_or_dead: unroutable.saturating_add(dead) })
     }
 
     fn queue_error(&self, job_type: &JobType) -> Option<String> {
-        self.lanes.trouble(job_type)
+        self.lanes.queue_error(job_type)
     }
 
     fn queues_to_replace(&self) -> Vec<JobType> {

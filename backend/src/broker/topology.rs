@@ -15,7 +15,7 @@ pub const PROGRESSION_LENGTH_MAX: u32 = 50_000;
 pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
 
 /// The routing key of what the backend says to itself through discovery. Workers do not use it.
-pub const PULSE_KEY: &str = "backend.pulse";
+pub const PROBE_KEY: &str = "backend.probe";
 
 /// What says whose the names are: nothing else may be done with them before.
 #[must_use]

@@ -108,7 +108,7 @@ pub struct Absent {
 #[derive(Debug, Clone, Default)]
 pub struct WaitingContext {
     /// Why the broker cannot be reached or takes nothing, if so.
-    pub broker_trouble: Option<String>,
+    pub broker_unavailable: Option<String>,
     /// Why the type has no queue, if so.
     pub queue_error: Option<String>,
     /// Why the type was not taken when it was announced last, if so.
@@ -316,7 +316,7 @@ impl WaitingContext {
     fn obstacle(&self, job_type: &JobType) -> Option<Waiting> {
         let job_type = job_type.clone();
         match self {
-            Self { broker_trouble: Some(trouble), .. } => Some(Waiting::Broker(trouble.clone())),
+            Self { broker_unavailable: Some(trouble), .. } => Some(Waiting::Broker(trouble.clone())),
             Self { queue_error: Some(error), .. } => Some(Waiting::Queue { job_type, error: error.clone() }),
             Self { refusal: Some(reason), type_known: false, .. } => {
                 Some(Waiting::Refused { job_type, reason: reason.clone() })

@@ -55,7 +55,7 @@ fn every_situation_has_its_sentence() {
     let paused = settings(TypeSettings { pause: Some(pause), ..TypeSettings::default() });
     let full = WaitingContext { with_broker: 64, in_flight: 64, ..well() };
     let held_ones = WaitingContext { with_broker: 3, in_flight: 500, ..well() };
-    let down = WaitingContext { broker_trouble: Some("not connected: refused".to_owned()), ..well() };
+    let down = WaitingContext { broker_unavailable: Some("not connected: refused".to_owned()), ..well() };
     let stuck = WaitingContext { queue_error: Some("it does not confirm".to_owned()), ..well() };
     let unknown = WaitingContext { type_known: false, ..WaitingContext::default() };
     let refused = WaitingContext { refusal: Some("too many types".to_owned()), ..unknown.clone() };

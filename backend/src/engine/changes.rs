@@ -23,7 +23,7 @@ use crate::{
 
 /// Records what happened, then tells everybody concerned. Cheap to clone.
 #[derive(Clone)]
-pub struct Ledger {
+pub struct Changes {
     /// Where jobs are kept.
     pub(in crate::engine) store: Arc<dyn Store>,
     /// Who fills the room that an ended attempt leaves.
@@ -40,7 +40,7 @@ pub struct Ledger {
     pub(in crate::engine) metrics: Arc<Metrics>,
 }
 
-impl Ledger {
+impl Changes {
     /// Records events, in order, in one transaction. Answers in their order.
     ///
     /// # Errors

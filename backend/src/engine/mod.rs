@@ -44,21 +44,22 @@ use crewcall_proto::{ContentType, WorkerId};
 use tokio::sync::Mutex;
 
 pub use caller::Caller;
-pub use changes::Ledger;
+pub use changes::Changes;
 pub use commands::submit::{SubmitError, Submitted};
 pub use fleet::{
-    discovery::Discovery, leases::Leases, liveness::Hearing, registry::Registry, revocations::Revocations,
+    discovery::Discovery, leases::Leases, liveness::LivenessClock, registry::Registry,
+    revocations::Revocations,
 };
 pub use queries::JobView;
 pub use relay::Relay;
-pub use settings::{catalogue::Catalogue, limits::FlowControl};
+pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
 use self::{
     fleet::discovery::Discovered,
     ports::{Broker, Store, StoreError},
     relay::RelayParts,
-    responses::{Recorder, Response},
+    responses::{Response, ResponseHandler},
     upkeep::{due_times::DueTimes, retention::Retention},
 };
 use crate::{
@@ -94,12 +95,12 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     tasks: Tasks,
     catalogue: Arc<Catalogue>,
-    limits: FlowControl,
+    limits: TypeLimits,
     registry: Arc<Registry>,
     relay: Relay,
-    changes: Ledger,
+    changes: Changes,
     discovery: Arc<Discovery>,
-    responses: Recorder,
+    responses: ResponseHandler,
     watch: WatchHub,
     retention: Retention,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
@@ -120,9 +121,9 @@ impl Engine {
         for job_type in catalogue.names() {
             metrics.type_announced(&job_type);
         }
-        let limits = FlowControl::load(Arc::clone(&store)).await?;
-        let hearing = Arc::<Hearing>::default();
-        let registry = Arc::new(Registry::new(Arc::clone(&hearing)));
+        let limits = TypeLimits::load(Arc::clone(&store)).await?;
+        let liveness = Arc::<LivenessClock>::default();
+        let registry = Arc::new(Registry::new(Arc::clone(&liveness)));
         let watch = WatchHub::default();
         let relay = Relay::new(RelayParts {
             store: Arc::clone(&store),
@@ -133,11 +134,11 @@ impl Engine {
             tasks: tasks.clone(),
             stop: tasks.stop().clone(),
         });
-        let leases = Arc::new(Leases::new(Arc::clone(&hearing)));
+        let leases = Arc::new(Leases::new(Arc::clone(&liveness)));
         restore_leases(store.as_ref(), &leases).await?;
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
-        let changes = Ledger {
+        let changes = Changes {
             store: Arc::clone(&store),
             relay: relay.clone(),
             leases,
@@ -148,14 +149,14 @@ impl Engine {
         };
         let discovery = Arc::new(Discovery {
             changes: changes.clone(),
-            hearing,
+            liveness,
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             unreadable: Default::default(),
         });
-        let responses = Recorder { discovery: Arc::clone(&discovery) };
+        let responses = ResponseHandler { discovery: Arc::clone(&discovery) };
         let engine = Self {
             store,
             broker,
@@ -209,7 +210,7 @@ impl Engine {
 
     /// Everything that happens to jobs, and what follows from it.
     #[must_use]
-    pub fn changes(&self) -> &Ledger {
+    pub fn changes(&self) -> &Changes {
         &self.changes
     }
 

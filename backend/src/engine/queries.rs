@@ -10,7 +10,7 @@ use crewcall_proto::{JobId, JobType, Timestamp, WorkerId};
 
 use super::{
     Engine,
-    fleet::registry::{Capacity, Presence, Worker},
+    fleet::registry::{Capacity, Worker, WorkerStatus},
     ports::{Count, InFlight, JobQuery, QuarantineEntry, StoreError, StoredType},
     watch::{AllWatch, JobWatch, TooOld},
 };
@@ -145,9 +145,9 @@ impl Engine {
     pub fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
         // A statement of its own: the status is borrowed until its end, and what follows borrows it again.
-        let broker_trouble = self.broker.status().borrow().trouble();
+        let broker_unavailable = self.broker.status().borrow().unavailable_reason();
         WaitingContext {
-            broker_trouble,
+            broker_unavailable,
             queue_error: self.queue_error(job_type),
             refusal: self.catalogue.refusal(job_type),
             staff: self.registry.staff(job_type),
@@ -164,7 +164,7 @@ impl Engine {
     #[must_use]
     pub fn claimant(&self, worker_id: &WorkerId) -> Claimant {
         match self.registry.worker(worker_id) {
-            Some(Worker { presence: Presence::Lost, last_seen_at, .. }) => {
+            Some(Worker { status: WorkerStatus::Lost, last_seen_at, .. }) => {
                 let silent_ms = self.clock.now().as_millis().saturating_sub(last_seen_at.as_millis());
                 Claimant::Silent(Duration::from_millis(u64::try_from(silent_ms).unwrap_or(0)))
             }
@@ -319,7 +319,7 @@ impl Engine {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("the store did not answer within {} s", STORE_TIME_MAX.as_secs())),
         };
-        let broker = self.broker.status().borrow().trouble();
+        let broker = self.broker.status().borrow().unavailable_reason();
         Readiness { store, broker }
     }
 
@@ -359,11 +359,11 @@ impl Engine {
 
     fn count_workers(&self) {
         let workers = self.registry.workers();
-        let there = || workers.iter().filter(|worker| worker.presence != Presence::Lost);
-        let with = |presence| workers.iter().filter(|worker| worker.presence == presence).count();
+        let there = || workers.iter().filter(|worker| worker.status != WorkerStatus::Lost);
+        let with = |status| workers.iter().filter(|worker| worker.status == status).count();
         let slots = there().map(|worker| u64::from(worker.announcement.slots)).sum();
         let slots_busy = there().map(|worker| u64::from(worker.slots_busy)).sum();
-        let by_presence = Presence::ALL.map(|presence| (presence.as_str(), with(presence)));
-        self.metrics.set_workers(by_presence, slots, slots_busy);
+        let by_status = WorkerStatus::ALL.map(|status| (status.as_str(), with(status)));
+        self.metrics.set_workers(by_status, slots, slots_busy);
     }
 }

@@ -70,12 +70,12 @@ pub enum DeathReason {
 }
 
 /// Records responses.
-pub struct Recorder {
+pub struct ResponseHandler {
     /// The way to the store and to the workers.
     pub discovery: Arc<Discovery>,
 }
 
-impl Recorder {
+impl ResponseHandler {
     /// Records responses. When this returns `Ok` they are on disk and may be acknowledged.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Recorder {
             is_late.then_some((worker_id, job_id, attempt))
         });
         let late = late.collect();
-        self.discovery.tell_to_cancel_all(late).await;
+        self.discovery.send_cancels(late).await;
         self.release_served(returned).await
     }
 
@@ -123,8 +123,8 @@ impl Recorder {
                 continue;
             }
             // Where the queue is known to be in trouble, the rescue tries again: results must not wait for it here.
-            let in_trouble = self.discovery.catalogue.queue_error(&order.job_type).is_some();
-            if !in_trouble && self.discovery.declare(&order.job_type).await {
+            let queue_errors = self.discovery.catalogue.queue_error(&order.job_type).is_some();
+            if !queue_errors && self.discovery.declare(&order.job_type).await {
                 events.push(JobEvent { job_id: order.job_id, event: Event::TypeServed });
             }
         }

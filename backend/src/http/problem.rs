@@ -13,7 +13,7 @@ use crate::{
     engine::{
         SubmitError,
         ports::StoreError,
-        settings::{limits::FlowError, schema::PROBLEMS_MAX},
+        settings::{limits::TypeLimitsError, schema::PROBLEMS_MAX},
     },
 };
 
@@ -184,11 +184,11 @@ impl From<SubmitError> for Problem {
     }
 }
 
-impl From<FlowError> for Problem {
-    fn from(error: FlowError) -> Self {
+impl From<TypeLimitsError> for Problem {
+    fn from(error: TypeLimitsError) -> Self {
         match error {
-            FlowError::TooManyTypes => Self::too_many_types(&error),
-            FlowError::Store(error) => error.into(),
+            TypeLimitsError::TooManyTypes => Self::too_many_types(&error),
+            TypeLimitsError::Store(error) => error.into(),
         }
     }
 }

@@ -236,11 +236,11 @@ async fn tell(discovery: Arc<Discovery>, unwanted: Vec<Unwanted>) {
 async fn tell_one(discovery: &Discovery, unwanted: &Unwanted) {
     match unwanted {
         Unwanted::Running { worker_id, job_id, attempt } => {
-            discovery.tell_to_cancel(worker_id, *job_id, *attempt).await;
+            discovery.send_cancel(worker_id, *job_id, *attempt).await;
         }
         Unwanted::Ordered { job_type, job_id, attempt } => {
             let revoke = Control::Revoke { job_id: *job_id, attempt: *attempt };
-            if let Err(error) = discovery.broker.tell_type(job_type, &revoke).await {
+            if let Err(error) = discovery.broker.send_to_type(job_type, &revoke).await {
                 tracing::warn!(job.id = %job_id, %error, "An order could not be revoked; if it is run, its result is refused.");
             }
         }

@@ -6,7 +6,9 @@ use crewcall_proto::JobType;
 
 use crate::{
     domain::{Pause, TypeSettingsChange},
-    engine::{Caller, Engine, ports::StoreError, settings::limits::FlowError, upkeep::forget::Forgotten},
+    engine::{
+        Caller, Engine, ports::StoreError, settings::limits::TypeLimitsError, upkeep::forget::Forgotten,
+    },
 };
 
 impl Engine {
@@ -14,13 +16,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`FlowError`] when it was not kept; nothing changes then.
+    /// [`TypeLimitsError`] when it was not kept; nothing changes then.
     pub async fn pause_type(
         self: &Arc<Self>,
         caller: &Caller,
         job_type: &JobType,
         reason: Option<String>,
-    ) -> Result<(), FlowError> {
+    ) -> Result<(), TypeLimitsError> {
         let by = caller.by();
         tracing::info!(job.r#type = %job_type, by, reason, "A type is paused.");
         let pause = Pause { by: by.to_owned(), reason, at: self.clock.now() };
@@ -31,13 +33,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`FlowError`] when it was not kept; nothing changes then.
+    /// [`TypeLimitsError`] when it was not kept; nothing changes then.
     pub async fn resume_type(
         self: &Arc<Self>,
         caller: &Caller,
         job_type: &JobType,
         reason: Option<String>,
-    ) -> Result<bool, FlowError> {
+    ) -> Result<bool, TypeLimitsError> {
         if self.job_type(job_type).await?.is_none() {
             return Ok(false);
         }
@@ -49,13 +51,13 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`FlowError`] when they were not kept; nothing changes then.
+    /// [`TypeLimitsError`] when they were not kept; nothing changes then.
     pub async fn limit_type(
         self: &Arc<Self>,
         caller: &Caller,
         job_type: &JobType,
         limits: TypeSettingsChange,
-    ) -> Result<(), FlowError> {
+    ) -> Result<(), TypeLimitsError> {
         tracing::info!(job.r#type = %job_type, by = caller.by(), ?limits, "A type is limited.");
         self.change_type(job_type, limits).await
     }
@@ -64,7 +66,7 @@ impl Engine {
         self: &Arc<Self>,
         job_type: &JobType,
         change: TypeSettingsChange,
-    ) -> Result<(), FlowError> {
+    ) -> Result<(), TypeLimitsError> {
         let (engine, job_type) = (Arc::clone(self), job_type.clone());
         self.to_its_end(async move {
             engine.limits.change(&job_type, change).await?;

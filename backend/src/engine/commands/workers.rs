@@ -6,7 +6,7 @@ use crewcall_proto::{WorkerId, control::Control};
 
 use crate::engine::{
     Caller, Engine,
-    fleet::registry::{Presence, Worker},
+    fleet::registry::{Worker, WorkerStatus},
     ports::BrokerError,
 };
 
@@ -38,7 +38,7 @@ impl Engine {
     /// [`TellError`] when it was not told; nothing changes then.
     pub async fn drain_worker(&self, caller: &Caller, worker_id: &WorkerId) -> Result<Worker, TellError> {
         tracing::info!(worker.id = %worker_id, by = caller.by(), "Somebody asks to drain a worker.");
-        self.tell_worker(worker_id, &Control::Drain).await
+        self.send_to_worker(worker_id, &Control::Drain).await
     }
 
     /// Tells a drained worker to take orders again. Returns the worker as it was.
@@ -48,22 +48,22 @@ impl Engine {
     /// [`TellError`] when it was not told; nothing changes then.
     pub async fn resume_worker(&self, caller: &Caller, worker_id: &WorkerId) -> Result<Worker, TellError> {
         tracing::info!(worker.id = %worker_id, by = caller.by(), "Somebody asks to resume a worker.");
-        self.tell_worker(worker_id, &Control::Resume).await
+        self.send_to_worker(worker_id, &Control::Resume).await
     }
 
-    async fn tell_worker(&self, worker_id: &WorkerId, control: &Control) -> Result<Worker, TellError> {
+    async fn send_to_worker(&self, worker_id: &WorkerId, control: &Control) -> Result<Worker, TellError> {
         let worker = self.registry.worker(worker_id).ok_or(TellError::Unknown)?;
-        if worker.presence == Presence::Lost {
+        if worker.status == WorkerStatus::Lost {
             return Err(TellError::Lost);
         }
         // The link would wait for the broker's return, and the caller with it.
-        if let Some(trouble) = self.broker.status().borrow().trouble() {
+        if let Some(trouble) = self.broker.status().borrow().unavailable_reason() {
             let reason = format!("the worker cannot be told through the broker: {trouble}");
             return Err(TellError::Unavailable(reason));
         }
         // Before it is told: should it connect again meanwhile, it is told with its welcome.
         let before = self.registry.set_drained(worker_id, *control == Control::Drain);
-        let told = self.broker.tell_worker(worker_id, self.registry.content_type(worker_id), control);
+        let told = self.broker.send_to_worker(worker_id, self.registry.content_type(worker_id), control);
         let told = tokio::time::timeout(TELL_TIME_MAX, told).await;
         if !matches!(told, Ok(Ok(()))) {
             self.registry.set_drained(worker_id, before);

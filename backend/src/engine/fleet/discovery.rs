@@ -19,15 +19,15 @@ use crate::{
     clock::Clock,
     domain::Event,
     engine::{
-        changes::Ledger,
+        changes::Changes,
         fleet::{
             announcement,
             leases::Lease,
-            liveness::{Hearing, Pulse},
+            liveness::{LivenessClock, LoopbackProbe},
             registry::{Registry, WORKERS_MAX},
         },
         ports::{Broker, JobEvent, StoreError},
-        settings::catalogue::{Catalogue, CatalogueError, Learnt},
+        settings::catalogue::{Catalogue, CatalogueError, TypeUpdate},
     },
 };
 
@@ -51,7 +51,7 @@ pub enum Discovered {
     /// That it leaves.
     Goodbye(Goodbye),
     /// A backend said something to itself.
-    Pulse(Pulse),
+    Probe(LoopbackProbe),
 }
 
 impl Discovered {
@@ -60,7 +60,7 @@ impl Discovered {
             Self::Announced(announcement) => Some(&announcement.worker_id),
             Self::Heartbeat(heartbeat) => Some(&heartbeat.worker_id),
             Self::Goodbye(goodbye) => Some(&goodbye.worker_id),
-            Self::Pulse(_) => None,
+            Self::Probe(_) => None,
         }
     }
 }
@@ -104,9 +104,9 @@ const UNREADABLE_MAX: usize = 256;
 /// Knows the workers.
 pub struct Discovery {
     /// The way to the store.
-    pub(in crate::engine) changes: Ledger,
+    pub(in crate::engine) changes: Changes,
     /// For how long anybody could be heard.
-    pub(in crate::engine) hearing: Arc<Hearing>,
+    pub(in crate::engine) liveness: Arc<LivenessClock>,
     /// Who is there.
     pub(in crate::engine) registry: Arc<Registry>,
     /// What they can do.
@@ -147,7 +147,7 @@ impl Discovery {
                     asked.extend(questions(&heartbeat));
                 }
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye).await?,
-                Discovered::Pulse(pulse) => self.changes.metrics.heard(self.hearing.heard(pulse)),
+                Discovered::Probe(probe) => self.changes.metrics.heard(self.liveness.heard(probe)),
             }
         }
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
@@ -161,7 +161,7 @@ impl Discovery {
     async fn look_after_queues(&self, messages: &[Discovered]) -> HashMap<JobType, bool> {
         let announced = messages.iter().filter_map(|message| match message {
             Discovered::Announced(announcement) => Some(&announcement.types),
-            Discovered::Heartbeat(_) | Discovered::Goodbye(_) | Discovered::Pulse(_) => None,
+            Discovered::Heartbeat(_) | Discovered::Goodbye(_) | Discovered::Probe(_) => None,
         });
         let names: HashSet<JobType> =
             announced.flatten().map(|announced| announced.job_type.clone()).collect();
@@ -189,21 +189,21 @@ impl Discovery {
     /// The link to discovery is up again: what was said meanwhile may be lost, so everybody is asked to announce
     /// himself.
     pub async fn link_restored(&self) {
-        if let Err(error) = self.broker.tell_all(&Control::Announce).await {
+        if let Err(error) = self.broker.send_to_all(&Control::Announce).await {
             tracing::warn!(%error, "The workers could not be asked to announce themselves.");
         }
     }
 
-    /// Sends a pulse, to learn whether anybody can be heard.
+    /// Sends a probe, to learn whether anybody can be heard.
     pub async fn listen(&self) {
-        if let Err(error) = self.broker.pulse(self.hearing.pulse()).await {
-            tracing::debug!(%error, "A pulse was not sent.");
+        if let Err(error) = self.broker.probe(self.liveness.probe()).await {
+            tracing::debug!(%error, "A probe was not sent.");
         }
     }
 
     /// Marks silent workers lost.
-    pub fn give_up_silent(&self) {
-        for worker in self.registry.give_up_silent() {
+    pub fn mark_lost(&self) {
+        for worker in self.registry.mark_lost() {
             tracing::warn!(
                 worker.id = %worker.announcement.worker_id, worker.name = worker.announcement.name,
                 attempts = worker.orders.len(), "A worker fell silent and is taken as lost."
@@ -212,18 +212,18 @@ impl Discovery {
     }
 
     /// Tells workers to stop attempts, some at once.
-    pub async fn tell_to_cancel_all(&self, stopped: Vec<(WorkerId, JobId, Attempt)>) {
+    pub async fn send_cancels(&self, stopped: Vec<(WorkerId, JobId, Attempt)>) {
         let tell = |(worker_id, job_id, attempt)| async move {
-            self.tell_to_cancel(&worker_id, job_id, attempt).await;
+            self.send_cancel(&worker_id, job_id, attempt).await;
         };
         stream::iter(stopped).for_each_concurrent(TOLD_AT_ONCE, tell).await;
     }
 
     /// Tells a worker to stop an attempt. What it does not hear is told again when it says that it is still at it.
-    pub async fn tell_to_cancel(&self, worker_id: &WorkerId, job_id: JobId, attempt: Attempt) {
+    pub async fn send_cancel(&self, worker_id: &WorkerId, job_id: JobId, attempt: Attempt) {
         let content_type = self.registry.content_type(worker_id);
         let cancel = Control::Cancel { job_id, attempt };
-        if let Err(error) = self.broker.tell_worker(worker_id, content_type, &cancel).await {
+        if let Err(error) = self.broker.send_to_worker(worker_id, content_type, &cancel).await {
             tracing::warn!(worker.id = %worker_id, job.id = %job_id, %error, "A worker could not be told to stop an attempt.");
         }
     }
@@ -293,12 +293,12 @@ impl Discovery {
         let Welcome { worker_id, content_type, refused, control } = welcome;
         if let Some(reason) = refused {
             let refused = Control::Refused { reason: reason.clone() };
-            if let Err(error) = self.broker.tell_worker(worker_id, *content_type, &refused).await {
+            if let Err(error) = self.broker.send_to_worker(worker_id, *content_type, &refused).await {
                 tracing::warn!(worker.id = %worker_id, %error, "A worker could not be told what is wrong with its announcement.");
             }
         }
         let Some(control) = control else { return };
-        if let Err(error) = self.broker.tell_worker(worker_id, *content_type, control).await {
+        if let Err(error) = self.broker.send_to_worker(worker_id, *content_type, control).await {
             // It announces itself again until it is welcomed.
             tracing::warn!(worker.id = %worker_id, %error, "A worker could not be welcomed.");
             return;
@@ -306,7 +306,7 @@ impl Discovery {
         // Last: whoever was drained before it connected again need not remember it.
         let drained = self.registry.worker(worker_id).is_some_and(|worker| worker.drained);
         if drained
-            && let Err(error) = self.broker.tell_worker(worker_id, *content_type, &Control::Drain).await
+            && let Err(error) = self.broker.send_to_worker(worker_id, *content_type, &Control::Drain).await
         {
             tracing::warn!(worker.id = %worker_id, %error, "A drained worker could not be told so again.");
         }
@@ -334,7 +334,7 @@ impl Discovery {
             };
             self.changes.metrics.type_announced(job_type);
             if let Some(reason) = self.catalogue.schema_error(job_type) {
-                if learnt != Learnt::Known {
+                if learnt != TypeUpdate::Known {
                     tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, reason, "A type is served without its schema.");
                 }
                 refuse(reason);
@@ -357,7 +357,7 @@ impl Discovery {
     async fn serve(
         &self,
         job_type: &JobType,
-        learnt: Learnt,
+        learnt: TypeUpdate,
         has_queue: Option<bool>,
     ) -> Result<bool, StoreError> {
         let has_queue = match has_queue {
@@ -367,7 +367,7 @@ impl Discovery {
         if !has_queue {
             return Ok(false);
         }
-        if learnt == Learnt::New {
+        if learnt == TypeUpdate::New {
             tracing::info!(job.r#type = %job_type, "A type was announced for the first time.");
         }
         self.release(job_type).await?;
@@ -396,7 +396,7 @@ impl Discovery {
         let stopped = self.changes.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
         let told =
             stopped.into_iter().map(|(job_id, attempt)| (heartbeat.worker_id.clone(), job_id, attempt));
-        self.tell_to_cancel_all(told.collect()).await;
+        self.send_cancels(told.collect()).await;
         let control = if self.registry.heartbeat(heartbeat, self.clock.now()) {
             let Some(missed) = self.registry.missed(heartbeat) else { return };
             missed
@@ -404,7 +404,7 @@ impl Discovery {
             Control::Announce
         };
         let content_type = self.registry.content_type(&heartbeat.worker_id);
-        if let Err(error) = self.broker.tell_worker(&heartbeat.worker_id, content_type, &control).await {
+        if let Err(error) = self.broker.send_to_worker(&heartbeat.worker_id, content_type, &control).await {
             // Its next heartbeat says again that it has not heard it.
             tracing::warn!(worker.id = %heartbeat.worker_id, %error, ?control, "A worker could not be told what its heartbeat shows it to have missed.");
         }
@@ -455,7 +455,7 @@ impl Discovery {
 
     async fn tell(&self, worker_id: &WorkerId, control: &Control) {
         let content_type = self.registry.content_type(worker_id);
-        if let Err(error) = self.broker.tell_worker(worker_id, content_type, control).await {
+        if let Err(error) = self.broker.send_to_worker(worker_id, content_type, control).await {
             tracing::warn!(worker.id = %worker_id, %error, "A worker that asked about orders got no answer.");
         }
     }

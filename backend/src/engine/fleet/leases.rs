@@ -1,6 +1,6 @@
 //! The belief that a worker still runs an attempt, renewed by its heartbeats.
 //!
-//! Leases live in memory and are measured by the time in which workers could be heard ([`Hearing`]), never by a
+//! Leases live in memory and are measured by the time in which workers could be heard ([`LivenessClock`]), never by a
 //! worker's clock. After a restart they are rebuilt from the claims in the store, with their full time ahead of them.
 
 use std::{sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use dashmap::DashMap;
 use crate::{
     domain::{Claim, State},
     engine::{
-        fleet::{liveness::Hearing, overtaking::Overtaking},
+        fleet::{liveness::LivenessClock, overtaking::Overtaking},
         ports::{JobChange, StoredClaim},
     },
 };
@@ -46,7 +46,7 @@ pub struct Lease {
     pub held: bool,
     /// Whether it was asked to stop.
     pub cancelled: bool,
-    /// When the worker was last heard of, by the clock of hearing.
+    /// When the worker was last heard of, by the liveness clock.
     renewed: Duration,
     /// When the backend ends it, by the same clock, if its job has a timeout.
     deadline: Option<Duration>,
@@ -63,7 +63,7 @@ pub enum LeaseEnd {
 }
 
 impl Lease {
-    /// When the worker was last heard of, by the clock of hearing.
+    /// When the worker was last heard of, by the liveness clock.
     #[must_use]
     pub const fn renewed(&self) -> Duration {
         self.renewed
@@ -98,14 +98,14 @@ pub struct Leases {
     leases: DashMap<JobId, Lease>,
     /// Which orders were overtaken by those that workers speak of.
     pub overtaking: Overtaking,
-    hearing: Arc<Hearing>,
+    liveness: Arc<LivenessClock>,
 }
 
 impl Leases {
     /// None yet.
     #[must_use]
-    pub fn new(hearing: Arc<Hearing>) -> Self {
-        Self { leases: DashMap::new(), overtaking: Overtaking::default(), hearing }
+    pub fn new(liveness: Arc<LivenessClock>) -> Self {
+        Self { leases: DashMap::new(), overtaking: Overtaking::default(), liveness }
     }
 
     /// Takes over the claims that an earlier process recorded.
@@ -143,7 +143,7 @@ impl Leases {
                 && lease.attempt == order.attempt
                 && lease.worker_id == *worker_id
             {
-                lease.renewed = self.hearing.time();
+                lease.renewed = self.liveness.time();
                 if lease.cancelled {
                     cancelled.push((order.job_id, order.attempt));
                 }
@@ -170,7 +170,7 @@ impl Leases {
     /// The leases whose time is up, and why.
     #[must_use]
     pub fn ended(&self, limit: usize) -> Vec<(Lease, LeaseEnd)> {
-        let now = self.hearing.time();
+        let now = self.liveness.time();
         self.leases.iter().filter_map(|lease| Some((lease.clone(), lease.end(now)?))).take(limit).collect()
     }
 
@@ -195,7 +195,7 @@ impl Leases {
     fn put(&self, running: StoredClaim) {
         let StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled } = running;
         let Claim { execution_id, worker_id, held, .. } = claim;
-        let now = self.hearing.time();
+        let now = self.liveness.time();
         // News of the same execution do not give it more time.
         let deadline = match self.leases.get(&job_id) {
             Some(known) if known.execution_id == execution_id => known.deadline,

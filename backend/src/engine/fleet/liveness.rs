@@ -2,7 +2,7 @@
 //!
 //! A worker that says nothing may be dead. Or the broker is frozen, our link is half-open, this process was stopped
 //! for a while, or what workers said waits in a long queue: then everybody is silent, and nobody is to blame. So the
-//! backend talks to itself: every second it sends a pulse the way that heartbeats take. A pulse that comes back shows
+//! backend talks to itself: every second it sends a probe the way that heartbeats take. A probe that comes back shows
 //! that what was said before it was heard, and only then does this clock move on.
 
 use std::{
@@ -13,25 +13,25 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How often a pulse is sent.
-pub const PULSE_EVERY: Duration = Duration::from_secs(1);
+/// How often a probe is sent.
+pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// What one pulse moves the clock on by at most. More than the interval, so that a busy machine does not slow the
+/// What one probe moves the clock on by at most. More than the interval, so that a busy machine does not slow the
 /// clock down; little enough that a long outage counts for next to nothing.
-const PULSE_WORTH_MAX: Duration = Duration::from_millis(1_500);
+const PROBE_WORTH_MAX: Duration = Duration::from_millis(1_500);
 
 /// What the backend says to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pulse {
+pub struct LoopbackProbe {
     /// The process.
     pub process: Uuid,
     /// Counts up.
     pub number: u64,
 }
 
-/// The clock of hearing.
+/// The liveness clock.
 #[derive(Debug)]
-pub struct Hearing {
+pub struct LivenessClock {
     process: Uuid,
     state: Mutex<State>,
 }
@@ -44,39 +44,39 @@ struct State {
     last_at: Instant,
 }
 
-impl Default for Hearing {
+impl Default for LivenessClock {
     fn default() -> Self {
         let state = State { time: Duration::ZERO, sent: 0, last: 0, last_at: Instant::now() };
         Self { process: Uuid::new_v4(), state: Mutex::new(state) }
     }
 }
 
-impl Hearing {
+impl LivenessClock {
     /// For how long workers could be heard since the process started.
     #[must_use]
     pub fn time(&self) -> Duration {
         self.lock().time
     }
 
-    /// The next pulse, to be sent.
+    /// The next probe, to be sent.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
+    pub fn probe(&self) -> LoopbackProbe {
         let mut state = self.lock();
         state.sent += 1;
-        Pulse { process: self.process, number: state.sent }
+        LoopbackProbe { process: self.process, number: state.sent }
     }
 
-    /// A pulse came back. Answers by how much it moved the clock on. That of another process says nothing about ours,
+    /// A probe came back. Answers by how much it moved the clock on. That of another process says nothing about ours,
     /// nor does one that came twice.
-    pub fn heard(&self, pulse: Pulse) -> Duration {
+    pub fn heard(&self, probe: LoopbackProbe) -> Duration {
         let mut state = self.lock();
-        if pulse.process != self.process || !(state.last + 1..=state.sent).contains(&pulse.number) {
+        if probe.process != self.process || !(state.last + 1..=state.sent).contains(&probe.number) {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        let worth = now.duration_since(state.last_at).min(PULSE_WORTH_MAX);
+        let worth = now.duration_since(state.last_at).min(PROBE_WORTH_MAX);
         state.time += worth;
-        state.last = pulse.number;
+        state.last = probe.number;
         state.last_at = now;
         worth
     }
@@ -94,36 +94,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pulses_that_come_back_late_but_steadily_keep_the_time() {
-        let hearing = Hearing::default();
-        let under_way = [hearing.pulse(), hearing.pulse(), hearing.pulse()];
-        for pulse in under_way {
-            advance(PULSE_EVERY).await;
-            hearing.heard(pulse);
+        let liveness = LivenessClock::default();
+        let under_way = [liveness.probe(), liveness.probe(), liveness.probe()];
+        for probe in under_way {
+            advance(PROBE_EVERY).await;
+            liveness.heard(probe);
         }
-        assert_eq!(hearing.time(), 3 * PULSE_EVERY);
+        assert_eq!(liveness.time(), 3 * PROBE_EVERY);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silence_of_everybody_counts_for_next_to_nothing() {
-        let hearing = Hearing::default();
-        let pulses = [hearing.pulse(), hearing.pulse(), hearing.pulse()];
+        let liveness = LivenessClock::default();
+        let probes = [liveness.probe(), liveness.probe(), liveness.probe()];
         advance(Duration::from_secs(3_600)).await;
-        for pulse in pulses {
-            hearing.heard(pulse);
+        for probe in probes {
+            liveness.heard(probe);
         }
-        assert_eq!(hearing.time(), PULSE_WORTH_MAX);
+        assert_eq!(liveness.time(), PROBE_WORTH_MAX);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pulse_of_another_a_repeated_one_and_an_invented_one_are_worth_nothing() {
-        let hearing = Hearing::default();
-        let pulse = hearing.pulse();
-        advance(PULSE_EVERY).await;
-        hearing.heard(pulse);
-        advance(PULSE_EVERY).await;
-        hearing.heard(pulse);
-        hearing.heard(Hearing::default().pulse());
-        hearing.heard(Pulse { number: 7, ..pulse });
-        assert_eq!(hearing.time(), PULSE_EVERY);
+        let liveness = LivenessClock::default();
+        let probe = liveness.probe();
+        advance(PROBE_EVERY).await;
+        liveness.heard(probe);
+        advance(PROBE_EVERY).await;
+        liveness.heard(probe);
+        liveness.heard(LivenessClock::default().probe());
+        liveness.heard(LoopbackProbe { number: 7, ..probe });
+        assert_eq!(liveness.time(), PROBE_EVERY);
     }
 }

@@ -25,15 +25,15 @@ impl Discovery {
                 true
             }
             Err(error) => {
-                self.in_trouble(job_type, &error);
+                self.queue_errors(job_type, &error);
                 false
             }
         }
     }
 
     /// Tries the queues again that could not be declared.
-    pub async fn mend_queues(&self) {
-        for job_type in self.catalogue.in_trouble() {
+    pub async fn retry_queue_declarations(&self) {
+        for job_type in self.catalogue.queue_errors() {
             if *self.broker.status().borrow() != BrokerStatus::Up {
                 return;
             }
@@ -67,7 +67,7 @@ impl Discovery {
     }
 
     /// The same trouble is told once, however often it is met.
-    fn in_trouble(&self, job_type: &JobType, error: &BrokerError) {
+    fn queue_errors(&self, job_type: &JobType, error: &BrokerError) {
         if !self.catalogue.set_queue_error(job_type, error.to_string()) {
             return;
         }
@@ -91,14 +91,14 @@ impl Discovery {
         // Nothing is revoked: the queue is new, and these workers were welcomed before.
         let welcome =
             Control::Welcome { types: vec![job_type.clone()], refused: Vec::new(), revoked: Vec::new() };
-        if let Err(error) = self.broker.tell_type(job_type, &welcome).await {
+        if let Err(error) = self.broker.send_to_type(job_type, &welcome).await {
             tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a new queue.");
         }
     }
 
     /// The type's workers were welcomed without it: they are asked to announce themselves again.
     async fn mended(&self, job_type: &JobType) {
-        if let Err(error) = self.broker.tell_type(job_type, &Control::Announce).await {
+        if let Err(error) = self.broker.send_to_type(job_type, &Control::Announce).await {
             tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a queue; they are told later.");
             return;
         }

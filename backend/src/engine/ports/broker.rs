@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
 use tokio::sync::watch;
 
-use crate::engine::fleet::liveness::Pulse;
+use crate::engine::fleet::liveness::LoopbackProbe;
 
 /// The way to the workers.
 #[async_trait]
@@ -20,7 +20,7 @@ pub trait Broker: Send + Sync {
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError>;
 
     /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
-    async fn tell_worker(
+    async fn send_to_worker(
         &self,
         worker_id: &WorkerId,
         content_type: ContentType,
@@ -28,15 +28,15 @@ pub trait Broker: Send + Sync {
     ) -> Result<(), BrokerError>;
 
     /// Tells every worker of a type something.
-    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError>;
+    async fn send_to_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError>;
 
     /// Tells every worker something.
-    async fn tell_all(&self, control: &Control) -> Result<(), BrokerError>;
+    async fn send_to_all(&self, control: &Control) -> Result<(), BrokerError>;
 
-    /// Sends a pulse the way that heartbeats take; it comes back as [`Discovered::Pulse`].
+    /// Sends a probe the way that heartbeats take; it comes back as [`Discovered::Probe`].
     ///
-    /// [`Discovered::Pulse`]: crate::engine::fleet::discovery::Discovered::Pulse
-    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError>;
+    /// [`Discovered::Probe`]: crate::engine::fleet::discovery::Discovered::Probe
+    async fn probe(&self, probe: LoopbackProbe) -> Result<(), BrokerError>;
 
     /// Where orders of the type may wait, not counting those with workers. A queue that takes nothing does not know.
     async fn orders_waiting(&self, job_type: &JobType) -> Result<OrdersWaiting, BrokerError>;
@@ -74,14 +74,14 @@ pub struct OrdersWaiting {
     /// In the type's queue; `None` when there is no such queue.
     pub jobs: Option<u32>,
     /// In the queues of the unroutable and of the dead, of whichever type.
-    pub astray: u32,
+    pub unroutable_or_dead: u32,
 }
 
 impl OrdersWaiting {
     /// Whether there are none, so that an order that no worker has is lost.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.jobs.unwrap_or(0) == 0 && self.astray == 0
+        self.jobs.unwrap_or(0) == 0 && self.unroutable_or_dead == 0
     }
 }
 
@@ -105,7 +105,7 @@ pub enum BrokerStatus {
 impl BrokerStatus {
     /// What is wrong, in words for people; `None` when nothing is.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub fn unavailable_reason(&self) -> Option<String> {
         match self {
             Self::Up => None,
             Self::Down { reason } => Some(format!("not connected: {reason}")),

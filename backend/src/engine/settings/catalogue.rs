@@ -48,7 +48,7 @@ struct Entry {
 
 /// What an announcement of a type brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Learnt {
+pub enum TypeUpdate {
     /// Nobody ever served it.
     New,
     /// Its schema, version or description changed.
@@ -94,7 +94,7 @@ impl Catalogue {
     /// # Errors
     ///
     /// [`CatalogueError`] when it is not taken; other types of the same worker are not affected.
-    pub async fn announced(&self, announced: &AnnouncedType) -> Result<Learnt, CatalogueError> {
+    pub async fn announced(&self, announced: &AnnouncedType) -> Result<TypeUpdate, CatalogueError> {
         let job_type = announced.job_type.clone();
         let before = self.types.get(&job_type).map(|entry| entry.stored.clone());
         if before.is_none() && self.types.len() >= TYPES_MAX {
@@ -123,7 +123,7 @@ impl Catalogue {
                 entry.schema_error = too_large; // the store does not remember it
             }
             self.touch(&job_type).await?;
-            return Ok(Learnt::Known);
+            return Ok(TypeUpdate::Known);
         }
         let (schema, unusable) = compiled(&self.checker, &stored.parameters_schema).await;
         let schema_error = too_large.or(unusable);
@@ -131,7 +131,7 @@ impl Catalogue {
         let queue_error = self.queue_error(&job_type);
         self.refusals.remove(&job_type);
         self.types.insert(job_type, Entry { stored, schema, schema_error, queue_error });
-        Ok(if before.is_some() { Learnt::Changed } else { Learnt::New })
+        Ok(if before.is_some() { TypeUpdate::Changed } else { TypeUpdate::New })
     }
 
     /// The type is served: what is served is not forgotten.
@@ -234,7 +234,7 @@ impl Catalogue {
 
     /// The types whose queue could not be declared.
     #[must_use]
-    pub fn in_trouble(&self) -> Vec<JobType> {
+    pub fn queue_errors(&self) -> Vec<JobType> {
         let troubled = self.types.iter().filter(|entry| entry.queue_error.is_some());
         troubled.map(|entry| entry.key().clone()).collect()
     }

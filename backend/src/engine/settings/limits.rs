@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The settings of all types.
-pub struct FlowControl {
+pub struct TypeLimits {
     store: Arc<dyn Store>,
     /// Those of the types that have any.
     types: DashMap<JobType, TypeSettings>,
@@ -22,7 +22,7 @@ pub struct FlowControl {
 
 /// Why something was not set for a type.
 #[derive(Debug, thiserror::Error)]
-pub enum FlowError {
+pub enum TypeLimitsError {
     /// Nobody announced it, and there are too many like it.
     #[error("{UNANNOUNCED_TYPES_MAX} types that nobody announced have jobs or settings already")]
     TooManyTypes,
@@ -31,7 +31,7 @@ pub enum FlowError {
     Store(#[from] StoreError),
 }
 
-impl FlowControl {
+impl TypeLimits {
     /// The settings as the store remembers them.
     ///
     /// # Errors
@@ -59,16 +59,16 @@ impl FlowControl {
     ///
     /// # Errors
     ///
-    /// [`FlowError`] when it was not kept; nothing changes then.
+    /// [`TypeLimitsError`] when it was not kept; nothing changes then.
     pub async fn change(
         &self,
         job_type: &JobType,
         change: TypeSettingsChange,
-    ) -> Result<TypeSettings, FlowError> {
+    ) -> Result<TypeSettings, TypeLimitsError> {
         let _turn = self.changing.lock().await;
         let flow = self.get(job_type).changed(change);
         if !self.store.put_type_settings(job_type, &flow).await? {
-            return Err(FlowError::TooManyTypes);
+            return Err(TypeLimitsError::TooManyTypes);
         }
         if flow == TypeSettings::default() {
             self.types.remove(job_type);

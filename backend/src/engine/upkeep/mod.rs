@@ -74,7 +74,7 @@ impl Engine {
 
     /// Takes silent workers as lost.
     pub fn mark_lost_workers(&self) {
-        self.discovery.give_up_silent();
+        self.discovery.mark_lost();
     }
 }
 

@@ -31,7 +31,7 @@ pub const MISSING_FOR: Duration = Duration::from_secs(45);
 
 /// For how long messages in the queues of the unroutable and of the dead may stand for orders that are on their way to us.
 /// We read them at once, so one that stays for longer is not read at all, and must not hide everything that is lost.
-pub const ASTRAY_FOR: Duration = Duration::from_secs(120);
+pub const UNROUTABLE_OR_DEAD_FOR: Duration = Duration::from_secs(120);
 
 /// How many orders of a type are looked after: no dispatch window is larger.
 const ORDERS_MAX: usize = 2_000;
@@ -43,19 +43,19 @@ type Key = (JobId, Attempt);
 struct Unlisted {
     key: Key,
     token: AttemptToken,
-    /// Since when, by the clock of hearing.
+    /// Since when, by the liveness clock.
     since: Duration,
 }
 
-/// What is remembered from look to look. All times are by the clock of hearing.
+/// What is remembered from look to look. All times are by the liveness clock.
 #[derive(Default)]
 pub struct Reconciler {
     /// Since when no worker lists an order.
     unlisted: HashMap<Key, Duration>,
     /// Since when a type's queue was empty at every look.
     empty: HashMap<JobType, Duration>,
-    /// Since when there was something astray at every look.
-    astray: Option<Duration>,
+    /// Since when there was something unroutable_or_dead at every look.
+    unroutable_or_dead: Option<Duration>,
 }
 
 impl Task for Reconciler {
@@ -106,7 +106,7 @@ impl Reconciler {
             return Ok(());
         }
         let newest = discovery.changes.store.dispatch_marks().await?.issued;
-        let now = discovery.hearing.time();
+        let now = discovery.liveness.time();
         let unlisted = self.unlisted(discovery, now).await?;
         self.empty.retain(|job_type, _| unlisted.contains_key(job_type));
         discovery.changes.leases.overtaking.keep(|job_type| unlisted.contains_key(job_type));
@@ -170,8 +170,8 @@ impl Reconciler {
     ) -> Option<Duration> {
         let waiting = discovery.broker.orders_waiting(job_type).await.ok();
         match waiting {
-            Some(waiting) if waiting.astray > 0 => _ = self.astray.get_or_insert(now),
-            Some(_) => self.astray = None,
+            Some(waiting) if waiting.unroutable_or_dead > 0 => _ = self.unroutable_or_dead.get_or_insert(now),
+            Some(_) => self.unroutable_or_dead = None,
             None => {}
         }
         let Some(jobs) = waiting.map(|waiting| waiting.jobs).filter(|jobs| jobs.unwrap_or(0) == 0) else {
@@ -186,6 +186,6 @@ impl Reconciler {
 
     /// Whether an order may be on its way to us, in the queue of the unroutable or of the dead.
     fn is_astray(&self, now: Duration) -> bool {
-        self.astray.is_some_and(|since| now.saturating_sub(since) < ASTRAY_FOR)
+        self.unroutable_or_dead.is_some_and(|since| now.saturating_sub(since) < UNROUTABLE_OR_DEAD_FOR)
     }
 }

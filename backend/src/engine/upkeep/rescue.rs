@@ -16,7 +16,7 @@ use crate::{
         fleet::{
             discovery::{Discovery, TOLD_AT_ONCE},
             leases::{Lease, LeaseEnd},
-            liveness::PULSE_EVERY,
+            liveness::PROBE_EVERY,
         },
         ports::{Applied, JobEvent, StoreError},
     },
@@ -48,7 +48,7 @@ pub type Overdue = (WorkerId, JobId, Attempt);
 /// [`StoreError`] when the store fails for good.
 pub(super) async fn run(engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
     let (untold, overdue) = mpsc::channel(UNTOLD_MAX);
-    // Beside each other: neither a slow store nor a slow broker must silence the pulses.
+    // Beside each other: neither a slow store nor a slow broker must silence the probes.
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         () = listen(&engine.discovery) => Ok(()),
@@ -77,20 +77,20 @@ impl Task for Rescue {
     }
 }
 
-/// Listens for its own pulses, and gives up workers that are silent while these are heard.
+/// Listens for its own probes, and gives up workers that are silent while these are heard.
 async fn listen(discovery: &Discovery) {
-    let mut ticks = tokio::time::interval(PULSE_EVERY);
+    let mut ticks = tokio::time::interval(PROBE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         discovery.listen().await;
-        discovery.give_up_silent();
+        discovery.mark_lost();
     }
 }
 
 async fn tell(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
     let tell = |(worker_id, job_id, attempt): Overdue| async move {
-        discovery.tell_to_cancel(&worker_id, job_id, attempt).await;
+        discovery.send_cancel(&worker_id, job_id, attempt).await;
     };
     ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, tell).await;
 }
@@ -139,7 +139,7 @@ fn event_of((lease, end): &(Lease, LeaseEnd)) -> JobEvent {
 
 /// Parked jobs whose type is served after all: their release was missed.
 async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
-    discovery.mend_queues().await;
+    discovery.retry_queue_declarations().await;
     for count in discovery.changes.store.counts().await? {
         let served = discovery.catalogue.knows(&count.job_type);
         let parked = count.state == State::Unroutable && count.jobs > 0;

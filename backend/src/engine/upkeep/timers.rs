@@ -6,7 +6,7 @@ use crewcall_proto::Timestamp;
 
 use super::Task;
 use crate::{
-    engine::{Engine, changes::Ledger, ports::StoreError},
+    engine::{Engine, changes::Changes, ports::StoreError},
     failpoints::Failpoint,
     mutant::die_at,
 };
@@ -31,7 +31,7 @@ impl Task for Timers {
     }
 }
 
-async fn release(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+async fn release(changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
     if !changes.due_times.release.take(now) {
         return Ok(());
     }
@@ -47,7 +47,7 @@ async fn release(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn expire(changes: &Ledger, now: Timestamp) -> Result<(), StoreError> {
+async fn expire(changes: &Changes, now: Timestamp) -> Result<(), StoreError> {
     if !changes.due_times.expiry.take(now) {
         return Ok(());
     }

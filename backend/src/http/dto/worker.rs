@@ -88,7 +88,7 @@ impl From<&registry::Worker> for Worker {
             sdk: Sdk { language: announced.sdk.language.clone(), version: announced.sdk.version.clone() },
             host: announced.host.clone(),
             pid: announced.pid,
-            status: worker.presence.as_str(),
+            status: worker.status.as_str(),
             slots: announced.slots,
             slots_busy: worker.slots_busy,
             types: announced.types.iter().map(|announced| announced.job_type.to_string()).collect(),

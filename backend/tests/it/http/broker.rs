@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use crewcall_backend::engine::{
-    fleet::liveness::Pulse,
+    fleet::liveness::LoopbackProbe,
     ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound},
 };
 use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
@@ -24,8 +24,8 @@ pub(crate) struct PlayedBroker {
     silent: watch::Sender<bool>,
     asked: Mutex<Option<Box<dyn Fn() + Send>>>,
     waiting: Mutex<OrdersWaiting>,
-    pulses: AtomicUsize,
-    last_pulse: Mutex<Option<Pulse>>,
+    probes: AtomicUsize,
+    last_probe: Mutex<Option<LoopbackProbe>>,
 }
 
 impl Default for PlayedBroker {
@@ -37,8 +37,8 @@ impl Default for PlayedBroker {
             deleted: Mutex::default(),
             silent: watch::channel(false).0,
             waiting: Mutex::default(),
-            pulses: AtomicUsize::default(),
-            last_pulse: Mutex::default(),
+            probes: AtomicUsize::default(),
+            last_probe: Mutex::default(),
             asked: Mutex::default(),
         }
     }
@@ -64,14 +64,14 @@ impl PlayedBroker {
         *self.waiting.lock().unwrap() = waiting;
     }
 
-    /// How many pulses were sent.
-    pub(crate) fn pulses(&self) -> usize {
-        self.pulses.load(Ordering::Relaxed)
+    /// How many probes were sent.
+    pub(crate) fn probes(&self) -> usize {
+        self.probes.load(Ordering::Relaxed)
     }
 
-    /// The pulse that was sent last.
-    pub(super) fn last_pulse(&self) -> Pulse {
-        self.last_pulse.lock().unwrap().expect("a pulse was sent")
+    /// The probe that was sent last.
+    pub(super) fn last_probe(&self) -> LoopbackProbe {
+        self.last_probe.lock().unwrap().expect("a probe was sent")
     }
 
     async fn hear(&self, to: String, control: &Control) {
@@ -111,7 +111,7 @@ impl Broker for PlayedBroker {
         Ok(true)
     }
 
-    async fn tell_worker(
+    async fn send_to_worker(
         &self,
         worker_id: &WorkerId,
         _: ContentType,
@@ -121,18 +121,18 @@ impl Broker for PlayedBroker {
         Ok(())
     }
 
-    async fn tell_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
+    async fn send_to_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
         self.hear(job_type.to_string(), control).await;
         Ok(())
     }
 
-    async fn tell_all(&self, _: &Control) -> Result<(), BrokerError> {
+    async fn send_to_all(&self, _: &Control) -> Result<(), BrokerError> {
         Ok(())
     }
 
-    async fn pulse(&self, pulse: Pulse) -> Result<(), BrokerError> {
-        *self.last_pulse.lock().unwrap() = Some(pulse);
-        self.pulses.fetch_add(1, Ordering::Relaxed);
+    async fn probe(&self, probe: LoopbackProbe) -> Result<(), BrokerError> {
+        *self.last_probe.lock().unwrap() = Some(probe);
+        self.probes.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

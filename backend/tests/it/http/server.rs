@@ -11,7 +11,7 @@ use crewcall_backend::{
     domain::{Event, JobError, State},
     engine::{
         Engine, Ports,
-        fleet::{discovery::Discovered, liveness::PULSE_EVERY},
+        fleet::{discovery::Discovered, liveness::PROBE_EVERY},
         ports::{Applied, Broker, BrokerStatus, JobEvent, Store},
         upkeep::retention::Retention,
     },
@@ -245,16 +245,19 @@ impl Server {
 
     /// Deletes the cancelled jobs.
     pub(super) async fn delete_jobs(&self) {
-        while self.store.delete_finished(State::Cancelled, Duration::ZERO, 100).await.unwrap() == 0 {}
+        let deleted = async {
+            while self.store.delete_finished(State::Cancelled, Duration::ZERO, 100).await.unwrap() == 0 {}
+        };
+        timeout(PATIENCE, deleted).await.expect("no cancelled job was deleted");
     }
 
     /// Lets time pass in which the link is well, and nobody says anything.
     pub(crate) async fn hear_nobody_for(&self, silence: Duration) {
         tokio::time::pause();
-        for _ in 0..silence.as_secs() / PULSE_EVERY.as_secs() {
-            tokio::time::advance(PULSE_EVERY).await;
+        for _ in 0..silence.as_secs() / PROBE_EVERY.as_secs() {
+            tokio::time::advance(PROBE_EVERY).await;
             self.engine.send_probe().await;
-            self.engine.discover(vec![Discovered::Pulse(self.broker.last_pulse())]).await.unwrap();
+            self.engine.discover(vec![Discovered::Probe(self.broker.last_probe())]).await.unwrap();
         }
         tokio::time::resume();
     }

@@ -7,7 +7,7 @@ use crewcall_backend::{
     engine::{
         fleet::overtaking::OVERTAKEN_BY,
         ports::{Applied, OrdersWaiting},
-        upkeep::reconcile::{ASTRAY_FOR, MISSING_FOR, Reconciler},
+        upkeep::reconcile::{MISSING_FOR, Reconciler, UNROUTABLE_OR_DEAD_FOR},
     },
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -38,7 +38,7 @@ async fn others_are_done(server: &Server, count: usize) {
 async fn an_order_that_later_ones_overtake_is_sent_again_whatever_waits() {
     let server = server().await;
     let [lost] = dispatch(&server, 1, None).await[..] else { unreachable!() };
-    server.broker.wait(OrdersWaiting { jobs: Some(5_000), astray: 0 });
+    server.broker.wait(OrdersWaiting { jobs: Some(5_000), unroutable_or_dead: 0 });
     let mut reconciler = Reconciler::default();
     // It waits behind others for long: that shows nothing.
     for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn an_attempt_whose_start_was_reported_is_looked_for_in_the_same_way() {
     let server = server().await;
     let ids = dispatch(&server, 1, None).await;
     say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
-    server.broker.wait(OrdersWaiting { jobs: Some(5_000), astray: 0 });
+    server.broker.wait(OrdersWaiting { jobs: Some(5_000), unroutable_or_dead: 0 });
     let mut reconciler = Reconciler::default();
     server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
     server.hear_nobody_for(MISSING_FOR).await;
@@ -90,9 +90,9 @@ async fn an_attempt_whose_start_was_reported_is_looked_for_in_the_same_way() {
 async fn a_message_that_nobody_reads_does_not_hide_what_is_lost_for_ever() {
     let server = server().await;
     let [lost] = dispatch(&server, 1, None).await[..] else { unreachable!() };
-    server.broker.wait(OrdersWaiting { jobs: None, astray: 1 });
+    server.broker.wait(OrdersWaiting { jobs: None, unroutable_or_dead: 1 });
     let mut reconciler = Reconciler::default();
-    let looks = ASTRAY_FOR.as_secs() / A_WHILE.as_secs();
+    let looks = UNROUTABLE_OR_DEAD_FOR.as_secs() / A_WHILE.as_secs();
     for _ in 0..looks {
         server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
         assert_eq!(resends(&server, lost).await, 0, "it may be on its way to us");
@@ -126,7 +126,7 @@ async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
     assert_eq!(server.engine.delivered(), 0);
     // The news of its start, which was recorded first, is followed last.
     server.engine.changes().follow(started);
-    server.broker.wait(OrdersWaiting { jobs: Some(0), astray: 0 });
+    server.broker.wait(OrdersWaiting { jobs: Some(0), unroutable_or_dead: 0 });
     let mut reconciler = Reconciler::default();
     server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();
     assert_eq!(server.engine.delivered(), 1, "it is not missed for long");

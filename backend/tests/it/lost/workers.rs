@@ -33,7 +33,7 @@ async fn ten_thousand_held_attempts_end_at_one_look() {
     server.stop().await;
 }
 
-/// Attempts that ran for too long end, and pulses are sent, although the broker confirms nothing that workers are told.
+/// Attempts that ran for too long end, and probes are sent, although the broker confirms nothing that workers are told.
 #[tokio::test]
 async fn nothing_waits_until_workers_are_told() {
     let server = server().await;
@@ -43,11 +43,11 @@ async fn nothing_waits_until_workers_are_told() {
     server.broker.silent(true);
     server.run();
     let ended = async {
-        while in_state(&server, State::Running).await > 0 || server.broker.pulses() < 3 {
+        while in_state(&server, State::Running).await > 0 || server.broker.probes() < 3 {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(PATIENCE, ended).await.expect("the attempts should end, and the pulses go on");
+    timeout(PATIENCE, ended).await.expect("the attempts should end, and the probes go on");
     server.broker.silent(false);
     server.stop().await;
 }

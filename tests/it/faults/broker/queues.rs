@@ -108,7 +108,7 @@ async fn f83_a_queue_does_not_confirm() {
     for text in ["alone", "together"] {
         stack.resumed("test.other", json!({"text": text})).await.unwrap();
     }
-    let hearing = stack.api.metric("crewcall_hearing_seconds_total", "").await.unwrap();
+    let hearing = stack.api.metric("crewcall_discovery_reachable_seconds_total", "").await.unwrap();
     let stuck = Instant::now();
     leader(&node, "suspend", "crewcall.jobs.test.other").await;
     let jobs: Vec<_> = (0..STUCK_ORDERS)
@@ -129,7 +129,7 @@ async fn f83_a_queue_does_not_confirm() {
         slowest = slowest.max(stack.resumed("test.echo", json!({"text": "not my problem"})).await.unwrap());
         others += 1;
     }
-    let hearing = stack.api.metric("crewcall_hearing_seconds_total", "").await.unwrap() - hearing;
+    let hearing = stack.api.metric("crewcall_discovery_reachable_seconds_total", "").await.unwrap() - hearing;
     assert!(hearing > stuck.elapsed().as_secs_f64() / 2.0, "workers were heard for {hearing} s only");
     assert!(slowest < STUCK_FOR / 2, "a job of another type took {slowest:?}");
     let reconnects = stack.api.metric("crewcall_amqp_reconnects_total", "").await.unwrap();

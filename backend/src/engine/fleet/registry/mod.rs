@@ -5,15 +5,18 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use crewcall_proto::{
     Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId,
     control::Control,
-    discovery::{AnnouncedType, Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER, WorkerStatus},
+    discovery::{
+        AnnouncedType, Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER,
+        WorkerStatus as ReportedStatus,
+    },
 };
 use dashmap::{DashMap, Entry};
 
-mod crew;
+mod workers_of_type;
 
-pub use self::crew::Capacity;
-use self::crew::Crew;
-use crate::{domain::waiting::Staff, engine::fleet::liveness::Hearing};
+pub use self::workers_of_type::Capacity;
+use self::workers_of_type::WorkersOfType;
+use crate::{domain::waiting::Staff, engine::fleet::liveness::LivenessClock};
 
 /// How long a lost worker is still shown, so that an operator sees that it was there.
 pub const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
@@ -27,12 +30,12 @@ pub struct Worker {
     /// What it announced; of its types the names alone, for the catalogue knows the rest.
     pub announcement: Announcement,
     /// What it is about.
-    pub presence: Presence,
+    pub status: WorkerStatus,
     /// How many of its slots are taken.
     pub slots_busy: u32,
     /// What it runs.
     pub orders: Vec<RunningOrder>,
-    /// Whether somebody told it to drain, and not to resume since. Its own word for it, [`Presence::Draining`], may
+    /// Whether somebody told it to drain, and not to resume since. Its own word for it, [`WorkerStatus::Draining`], may
     /// also be about a drain of its own.
     pub drained: bool,
     /// Whether somebody told it to resume, and it has not said since that it does.
@@ -41,7 +44,7 @@ pub struct Worker {
     pub announced_at: Timestamp,
     /// When it was last heard of, by our clock.
     pub last_seen_at: Timestamp,
-    /// When it was last heard of, by the clock of hearing.
+    /// When it was last heard of, by the liveness clock.
     heard: Duration,
 }
 
@@ -64,7 +67,7 @@ impl Worker {
 
 /// Whether a worker is there, and what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Presence {
+pub enum WorkerStatus {
     /// Nothing to do.
     Idle,
     /// At work.
@@ -75,8 +78,8 @@ pub enum Presence {
     Lost,
 }
 
-impl Presence {
-    /// Every presence.
+impl WorkerStatus {
+    /// Every status.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Busy, Self::Draining, Self::Lost];
 
     /// The word in the API and in metrics.
@@ -96,15 +99,15 @@ impl Presence {
 pub struct Registry {
     workers: DashMap<WorkerId, Worker>,
     /// Sums over the workers of each type: they are asked for with every job. Locked after the worker.
-    crews: DashMap<JobType, Crew>,
-    hearing: Arc<Hearing>,
+    crews: DashMap<JobType, WorkersOfType>,
+    liveness: Arc<LivenessClock>,
 }
 
 impl Registry {
     /// Nobody yet.
     #[must_use]
-    pub fn new(hearing: Arc<Hearing>) -> Self {
-        Self { workers: DashMap::new(), crews: DashMap::new(), hearing }
+    pub fn new(liveness: Arc<LivenessClock>) -> Self {
+        Self { workers: DashMap::new(), crews: DashMap::new(), liveness }
     }
 
     /// Takes an announcement. `false` when the registry is full of others.
@@ -116,14 +119,14 @@ impl Registry {
         announcement.types = announcement.types.into_iter().map(named_only).collect();
         let mut worker = Worker {
             announcement,
-            presence: Presence::Idle,
+            status: WorkerStatus::Idle,
             slots_busy: 0,
             orders: Vec::new(),
             drained: false,
             resuming: false,
             announced_at: now,
             last_seen_at: now,
-            heard: self.hearing.time(),
+            heard: self.liveness.time(),
         };
         match self.workers.entry(id) {
             Entry::Occupied(mut known) => {
@@ -132,16 +135,16 @@ impl Registry {
                 let is_the_same = before.announcement.started_at == worker.announcement.started_at;
                 worker.drained = before.drained && is_the_same;
                 worker.resuming = before.resuming && is_the_same;
-                if before.presence != Presence::Lost {
-                    (worker.presence, worker.slots_busy) = (before.presence, before.slots_busy);
+                if before.status != WorkerStatus::Lost {
+                    (worker.status, worker.slots_busy) = (before.status, before.slots_busy);
                     worker.orders.clone_from(&before.orders);
                 }
-                self.count(before, Crew::leave);
-                self.count(&worker, Crew::join);
+                self.count(before, WorkersOfType::leave);
+                self.count(&worker, WorkersOfType::join);
                 known.insert(worker);
             }
             Entry::Vacant(place) => {
-                self.count(&worker, Crew::join);
+                self.count(&worker, WorkersOfType::join);
                 place.insert(worker);
             }
         }
@@ -151,23 +154,23 @@ impl Registry {
     /// Takes a heartbeat. `false` when the worker is not known, or was given up: it has to announce itself again.
     pub fn heartbeat(&self, heartbeat: &Heartbeat, now: Timestamp) -> bool {
         let Some(mut worker) = self.workers.get_mut(&heartbeat.worker_id) else { return false };
-        if worker.presence == Presence::Lost {
+        if worker.status == WorkerStatus::Lost {
             return false;
         }
-        let presence = match heartbeat.status {
-            WorkerStatus::Idle => Presence::Idle,
-            WorkerStatus::Draining => Presence::Draining,
-            WorkerStatus::Busy | WorkerStatus::Unknown => Presence::Busy,
+        let status = match heartbeat.status {
+            ReportedStatus::Idle => WorkerStatus::Idle,
+            ReportedStatus::Draining => WorkerStatus::Draining,
+            ReportedStatus::Busy | ReportedStatus::Unknown => WorkerStatus::Busy,
         };
         // Most heartbeats say what the one before said, and a worker may have hundreds of types.
-        if (presence, heartbeat.slots_busy) != (worker.presence, worker.slots_busy) {
-            self.count(&worker, Crew::leave);
-            (worker.presence, worker.slots_busy) = (presence, heartbeat.slots_busy);
-            self.count(&worker, Crew::join);
+        if (status, heartbeat.slots_busy) != (worker.status, worker.slots_busy) {
+            self.count(&worker, WorkersOfType::leave);
+            (worker.status, worker.slots_busy) = (status, heartbeat.slots_busy);
+            self.count(&worker, WorkersOfType::join);
         }
         worker.orders.clone_from(&heartbeat.orders);
         worker.last_seen_at = now;
-        worker.heard = self.hearing.time();
+        worker.heard = self.liveness.time();
         true
     }
 
@@ -185,41 +188,41 @@ impl Registry {
     pub fn missed(&self, heartbeat: &Heartbeat) -> Option<Control> {
         let mut worker = self.workers.get_mut(&heartbeat.worker_id)?;
         match heartbeat.status {
-            WorkerStatus::Draining => worker.resuming.then_some(Control::Resume),
-            WorkerStatus::Idle | WorkerStatus::Busy => {
+            ReportedStatus::Draining => worker.resuming.then_some(Control::Resume),
+            ReportedStatus::Idle | ReportedStatus::Busy => {
                 worker.resuming = false;
                 worker.drained.then_some(Control::Drain)
             }
-            WorkerStatus::Unknown => None,
+            ReportedStatus::Unknown => None,
         }
     }
 
     /// Forgets a worker that said goodbye.
     pub fn goodbye(&self, worker_id: &WorkerId) -> Option<Worker> {
         let (_, worker) = self.workers.remove_if(worker_id, |_, worker| {
-            self.count(worker, Crew::leave);
+            self.count(worker, WorkersOfType::leave);
             true
         })?;
         Some(worker)
     }
 
     /// Marks the workers lost that were silent for too long, and answers them; forgets those lost long ago.
-    pub fn give_up_silent(&self) -> Vec<Worker> {
-        let now = self.hearing.time();
+    pub fn mark_lost(&self) -> Vec<Worker> {
+        let now = self.liveness.time();
         self.workers.retain(|_, worker| {
-            let kept =
-                worker.presence != Presence::Lost || now.saturating_sub(worker.heard) < LOST_WORKER_SHOWN_FOR;
+            let kept = worker.status != WorkerStatus::Lost
+                || now.saturating_sub(worker.heard) < LOST_WORKER_SHOWN_FOR;
             if !kept {
-                self.count(worker, Crew::leave);
+                self.count(worker, WorkersOfType::leave);
             }
             kept
         });
         let mut lost = Vec::new();
         for mut worker in self.workers.iter_mut() {
-            if worker.presence != Presence::Lost && now.saturating_sub(worker.heard) >= WORKER_LOST_AFTER {
-                self.count(&worker, Crew::leave);
-                worker.presence = Presence::Lost;
-                self.count(&worker, Crew::join);
+            if worker.status != WorkerStatus::Lost && now.saturating_sub(worker.heard) >= WORKER_LOST_AFTER {
+                self.count(&worker, WorkersOfType::leave);
+                worker.status = WorkerStatus::Lost;
+                self.count(&worker, WorkersOfType::join);
                 lost.push(worker.clone());
             }
         }
@@ -258,7 +261,7 @@ impl Registry {
     #[must_use]
     pub fn order_encoding(&self, job_type: &JobType) -> ContentType {
         match self.crew(job_type) {
-            Crew { known: 1.., json_only: 0, .. } => ContentType::MessagePack,
+            WorkersOfType { known: 1.., json_only: 0, .. } => ContentType::MessagePack,
             _ => ContentType::Json,
         }
     }
@@ -285,7 +288,7 @@ impl Registry {
     /// Every attempt that a worker who is there says that it runs.
     #[must_use]
     pub fn running(&self) -> HashSet<(JobId, Attempt)> {
-        let there = self.workers.iter().filter(|worker| worker.presence != Presence::Lost);
+        let there = self.workers.iter().filter(|worker| worker.status != WorkerStatus::Lost);
         there
             .flat_map(|worker| {
                 worker.orders.iter().map(|order| (order.job_id, order.attempt)).collect::<Vec<_>>()
@@ -293,11 +296,11 @@ impl Registry {
             .collect()
     }
 
-    fn crew(&self, job_type: &JobType) -> Crew {
-        self.crews.get(job_type).map_or_else(Crew::default, |crew| *crew)
+    fn crew(&self, job_type: &JobType) -> WorkersOfType {
+        self.crews.get(job_type).map_or_else(WorkersOfType::default, |crew| *crew)
     }
 
-    fn count(&self, worker: &Worker, change: fn(&mut Crew, &Worker)) {
+    fn count(&self, worker: &Worker, change: fn(&mut WorkersOfType, &Worker)) {
         let distinct: HashSet<&JobType> = worker.job_types().collect();
         for job_type in distinct {
             let mut crew = self.crews.entry(job_type.clone()).or_default();

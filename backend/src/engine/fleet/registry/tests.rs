@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
-use crate::engine::fleet::liveness::PULSE_EVERY;
+use crate::engine::fleet::liveness::PROBE_EVERY;
 
 const NOW: Timestamp = Timestamp::from_millis(0);
 
@@ -17,7 +17,7 @@ fn job_type(number: u8) -> JobType {
     JobType::new(&format!("type.{number}")).unwrap()
 }
 
-fn heartbeat(worker: u8, status: WorkerStatus, slots_busy: u32) -> Heartbeat {
+fn heartbeat(worker: u8, status: ReportedStatus, slots_busy: u32) -> Heartbeat {
     Heartbeat { worker_id: worker_id(worker), status, slots_busy, orders: Vec::new(), at: NOW }
 }
 
@@ -71,7 +71,7 @@ async fn take(registry: &Registry, step: Step) {
             registry.announced(announcement(worker, &types, slots, content_type), NOW);
         }
         Step::Heartbeat { worker, draining, slots_busy } => {
-            let status = if draining { WorkerStatus::Draining } else { WorkerStatus::Busy };
+            let status = if draining { ReportedStatus::Draining } else { ReportedStatus::Busy };
             let heartbeat = heartbeat(worker, status, slots_busy);
             registry.heartbeat(&heartbeat, NOW);
         }
@@ -80,10 +80,10 @@ async fn take(registry: &Registry, step: Step) {
         }
         Step::Silence { seconds } => {
             for _ in 0..seconds {
-                advance(PULSE_EVERY).await;
-                registry.hearing.heard(registry.hearing.pulse());
+                advance(PROBE_EVERY).await;
+                registry.liveness.heard(registry.liveness.probe());
             }
-            registry.give_up_silent();
+            registry.mark_lost();
         }
     }
 }
@@ -102,13 +102,13 @@ proptest! {
                 let job_type = job_type(number);
                 let mut crew = registry.workers();
                 crew.retain(|worker| worker.job_types().any(|served| *served == job_type));
-                let there = crew.iter().filter(|worker| worker.presence != Presence::Lost);
+                let there = crew.iter().filter(|worker| worker.status != WorkerStatus::Lost);
                 let capacity = Capacity {
                     workers: there.clone().count(),
                     slots: there.clone().map(Worker::slots).sum(),
                 };
                 assert_eq!(registry.capacity(&job_type), capacity);
-                let taking = there.clone().filter(|worker| worker.presence != Presence::Draining);
+                let taking = there.clone().filter(|worker| worker.status != WorkerStatus::Draining);
                 let staff = Staff {
                     workers: capacity.workers,
                     draining: capacity.workers - taking.clone().count(),
@@ -168,15 +168,15 @@ async fn what_a_worker_missed_is_seen_in_its_heartbeats() {
     let registry = Registry::new(Arc::default());
     registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
     let missed = |status| registry.missed(&heartbeat(0, status, 0));
-    assert_eq!(missed(WorkerStatus::Draining), None, "a drain of its own");
+    assert_eq!(missed(ReportedStatus::Draining), None, "a drain of its own");
     registry.set_drained(&worker_id(0), true);
-    assert_eq!(missed(WorkerStatus::Idle), Some(Control::Drain));
-    assert_eq!(missed(WorkerStatus::Unknown), None, "nobody knows whether it drains");
-    assert_eq!(missed(WorkerStatus::Draining), None);
+    assert_eq!(missed(ReportedStatus::Idle), Some(Control::Drain));
+    assert_eq!(missed(ReportedStatus::Unknown), None, "nobody knows whether it drains");
+    assert_eq!(missed(ReportedStatus::Draining), None);
     registry.set_drained(&worker_id(0), false);
-    assert_eq!(missed(WorkerStatus::Draining), Some(Control::Resume));
-    assert_eq!(missed(WorkerStatus::Busy), None);
-    assert_eq!(missed(WorkerStatus::Draining), None, "it has resumed, and drains by itself");
+    assert_eq!(missed(ReportedStatus::Draining), Some(Control::Resume));
+    assert_eq!(missed(ReportedStatus::Busy), None);
+    assert_eq!(missed(ReportedStatus::Draining), None, "it has resumed, and drains by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +184,8 @@ async fn nobody_is_given_up_while_nobody_can_be_heard() {
     let registry = Registry::new(Arc::default());
     registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
     advance(WORKER_LOST_AFTER * 10).await;
-    registry.hearing.heard(registry.hearing.pulse());
-    assert_eq!(registry.give_up_silent(), []);
+    registry.liveness.heard(registry.liveness.probe());
+    assert_eq!(registry.mark_lost(), []);
     take(&registry, Step::Silence { seconds: WORKER_LOST_AFTER.as_secs() }).await;
-    assert_eq!(registry.worker(&worker_id(0)).map(|worker| worker.presence), Some(Presence::Lost));
+    assert_eq!(registry.worker(&worker_id(0)).map(|worker| worker.status), Some(WorkerStatus::Lost));
 }

@@ -2,12 +2,12 @@
 
 use crewcall_proto::ContentType;
 
-use super::{Presence, Worker};
+use super::{Worker, WorkerStatus};
 use crate::domain::waiting::Staff;
 
 /// The workers of a type.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Crew {
+pub(super) struct WorkersOfType {
     /// Those that are there.
     pub(super) capacity: Capacity,
     /// Those that are known, lost ones among them.
@@ -22,7 +22,7 @@ pub(super) struct Crew {
     slots_busy: usize,
 }
 
-impl Crew {
+impl WorkersOfType {
     /// What a job of the type may wait for.
     pub(super) fn staff(&self) -> Staff {
         Staff {
@@ -36,8 +36,8 @@ impl Crew {
     pub(super) fn join(&mut self, worker: &Worker) {
         self.known += 1;
         self.json_only += usize::from(worker.announcement.content_type == ContentType::Json);
-        let there = worker.presence != Presence::Lost;
-        let drains = worker.presence == Presence::Draining;
+        let there = worker.status != WorkerStatus::Lost;
+        let drains = worker.status == WorkerStatus::Draining;
         self.capacity.workers += usize::from(there);
         self.capacity.slots += if there { worker.slots() } else { 0 };
         self.draining += usize::from(drains);
@@ -48,8 +48,8 @@ impl Crew {
     pub(super) fn leave(&mut self, worker: &Worker) {
         self.known -= 1;
         self.json_only -= usize::from(worker.announcement.content_type == ContentType::Json);
-        let there = worker.presence != Presence::Lost;
-        let drains = worker.presence == Presence::Draining;
+        let there = worker.status != WorkerStatus::Lost;
+        let drains = worker.status == WorkerStatus::Draining;
         self.capacity.workers -= usize::from(there);
         self.capacity.slots -= if there { worker.slots() } else { 0 };
         self.draining -= usize::from(drains);
