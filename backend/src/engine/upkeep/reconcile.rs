@@ -54,7 +54,7 @@ pub struct Reconciler {
     unlisted: HashMap<Key, Duration>,
     /// Since when a type's queue was empty at every look.
     empty: HashMap<JobType, Duration>,
-    /// Since when there was something unroutable_or_dead at every look.
+    /// Since when something was unroutable or dead at every look.
     unroutable_or_dead: Option<Duration>,
 }
 

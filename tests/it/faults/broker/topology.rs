@@ -37,6 +37,9 @@ const EXCHANGES: [&str; 6] = [
 /// and what a busy machine takes.
 const DECLARED_AGAIN_WITHIN: Duration = Duration::from_secs(30);
 
+/// What the reconciler needs at least until it misses an order that was taken as sent.
+const MISSED_AFTER: Duration = Duration::from_secs(45);
+
 /// How often it is tried to be faster than who declares again.
 const TRIES: usize = 5;
 
@@ -115,7 +118,9 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     for _try in 0..TRIES {
         operator.routing().unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
         ids.extend(submitted(&mut stack, ids.len()).await);
+        let sent = Instant::now();
         are_parked(&stack, &ids).await;
+        assert!(sent.elapsed() < MISSED_AFTER, "they were taken as sent, until they were missed");
         if logged(&stack, RETURNED) > 0 {
             break;
         }
