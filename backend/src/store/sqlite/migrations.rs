@@ -5,8 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::open::Refusal;
 
 /// The steps, in order. `user_version` counts those that a file has taken.
-const STEPS: [&str; 2] =
-    [include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_limits.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_limits.sql"),
+    include_str!("migrations/0003_names.sql"),
+];
 
 /// Marks a SQLite file as ours: "CREW" in ASCII.
 const APPLICATION_ID: i64 = 0x4352_4557;

@@ -3,7 +3,9 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    engine::ports::{Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _, Lifecycle as _, StoreError},
+    engine::ports::{
+        Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _, Lifecycle as _, StoreError, Types as _,
+    },
     store::{OpenError, SqliteStore},
 };
 use rusqlite::Connection;
@@ -231,6 +233,33 @@ async fn a_value_that_means_nothing_is_an_error_and_no_panic() {
     tested.finish().await;
 }
 
+/// The file of an earlier build is brought up to this one's, with all that is in it.
+#[tokio::test]
+async fn an_older_database_is_brought_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    let older = Connection::open(&path).unwrap();
+    for step in [
+        include_str!("../../../src/store/sqlite/migrations/0001_jobs.sql"),
+        include_str!("../../../src/store/sqlite/migrations/0002_limits.sql"),
+    ] {
+        older.execute_batch(step).unwrap();
+    }
+    older
+        .execute_batch(
+            "INSERT INTO flows (type, paused_by, paused_at) VALUES ('a.b', 'ada', 7);
+             PRAGMA application_id = 0x43524557; PRAGMA user_version = 2",
+        )
+        .unwrap();
+    drop(older);
+    let store = SqliteStore::open(&path, HandClock::new(), Arc::default()).unwrap();
+    let settings = store.type_settings().await.unwrap();
+    let [(job_type, settings)] = &settings[..] else { panic!("{settings:?}") };
+    assert_eq!((job_type.as_str(), settings.pause.as_ref().unwrap().by.as_str()), ("a.b", "ada"));
+    store.check().await.unwrap(); // takes a job through its life, of which nothing is kept
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_newer_database_is_refused_unchanged() {
     let tested = StoreUnderTest::sqlite();
@@ -242,7 +271,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 2): run that version or a later one"
+         knows up to 3): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }

@@ -2,48 +2,48 @@
 
 -- One row per job: what events change, and what they are decided by.
 CREATE TABLE jobs (
-    seq                  INTEGER PRIMARY KEY,
-    id                   BLOB    NOT NULL UNIQUE,
-    type                 TEXT    NOT NULL,
-    priority             INTEGER NOT NULL,
-    created_at           INTEGER NOT NULL,
+    seq                INTEGER PRIMARY KEY,
+    id                 BLOB    NOT NULL UNIQUE,
+    type               TEXT    NOT NULL,
+    priority           INTEGER NOT NULL,
+    created_at         INTEGER NOT NULL,
     -- The waits between attempts, in nanoseconds: all four, or none for the defaults.
-    backoff_initial_ns   INTEGER,
-    backoff_factor       REAL,
-    backoff_max_delay_ns INTEGER,
-    backoff_jitter       REAL,
-    timeout_ns           INTEGER,
-    expires_at           INTEGER,
+    backoff_initial_ns INTEGER,
+    backoff_factor     REAL,
+    backoff_cap_ns     INTEGER,
+    backoff_jitter     REAL,
+    timeout_ns         INTEGER,
+    expires_at         INTEGER,
     -- The time that the submitter named to begin at. Other waits are stored as times, too, but mean a duration.
-    run_at               INTEGER,
+    run_at             INTEGER,
     -- Which dispatch the current attempt was last sent with.
-    dispatch_number      INTEGER,
-    state                TEXT    NOT NULL,
-    due_at               INTEGER NOT NULL,
-    finished_at          INTEGER,
-    attempt              INTEGER NOT NULL,
-    max_attempts         INTEGER NOT NULL,
-    token                BLOB,
+    dispatch_number    INTEGER,
+    state              TEXT    NOT NULL,
+    due_at             INTEGER NOT NULL,
+    finished_at        INTEGER,
+    attempt            INTEGER NOT NULL,
+    attempts_max       INTEGER NOT NULL,
+    token              BLOB,
     -- The execution that speaks for the attempt: all four, or none. The sequence number uses all 64 bits.
-    claim_execution_id   BLOB,
-    claim_worker_id      TEXT,
-    claim_seq            INTEGER,
-    claim_held           INTEGER,
+    claim_execution_id BLOB,
+    claim_worker_id    TEXT,
+    claim_seq          INTEGER,
+    claim_held         INTEGER,
     -- Who asked to cancel it, and when: both, or none.
-    cancel_by            TEXT,
-    cancel_reason        TEXT,
-    cancel_at            INTEGER,
-    progress_percent     INTEGER,
-    progress_message     TEXT,
-    progress_at          INTEGER,
-    error_kind           TEXT,
-    error_code           TEXT,
-    error_message        TEXT,
-    error_detail         TEXT,
-    started_at           INTEGER,
-    version              INTEGER NOT NULL,
+    cancel_by          TEXT,
+    cancel_reason      TEXT,
+    cancel_at          INTEGER,
+    progress_percent   INTEGER,
+    progress_message   TEXT,
+    progress_at        INTEGER,
+    failure_kind       TEXT,
+    failure_code       TEXT,
+    failure_message    TEXT,
+    failure_detail     TEXT,
+    started_at         INTEGER,
+    version            INTEGER NOT NULL,
     -- Last, because it may be large: a row is read from the front.
-    result               TEXT
+    result             TEXT
 ) STRICT;
 
 -- Lists, counts, and the oldest job of a state. Every job pays for it when its state changes: a short job
@@ -85,16 +85,16 @@ CREATE TABLE job_labels (
 
 -- The attempts that ended.
 CREATE TABLE attempts (
-    job_seq       INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
-    attempt       INTEGER NOT NULL,
-    outcome       TEXT    NOT NULL,
-    worker_id     TEXT,
-    started_at    INTEGER,
-    finished_at   INTEGER NOT NULL,
-    error_kind    TEXT,
-    error_code    TEXT,
-    error_message TEXT,
-    error_detail  TEXT,
+    job_seq         INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
+    attempt         INTEGER NOT NULL,
+    outcome         TEXT    NOT NULL,
+    worker_id       TEXT,
+    started_at      INTEGER,
+    finished_at     INTEGER NOT NULL,
+    failure_kind    TEXT,
+    failure_code    TEXT,
+    failure_message TEXT,
+    failure_detail  TEXT,
     PRIMARY KEY (job_seq, attempt)
 ) STRICT, WITHOUT ROWID;
 
@@ -123,12 +123,12 @@ CREATE TABLE types (
 ) STRICT, WITHOUT ROWID;
 
 -- What operators set for types. A type that has no row has the default.
-CREATE TABLE type_settings (
+CREATE TABLE flows (
     type            TEXT PRIMARY KEY,
     -- Who paused it, and when: both, or none.
-    pause_by        TEXT,
+    paused_by       TEXT,
     pause_reason    TEXT,
-    pause_at        INTEGER,
+    paused_at       INTEGER,
     running_max     INTEGER,
     rate_per_second REAL
 ) STRICT, WITHOUT ROWID;
@@ -149,12 +149,12 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_numbers ON quarantine (seq);
 
 -- Numbers that only grow, but for the time.
-CREATE TABLE counters (
+CREATE TABLE marks (
     name  TEXT    PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO counters (name, value) VALUES
+INSERT INTO marks (name, value) VALUES
     ('dispatches_numbered', 0),  -- the last dispatch number that was given out
     ('dispatches_confirmed', 0), -- every dispatch up to this one is confirmed or over
     -- How far the time in a job's id was ever ahead of its created_at, or behind it, in milliseconds.
