@@ -266,8 +266,8 @@ impl Facts {
 pub(super) fn read_attempts(database: &Path) -> anyhow::Result<BTreeMap<String, Vec<Attempt>>> {
     let sql = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut rows = sql.prepare(
-        "SELECT jobs.id, attempts.attempt, iif(outcome = 'failed', attempts.failure_kind, outcome), attempts.failure_code,
-                attempts.failure_message, attempts.worker_id, attempts.started_at, attempts.finished_at
+        "SELECT jobs.id, attempts.attempt, iif(outcome = 'failed', attempts.error_kind, outcome), attempts.error_code,
+                attempts.error_message, attempts.worker_id, attempts.started_at, attempts.finished_at
             FROM attempts JOIN jobs ON jobs.seq = attempts.job_seq ORDER BY attempts.job_seq, attempts.attempt",
     )?;
     let mut rows = rows.query([])?;
