@@ -11,7 +11,7 @@ use crewcall_proto::{JobId, JobType, WorkerId};
 use url::Url;
 
 pub(crate) use self::{
-    jobs::{FilterArguments, InterveneArguments, JobsCommand, JobsListArguments},
+    jobs::{ActionArguments, FilterArguments, JobsCommand, JobsListArguments},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
 };
 use crate::{

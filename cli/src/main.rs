@@ -2,7 +2,7 @@
 //! the HTTP API.
 //!
 //! Reading order: [`arguments`] (what can be typed), [`commands`] (one file each), [`client`] and [`api`]
-//! (the HTTP API), [`output`], [`tables`] and [`progress`] (what is shown), [`exit`] (how it ends).
+//! (the HTTP API), [`output`], [`text`], [`tables`] and [`progress`] (what is shown), [`exit`] (how it ends).
 
 mod arguments;
 
@@ -20,6 +20,8 @@ mod settings;
 
 mod output;
 
+mod text;
+
 mod tables;
 
 mod progress;
@@ -30,7 +32,7 @@ mod log_filter;
 
 mod signals;
 
-mod workshop;
+mod dev_stack;
 
 mod exit;
 
@@ -39,7 +41,7 @@ use clap::Parser;
 use crate::{
     arguments::{Arguments, Command, attach_wait_time},
     exit::{Exit, Failure},
-    output::note,
+    output::print_message,
 };
 
 #[tokio::main]
@@ -82,7 +84,7 @@ fn conclude(outcome: Result<Exit, Failure>) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             if let Some(sentence) = failure.sentence() {
-                note(&format!("error: {sentence}"));
+                print_message(&format!("error: {sentence}"));
             }
             failure.exit()
         }

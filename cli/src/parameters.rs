@@ -16,7 +16,7 @@ use std::{
 use crewcall_proto::numbers::{ARRIVE, changed_numbers};
 use serde_json::{Map, Value};
 
-use crate::output::shorten;
+use crate::text::shorten;
 
 /// The longest file or input that is read for parameters, in bytes. The backend takes 256 KiB of
 /// parameters; this is only here so that `@/dev/zero` ends.

@@ -9,8 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     api::{Job, JobState, Progress},
-    output::{note, shorten},
+    output::print_message,
     tables::remark,
+    text::shorten,
 };
 
 /// How often the bar's spinner turns: it shows that we are alive while a job waits.
@@ -66,7 +67,7 @@ impl ProgressDisplay {
                     _ => format!("{} {message}", job.attempt),
                 };
                 if key != self.last_key {
-                    note(&message);
+                    print_message(&message);
                     self.last_key = key;
                 }
             }
@@ -78,7 +79,7 @@ impl ProgressDisplay {
     pub(crate) fn lost(&mut self, reason: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(shorten(&went_away(reason), MESSAGE_CHARACTERS_MAX)),
-            None => note(&went_away(reason)),
+            None => print_message(&went_away(reason)),
         }
     }
 
@@ -86,7 +87,7 @@ impl ProgressDisplay {
     pub(crate) fn back(&mut self) {
         match &self.bar {
             Some(bar) => bar.set_message(self.last_message.clone()),
-            None => note(BACK),
+            None => print_message(BACK),
         }
     }
 

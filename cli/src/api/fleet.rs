@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Act, Document};
+use super::{ActorNote, Document};
 
 /// One worker.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,7 +121,7 @@ pub(crate) struct JobType {
     pub(crate) oldest_waiting_at: Option<String>,
     /// Who lets its jobs wait.
     #[serde(default)]
-    pub(crate) paused: Option<Act>,
+    pub(crate) paused: Option<ActorNote>,
     /// How many attempts may run at once.
     #[serde(default)]
     pub(crate) running_max: Option<u32>,

@@ -6,6 +6,7 @@
 
 mod fleet;
 mod operations;
+mod problem;
 
 use std::{collections::BTreeMap, ops::Deref};
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub(crate) use self::{
     fleet::{JobType, TypeList, Worker, WorkerList},
     operations::{BatchAnswer, BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
+    problem::{Mistake, Problem},
 };
 
 /// An answer: the JSON that came, and our view of it.
@@ -107,7 +109,7 @@ pub(crate) struct Job {
     pub(crate) cancel_requested: bool,
     /// Who wants it to stop, or stopped it.
     #[serde(default)]
-    pub(crate) cancellation: Option<Act>,
+    pub(crate) cancellation: Option<ActorNote>,
     /// What it waits for.
     #[serde(default)]
     pub(crate) waiting_for: Option<WaitingFor>,
@@ -143,7 +145,7 @@ impl Default for Backoff {
 /// What somebody did to a job or a type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Act {
+pub(crate) struct ActorNote {
     /// Who.
     pub(crate) by: String,
     /// Why.

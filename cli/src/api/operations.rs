@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Document;
-use crate::client::problem::Problem;
+use super::{Document, Problem};
 
 /// What a change of many jobs did, or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

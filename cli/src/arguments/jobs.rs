@@ -20,9 +20,9 @@ pub(crate) enum JobsCommand {
         output: OutputArguments,
     },
     /// Cancel jobs: those that wait at once, those that run as soon as their worker stops
-    Cancel(InterveneArguments),
+    Cancel(ActionArguments),
     /// Try failed or cancelled jobs again
-    Retry(InterveneArguments),
+    Retry(ActionArguments),
 }
 
 /// What `jobs ls` takes.
@@ -77,7 +77,7 @@ impl FilterArguments {
 /// What `jobs cancel` and `jobs retry` take.
 #[derive(Debug, Args)]
 #[command(after_help = BY_FILTER)]
-pub(crate) struct InterveneArguments {
+pub(crate) struct ActionArguments {
     /// Which jobs.
     #[command(flatten)]
     pub(crate) target: TargetArguments,

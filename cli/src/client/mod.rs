@@ -3,7 +3,6 @@
 
 pub(crate) mod follow;
 pub(crate) mod operations;
-pub(crate) mod problem;
 
 use std::{error::Error, time::Duration};
 
@@ -13,8 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
-use crate::api::{BatchOutcome, Document, Job, JobPage, JobType, TypeList, Worker, WorkerList};
-use problem::Problem;
+use crate::api::{BatchOutcome, Document, Job, JobPage, JobType, Problem, TypeList, Worker, WorkerList};
 
 /// How long a connection may take to be set up.
 const CONNECT_SECONDS_MAX: u64 = 5;

@@ -17,7 +17,7 @@ pub(crate) struct Actor<'a> {
 
 /// What can be done to jobs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Intervention<'a> {
+pub(crate) enum JobAction<'a> {
     /// Cancel them.
     Cancel(Actor<'a>),
     /// Try them again.
@@ -37,7 +37,7 @@ impl Actor<'_> {
     }
 }
 
-impl Intervention<'_> {
+impl JobAction<'_> {
     fn path(self) -> &'static str {
         match self {
             Self::Cancel(_) => "cancel",
@@ -54,25 +54,21 @@ impl Intervention<'_> {
 
 impl Client {
     /// Does something to one job.
-    pub(crate) async fn intervene(
-        &self,
-        id: JobId,
-        intervention: Intervention<'_>,
-    ) -> Result<Document<Job>, ClientError> {
-        let url = self.endpoint(&["v1", "jobs", &id.to_string(), intervention.path()]);
-        self.json(self.http.post(url.clone()).json(&intervention.body()), &url).await
+    pub(crate) async fn act(&self, id: JobId, action: JobAction<'_>) -> Result<Document<Job>, ClientError> {
+        let url = self.endpoint(&["v1", "jobs", &id.to_string(), action.path()]);
+        self.json(self.http.post(url.clone()).json(&action.body()), &url).await
     }
 
     /// Does something to all jobs that a filter lets through: those for which it is possible, and up to some
     /// thousands at once.
-    pub(crate) async fn intervene_all(
+    pub(crate) async fn act_on_all(
         &self,
-        intervention: Intervention<'_>,
+        action: JobAction<'_>,
         filter: &Value,
         dry_run: bool,
     ) -> Result<BulkOutcome, ClientError> {
-        let url = self.endpoint(&["v1", "jobs", intervention.path()]);
-        let mut body = intervention.body();
+        let url = self.endpoint(&["v1", "jobs", action.path()]);
+        let mut body = action.body();
         body["filter"] = filter.clone();
         body["dry_run"] = json!(dry_run);
         // A filter that lets everything through may be a slip of a script; whoever comes here has been asked.

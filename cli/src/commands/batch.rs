@@ -12,10 +12,10 @@ use tokio::{
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::{
-    api::{BatchAnswer, BatchOutcome},
-    client::{Client, ClientError, problem::Problem},
+    api::{BatchAnswer, BatchOutcome, Problem},
+    client::{Client, ClientError},
     exit::{Exit, Failure},
-    output::{note, print},
+    output::{print, print_message},
 };
 
 /// How many jobs are submitted in one request. Enough that requests do not count, few enough that ids are
@@ -59,7 +59,7 @@ pub(crate) async fn run(client: &Client, origin: &str) -> Result<Exit, Failure> 
         ))),
         (_, 0) => Ok(Exit::Done),
         _ => {
-            note(&format!("{accepted} accepted, {refused} refused"));
+            print_message(&format!("{accepted} accepted, {refused} refused"));
             Ok(Exit::Usage)
         }
     }
@@ -180,7 +180,7 @@ fn tell(outcome: &BatchOutcome, numbers: &[usize]) -> Result<(usize, usize), Fai
         print(&ids.join("\n"))?;
     }
     if !refusals.is_empty() {
-        note(&refusals.join("\n"));
+        print_message(&refusals.join("\n"));
     }
     Ok((ids.len(), refusals.len()))
 }
@@ -209,7 +209,7 @@ fn interrupted(error: ClientError, accepted: usize, numbers: &[usize]) -> Failur
         (numbers.first().copied().unwrap_or_default(), numbers.last().copied().unwrap_or_default());
     let fate =
         if error.is_about_the_request() { "were refused together" } else { "may have been accepted or not" };
-    note(&format!(
+    print_message(&format!(
         "{accepted} jobs were accepted; lines {first} to {last} {fate}, and nothing after them was sent"
     ));
     error.into()

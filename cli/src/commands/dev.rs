@@ -10,13 +10,13 @@ use crate::{
     api::JobState,
     arguments::DevArguments,
     client::{Client, ClientError, parse_url},
-    commands::submit::{attend, conclude},
+    commands::submit::{conclude, follow_to_end},
+    dev_stack::{Addresses, DevDirectory, DevStack, HTTP_PORT_PREFERRED},
     exit::{Exit, Failure},
     log_filter, logs,
-    output::{note, print_json},
+    output::{print_json, print_message},
     settings::LOG_DEFAULT,
     signals::Signals,
-    workshop::{Addresses, Folder, HTTP_PORT_PREFERRED, Workshop},
 };
 
 /// The type of the first job.
@@ -38,45 +38,45 @@ const SAMPLE_JOB_MAX: Duration = Duration::from_secs(60);
 pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let filter = log_filter()?;
-    let folder = Folder::claim()?;
-    logs::to_file(folder.create_log("backend.log")?, &filter);
+    let directory = DevDirectory::claim()?;
+    logs::to_file(directory.create_log("backend.log")?, &filter);
     let tracker = TaskTracker::new();
-    let mut workshop = tokio::select! {
-        opened = Workshop::open(&folder, &tracker) => opened?,
+    let mut stack = tokio::select! {
+        opened = DevStack::open(&directory, &tracker) => opened?,
         () = signals.next() => return Err(interrupted()),
     };
-    let addresses = workshop.addresses();
+    let addresses = stack.addresses();
     let outcome = tokio::select! {
-        outcome = work(&addresses, &folder, arguments.once) => outcome,
-        failure = workshop.trouble(&folder) => Err(failure),
+        outcome = work(&addresses, &directory, arguments.once) => outcome,
+        failure = stack.trouble(&directory) => Err(failure),
         () = signals.next() => if arguments.once { Err(interrupted()) } else { Ok(Exit::Done) },
     };
-    note("stopping …");
+    print_message("stopping …");
     tokio::select! {
-        () = workshop.close() => {}
+        () = stack.close() => {}
         // Dropping the parts kills them.
-        () = signals.next() => note("stopped at once"),
+        () = signals.next() => print_message("stopped at once"),
     }
     outcome
 }
 
 /// The first job; then nothing, for ever, unless it is to happen once.
-async fn work(addresses: &Addresses, folder: &Folder, once: bool) -> Result<Exit, Failure> {
-    let source = folder.write_sample()?;
-    introduce(addresses, folder, &source);
-    let outcome = first_job(addresses, folder, &source).await;
+async fn work(addresses: &Addresses, directory: &DevDirectory, once: bool) -> Result<Exit, Failure> {
+    let source = directory.write_sample()?;
+    introduce(addresses, directory, &source);
+    let outcome = first_job(addresses, directory, &source).await;
     if once {
         return outcome;
     }
     if let Err(failure) = outcome {
-        note(&format!("error: {}", failure.sentence().unwrap_or_default()));
+        print_message(&format!("error: {}", failure.sentence().unwrap_or_default()));
     }
-    note("\nEverything stays up until Ctrl-C.");
+    print_message("\nEverything stays up until Ctrl-C.");
     std::future::pending().await
 }
 
 /// Says where everything is and what to type next.
-fn introduce(addresses: &Addresses, folder: &Folder, source: &str) {
+fn introduce(addresses: &Addresses, directory: &DevDirectory, source: &str) {
     let Addresses { http, amqp_url } = addresses;
     // The clients try the preferred port by themselves.
     let variable = if http.port() == HTTP_PORT_PREFERRED {
@@ -85,7 +85,7 @@ fn introduce(addresses: &Addresses, folder: &Folder, source: &str) {
         format!("CREWCALL_URL=http://{http} ")
     };
     let program = own_name();
-    note(&format!(
+    print_message(&format!(
         "
   HTTP API   http://{http}
   API docs   http://{http}/docs
@@ -95,23 +95,23 @@ fn introduce(addresses: &Addresses, folder: &Folder, source: &str) {
 Submit from another terminal:
   {variable}{program} submit {SAMPLE_TYPE} source={source} width:={SAMPLE_WIDTH} --wait
 ",
-        root = folder.root().display()
+        root = directory.root().display()
     ));
 }
 
-async fn first_job(addresses: &Addresses, folder: &Folder, source: &str) -> Result<Exit, Failure> {
+async fn first_job(addresses: &Addresses, directory: &DevDirectory, source: &str) -> Result<Exit, Failure> {
     let url = parse_url(&format!("http://{}", addresses.http)).map_err(Failure::Part)?;
     let client = Client::new(url);
     if timeout(ANNOUNCEMENT_MAX, announcement(&client)).await.is_err() {
         let what = format!("no worker has announced {SAMPLE_TYPE} within {} s", ANNOUNCEMENT_MAX.as_secs());
-        return Err(folder.trouble(&what, "workers.log"));
+        return Err(directory.trouble(&what, "workers.log"));
     }
-    note(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
+    print_message(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
     let submission = json!({"type": SAMPLE_TYPE, "parameters": {"source": source, "width": SAMPLE_WIDTH}});
     let job = client.submit(&submission, None).await?.job;
-    let job = attend(&client, &job, Some(SAMPLE_JOB_MAX)).await?;
+    let job = follow_to_end(&client, &job, Some(SAMPLE_JOB_MAX)).await?;
     if job.state == JobState::Completed {
-        note(&format!("job {} is completed; its result:", job.id));
+        print_message(&format!("job {} is completed; its result:", job.id));
         print_json(&job.result)?;
     }
     conclude(&job)

@@ -1,15 +1,15 @@
-//! `crewcall jobs ls|get`: what became of jobs. What is done to them is in [`super::intervene`].
+//! `crewcall jobs ls|get`: what became of jobs. What is done to them is in [`super::actions`].
 
 use crate::{
     api::JobState,
     arguments::{ActorArguments, FilterArguments, JobsCommand, JobsListArguments},
     client::{
         Client,
-        operations::{Actor, Intervention},
+        operations::{Actor, JobAction},
     },
-    commands::intervene::intervene,
+    commands::actions,
     exit::{Exit, Failure},
-    output::{note, print_list, print_one},
+    output::{print_list, print_message, print_one},
 };
 
 /// How many jobs are asked for at once: the most that the API gives.
@@ -25,10 +25,10 @@ pub(crate) async fn run(client: &Client, command: &JobsCommand) -> Result<Exit, 
         JobsCommand::Ls(arguments) => list(client, arguments).await?,
         JobsCommand::Get { id, output } => print_one(&client.job(*id).await?, output.format)?,
         JobsCommand::Cancel(arguments) => {
-            return intervene(client, Intervention::Cancel(actor(&arguments.actor)), arguments).await;
+            return actions::run(client, JobAction::Cancel(actor(&arguments.actor)), arguments).await;
         }
         JobsCommand::Retry(arguments) => {
-            return intervene(client, Intervention::Retry(actor(&arguments.actor)), arguments).await;
+            return actions::run(client, JobAction::Retry(actor(&arguments.actor)), arguments).await;
         }
     }
     Ok(Exit::Done)
@@ -53,7 +53,7 @@ async fn list(client: &Client, arguments: &JobsListArguments) -> Result<(), Fail
     }
     print_list(&jobs, arguments.output.format)?;
     if let Some(cursor) = cursor {
-        note(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
+        print_message(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ pub(crate) mod serve;
 pub(crate) mod submit;
 pub(crate) mod watch;
 
-pub(crate) mod intervene;
+pub(crate) mod actions;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
 pub(crate) mod types;

@@ -4,7 +4,7 @@ use crate::{
     arguments::QuarantineCommand,
     client::Client,
     exit::{Exit, Failure},
-    output::{note, print, print_list},
+    output::{print, print_list, print_message},
 };
 
 /// Lists messages, or deletes one or all.
@@ -18,7 +18,7 @@ pub(crate) async fn run(client: &Client, command: &QuarantineCommand) -> Result<
             let page = client.quarantine(*limit, cursor.as_deref()).await?;
             print_list(&page.messages, output.format)?;
             if let Some(cursor) = page.next_cursor {
-                note(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
+                print_message(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
             }
         }
         QuarantineCommand::Rm { number: Some(number), .. } => {

@@ -12,15 +12,14 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    api::{Document, Job, JobState},
+    api::{Document, Job, JobState, Mistake, Problem},
     arguments::{SubmitArguments, SubmitRetries, SubmitTimes},
     client::{
         Client, ClientError, Submitted,
         follow::{ABSENCE_MAX, FeedEvent},
-        problem::{Mistake, Problem},
     },
     exit::{Exit, Failure},
-    output::{Format, note, print_json, print_one},
+    output::{Format, print_json, print_message, print_one},
     parameters::{Form, ParameterSource},
     progress::ProgressDisplay,
     tables,
@@ -48,13 +47,13 @@ pub(crate) async fn run(client: &Client, arguments: &SubmitArguments) -> Result<
     let job = submit(client, arguments, &submission).await.map_err(|error| with_hints(error, &source))?;
     let Some(wait) = arguments.wait else {
         if let Some(waiting) = tables::waiting(&job) {
-            note(&format!("the job {waiting}"));
+            print_message(&format!("the job {waiting}"));
         }
         print_one(&job, arguments.output.unwrap_or(Format::Name))?;
         return Ok(Exit::Done);
     };
     let job = tokio::select! {
-        ended = attend(client, &job, wait.map(Duration::from_secs)) => ended?,
+        ended = follow_to_end(client, &job, wait.map(Duration::from_secs)) => ended?,
         _ = signal::ctrl_c() => {
             return Err(Failure::Interrupted(format!("the job goes on: crewcall watch {}", job.id)));
         }
@@ -93,7 +92,10 @@ async fn submit(
         .when(ClientError::is_retryable)
         .notify(|error, _| {
             if !is_told {
-                note(&format!("{error}\nsubmitting again, for at most {} s …", resend_for.as_secs()));
+                print_message(&format!(
+                    "{error}\nsubmitting again, for at most {} s …",
+                    resend_for.as_secs()
+                ));
                 is_told = true;
             }
         })
@@ -101,13 +103,17 @@ async fn submit(
     match submitted {
         Ok(Submitted { job, replayed }) => {
             if replayed && asked.is_some() {
-                note("this key was used before, for the same submission: this is the job that it made");
+                print_message(
+                    "this key was used before, for the same submission: this is the job that it made",
+                );
             }
             Ok(job)
         }
         Err(error) => {
             if error.is_retryable() {
-                note(&format!("to submit again without making a second job, add --idempotency-key {key}"));
+                print_message(&format!(
+                    "to submit again without making a second job, add --idempotency-key {key}"
+                ));
             }
             Err(error)
         }
@@ -119,7 +125,7 @@ async fn submit(
 /// # Errors
 ///
 /// When the wait time is up or the backend fails us; the job goes on then.
-pub(crate) async fn attend(
+pub(crate) async fn follow_to_end(
     client: &Client,
     job: &Document<Job>,
     wait: Option<Duration>,
@@ -185,10 +191,10 @@ pub(crate) fn conclude(job: &Job) -> Result<Exit, Failure> {
             })
         }
         JobState::Cancelled => {
-            let act = job.cancellation.as_ref().map(|act| format!(" by {}", tables::by_whom(act)));
+            let by = job.cancellation.as_ref().map(|note| format!(" by {}", tables::by_whom(note)));
             Err(Failure::Job {
                 exit: Exit::Cancelled,
-                message: format!("job {} was cancelled{}; {attempts}", job.id, act.unwrap_or_default()),
+                message: format!("job {} was cancelled{}; {attempts}", job.id, by.unwrap_or_default()),
             })
         }
         JobState::Scheduled

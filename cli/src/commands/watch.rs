@@ -11,7 +11,7 @@ use crate::{
     },
     commands::{jobs::state_and_type, submit::conclude},
     exit::{Exit, Failure},
-    output::{Format, note, print, print_one},
+    output::{Format, print, print_message, print_one},
     progress::{BACK, went_away},
     tables::remark,
 };
@@ -41,8 +41,8 @@ async fn watch_one(client: &Client, id: JobId, format: Format) -> Result<Exit, F
                 }
             }
             FeedEvent::Reset => {}
-            FeedEvent::Lost(reason) => note(&went_away(&reason)),
-            FeedEvent::Back => note(BACK),
+            FeedEvent::Lost(reason) => print_message(&went_away(&reason)),
+            FeedEvent::Back => print_message(BACK),
         }
     }
 }
@@ -53,9 +53,11 @@ async fn watch_all(client: &Client, arguments: &WatchArguments) -> Result<Exit, 
     loop {
         match feed.next().await? {
             FeedEvent::Job(job) => print_change(&job, arguments.output.format)?,
-            FeedEvent::Reset => note("some changes were missed; `crewcall jobs ls` shows how things stand"),
-            FeedEvent::Lost(reason) => note(&went_away(&reason)),
-            FeedEvent::Back => note(BACK),
+            FeedEvent::Reset => {
+                print_message("some changes were missed; `crewcall jobs ls` shows how things stand")
+            }
+            FeedEvent::Lost(reason) => print_message(&went_away(&reason)),
+            FeedEvent::Back => print_message(BACK),
         }
     }
 }
@@ -70,7 +72,6 @@ fn print_change(job: &Document<Job>, format: Format) -> Result<(), Failure> {
 /// `0192e4a0-… image.thumbnail running 40% resizing`; the columns stand still, so that eyes can follow.
 fn line(job: &Job) -> String {
     let state = if job.state == JobState::Unknown { "?" } else { job.state.word() };
-    let line =
-        format!("{} {} {state:<10} {}", job.id, job.job_type, crate::output::shorten(&remark(job), 200));
+    let line = format!("{} {} {state:<10} {}", job.id, job.job_type, crate::text::shorten(&remark(job), 200));
     line.trim_end().to_owned()
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{REMARK_CHARACTERS_MAX, fields, when_and_why, yes_or_no};
 use crate::{
     api::{JobType, QuarantinedMessage, Worker},
-    output::{Show, shorten, table, time},
+    output::{Show, table},
+    text::{shorten, time},
 };
 
 impl Show for Worker {
@@ -96,7 +97,7 @@ impl Show for JobType {
             ("announced", yes_or_no(self.announced).to_owned()),
             (
                 "paused",
-                self.paused.as_ref().map(|act| format!("by {}", when_and_why(act))).unwrap_or_default(),
+                self.paused.as_ref().map(|note| format!("by {}", when_and_why(note))).unwrap_or_default(),
             ),
             ("limits", limits(self.running_max, self.rate_per_second)),
             ("workers", format!("{} with {} slots", self.workers, self.slots)),
@@ -139,7 +140,7 @@ impl JobType {
 impl Show for QuarantinedMessage {
     const PLURAL: &'static str = "messages that could not be read";
     const HEADER: &'static [&'static str] =
-        &["NUMBER", "QUEUE", "ROUTING KEY", "SET ASIDE (UTC)", "BYTES", "REASON", "DETAIL"];
+        &["NUMBER", "QUEUE", "ROUTING KEY", "QUARANTINED (UTC)", "BYTES", "REASON", "DETAIL"];
 
     fn identity(&self) -> String {
         self.number.to_string()

@@ -4,9 +4,10 @@ mod fleet;
 
 pub(crate) use self::fleet::limits;
 use crate::{
-    api::{Act, Backoff, Job, JobError, JobState},
+    api::{ActorNote, Backoff, Job, JobError, JobState},
     duration,
-    output::{Show, inline, shorten, table, time},
+    output::{Show, table},
+    text::{inline, shorten, time},
 };
 
 /// How long a remark in a list may be, in characters.
@@ -88,7 +89,7 @@ pub(crate) fn remark(job: &Job) -> String {
         JobState::Running => progress(job),
         JobState::Failed => last_error(job),
         JobState::Cancelled => match &job.cancellation {
-            Some(act) => format!("by {}", by_whom(act)),
+            Some(note) => format!("by {}", by_whom(note)),
             None => last_error(job),
         },
         JobState::Scheduled
@@ -118,28 +119,28 @@ fn waits_for(job: &Job) -> String {
 
 /// `asked for by alice at 2026-11-20 16:07:00: wrong pictures`
 fn cancellation(job: &Job) -> String {
-    let Some(act) = &job.cancellation else {
+    let Some(note) = &job.cancellation else {
         return if job.cancel_requested { "asked for".to_owned() } else { String::new() };
     };
     let done = if job.state == JobState::Cancelled { "" } else { "asked for " };
-    format!("{done}by {}", when_and_why(act))
+    format!("{done}by {}", when_and_why(note))
 }
 
 /// `alice: wrong pictures`
-pub(crate) fn by_whom(act: &Act) -> String {
-    match act.reason.as_deref().filter(|reason| !reason.is_empty()) {
-        Some(reason) => format!("{}: {reason}", act.by),
-        None => act.by.clone(),
+pub(crate) fn by_whom(note: &ActorNote) -> String {
+    match note.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("{}: {reason}", note.by),
+        None => note.by.clone(),
     }
 }
 
 /// `alice at 2026-11-20 16:07:00: wrong pictures`
-fn when_and_why(act: &Act) -> String {
-    let by = match act.at.as_deref() {
-        Some(at) => format!("{} at {}", act.by, time(Some(at))),
-        None => act.by.clone(),
+fn when_and_why(note: &ActorNote) -> String {
+    let by = match note.at.as_deref() {
+        Some(at) => format!("{} at {}", note.by, time(Some(at))),
+        None => note.by.clone(),
     };
-    by_whom(&Act { by, ..act.clone() })
+    by_whom(&ActorNote { by, ..note.clone() })
 }
 
 /// `2s, 2 times longer after each attempt up to 10m, ±10 %`

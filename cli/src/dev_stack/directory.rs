@@ -1,4 +1,4 @@
-//! The folder of `crewcall dev`: `./.crewcall`, for one process at a time.
+//! The directory of `crewcall dev`: `./.crewcall`, for one process at a time.
 
 use std::{
     fs::{self, DirBuilder, File, Permissions, TryLockError},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::exit::Failure;
 
-/// The folder's name, in the working directory.
+/// The directory's name, in the working directory.
 const NAME: &str = ".crewcall";
 /// What the owner may do with it, and nobody else.
 const OWNER_ONLY: u32 = 0o700;
@@ -24,15 +24,15 @@ const SAMPLE: &[u8] = include_bytes!("../../../workers/samples/mountains.jpg");
 /// Where it is put.
 const SAMPLE_PATH: &str = "samples/mountains.jpg";
 
-/// The folder, ours for as long as this value lives.
-pub(crate) struct Folder {
+/// The directory, ours for as long as this value lives.
+pub(crate) struct DevDirectory {
     root: PathBuf,
     /// The lock ends with the process, however that ends.
     _lock: File,
 }
 
-impl Folder {
-    /// Makes the folder when it is missing, and claims it.
+impl DevDirectory {
+    /// Makes the directory when it is missing, and claims it.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ impl Folder {
     }
 
     pub(super) fn claim_at(root: &Path) -> Result<Self, Failure> {
-        make_private(root).map_err(|error| cannot("make the folder", root, &error))?;
-        let root = root.canonicalize().map_err(|error| cannot("find the folder", root, &error))?;
+        make_private(root).map_err(|error| cannot("make the directory", root, &error))?;
+        let root = root.canonicalize().map_err(|error| cannot("find the directory", root, &error))?;
         let lock_path = root.join("dev.lock");
         let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, &error))?;
         match lock.try_lock() {
@@ -56,7 +56,7 @@ impl Folder {
         }
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -81,7 +81,7 @@ impl Folder {
         File::create(&path).map_err(|error| cannot("write", &path, &error))
     }
 
-    /// Puts the sample picture into the folder and answers its path as the workers see it: they run in our
+    /// Puts the sample picture into the directory and returns its path as the workers see it: they run in our
     /// working directory.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Folder {
     }
 }
 
-/// Makes the folder when it is missing. No other user has any business in it: it holds the database.
+/// Makes the directory when it is missing. No other user has any business in it: it holds the database.
 fn make_private(root: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(root)?;
     fs::set_permissions(root, Permissions::from_mode(OWNER_ONLY))
@@ -116,7 +116,7 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::Part(format!("cannot {what} {}: {error}", path.display()))
 }
 
-/// The last lines of a file, or of the newest file in a folder, if there are any.
+/// The last lines of a file, or of the newest file in a directory, if there are any.
 fn tail(path: &Path) -> Option<String> {
     if path.is_dir() {
         let files = fs::read_dir(path).ok()?.flatten().filter(|entry| entry.path().is_file());
@@ -140,14 +140,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_other_user_may_look_into_the_folder() {
+    fn no_other_user_may_look_into_the_directory() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join(NAME);
         for made_before in [false, true] {
             if made_before {
                 fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
             }
-            let _folder = Folder::claim_at(&root).ok().unwrap();
+            let _directory = DevDirectory::claim_at(&root).ok().unwrap();
             assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700, "{made_before}");
         }
     }

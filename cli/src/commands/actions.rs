@@ -5,10 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{BulkOutcome, Job, JobState},
-    arguments::{FilterArguments, InterveneArguments},
-    client::{Client, ClientError, operations::Intervention},
+    arguments::{ActionArguments, FilterArguments},
+    client::{Client, ClientError, operations::JobAction},
     exit::{Exit, Failure},
-    output::{Format, note, print, print_json, print_one},
+    output::{Format, print, print_json, print_message, print_one},
 };
 
 /// Does something to the jobs that were named, or to all that a filter lets through.
@@ -16,14 +16,14 @@ use crate::{
 /// # Errors
 ///
 /// When no jobs were chosen, or the backend or standard output fails us.
-pub(crate) async fn intervene(
+pub(crate) async fn run(
     client: &Client,
-    intervention: Intervention<'_>,
-    arguments: &InterveneArguments,
+    action: JobAction<'_>,
+    arguments: &ActionArguments,
 ) -> Result<Exit, Failure> {
     let (target, format) = (&arguments.target, arguments.output.format);
     if !target.ids.is_empty() {
-        return each(client, intervention, &target.ids, format).await;
+        return each(client, action, &target.ids, format).await;
     }
     if target.filter.is_empty() && !target.all {
         return Err(Failure::Usage(
@@ -33,9 +33,9 @@ pub(crate) async fn intervene(
         ));
     }
     let filter = filter(&target.filter);
-    let outcome = all(client, intervention, &filter, target.dry_run).await?;
+    let outcome = all(client, action, &filter, target.dry_run).await?;
     match format {
-        Format::Table | Format::Name => print(&sentence(intervention, outcome, target.dry_run))?,
+        Format::Table | Format::Name => print(&sentence(action, outcome, target.dry_run))?,
         Format::Json | Format::Jsonl => {
             print_json(
                 &json!({"matched": outcome.matched, "changed": outcome.changed, "more": outcome.more}),
@@ -48,19 +48,19 @@ pub(crate) async fn intervene(
 /// One after the other. A job for which it cannot be does not keep the others from it.
 async fn each(
     client: &Client,
-    intervention: Intervention<'_>,
+    action: JobAction<'_>,
     ids: &[JobId],
     format: Format,
 ) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for id in ids {
-        match client.intervene(*id, intervention).await {
+        match client.act(*id, action).await {
             Ok(job) => match format {
-                Format::Table => print(&line(intervention, &job))?,
+                Format::Table => print(&line(action, &job))?,
                 Format::Json | Format::Jsonl | Format::Name => print_one(&job, format)?,
             },
             Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409) => {
-                note(&format!("error: {id}: {problem}"));
+                print_message(&format!("error: {id}: {problem}"));
                 exit = Exit::Usage;
             }
             Err(error) => return Err(error.into()),
@@ -72,13 +72,13 @@ async fn each(
 /// Asks until nothing is left: the backend changes some thousands at once.
 async fn all(
     client: &Client,
-    intervention: Intervention<'_>,
+    action: JobAction<'_>,
     filter: &Value,
     dry_run: bool,
 ) -> Result<BulkOutcome, ClientError> {
     let mut sum = BulkOutcome::default();
     loop {
-        let step = client.intervene_all(intervention, filter, dry_run).await?;
+        let step = client.act_on_all(action, filter, dry_run).await?;
         sum.matched += step.matched;
         sum.changed += step.changed;
         sum.more = step.more;
@@ -86,7 +86,7 @@ async fn all(
         if !step.more || step.changed == 0 {
             return Ok(sum);
         }
-        note(&format!("{} so far …", jobs(sum.changed)));
+        print_message(&format!("{} so far …", jobs(sum.changed)));
     }
 }
 
@@ -108,27 +108,27 @@ fn filter(arguments: &FilterArguments) -> Value {
 }
 
 /// `0192e4a0-… cancelled`
-fn line(intervention: Intervention<'_>, job: &Job) -> String {
-    match (intervention, job.state) {
-        (Intervention::Cancel(_), JobState::Cancelled) => format!("{} is cancelled", job.id),
-        (Intervention::Cancel(_), state) => {
+fn line(action: JobAction<'_>, job: &Job) -> String {
+    match (action, job.state) {
+        (JobAction::Cancel(_), JobState::Cancelled) => format!("{} is cancelled", job.id),
+        (JobAction::Cancel(_), state) => {
             format!("{} is {} and will be cancelled as soon as its worker stops", job.id, state.word())
         }
-        (Intervention::Retry(_), state) => format!("{} is {} again", job.id, state.word()),
+        (JobAction::Retry(_), state) => format!("{} is {} again", job.id, state.word()),
     }
 }
 
-fn sentence(intervention: Intervention<'_>, outcome: BulkOutcome, dry_run: bool) -> String {
+fn sentence(action: JobAction<'_>, outcome: BulkOutcome, dry_run: bool) -> String {
     let BulkOutcome { matched, changed, more } = outcome;
-    let (deed, done, others) = match (intervention, changed) {
-        (Intervention::Cancel(_), 1) => {
+    let (deed, done, others) = match (action, changed) {
+        (JobAction::Cancel(_), 1) => {
             ("be cancelled", "is cancelled, or will be as soon as its worker stops", CANCEL_OTHERS)
         }
-        (Intervention::Cancel(_), _) => {
+        (JobAction::Cancel(_), _) => {
             ("be cancelled", "are cancelled, or will be as soon as their workers stop", CANCEL_OTHERS)
         }
-        (Intervention::Retry(_), 1) => ("be tried again", "is tried again", RETRY_OTHERS),
-        (Intervention::Retry(_), _) => ("be tried again", "are tried again", RETRY_OTHERS),
+        (JobAction::Retry(_), 1) => ("be tried again", "is tried again", RETRY_OTHERS),
+        (JobAction::Retry(_), _) => ("be tried again", "are tried again", RETRY_OTHERS),
     };
     match (matched, changed, dry_run) {
         (0, ..) => format!("no job that can {deed} matches"),
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn what_was_done_is_a_sentence() {
-        let cancel = Intervention::Cancel(Actor::default());
-        let retry = Intervention::Retry(Actor::default());
+        let cancel = JobAction::Cancel(Actor::default());
+        let retry = JobAction::Retry(Actor::default());
         let outcome = |matched, changed, more| BulkOutcome { matched, changed, more };
         let sentences = [
             sentence(cancel, outcome(0, 0, false), false),

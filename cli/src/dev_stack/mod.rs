@@ -1,9 +1,9 @@
-//! The workshop of `crewcall dev`: everything that a job needs, on this machine, under one folder.
+//! What `crewcall dev` runs: everything that a job needs, on this machine, under one directory.
 //!
 //! A private RabbitMQ node and the workers are processes of their own, the backend runs in this one. No
 //! process outlives us: the node and the workers each have a watchdog that notices when we are gone.
 
-mod folder;
+mod directory;
 
 mod workers;
 
@@ -21,9 +21,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{exit::Failure, output::note};
+use crate::{exit::Failure, output::print_message};
 
-pub(crate) use folder::Folder;
+pub(crate) use directory::DevDirectory;
 use workers::Workers;
 
 /// The port of the HTTP API when it is free: the one that clients try by themselves.
@@ -34,7 +34,7 @@ const NODE_LOOK_EVERY: Duration = Duration::from_secs(2);
 const BACKEND_STOP_MAX: Duration = Duration::from_secs(crewcall_backend::app::SHUTDOWN_GRACE.as_secs() + 2);
 
 /// Everything that runs.
-pub(crate) struct Workshop {
+pub(crate) struct DevStack {
     broker: DevBroker,
     workers: Workers,
     backend: JoinHandle<Result<(), RunError>>,
@@ -51,20 +51,20 @@ pub(crate) struct Addresses {
     pub(crate) amqp_url: String,
 }
 
-impl Workshop {
+impl DevStack {
     /// Starts everything, telling on standard error how it goes. Dropping the future ends what it started.
     ///
     /// # Errors
     ///
     /// One sentence that says what to do.
-    pub(crate) async fn open(folder: &Folder, tracker: &TaskTracker) -> Result<Self, Failure> {
+    pub(crate) async fn open(directory: &DevDirectory, tracker: &TaskTracker) -> Result<Self, Failure> {
         let program = workers::find()?;
-        note(&format!("starting a private RabbitMQ node in {} …", folder.shown("broker")));
-        let broker = DevBroker::start(DevBrokerOptions::new(folder.path("broker"))).await.map_err(part)?;
+        print_message(&format!("starting a private RabbitMQ node in {} …", directory.shown("broker")));
+        let broker = DevBroker::start(DevBrokerOptions::new(directory.path("broker"))).await.map_err(part)?;
         let amqp_url = broker.url("/");
         let config = Config {
             amqp_url: amqp_url.clone(),
-            database: DatabaseUrl::Sqlite(folder.path("crewcall.db")),
+            database: DatabaseUrl::Sqlite(directory.path("crewcall.db")),
             http_listen: http_listen(),
             ..Config::default()
         };
@@ -73,7 +73,7 @@ impl Workshop {
         let http = app.http_address();
         let stop = CancellationToken::new();
         let backend = tracker.spawn(app.run(stop.clone()));
-        let workers = Workers::start(&program, &amqp_url, &prefix, folder)?;
+        let workers = Workers::start(&program, &amqp_url, &prefix, directory)?;
         Ok(Self { broker, workers, backend, stop, addresses: Addresses { http, amqp_url } })
     }
 
@@ -83,10 +83,10 @@ impl Workshop {
     }
 
     /// Waits until a part ends that should not, and says which, with the end of its log.
-    pub(crate) async fn trouble(&mut self, folder: &Folder) -> Failure {
+    pub(crate) async fn trouble(&mut self, directory: &DevDirectory) -> Failure {
         tokio::select! {
             status = self.workers.ended() => {
-                folder.trouble(&format!("the workers ended by themselves ({status})"), "workers.log")
+                directory.trouble(&format!("the workers ended by themselves ({status})"), "workers.log")
             }
             ended = &mut self.backend => {
                 let reason = match ended {
@@ -94,10 +94,10 @@ impl Workshop {
                     Ok(Err(error)) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                folder.trouble(&format!("the backend ended: {reason}"), "backend.log")
+                directory.trouble(&format!("the backend ended: {reason}"), "backend.log")
             }
             () = broker_gone(self.broker.amqp_port()) => {
-                folder.trouble("the RabbitMQ node no longer takes connections", "broker/log")
+                directory.trouble("the RabbitMQ node no longer takes connections", "broker/log")
             }
         }
     }
@@ -107,10 +107,10 @@ impl Workshop {
         self.workers.stop().await;
         self.stop.cancel();
         if timeout(BACKEND_STOP_MAX, self.backend).await.is_err() {
-            note("the backend did not stop in time; it ends with this process");
+            print_message("the backend did not stop in time; it ends with this process");
         }
         if let Err(error) = self.broker.stop().await {
-            note(&format!("the RabbitMQ node did not stop cleanly: {error}"));
+            print_message(&format!("the RabbitMQ node did not stop cleanly: {error}"));
         }
     }
 }

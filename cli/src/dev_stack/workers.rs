@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Folder;
+use super::DevDirectory;
 use crate::exit::Failure;
 
 /// The program, beside our own.
@@ -75,9 +75,9 @@ impl Workers {
         program: &PathBuf,
         amqp_url: &str,
         amqp_prefix: &str,
-        folder: &Folder,
+        directory: &DevDirectory,
     ) -> Result<Self, Failure> {
-        let log = folder.create_log("workers.log")?;
+        let log = directory.create_log("workers.log")?;
         let errors = log
             .try_clone()
             .map_err(|error| Failure::Part(format!("cannot open workers.log twice: {error}")))?;
@@ -136,8 +136,8 @@ mod tests {
         let program = directory.join("workers");
         fs::write(&program, "#!/bin/sh\ncd \"${0%/*}\"\ntrap 'touch drained; exit 0' TERM\ntouch up\nwhile :; do sleep 0.05; done\n").unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let folder = Folder::claim_at(&directory.join("folder")).unwrap();
-        let workers = Workers::start(&program, "amqp://127.0.0.1/%2f", "crewcall", &folder).unwrap();
+        let claimed = DevDirectory::claim_at(&directory.join("claimed")).unwrap();
+        let workers = Workers::start(&program, "amqp://127.0.0.1/%2f", "crewcall", &claimed).unwrap();
         appears(&directory.join("up")).await;
         workers
     }
