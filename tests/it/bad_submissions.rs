@@ -20,7 +20,7 @@ async fn parameters_are_held_against_the_announced_schema() {
     let missing = json!({"type": "test.sleep", "parameters": {"steps": 1}});
     let (status, problem) = stack.api.post_job(missing.to_string()).await.unwrap();
     assert_eq!((status.as_u16(), pointers(&problem)), (422, vec!["/parameters"]), "{problem}");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -63,5 +63,5 @@ async fn every_problem_is_told_with_its_place() {
         let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((answered.as_u16(), problem["code"].as_str()), (status, Some(code)), "{path}: {problem}");
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

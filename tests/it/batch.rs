@@ -24,8 +24,8 @@ async fn one_bad_item_does_not_spoil_a_batch() {
     assert_eq!((status.as_u16(), &again["accepted"]), (200, &json!(998)), "{}", again["results"][0]);
     for result in results.iter().chain(again["results"].as_array().unwrap()) {
         if let Some(id) = result["id"].as_str() {
-            stack.accepted(id.to_owned());
+            stack.remember_accepted(id.to_owned());
         }
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn what_waits_is_cancelled_at_once() {
     let mut stack = Stack::start("cancel-waiting").await.unwrap();
-    let parked = stack.submit("test.echo", json!({"text": "parked"})).await.unwrap();
-    stack.api.job_when(&parked, |job| job["state"] == "unroutable").await.unwrap();
+    let unroutable = stack.submit("test.echo", json!({"text": "unroutable"})).await.unwrap();
+    stack.api.job_when(&unroutable, |job| job["state"] == "unroutable").await.unwrap();
     let scheduled = json!({"type": "test.echo", "parameters": {"text": "later"}, "delay_seconds": 600});
     let scheduled = stack.submit_job(scheduled).await.unwrap();
-    for id in [&parked, &scheduled] {
+    for id in [&unroutable, &scheduled] {
         let who = json!({"by": "anna", "reason": "a test"});
         let (status, job) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), who).await.unwrap();
         assert_eq!((status.as_u16(), &job["state"]), (200, &json!("cancelled")), "{job}");
@@ -29,16 +29,16 @@ async fn what_waits_is_cancelled_at_once() {
     let unknown = "/v1/jobs/0197c0c0-0000-7000-8000-000000000000/cancel";
     assert_eq!(stack.api.post(unknown, json!({})).await.unwrap().0.as_u16(), 404);
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    let (status, job) = stack.api.post(&format!("/v1/jobs/{parked}/retry"), json!({})).await.unwrap();
+    let (status, job) = stack.api.post(&format!("/v1/jobs/{unroutable}/retry"), json!({})).await.unwrap();
     assert_eq!(status.as_u16(), 200, "{job}");
-    let done = stack.api.finished(&parked).await.unwrap();
+    let done = stack.api.wait_for_end(&unroutable).await.unwrap();
     assert_eq!(done["state"], "completed", "a cancelled job can be tried again: {done}");
     for what in ["cancel", "retry"] {
         let (status, problem) =
-            stack.api.post(&format!("/v1/jobs/{parked}/{what}"), json!({})).await.unwrap();
+            stack.api.post(&format!("/v1/jobs/{unroutable}/{what}"), json!({})).await.unwrap();
         assert_eq!((status.as_u16(), &problem["state"]), (409, &json!("completed")), "{what}: {problem}");
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -50,14 +50,18 @@ async fn a_running_job_is_told_and_stops() {
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     let (status, _) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
     assert_eq!(status.as_u16(), 202);
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&job["state"], &job["attempts"][0]["outcome"]),
         (&json!("cancelled"), &json!("cancelled")),
         "{job}"
     );
-    assert_eq!(stack.api.finished(&behind).await.unwrap()["state"], "completed", "the slot is free again");
-    stack.settled().await.unwrap();
+    assert_eq!(
+        stack.api.wait_for_end(&behind).await.unwrap()["state"],
+        "completed",
+        "the slot is free again"
+    );
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -72,9 +76,9 @@ async fn a_dispatched_order_is_revoked() {
     let (status, job) = stack.api.post(&format!("/v1/jobs/{waiting}/cancel"), json!({})).await.unwrap();
     assert_eq!((status.as_u16(), &job["state"]), (200, &json!("cancelled")), "{job}");
     let last = stack.submit("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    assert_eq!(stack.api.finished(&last).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&last).await.unwrap()["state"], "completed");
     assert!(!journal.exists(), "a revoked order was run");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -105,5 +109,5 @@ async fn bulk_changes_are_rehearsed_and_then_done() {
     let (_, retried) = stack.api.post("/v1/jobs/retry", json!({"filter": {"type": "test.*"}})).await.unwrap();
     assert_eq!(retried["changed"], 20, "{retried}");
     assert_eq!(cancel(json!({"all": true})).await, outcome(30, 30));
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

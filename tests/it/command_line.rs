@@ -51,9 +51,9 @@ async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
     let lines = run(&stack, &["jobs", "ls", "-o", "jsonl"]).await;
     for line in text(&lines.stdout).lines() {
         let job: Value = serde_json::from_str(line).unwrap();
-        stack.accepted(job["id"].as_str().unwrap().to_owned());
+        stack.remember_accepted(job["id"].as_str().unwrap().to_owned());
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn a_job_is_done_and_its_progress_is_seen() {
     assert_eq!(job["progress"]["percent"], 100);
     assert_eq!((&job["attempts"][0]["outcome"], &job["waiting_for"]), (&json!("completed"), &json!(null)));
     assert_eq!(stack.api.metric("crewcall_jobs_finished_total", "outcome=\"completed\"").await.unwrap(), 1.0);
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -27,10 +27,10 @@ async fn a_short_job_needs_no_report_of_its_start() {
     let mut stack = Stack::start("short").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
     let id = stack.submit("test.echo", json!({"text": "Grüße, 世界"})).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["result"]["text"], "Grüße, 世界");
     assert!(job["started_at"].is_string() && job["finished_at"].is_string(), "{job}");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -46,10 +46,10 @@ async fn our_own_workers_do_the_work_they_ship_for() {
     let checksum = json!({"source": source});
     let thumbnail = stack.submit("image.thumbnail", thumbnail).await.unwrap();
     let checksum = stack.submit("file.checksum", checksum).await.unwrap();
-    let made = stack.api.finished(&thumbnail).await.unwrap();
+    let made = stack.api.wait_for_end(&thumbnail).await.unwrap();
     assert_eq!((&made["state"], &made["result"]["width"]), (&json!("completed"), &json!(320)), "{made}");
     assert!(std::fs::read(&destination).unwrap().starts_with(b"\x89PNG"));
-    let summed = stack.api.finished(&checksum).await.unwrap();
+    let summed = stack.api.wait_for_end(&checksum).await.unwrap();
     assert_eq!(summed["result"]["bytes"], std::fs::metadata(source).unwrap().len(), "{summed}");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

@@ -14,7 +14,7 @@ async fn a_worker_that_is_told_to_stop_finishes_what_it_runs_and_says_goodbye() 
     worker.signal(Signal::TERM).unwrap();
     let status = worker.wait().await.unwrap();
     assert!(status.success(), "{status}: {}", worker.log());
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
     stack.api.json_when("/v1/workers", |answer| answer["workers"] == json!([])).await.unwrap();
     let handed_back = stack.api.job(&waiting).await.unwrap();
     assert_eq!(
@@ -22,11 +22,11 @@ async fn a_worker_that_is_told_to_stop_finishes_what_it_runs_and_says_goodbye() 
         (&json!("dispatched"), &json!("worker"))
     );
     let _other = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let job = stack.api.finished(&waiting).await.unwrap();
+    let job = stack.api.wait_for_end(&waiting).await.unwrap();
     assert_eq!(
         (&job["state"], &job["attempt"]),
         (&json!("completed"), &json!(1)),
         "handing back costs no attempt"
     );
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

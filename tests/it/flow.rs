@@ -13,7 +13,7 @@ async fn a_paused_type_waits_and_says_by_whom() {
     assert_eq!((status.as_u16(), &paused["paused"]["by"]), (200, &json!("anna")), "{paused}");
     let id = stack.submit("test.echo", json!({"text": "patience"})).await.unwrap();
     let other = stack.submit("test.other", json!({"text": "not concerned"})).await.unwrap();
-    assert_eq!(stack.api.finished(&other).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&other).await.unwrap()["state"], "completed");
     stack.backend.kill().await.unwrap();
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
@@ -21,8 +21,8 @@ async fn a_paused_type_waits_and_says_by_whom() {
     assert_eq!((&waiting["state"], &waiting["waiting_for"]["reason"]), (&json!("ready"), &json!("pause")));
     assert!(waiting["waiting_for"]["message"].as_str().unwrap().contains("anna"), "{waiting}");
     stack.api.post("/v1/types/test.echo/resume", json!({})).await.unwrap();
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
-    stack.settled().await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_limit_keeps_attempts_from_running_at_once() {
     }
     let mut spans: Vec<(String, String)> = Vec::new();
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         let text = |name: &str| job[name].as_str().unwrap().to_owned();
         spans.push((text("started_at"), job["attempts"][0]["finished_at"].as_str().unwrap().to_owned()));
     }
@@ -50,7 +50,7 @@ async fn a_limit_keeps_attempts_from_running_at_once() {
     let (status, problem) =
         stack.api.send(Method::PUT, "/v1/types/test.sleep/limits", absurd, &[]).await.unwrap();
     assert_eq!((status.as_u16(), &problem["errors"][0]["pointer"]), (422, &json!("/running_max")));
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_limit_of_one_stands_when_attempts_are_held() {
     // Saying it again makes the backend look whether there is room, all the while.
     let until = async {
         for id in &ids {
-            stack.api.finished(id).await.unwrap();
+            stack.api.wait_for_end(id).await.unwrap();
         }
     };
     let nag = async {
@@ -89,7 +89,7 @@ async fn a_limit_of_one_stands_when_attempts_are_held() {
     for pair in spans.windows(2) {
         assert!(pair[0].1 <= pair[1].0, "two ran at once: {pair:?}");
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_rate_limit_spreads_attempts_over_time() {
     }
     let mut starts: Vec<jiff::Timestamp> = Vec::new();
     for id in ids {
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         starts.push(job["started_at"].as_str().unwrap().parse().unwrap());
     }
     starts.sort_unstable();
@@ -112,7 +112,7 @@ async fn a_rate_limit_spreads_attempts_over_time() {
     // a little, the first perhaps longer than the last.
     let span = starts[8].as_millisecond() - starts[0].as_millisecond();
     assert!(span >= 1_400, "all began within {span} ms");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -125,12 +125,12 @@ async fn a_drained_worker_takes_no_more_until_it_is_resumed() {
     let id = stack.submit("test.echo", json!({"text": "x"})).await.unwrap();
     let other = stack.worker(&["test.echo"], 1).await;
     assert!(other.is_ok());
-    assert_eq!(stack.api.finished(&id).await.unwrap()["result"]["worker"], "worker-1");
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["result"]["worker"], "worker-1");
     stack.api.post("/v1/workers/worker-0/resume", json!({})).await.unwrap();
     stack.api.json_when("/v1/workers/worker-0", |worker| worker["status"] == "idle").await.unwrap();
     let (unknown, _) = stack.api.post("/v1/workers/nobody/drain", json!({})).await.unwrap();
     assert_eq!(unknown.as_u16(), 404);
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -150,10 +150,10 @@ async fn high_priority_goes_first() {
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     stack.api.post("/v1/types/test.echo/resume", json!({})).await.unwrap();
     let started = |job: &Value| job["started_at"].as_str().unwrap().to_owned();
-    let first = started(&stack.api.finished(&high).await.unwrap());
+    let first = started(&stack.api.wait_for_end(&high).await.unwrap());
     for id in low {
-        let later = started(&stack.api.finished(&id).await.unwrap());
+        let later = started(&stack.api.wait_for_end(&id).await.unwrap());
         assert!(first <= later, "a low one began at {later}, the high one at {first}");
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

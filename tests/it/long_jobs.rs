@@ -15,10 +15,10 @@ async fn two_workers_share_long_jobs_and_neither_hoards_one() {
     }
     let mut by_worker = [0, 0];
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         by_worker[usize::from(job["result"]["worker"] == "worker-1")] += 1;
     }
     assert_eq!(by_worker, [5, 5], "with equal jobs, neither waits beside a backlog");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

@@ -21,13 +21,13 @@ async fn each_of_many_jobs_gets_its_own_answer() {
     });
     let ids: Vec<String> = join_all(submissions).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), JOBS, "each has an id of its own");
-    ids.iter().for_each(|id| stack.accepted(id.clone()));
+    ids.iter().for_each(|id| stack.remember_accepted(id.clone()));
     for (number, id) in ids.iter().enumerate() {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         let (text, label) = (json!(format!("text {number}")), json!(number.to_string()));
         assert_eq!((&job["type"], &job["labels"]["number"]), (&json!(job_type(number)), &label), "{job}");
         assert_eq!((&job["parameters"]["text"], &job["result"]["text"]), (&text, &text), "{job}");
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

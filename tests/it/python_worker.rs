@@ -49,13 +49,13 @@ async fn a_python_worker_whose_handler_returns_no_number_says_so() {
     std::fs::copy(Path::new(SCRIPT).with_file_name("session.py"), stack.folder().join("session.py")).unwrap();
     let mut worker = started(&stack, &script).await;
     let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["error"]["kind"]), (&json!("failed"), &json!("handler")), "{job}");
     let message = job["error"]["message"].as_str().unwrap();
     assert!(message.contains("Out of range float values are not JSON compliant"), "{job}");
     worker.signal(Signal::TERM).unwrap();
     assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 /// A line that is dead when the worker connects: what its library raises then is none of the errors of AMQP.
@@ -70,10 +70,10 @@ async fn a_python_worker_tries_again_after_a_handshake_that_hangs() {
     until("it tries again", PATIENCE, async || proxy.open_connections() >= 2).await.unwrap();
     proxy.set(Mode::Pass);
     let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
     worker.signal(Signal::TERM).unwrap();
     assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -84,16 +84,16 @@ async fn a_python_worker_does_a_job_and_says_goodbye() {
     assert_eq!(listed["workers"][0]["sdk"]["language"], "python", "{listed}");
     let text = "eins zwei\ndrei – 四\n";
     let id = stack.submit("text.statistics", json!({"text": text})).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["result"], json!({"lines": 2, "words": 5, "characters": 19}), "{job}");
     let (status, _) = stack.api.post_job(json!({"type": "text.statistics"}).to_string()).await.unwrap();
     assert_eq!(status.as_u16(), 422, "its schema counts like any other");
     let long = stack.submit("text.statistics", json!({"text": "word ".repeat(10_000)})).await.unwrap();
-    assert_eq!(stack.api.finished(&long).await.unwrap()["result"]["words"], 10_000);
+    assert_eq!(stack.api.wait_for_end(&long).await.unwrap()["result"]["words"], 10_000);
     worker.signal(Signal::TERM).unwrap();
     assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
     stack.api.json_when("/v1/workers", |answer| answer["workers"] == json!([])).await.unwrap();
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 /// What the wire document asks of any worker: to take nothing while it is drained, and to go on when its queue was
@@ -116,18 +116,18 @@ async fn a_python_worker_drains_and_outlives_its_queue() {
     let drained = |job: &Value| job["waiting_for"]["reason"] == "draining";
     stack.api.job_when(&waiting, drained).await.unwrap();
     assert_eq!(act("resume").await, 202);
-    assert_eq!(stack.api.finished(&waiting).await.unwrap()["state"], "completed");
-    stack.accepted(waiting);
+    assert_eq!(stack.api.wait_for_end(&waiting).await.unwrap()["state"], "completed");
+    stack.remember_accepted(waiting);
     let node = broker::shared_broker().await.unwrap();
     for round in 1..=3 {
         node.ctl(&["delete_queue", "-p", &vhost.name, "crewcall.jobs.text.statistics"]).await.unwrap();
         let next = stack.submit("text.statistics", json!({"text": "two words"})).await.unwrap();
-        let job = stack.api.finished(&next).await.unwrap();
+        let job = stack.api.wait_for_end(&next).await.unwrap();
         assert_eq!(
             (&job["state"], &job["attempt"]),
             (&json!("completed"), &json!(1)),
             "round {round}: {job}"
         );
     }
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Time: jobs that wait for theirs, expire, or run too long.
 
 use crewcall_proto::JobType;
-use e2e::{rogue::Rogue, stack::Stack};
+use e2e::{raw_worker::RawWorker, stack::Stack};
 use serde_json::json;
 
 #[tokio::test]
@@ -12,11 +12,11 @@ async fn a_delayed_job_waits_for_its_time() {
     let id = stack.submit_job(job).await.unwrap();
     let waiting = stack.api.job(&id).await.unwrap();
     assert_eq!((&waiting["state"], &waiting["waiting_for"]["reason"]), (&json!("scheduled"), &json!("due")));
-    let done = stack.api.finished(&id).await.unwrap();
+    let done = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(done["state"], "completed");
     let (due, started) = (done["due_at"].as_str().unwrap(), done["started_at"].as_str().unwrap());
     assert!(started >= due, "it began at {started}, before {due}");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -29,14 +29,14 @@ async fn a_job_that_is_not_started_in_time_expires() {
     let soon = stack.from_now(2).await.unwrap();
     let job = json!({"type": "test.echo", "parameters": {"text": "x"}, "expires_at": soon});
     let id = stack.submit_job(job).await.unwrap();
-    let failed = stack.api.finished(&id).await.unwrap();
+    let failed = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&failed["state"], &failed["error"]["kind"]),
         (&json!("failed"), &json!("expired")),
         "{failed}"
     );
     assert_eq!(failed["attempts"], json!([]), "nothing was tried");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -50,37 +50,37 @@ async fn an_attempt_that_runs_too_long_is_stopped_by_its_worker() {
         "max_attempts": 1,
     });
     let id = stack.submit_job(job).await.unwrap();
-    let failed = stack.api.finished(&id).await.unwrap();
+    let failed = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&failed["state"], &failed["error"]["kind"]),
         (&json!("failed"), &json!("timeout")),
         "{failed}"
     );
     assert_eq!(failed["attempts"][0]["worker_id"], "worker-0");
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_worker_that_does_not_stop_is_overruled() {
     let mut stack = Stack::start("deaf").await.unwrap();
     let job_type = JobType::new("test.deaf").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.deaf", 1).await.unwrap();
     let job = json!({"type": "test.deaf", "timeout_seconds": 1, "max_attempts": 1});
     let id = stack.submit_job(job).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
+    let taken = raw_worker.take(&job_type).await.unwrap();
     assert_eq!(taken.order.timeout_ms, Some(1_000));
-    rogue.started(&taken).await.unwrap();
-    let failed = stack.api.finished(&id).await.unwrap();
+    raw_worker.report_start(&taken).await.unwrap();
+    let failed = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&failed["state"], &failed["error"]["kind"]),
         (&json!("failed"), &json!("timeout")),
         "{failed}"
     );
     taken.delivery.ack().await.unwrap();
-    rogue.vanish().await;
-    stack.settled().await.unwrap();
+    raw_worker.vanish().await;
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_job_brings_its_own_back_off() {
         "backoff": {"initial_seconds": 0.1, "factor": 1, "jitter": 0},
     });
     let id = stack.submit_job(job).await.unwrap();
-    let done = stack.api.finished(&id).await.unwrap();
+    let done = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&done["state"], &done["attempt"]), (&json!("completed"), &json!(4)), "{done}");
     let absurd = json!({"type": "test.fail", "backoff": {"factor": 0.5}, "timeout_seconds": -1});
     let (status, problem) = stack.api.post_job(absurd.to_string()).await.unwrap();
@@ -105,5 +105,5 @@ async fn a_job_brings_its_own_back_off() {
         .collect();
     pointers.sort_unstable();
     assert_eq!((status.as_u16(), pointers), (422, vec!["/backoff/factor", "/timeout_seconds"]));
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }

@@ -15,12 +15,12 @@ async fn each_job_goes_to_a_worker_of_its_type() {
         expected.push((id, number.to_string(), worker));
     }
     for (id, text, worker) in expected {
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         assert_eq!(job["result"], json!({"text": text, "worker": worker}));
     }
     let page = stack.api.json("/v1/jobs?type=test.o*&limit=100").await.unwrap();
     assert_eq!(page["jobs"].as_array().unwrap().len(), 10);
-    stack.settled().await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 /// A worker of three types and one slot is busy for long; beside it one of two of the types is idle. No order waits at
@@ -35,7 +35,7 @@ async fn no_order_waits_at_a_busy_worker_beside_an_idle_one() {
     for number in 0..8 {
         let job_type = ["test.echo", "test.other"][number % 2];
         let id = stack.submit(job_type, json!({"text": number.to_string()})).await.unwrap();
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         let busy = stack.api.job(&long).await.unwrap();
         assert_eq!(busy["state"], "running", "the order waited for the worker that was busy: {job}");
@@ -46,6 +46,6 @@ async fn no_order_waits_at_a_busy_worker_beside_an_idle_one() {
         stack.submit("test.echo", json!({"text": number.to_string()})).await.unwrap();
         stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap();
     }
-    let found = stack.settled().await.unwrap();
+    let found = stack.settle().await.unwrap();
     found.print("orders beside an idle worker");
 }

@@ -133,7 +133,7 @@ impl Api {
     /// # Errors
     ///
     /// When it takes longer than two minutes.
-    pub async fn finished(&self, id: &str) -> anyhow::Result<Value> {
+    pub async fn wait_for_end(&self, id: &str) -> anyhow::Result<Value> {
         self.job_when(id, |job| matches!(job["state"].as_str(), Some("completed" | "failed" | "cancelled")))
             .await
     }

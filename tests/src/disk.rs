@@ -1,5 +1,5 @@
 //! A disk that a test fills: where the system allows it, a small file system that only the backend sees; elsewhere
-//! a library that lets no file grow (see [`crate::lies`]).
+//! a library that lets no file grow (see [`crate::preload`]).
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use tokio::process::Command;
 
 use crate::{
-    lies::Lies,
+    preload::Preload,
     process::Process,
     stack::{Stack, Surroundings},
 };
@@ -35,7 +35,7 @@ pub enum SmallDisk {
     /// A file system of its own.
     Mounted,
     /// None: a library answers what a full disk would.
-    Pretended(Lies),
+    Pretended(Preload),
 }
 
 impl fmt::Display for SmallDisk {
@@ -62,9 +62,9 @@ impl SmallDisk {
         if attempt.output().await.is_ok_and(|attempt| attempt.status.success()) {
             return Ok((Self::Mounted, Surroundings { variables: Vec::new(), wrapper }));
         }
-        let lies = Lies::prepare(folder).await?;
-        let variables = lies.variables().map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Ok((Self::Pretended(lies), Surroundings { variables, wrapper: Vec::new() }))
+        let preload = Preload::prepare(folder).await?;
+        let variables = preload.variables().map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Ok((Self::Pretended(preload), Surroundings { variables, wrapper: Vec::new() }))
     }
 
     /// Fills it to the last byte.
@@ -74,7 +74,7 @@ impl SmallDisk {
     /// An error of the system other than that the disk is full.
     pub fn fill(&self, stack: &Stack) -> anyhow::Result<()> {
         match self {
-            Self::Pretended(lies) => lies.disk_full(true),
+            Self::Pretended(preload) => preload.disk_full(true),
             Self::Mounted => {
                 let mut ballast = File::create(inside(&stack.backend, stack.folder())?.join(BALLAST))?;
                 loop {
@@ -95,7 +95,7 @@ impl SmallDisk {
     /// An error of the system.
     pub fn free(&self, stack: &Stack) -> anyhow::Result<()> {
         match self {
-            Self::Pretended(lies) => lies.disk_full(false),
+            Self::Pretended(preload) => preload.disk_full(false),
             Self::Mounted => Ok(std::fs::remove_file(inside(&stack.backend, stack.folder())?.join(BALLAST))?),
         }
     }

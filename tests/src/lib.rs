@@ -1,8 +1,8 @@
 //! What the end-to-end tests are made of: real brokers, real processes and real faults.
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
-//! [`rogue`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, [`routing`]
-//! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`lies`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
+//! [`raw_worker`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, [`routing`]
+//! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`preload`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
 //! whatever breaks, [`footprint`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
 //! everything at random. [`failpoints`] are where our programs can be ended; [`mutants`] are our programs broken on purpose, to see that all this finds them.
 
@@ -18,7 +18,7 @@ pub mod footprint;
 
 pub mod wait;
 
-pub mod rogue;
+pub mod raw_worker;
 
 pub mod flood;
 
@@ -28,7 +28,7 @@ pub mod routing;
 
 pub mod proxy;
 
-pub mod lies;
+pub mod preload;
 
 pub mod disk;
 

@@ -174,7 +174,7 @@ impl Process {
     /// # Errors
     ///
     /// An error of the system.
-    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+    pub fn try_wait(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("looking after {}", self.name))
     }
 

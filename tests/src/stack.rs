@@ -256,7 +256,7 @@ impl Stack {
         Ok(command)
     }
 
-    /// Submits a job; [`Stack::settled`] will ask for it.
+    /// Submits a job; [`Stack::settle`] will ask for it.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Stack {
         self.submit_job(serde_json::json!({"type": job_type, "parameters": parameters})).await
     }
 
-    /// Submits a job with everything that the API takes; [`Stack::settled`] will ask for it.
+    /// Submits a job with everything that the API takes; [`Stack::settle`] will ask for it.
     ///
     /// # Errors
     ///
@@ -277,12 +277,12 @@ impl Stack {
     }
 
     /// Remembers a job that was accepted some other way.
-    pub fn accepted(&mut self, id: String) {
+    pub fn remember_accepted(&mut self, id: String) {
         self.submissions.accepted.insert(id);
     }
 
     /// Remembers a submission whose answer never came: its job may be there or not.
-    pub fn unanswered(&mut self) {
+    pub fn count_unanswered(&mut self) {
         self.submissions.unanswered += 1;
     }
 
@@ -296,10 +296,10 @@ impl Stack {
     /// # Errors
     ///
     /// When it took too long.
-    pub async fn resumed(&mut self, job_type: &str, parameters: Value) -> anyhow::Result<Duration> {
+    pub async fn check_resumes(&mut self, job_type: &str, parameters: Value) -> anyhow::Result<Duration> {
         let healed = Instant::now();
         let id = self.submit(job_type, parameters).await?;
-        self.api.finished(&id).await?;
+        self.api.wait_for_end(&id).await?;
         let took = healed.elapsed();
         ensure!(took <= RESUMES_WITHIN, "I14: work resumed after {took:?} only");
         Ok(took)
@@ -311,16 +311,16 @@ impl Stack {
     /// # Errors
     ///
     /// What does not hold.
-    pub async fn settled(&mut self) -> anyhow::Result<Invariants> {
-        self.settled_within(PATIENCE * 2).await
+    pub async fn settle(&mut self) -> anyhow::Result<Invariants> {
+        self.settle_within(PATIENCE * 2).await
     }
 
-    /// As [`Stack::settled`], for many jobs.
+    /// As [`Stack::settle`], for many jobs.
     ///
     /// # Errors
     ///
     /// What does not hold.
-    pub async fn settled_within(&mut self, patience: Duration) -> anyhow::Result<Invariants> {
+    pub async fn settle_within(&mut self, patience: Duration) -> anyhow::Result<Invariants> {
         let path = "/v1/jobs?state=scheduled,ready,unroutable,dispatched,running&limit=1";
         let over = |page: &Value| page["jobs"].as_array().is_some_and(Vec::is_empty);
         self.api.json_when_within(patience, path, over).await.context("I1: a job is not over")?;

@@ -61,7 +61,7 @@ impl LongAttempts {
     /// Waits until both are over, each at its first attempt.
     pub(super) async fn are_uncharged(&self, stack: &Stack) -> anyhow::Result<()> {
         for id in [&self.delivered, &self.held] {
-            let job = stack.api.finished(id).await?;
+            let job = stack.api.wait_for_end(id).await?;
             ensure!(job["state"] == "completed" && job["attempt"] == 1, "it was charged: {job}");
         }
         Ok(())

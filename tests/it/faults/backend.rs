@@ -13,7 +13,7 @@ use e2e::{
     broker,
     failpoints::{BackendFailpoint, LinkFailpoint, dies_at},
     process::Process,
-    rogue::Rogue,
+    raw_worker::RawWorker,
     stack::{RESUMES_WITHIN, Stack, Surroundings},
 };
 use futures_util::future::join_all;
@@ -93,10 +93,10 @@ async fn burst(purpose: &str, failpoint: &str) -> (Stack, Process) {
         }
     });
     for id in join_all(clients).await.into_iter().flatten() {
-        stack.accepted(id);
+        stack.remember_accepted(id);
     }
     for _client in 0..CLIENTS {
-        stack.unanswered();
+        stack.count_unanswered();
     }
     dead(&mut stack).await;
     start_again(&mut stack).await;
@@ -106,9 +106,9 @@ async fn burst(purpose: &str, failpoint: &str) -> (Stack, Process) {
 /// What every test with a burst sees after it.
 async fn survived(stack: &mut Stack, fault: &str) {
     let job = short_job(stack.folder());
-    let took = stack.resumed("test.sleep", job["parameters"].clone()).await.unwrap();
+    let took = stack.check_resumes("test.sleep", job["parameters"].clone()).await.unwrap();
     // Soon: not only when the reconciler misses an order.
-    let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
+    let mut found = stack.settle_within(RESUMES_WITHIN).await.unwrap();
     let attempts = stack.query("SELECT max(attempt) FROM jobs").unwrap();
     assert_eq!(attempts, 1, "the death of a backend costs no attempt");
     let executions = executions(stack.folder());
@@ -149,13 +149,14 @@ async fn f19_the_backend_dies_between_the_commit_and_the_answer() {
         let (status, job) = send(stack.api.clone(), job.clone(), key).await.unwrap();
         assert!(matches!(status.as_u16(), 200 | 201), "{status} {job}");
         replayed += i64::from(status.as_u16() == 200);
-        stack.accepted(job["id"].as_str().unwrap().to_owned());
+        stack.remember_accepted(job["id"].as_str().unwrap().to_owned());
     }
     assert_eq!(replayed, stored, "what was committed is not made again");
     let named = stack.query("SELECT count(DISTINCT job_seq) FROM idempotency_keys").unwrap();
     assert_eq!(usize::try_from(named).unwrap(), JOBS, "one job for each key");
-    let took = stack.resumed("test.sleep", short_job(stack.folder())["parameters"].clone()).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let took =
+        stack.check_resumes("test.sleep", short_job(stack.folder())["parameters"].clone()).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let executions = executions(stack.folder());
     assert_eq!(executions.len(), ANSWERED as usize + JOBS + 1, "every job was begun, and no other");
     found
@@ -202,15 +203,15 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
     const WAITING: usize = 10;
     let mut stack = start_dying_at("f23", &dies_at(BackendFailpoint::ResponsesRecorded.name(), 0)).await;
     let job_type = JobType::new("test.echo").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.echo", 1).await.unwrap();
     for _job in 0..ANSWERED + WAITING {
         stack.submit("test.echo", json!({"text": "done by somebody else"})).await.unwrap();
     }
     let mut all_taken = Vec::new();
     for _job in 0..ANSWERED {
-        all_taken.push(rogue.take(&job_type).await.unwrap());
+        all_taken.push(raw_worker.take(&job_type).await.unwrap());
     }
     // Above the mark, orders are sent again, and their answers would be late as well.
     let open = "SELECT max(value) - min(value) FROM counters WHERE name LIKE 'dispatches_%'";
@@ -218,18 +219,18 @@ async fn f23_the_backend_dies_between_a_responses_commit_and_its_acknowledgement
         sleep(Duration::from_millis(50)).await;
     }
     for taken in &all_taken {
-        rogue.completed(taken, json!({"text": "by hand"})).await.unwrap();
+        raw_worker.complete(taken, json!({"text": "by hand"})).await.unwrap();
         taken.delivery.ack().await.unwrap();
     }
     dead(&mut stack).await;
     let committed = stack.query("SELECT count(*) FROM jobs WHERE state = 'completed'").unwrap();
     assert!(committed > 0, "the backend died after a commit");
     drop(all_taken);
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     start_again(&mut stack).await;
     let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
-    let took = stack.resumed("test.echo", json!({"text": "after it"})).await.unwrap();
-    let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "after it"})).await.unwrap();
+    let mut found = stack.settle_within(RESUMES_WITHIN).await.unwrap();
     let by_hand = stack.query("SELECT count(*) FROM jobs WHERE result LIKE '%by hand%'").unwrap();
     assert_eq!(usize::try_from(by_hand).unwrap(), ANSWERED, "no answer was lost");
     let late = stack.api.stale("reason=\"terminal\"").await.unwrap();
@@ -249,29 +250,29 @@ async fn f24_the_backend_dies_inside_a_rescue() {
     const HELD: usize = 3;
     let mut stack = start_dying_at("f24-rescue", &dies_at(BackendFailpoint::LeasesEnded.name(), 0)).await;
     let job_type = JobType::new("test.echo").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.echo", 1).await.unwrap();
     let mut ids = Vec::new();
     for _job in 0..HELD {
         let id = stack.submit("test.echo", json!({"text": "rescued"})).await.unwrap();
-        let taken = rogue.take(&job_type).await.unwrap();
-        rogue.started(&taken).await.unwrap();
+        let taken = raw_worker.take(&job_type).await.unwrap();
+        raw_worker.report_start(&taken).await.unwrap();
         stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
-        rogue.hold(&taken).await.unwrap();
+        raw_worker.hold(&taken).await.unwrap();
         ids.push(id);
     }
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     dead(&mut stack).await;
     assert_eq!(stack.query("SELECT count(*) FROM attempts").unwrap(), 0, "nothing was recorded");
     start_again(&mut stack).await;
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(2)), "{job}");
         assert_eq!(job["attempts"][0]["outcome"], "worker_lost", "{job}");
     }
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", format_args!("{HELD} attempts were lost with their worker, each charged once"));
     found.print("F24 the backend dies inside a sweep: a rescue");
 }
@@ -290,7 +291,7 @@ async fn f24_the_backend_dies_inside_a_release() {
     let released = stack.query("SELECT count(*) FROM jobs WHERE state <> 'scheduled'").unwrap();
     assert!(released > 0, "the backend died after a step");
     start_again(&mut stack).await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let executions = executions(stack.folder());
     assert_eq!(executions.len(), DUE);
     found.hold(
@@ -319,7 +320,7 @@ async fn f24_the_backend_dies_inside_a_bulk_cancellation() {
     let (status, answer) = stack.api.post("/v1/jobs/cancel", all).await.unwrap();
     let changed = answer["changed"].as_i64().unwrap();
     assert_eq!((status.as_u16(), cancelled, changed), (200, 1_000, 200), "{answer}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I7",
         format_args!("{cancelled} were cancelled before the death, {changed} by the same request again"),
@@ -355,8 +356,8 @@ async fn f24_the_backend_dies_inside_the_retention() {
     stack.restart_backend().await.unwrap();
     stack.api.json_when("/v1/jobs?type=test.old", |page| page["jobs"] == json!([])).await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    assert_eq!(stack.api.finished(&kept).await.unwrap()["state"], "completed");
-    let mut found = stack.settled().await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&kept).await.unwrap()["state"], "completed");
+    let mut found = stack.settle().await.unwrap();
     let orphans = stack
         .query(
             "SELECT (SELECT count(*) FROM job_payloads WHERE job_seq NOT IN (SELECT seq FROM jobs))
@@ -377,11 +378,11 @@ async fn f24_jobs_in_every_state_survive_the_backend() {
     let mut stack = Stack::start("f24-states").await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep", "test.fail"], 4).await.unwrap();
     let running = stack.submit("test.sleep", json!({"steps": 40, "step_ms": 100})).await.unwrap();
-    let parked = stack.submit("test.other", json!({"text": "late"})).await.unwrap();
+    let unroutable = stack.submit("test.other", json!({"text": "late"})).await.unwrap();
     let failing = json!({"type": "test.fail", "parameters": {"message": "once", "succeed_at": 2}});
     let scheduled = stack.submit_job(failing).await.unwrap();
     stack.api.job_when(&running, |job| job["state"] == "running").await.unwrap();
-    stack.api.job_when(&parked, |job| job["state"] == "unroutable").await.unwrap();
+    stack.api.job_when(&unroutable, |job| job["state"] == "unroutable").await.unwrap();
     stack.api.job_when(&scheduled, |job| job["state"] == "scheduled").await.unwrap();
     let mut short = Vec::new();
     for number in 0..50 {
@@ -390,21 +391,24 @@ async fn f24_jobs_in_every_state_survive_the_backend() {
     stack.backend.kill().await.unwrap();
     stack.restart_backend().await.unwrap();
     for (number, id) in short.iter().enumerate() {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!(
             (&job["state"], &job["result"]["text"]),
             (&json!("completed"), &json!(number.to_string()))
         );
     }
-    let job = stack.api.finished(&running).await.unwrap();
+    let job = stack.api.wait_for_end(&running).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    assert_eq!(stack.api.finished(&scheduled).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&scheduled).await.unwrap()["state"], "completed");
     // The worker is known again, without having been started again.
     stack.api.served_by("test.echo", 1).await.unwrap();
-    assert_eq!(stack.api.job(&parked).await.unwrap()["state"], "unroutable");
+    assert_eq!(stack.api.job(&unroutable).await.unwrap()["state"], "unroutable");
     let _late = stack.worker(&["test.other"], 1).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
-    found.hold("I9", "a running, a parked and a waiting job, and 50 on their way, went on where they were");
+    let mut found = stack.settle().await.unwrap();
+    found.hold(
+        "I9",
+        "a running, a unroutable and a waiting job, and 50 on their way, went on where they were",
+    );
     found.print("F19–F24 the backend is killed at no point in particular");
 }
 
@@ -429,6 +433,6 @@ async fn batch(stack: &mut Stack, jobs: &[Value]) {
     let (status, answer) = stack.api.post("/v1/jobs/batch", json!(jobs)).await.unwrap();
     assert_eq!((status.as_u16(), &answer["accepted"]), (200, &json!(jobs.len())), "{answer}");
     for result in answer["results"].as_array().unwrap() {
-        stack.accepted(result["id"].as_str().unwrap().to_owned());
+        stack.remember_accepted(result["id"].as_str().unwrap().to_owned());
     }
 }

@@ -103,7 +103,7 @@ impl Load {
     async fn end(self, stack: &mut Stack) -> anyhow::Result<Submitted> {
         self.stop.cancel();
         let submitted = self.task.await??;
-        submitted.ids.iter().for_each(|id| stack.accepted(id.clone()));
+        submitted.ids.iter().for_each(|id| stack.remember_accepted(id.clone()));
         Ok(submitted)
     }
 }
@@ -131,7 +131,7 @@ impl Submitted {
     /// Each is done, with the result that belongs to it, at its first attempt.
     async fn are_echoed(&self, api: &Api) -> anyhow::Result<()> {
         for (number, id) in self.ids.iter().enumerate() {
-            let job = api.finished(id).await?;
+            let job = api.wait_for_end(id).await?;
             let right = job["state"] == "completed" && job["attempt"] == 1;
             ensure!(
                 right && job["result"]["text"].as_str() == Some(&number.to_string()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crewcall_proto::{ContentType, JobType, MessageKind, Topology, encode};
-use e2e::{footprint::Footprint, process::PATIENCE, rogue::Rogue, stack::Stack};
+use e2e::{footprint::Footprint, process::PATIENCE, raw_worker::RawWorker, stack::Stack};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -63,8 +63,8 @@ async fn f100_a_stranger_s_page_asks() {
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["jobs"], json!([]));
     let (_, echo) = stack.api.get("/v1/types/test.echo").await.unwrap();
     assert!(serde_json::from_str::<Value>(&echo).unwrap()["paused"].is_null(), "{echo}");
-    let took = stack.resumed("test.echo", json!({"text": "a program"})).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "a program"})).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I11",
         format_args!("{refused} requests of strangers were refused; a job done in {took:.1?} after them"),
@@ -117,7 +117,7 @@ async fn f101_callers_do_not_read() {
     let ids = stack.api.get("/v1/jobs?limit=500").await.unwrap().1;
     assert!(ids.len() > LARGE_JOBS * TEXT_BYTES, "there is room again");
     stack.api.post("/v1/jobs/cancel", json!({"filter": {}, "all": true})).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I10",
         format_args!(
@@ -134,16 +134,16 @@ async fn f101_callers_do_not_read() {
 async fn f102_a_number_that_64_bits_do_not_hold() {
     let mut stack = Stack::start("f102").await.unwrap();
     let job_type = JobType::new("test.numbers").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by(job_type.as_str(), 1).await.unwrap();
     let numbers = json!({"n": [u64::MAX, i64::MIN, 0.1, -0.0, 1e300]});
     let id = stack.submit(job_type.as_str(), numbers.clone()).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
+    let taken = raw_worker.take(&job_type).await.unwrap();
     assert_eq!(Value::Object(taken.order.parameters.clone()).to_string(), numbers.to_string());
-    rogue.completed(&taken, numbers.clone()).await.unwrap();
+    raw_worker.complete(&taken, numbers.clone()).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    stack.api.finished(&id).await.unwrap();
+    stack.api.wait_for_end(&id).await.unwrap();
     let (_, text) = stack.api.get(&format!("/v1/jobs/{id}")).await.unwrap();
     assert_eq!(
         text.matches("[18446744073709551615,-9223372036854775808,0.1,-0.0,1e+300]").count(),
@@ -153,25 +153,25 @@ async fn f102_a_number_that_64_bits_do_not_hold() {
     drop(taken);
 
     let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
-    let mut answer = completed(&rogue, &taken);
+    let taken = raw_worker.take(&job_type).await.unwrap();
+    let mut answer = completed(&raw_worker, &taken);
     answer.result = json!({"sum": 777});
     let body = String::from_utf8(encode(ContentType::Json, &answer).unwrap())
         .unwrap()
         .replace("777", "123456789012345678901234567890");
     let names = Topology::default();
     let key = names.response_key(MessageKind::Completed, &job_type);
-    rogue.send(&names.response_exchange(), &key, body.into_bytes(), "application/json").await.unwrap();
+    raw_worker.send(&names.response_exchange(), &key, body.into_bytes(), "application/json").await.unwrap();
     taken.delivery.ack().await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (job["state"].as_str(), job["error"]["code"].as_str()),
         (Some("failed"), Some("result_not_exact"))
     );
     let message = job["error"]["message"].as_str().unwrap();
     assert!(message.contains("123456789012345678901234567890 at /result/sum"), "{message}");
-    rogue.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    raw_worker.vanish().await;
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I11",
         format_args!("five numbers came back as they were sent; of one that could not: {message}"),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crewcall_proto::{JobType, JsonObject, MessageKind, discovery::Announcement};
-use e2e::{rogue::Rogue, stack::Stack};
+use e2e::{raw_worker::RawWorker, stack::Stack};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -14,10 +14,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// How many submissions come at once.
 const SUBMISSIONS: usize = 8;
 
-fn announcement(rogue: &Rogue, types: &[(&str, Value)]) -> Announcement {
+fn announcement(raw_worker: &RawWorker, types: &[(&str, Value)]) -> Announcement {
     let types: Vec<_> =
         types.iter().map(|(name, schema)| (*name, schema.as_object().unwrap().clone())).collect();
-    rogue.announcement(&types).unwrap()
+    raw_worker.announcement(&types).unwrap()
 }
 
 /// Definitions that each refer twice to the next one, a pattern that backtracks, and a schema that refers to itself in
@@ -27,9 +27,9 @@ fn announcement(rogue: &Rogue, types: &[(&str, Value)]) -> Announcement {
 async fn f92_a_schema_that_would_stop_the_backend() {
     let mut stack = Stack::start("f92").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
+    let raw_worker = RawWorker::start(&stack.amqp_url);
     let types = [("test.doubled", doubled()), ("test.back", backtracking()), ("test.itself", itself())];
-    rogue.discover(MessageKind::Announce, &announcement(&rogue, &types)).await.unwrap();
+    raw_worker.discover(MessageKind::Announce, &announcement(&raw_worker, &types)).await.unwrap();
     for (name, _) in &types {
         stack.api.served_by(name, 1).await.unwrap();
     }
@@ -59,17 +59,17 @@ async fn f92_a_schema_that_would_stop_the_backend() {
             let (answered, body) = answer.unwrap();
             assert_eq!(answered.as_u16(), *status, "{body}");
             if let Some(id) = body["id"].as_str() {
-                stack.accepted(id.to_owned());
+                stack.remember_accepted(id.to_owned());
             }
         }
     }
     let took = began.elapsed();
     assert!(slowest < ANSWERED_WITHIN, "{slowest:?}");
-    let resumed = stack.resumed("test.echo", json!({"text": "goes on"})).await.unwrap();
+    let resumed = stack.check_resumes("test.echo", json!({"text": "goes on"})).await.unwrap();
     let (status, _) = stack.api.post("/v1/jobs/cancel", json!({"filter": {"type": "test.*"}})).await.unwrap();
     assert!(status.is_success(), "{status}");
-    let mut found = stack.settled().await.unwrap();
-    rogue.vanish().await;
+    let mut found = stack.settle().await.unwrap();
+    raw_worker.vanish().await;
     found.hold(
         "I10",
         format_args!(
@@ -110,16 +110,16 @@ fn itself() -> Value {
 #[tokio::test]
 async fn f93_a_type_is_deleted_and_comes_back() {
     let mut stack = Stack::start("f93").await.unwrap();
-    let observer = Rogue::start(&stack.amqp_url);
+    let observer = RawWorker::start(&stack.amqp_url);
     let (path, name) = ("/v1/types/test.gone", JobType::new("test.gone").unwrap());
     let delete = async |stack: &Stack| {
         stack.api.send(reqwest::Method::DELETE, path, String::new(), &[]).await.unwrap().0
     };
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&name).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&name).await.unwrap();
     stack.api.served_by("test.gone", 1).await.unwrap();
     assert_eq!(delete(&stack).await.as_u16(), 409, "it has a worker");
-    rogue.discover(MessageKind::Goodbye, &goodbye(&rogue)).await.unwrap();
+    raw_worker.discover(MessageKind::Goodbye, &goodbye(&raw_worker)).await.unwrap();
     stack.api.json_when(path, |shown| shown["workers"] == 0).await.unwrap();
     assert_eq!(observer.depth_of("crewcall.jobs.test.gone").await.unwrap(), Some(0));
     assert_eq!(delete(&stack).await.as_u16(), 204);
@@ -130,22 +130,22 @@ async fn f93_a_type_is_deleted_and_comes_back() {
     let job = stack.api.job_when(&id, |job| job["state"] == "unroutable").await.unwrap();
     assert_eq!(job["waiting_for"]["reason"], "first_worker", "{job}");
     assert_eq!(delete(&stack).await.as_u16(), 409, "it has a job");
-    rogue.announce(&name).await.unwrap();
-    let taken = rogue.take(&name).await.unwrap();
-    rogue.completed(&taken, json!("done")).await.unwrap();
+    raw_worker.announce(&name).await.unwrap();
+    let taken = raw_worker.take(&name).await.unwrap();
+    raw_worker.complete(&taken, json!("done")).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
-    let mut found = stack.settled().await.unwrap();
-    rogue.vanish().await;
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    let mut found = stack.settle().await.unwrap();
+    raw_worker.vanish().await;
     observer.vanish().await;
     found.hold("I9", "the job of a deleted type waited for its first worker, and was done when one came");
     found.hold("I10", "the type's queue was deleted with it");
     found.print("F93 a type is deleted and comes back");
 }
 
-fn goodbye(rogue: &Rogue) -> crewcall_proto::discovery::Goodbye {
+fn goodbye(raw_worker: &RawWorker) -> crewcall_proto::discovery::Goodbye {
     crewcall_proto::discovery::Goodbye {
-        worker_id: rogue.worker_id.clone(),
+        worker_id: raw_worker.worker_id.clone(),
         reason: "drained".to_owned(),
         handed_back: None,
     }
@@ -158,40 +158,43 @@ fn goodbye(rogue: &Rogue) -> crewcall_proto::discovery::Goodbye {
 async fn f94_a_job_says_that_its_worker_fell_silent() {
     let mut stack = Stack::start("f94").await.unwrap();
     let name = JobType::new("test.steps").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&name).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&name).await.unwrap();
     stack.api.served_by("test.steps", 1).await.unwrap();
     let id = stack.submit("test.steps", json!({})).await.unwrap();
     let sent = stack.api.job_when(&id, |job| job["state"] == "dispatched").await.unwrap();
     assert_eq!(sent["waiting_for"]["reason"], "start", "{sent}");
-    let taken = rogue.take(&name).await.unwrap();
-    rogue.started(&taken).await.unwrap();
-    rogue.progressed(&taken, 2, 80).await.unwrap();
+    let taken = raw_worker.take(&name).await.unwrap();
+    raw_worker.report_start(&taken).await.unwrap();
+    raw_worker.report_progress(&taken, 2, 80).await.unwrap();
     let runs = stack.api.job_when(&id, |job| job["progress"]["percent"] == 80).await.unwrap();
     assert_eq!(runs["waiting_for"]["reason"], "response", "{runs}");
     let silent = stack.api.job_when(&id, |job| job["waiting_for"]["reason"] == "redelivery").await.unwrap();
     let sentence = silent["waiting_for"]["message"].as_str().unwrap().to_owned();
-    assert!(sentence.contains("fell silent") && sentence.contains(rogue.worker_id.as_str()), "{sentence}");
+    assert!(
+        sentence.contains("fell silent") && sentence.contains(raw_worker.worker_id.as_str()),
+        "{sentence}"
+    );
 
-    let other = Rogue::start(&stack.amqp_url);
+    let other = RawWorker::start(&stack.amqp_url);
     other.announce(&name).await.unwrap();
     drop(taken);
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     let again = other.take(&name).await.unwrap();
     assert_eq!(again.order.job_id.to_string(), id);
-    other.started(&again).await.unwrap();
+    other.report_start(&again).await.unwrap();
     let runs = stack.api.job_when(&id, |job| job["worker_id"] == other.worker_id.as_str()).await.unwrap();
     assert_eq!(
         (&runs["waiting_for"]["reason"], &runs["progress"]),
         (&json!("response"), &Value::Null),
         "{runs}"
     );
-    other.progressed(&again, 2, 10).await.unwrap();
+    other.report_progress(&again, 2, 10).await.unwrap();
     stack.api.job_when(&id, |job| job["progress"]["percent"] == 10).await.unwrap();
-    other.completed(&again, json!("done")).await.unwrap();
+    other.complete(&again, json!("done")).await.unwrap();
     again.delivery.ack().await.unwrap();
-    stack.api.finished(&id).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    stack.api.wait_for_end(&id).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     other.vanish().await;
     found.hold("I8", "the second execution began at nothing, and was seen at 10 %");
     found.hold("I9", format_args!("meanwhile the job said: {sentence}"));

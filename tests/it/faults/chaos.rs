@@ -55,9 +55,9 @@ fn f60_a_seed_chooses_the_faults() {
             .iter()
             .filter(|other| other.at <= strike.at && strike.at <= other.at + other.lasts)
             .collect();
-        let counted = running.iter().filter(|other| other.fault.subject().counts());
+        let counted = running.iter().filter(|other| other.fault.target().counts());
         assert!(counted.count() <= FAULTS_AT_ONCE_MAX, "{running:?}");
-        let alike = running.iter().filter(|other| other.fault.subject() == strike.fault.subject());
+        let alike = running.iter().filter(|other| other.fault.target() == strike.fault.target());
         assert_eq!(alike.count(), 1, "{running:?}");
         let may_lose = strike.at.as_secs() % 240 < 30;
         assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::{
     broker,
-    lies::Lies,
+    preload::Preload,
     process::Process,
     stack::{Stack, Surroundings},
 };
@@ -23,20 +23,20 @@ const LATE_MAX: Duration = Duration::from_secs(15);
 const JUMPED_FOR: Duration = Duration::from_secs(10);
 
 /// An installation that is lied to about the time, with a worker that holds its attempts after a second.
-async fn start(purpose: &str) -> (Stack, Lies, Process) {
+async fn start(purpose: &str) -> (Stack, Preload, Process) {
     let vhost = broker::vhost(purpose).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let lies = Lies::prepare(folder.path()).await.unwrap();
-    let lied_to = lies.variables();
-    let all: Vec<_> = lied_to.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let preload = Preload::prepare(folder.path()).await.unwrap();
+    let preloaded = preload.variables();
+    let all: Vec<_> = preloaded.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut stack = Stack::start_in(folder, vhost.url, Surroundings::variables(&all)).await.unwrap();
     stack.api.ready().await.unwrap();
-    for (name, value) in &lied_to {
+    for (name, value) in &preloaded {
         stack.worker_setting(name, value);
     }
     stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let worker = stack.worker(&["test.sleep", "test.echo", "test.fail"], 8).await.unwrap();
-    (stack, lies, worker)
+    (stack, preload, worker)
 }
 
 /// A job whose wait is measured.
@@ -67,7 +67,7 @@ impl Waits {
 
     /// Waits for its end, which has to come in time and not before. Answers after how long it came.
     async fn over(&self, stack: &Stack) -> Duration {
-        let job = stack.api.finished(&self.id).await.unwrap();
+        let job = stack.api.wait_for_end(&self.id).await.unwrap();
         let took = self.since.elapsed();
         assert_eq!(job["state"], "completed", "{job}");
         assert!(took >= self.wait, "{took:?} is too early for {:?}: {job}", self.wait);
@@ -111,17 +111,17 @@ async fn nobody_is_lost(stack: &Stack) {
 /// out, is forgotten or is taken for lost, and waits take as long as they were asked to.
 #[tokio::test]
 async fn f48_the_wall_clock_jumps() {
-    let (mut stack, lies, _worker) = start("f48").await;
+    let (mut stack, preload, _worker) = start("f48").await;
     let expires = expiring(&mut stack, HOUR_SECONDS).await;
     let long = long_job(&mut stack, 40).await;
     let named = json!({"type": "test.echo", "parameters": {"text": "named"}}).to_string();
     let key = [("idempotency-key", "f48")];
     let (_, once) = stack.api.send(Method::POST, "/v1/jobs", named.clone(), &key).await.unwrap();
-    stack.accepted(once["id"].as_str().unwrap().to_owned());
+    stack.remember_accepted(once["id"].as_str().unwrap().to_owned());
     let mut took = Vec::new();
     for ahead in [DAY_SECONDS, -HOUR_SECONDS] {
         let waiting = [Waits::delayed(&mut stack, 5).await, Waits::backing_off(&mut stack, 5).await];
-        lies.clock_ahead_seconds(ahead).unwrap();
+        preload.clock_ahead_seconds(ahead).unwrap();
         for waits in &waiting {
             took.push(waits.over(&stack).await);
         }
@@ -133,11 +133,11 @@ async fn f48_the_wall_clock_jumps() {
     }
     let _late = stack.worker(&["test.other"], 1).await.unwrap();
     for id in [&expires, &long] {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert_eq!(stack.executions(), 1, "the held attempt kept its lease");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", "no attempt was charged for the clock: the held one went on, no worker was lost");
     found.hold("I6", "the idempotency key was remembered through both jumps");
     found.hold("I9", format_args!("delays and back-offs of 5, 5 and 2 s took {took:.1?}; nothing expired"));
@@ -149,7 +149,7 @@ async fn f48_the_wall_clock_jumps() {
 /// named is that of the clock.
 #[tokio::test]
 async fn f48_the_wall_clock_jumps_while_the_backend_is_away() {
-    let (mut stack, lies, _worker) = start("f48-restart").await;
+    let (mut stack, preload, _worker) = start("f48-restart").await;
     let expires = expiring(&mut stack, 3 * DAY_SECONDS).await;
     let long = long_job(&mut stack, 30).await;
     let run_at = stack.from_now(20).await.unwrap();
@@ -157,7 +157,7 @@ async fn f48_the_wall_clock_jumps_while_the_backend_is_away() {
     let named = stack.submit_job(named).await.unwrap();
     let first = [Waits::delayed(&mut stack, 8).await, Waits::backing_off(&mut stack, 8).await];
 
-    restart_at(&mut stack, &lies, -HOUR_SECONDS).await;
+    restart_at(&mut stack, &preload, -HOUR_SECONDS).await;
     let mut took = Vec::new();
     for waits in &first {
         took.push(waits.over(&stack).await);
@@ -166,23 +166,23 @@ async fn f48_the_wall_clock_jumps_while_the_backend_is_away() {
     assert_eq!((&job["state"], &job["waiting_for"]["reason"]), (&json!("scheduled"), &json!("due")), "{job}");
     assert_eq!(due_in_seconds(&mut stack, &job).await / 60, 60, "a time that was named stays what it is");
 
-    restart_at(&mut stack, &lies, 0).await;
-    let on_time = stack.api.finished(&named).await.unwrap();
+    restart_at(&mut stack, &preload, 0).await;
+    let on_time = stack.api.wait_for_end(&named).await.unwrap();
     assert_eq!(on_time["state"], "completed", "{on_time}");
 
-    restart_at(&mut stack, &lies, DAY_SECONDS).await;
+    restart_at(&mut stack, &preload, DAY_SECONDS).await;
     let ahead = [Waits::delayed(&mut stack, 8).await, Waits::backing_off(&mut stack, 8).await];
-    restart_at(&mut stack, &lies, 0).await;
+    restart_at(&mut stack, &preload, 0).await;
     for waits in &ahead {
         took.push(waits.over(&stack).await);
     }
     let _late = stack.worker(&["test.other"], 1).await.unwrap();
     for id in [&expires, &long] {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert_eq!(stack.executions(), 1, "the held attempt kept its lease");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let moved = stack.backend.log().matches("The machine's clock was set back.").count();
     assert_eq!(moved, 2, "it is said when the clock was set back");
     found.hold("I4", "no attempt was charged for the clock: the held one went on, no worker was lost");
@@ -190,9 +190,9 @@ async fn f48_the_wall_clock_jumps_while_the_backend_is_away() {
     found.print("F48 the wall clock jumps −1 h and +1 day across restarts of the backend");
 }
 
-async fn restart_at(stack: &mut Stack, lies: &Lies, ahead_seconds: i64) {
+async fn restart_at(stack: &mut Stack, preload: &Preload, ahead_seconds: i64) {
     stack.backend.kill().await.unwrap();
-    lies.clock_ahead_seconds(ahead_seconds).unwrap();
+    preload.clock_ahead_seconds(ahead_seconds).unwrap();
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
 }

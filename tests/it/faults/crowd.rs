@@ -13,7 +13,7 @@ use crewcall_proto::{
     decode,
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, Sdk, WorkerStatus},
 };
-use e2e::{process::PATIENCE, rogue::Rogue};
+use e2e::{process::PATIENCE, raw_worker::RawWorker};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Map, json};
@@ -37,7 +37,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// A crowd of workers, and one queue for what all of them are told.
 pub(super) struct Crowd {
-    rogue: Rogue,
+    raw_worker: RawWorker,
     announcements: Vec<Announcement>,
     told: Option<mpsc::Receiver<ConsumerEvent>>,
     _stop: DropGuard,
@@ -67,12 +67,17 @@ impl Crowd {
         let up = timeout(PATIENCE, told.recv()).await.unwrap();
         assert!(matches!(up, Some(ConsumerEvent::Up { .. })), "{up:?}");
         let announcements = (0..workers).map(announcement).collect();
-        Self { rogue: Rogue::start(amqp_url), announcements, told: Some(told), _stop: stop.drop_guard() }
+        Self {
+            raw_worker: RawWorker::start(amqp_url),
+            announcements,
+            told: Some(told),
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// All announce themselves at once, and then behave as workers do: every 5 s whoever is not welcomed
-    /// announces himself again, and all send a heartbeat. Answers how long it took until all were welcomed.
-    pub(super) async fn welcomed(&mut self) -> Duration {
+    /// announces itself again, and all send a heartbeat. Returns how long it took until all were welcomed.
+    pub(super) async fn wait_for_welcomes(&mut self) -> Duration {
         let (start, welcomed) = (Instant::now(), Mutex::default());
         let mut told = self.told.take().unwrap();
         let listen = async {
@@ -131,12 +136,12 @@ impl Crowd {
             })
         };
         self.say(MessageKind::Goodbye, goodbye).await;
-        self.rogue.vanish().await;
+        self.raw_worker.vanish().await;
     }
 
     async fn say<T: Serialize>(&self, kind: MessageKind, message: impl Fn(&Announcement) -> Option<T>) {
         let messages = self.announcements.iter().filter_map(message);
-        let said = messages.map(|message| async move { self.rogue.discover(kind, &message).await });
+        let said = messages.map(|message| async move { self.raw_worker.discover(kind, &message).await });
         stream::iter(said).buffer_unordered(IN_FLIGHT).try_collect::<()>().await.unwrap();
     }
 }

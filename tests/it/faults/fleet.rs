@@ -52,7 +52,7 @@ async fn f49_ten_thousand_workers_announce_at_once() {
     let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("crowd").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let before = Footprint::of(&stack.backend).unwrap();
     let declared_before = queues_declared().await;
     let (mut evidence, mut sizes) = (Vec::new(), Vec::new());
@@ -60,7 +60,7 @@ async fn f49_ten_thousand_workers_announce_at_once() {
         let mut crowd = Crowd::new(&stack.amqp_url, CROWD).await;
         let (ended, coming) = watch::channel(());
         let welcomed = async {
-            let took = crowd.welcomed().await;
+            let took = crowd.wait_for_welcomes().await;
             drop(ended);
             took
         };
@@ -88,7 +88,7 @@ async fn f49_ten_thousand_workers_announce_at_once() {
     for size in &sizes {
         assert!(size.resident_mib() <= before.resident_mib() + CROWD_MIB_MAX, "I10: {before}, then {size}");
     }
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let after = Footprint::of(&stack.backend).unwrap();
     assert!(after.descriptors <= before.descriptors, "I10: {before}, then {after}");
     found.hold(
@@ -125,7 +125,7 @@ fn median_and_slowest(times: &mut [Duration]) -> (Duration, Duration) {
 async fn jobs_meanwhile(stack: &mut Stack, coming: watch::Receiver<()>) -> Vec<Duration> {
     let mut jobs = Vec::new();
     while coming.has_changed().is_ok() {
-        jobs.push(stack.resumed("test.echo", json!({"text": "meanwhile"})).await.unwrap());
+        jobs.push(stack.check_resumes("test.echo", json!({"text": "meanwhile"})).await.unwrap());
         sleep(Duration::from_millis(100)).await;
     }
     jobs

@@ -6,7 +6,7 @@ use crewcall_proto::{JobType, MessageKind, Timestamp, Topology, response::Comple
 use e2e::{
     footprint::Footprint,
     process::Process,
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::Stack,
 };
 use futures_util::{
@@ -79,10 +79,10 @@ impl Target {
         garbage
     }
 
-    async fn send(&self, rogue: &Rogue, bodies: Vec<Body>) {
-        let sends = bodies
-            .into_iter()
-            .map(|(body, content_type)| rogue.send(&self.exchange, &self.routing_key, body, content_type));
+    async fn send(&self, raw_worker: &RawWorker, bodies: Vec<Body>) {
+        let sends = bodies.into_iter().map(|(body, content_type)| {
+            raw_worker.send(&self.exchange, &self.routing_key, body, content_type)
+        });
         stream::iter(sends).buffer_unordered(IN_FLIGHT).try_collect::<()>().await.unwrap();
     }
 
@@ -110,17 +110,17 @@ fn rows(stack: &Stack) -> Vec<Vec<Cell>> {
 /// Answers those that are not over.
 async fn jobs_in_every_state(stack: &mut Stack) -> Vec<String> {
     let done = stack.submit("test.echo", json!({"text": "before"})).await.unwrap();
-    stack.api.finished(&done).await.unwrap();
+    stack.api.wait_for_end(&done).await.unwrap();
     let failed = stack.submit("test.fail", json!({"message": "no", "permanent": true})).await.unwrap();
-    stack.api.finished(&failed).await.unwrap();
+    stack.api.wait_for_end(&failed).await.unwrap();
     let later = json!({"type": "test.echo", "parameters": {"text": "later"}, "delay_seconds": 3600});
     let later = stack.submit_job(later).await.unwrap();
-    let parked = stack.submit("test.nobody", json!({})).await.unwrap();
-    stack.api.job_when(&parked, |job| job["state"] == "unroutable").await.unwrap();
+    let unroutable = stack.submit("test.nobody", json!({})).await.unwrap();
+    stack.api.job_when(&unroutable, |job| job["state"] == "unroutable").await.unwrap();
     let (status, _) = stack.api.post("/v1/types/test.other/pause", json!({})).await.unwrap();
     assert!(status.is_success());
     let paused = stack.submit("test.other", json!({"text": "paused"})).await.unwrap();
-    vec![later, parked, paused]
+    vec![later, unroutable, paused]
 }
 
 /// Waits until the backend has quarantined `expected` messages.
@@ -149,14 +149,14 @@ async fn rejected(worker: &Process, expected: usize) {
     }
 }
 
-/// The rogue's answer to the order that it took.
-pub(super) fn completed(rogue: &Rogue, taken: &Taken) -> Completed {
+/// The raw worker's answer to the order that it took.
+pub(super) fn completed(raw_worker: &RawWorker, taken: &Taken) -> Completed {
     Completed {
         job_id: taken.order.job_id,
         attempt: taken.order.attempt,
         attempt_token: taken.order.attempt_token,
         execution_id: taken.execution_id,
-        worker_id: rogue.worker_id.clone(),
+        worker_id: raw_worker.worker_id.clone(),
         result: json!("done by hand"),
         started_at: Timestamp::from_millis(0),
         finished_at: Timestamp::from_millis(1),
@@ -173,7 +173,7 @@ async fn f36_garbage_on_every_queue_is_quarantined() {
     let mut worker = stack.worker(&["test.echo", "test.other", "test.fail"], 2).await.unwrap();
     let waiting = jobs_in_every_state(&mut stack).await;
     let (rows_before, before) = (rows(&stack), Footprint::of(&stack.backend).unwrap());
-    let rogue = Rogue::start(&stack.amqp_url);
+    let raw_worker = RawWorker::start(&stack.amqp_url);
     let (mut sent, mut for_backend, mut for_worker) = (0, 0, 0);
     for target in Target::all(&JobType::new("test.echo").unwrap()) {
         let garbage = target.garbage(&mut dice);
@@ -184,22 +184,22 @@ async fn f36_garbage_on_every_queue_is_quarantined() {
         for_backend += if target.exchange == names.control_exchange() { 0 } else { unreadable };
         for_worker += if to_worker { unreadable } else { 0 };
         sent += garbage.len();
-        target.send(&rogue, garbage).await;
+        target.send(&raw_worker, garbage).await;
     }
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     quarantined(&stack, for_backend).await;
     rejected(&worker, for_worker).await;
     let rows_after = rows(&stack);
     assert_eq!(rows_after, rows_before, "I11, with the seed {seed}");
     let after = Footprint::of(&stack.backend).unwrap();
     assert!(after.resident_mib() <= before.resident_mib() + GROWTH_MIB_MAX, "I10: {before}, then {after}");
-    let took = stack.resumed("test.echo", json!({"text": "unharmed"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "unharmed"})).await.unwrap();
     quarantined(&stack, for_backend).await;
     for id in waiting {
         let (status, _) = stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
         assert!(status.is_success());
     }
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert!(worker.pid().is_ok() && !worker.log().contains("panicked"), "I15: the worker lives");
     worker.kill().await.unwrap();
     found.hold("I10", format_args!("the backend had {before}, then {after}"));
@@ -227,7 +227,7 @@ const BODY_GIVEN_UP_WITHIN: Duration = Duration::from_secs(70);
 async fn f37_bodies_and_messages_that_are_too_large_are_refused() {
     let mut stack = Stack::start("oversize").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let before = Footprint::of(&stack.backend).unwrap();
     let base = stack.http_listen().to_owned();
     let oversize = async {
@@ -240,7 +240,7 @@ async fn f37_bodies_and_messages_that_are_too_large_are_refused() {
         "I10: {before}, then {largest}"
     );
     let rows = rows(&stack).len();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let after = Footprint::of(&stack.backend).unwrap();
     assert!(after.descriptors <= before.descriptors + ENDLESS_BODIES, "I10: {before}, then {after}");
     found.hold("I10", format_args!("the backend had {before}, at most {largest}, and {after} at last"));
@@ -308,20 +308,20 @@ async fn answer_to(base: &str, path: &str, body: reqwest::Body) -> Option<u16> {
 /// Sends messages above the limit to every queue, with a job after each queue. Answers how many, how long the
 /// slowest job took, and the backend at its largest.
 async fn oversize_messages(stack: &mut Stack) -> (usize, Duration, Footprint) {
-    let rogue = Rogue::start(&stack.amqp_url);
+    let raw_worker = RawWorker::start(&stack.amqp_url);
     let mut largest = Footprint::of(&stack.backend).unwrap();
     let (mut sent, mut slowest) = (0, Duration::ZERO);
     for target in Target::all(&JobType::new("test.echo").unwrap()) {
         let bodies = OVERSIZE_BYTES.map(|bytes| (vec![0xc0; bytes], "application/msgpack"));
-        target.send(&rogue, bodies.to_vec()).await;
+        target.send(&raw_worker, bodies.to_vec()).await;
         // All but those at the workers' own queues come to the backend.
         let to_workers = target.exchange == Topology::default().control_exchange();
         sent += if to_workers { 0 } else { bodies.len() };
-        slowest = slowest.max(stack.resumed("test.echo", json!({"text": "meanwhile"})).await.unwrap());
+        slowest = slowest.max(stack.check_resumes("test.echo", json!({"text": "meanwhile"})).await.unwrap());
         let now = Footprint::of(&stack.backend).unwrap();
         largest = if now.resident_bytes > largest.resident_bytes { now } else { largest };
     }
     quarantined(stack, sent).await;
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     (sent, slowest, largest)
 }

@@ -85,9 +85,9 @@ async fn f111_no_log_can_be_written() {
     command.env("CREWCALL_AMQP_URL", &stack.amqp_url).env("TEST_WORKER_TYPES", "test.echo");
     let mut worker = Process::start("worker", stack.folder(), command).unwrap();
     stack.api.served_by("test.echo", 1).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "unlogged"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "unlogged"})).await.unwrap();
     assert_eq!((stack.backend.log(), worker.log()), (String::new(), String::new()), "there is a log");
-    let found = stack.settled().await.unwrap();
+    let found = stack.settle().await.unwrap();
     for process in [&mut worker, &mut stack.backend] {
         process.signal(Signal::TERM).unwrap();
         let status = process.wait().await.unwrap();
@@ -121,7 +121,7 @@ async fn f52_out_of_file_descriptors() {
         submitted += 1;
         sleep(LOOK_EVERY).await;
     }
-    assert_eq!(stack.api.finished(&running).await.unwrap()["attempt"], 1);
+    assert_eq!(stack.api.wait_for_end(&running).await.unwrap()["attempt"], 1);
     stack.api.ready().await.unwrap();
     let computed = Footprint::of(&stack.backend).unwrap().computed - computed;
     assert!(computed < began.elapsed() / 4, "{computed:?} in {:?}: it spins", began.elapsed());
@@ -129,9 +129,9 @@ async fn f52_out_of_file_descriptors() {
     newcomer.ready().await.unwrap();
     let turn = began.elapsed();
     drop(idle);
-    let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "resumed"})).await.unwrap();
     let files_after = files_settle(&stack, files_before).await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I2",
         format_args!("{submitted} submissions of a caller who was there before were answered with 201"),
@@ -192,11 +192,11 @@ async fn f53_out_of_memory() {
         singles.taken > 0 && batches.taken > 0,
         "what there is room for is taken: {singles:?} {batches:?}"
     );
-    let took = stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
-    assert_eq!(stack.api.finished(&running).await.unwrap()["attempt"], 1);
+    let took = stack.check_resumes("test.echo", json!({"text": "resumed"})).await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&running).await.unwrap()["attempt"], 1);
     let after = Footprint::of(&stack.backend).unwrap().resident_bytes;
     assert!(after < MEMORY_BYTES_AFTER_MAX, "{} MiB are in use after the crowd", mib(after));
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I2",
         format_args!(
@@ -296,7 +296,7 @@ impl Answers {
     }
 
     fn take(&mut self, id: &Value, stack: &mut Stack) {
-        stack.accepted(id.as_str().unwrap().to_owned());
+        stack.remember_accepted(id.as_str().unwrap().to_owned());
         self.taken += 1;
     }
 }
@@ -334,12 +334,12 @@ async fn f54_no_time_for_heartbeats() {
             sleep(LOOK_EVERY).await;
         }
         signal(Signal::CONT);
-        slowest = slowest.max(stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap());
+        slowest = slowest.max(stack.check_resumes("test.echo", json!({"text": "resumed"})).await.unwrap());
         attempts.are_running(&stack).await.unwrap();
     }
     attempts.are_uncharged(&stack).await.unwrap();
     let lost = stack.backend.log().lines().filter(|line| line.contains("is lost with its worker")).count();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I4",
         format_args!("{lost} leases ended, and both long attempts, one of them held, were charged nothing"),

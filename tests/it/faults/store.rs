@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e::{
     broker::{self, Vhost},
     disk::SmallDisk,
-    lies::Lies,
+    preload::Preload,
     stack::{Stack, Surroundings},
 };
 use futures_util::future::join_all;
@@ -33,7 +33,7 @@ async fn refused(stack: &mut Stack) -> Value {
             assert_eq!((status.as_u16(), &answer["code"]), (503, &json!("store-unavailable")), "{answer}");
             return answer;
         }
-        stack.accepted(answer["id"].as_str().unwrap().to_owned());
+        stack.remember_accepted(answer["id"].as_str().unwrap().to_owned());
     }
 }
 
@@ -97,9 +97,9 @@ async fn f40_the_disk_is_full() {
 
     disk.free(&stack).unwrap();
     let lasted = full.elapsed();
-    let took = stack.resumed("test.echo", json!({"text": "room"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "room"})).await.unwrap();
     stack.api.ready().await.unwrap();
-    let job = stack.api.finished(&held).await.unwrap();
+    let job = stack.api.wait_for_end(&held).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     assert_eq!(stack.backend.pid().unwrap(), process, "nobody started it again");
     let links_lost = stack.api.metric("crewcall_amqp_reconnects_total", "").await.unwrap();
@@ -107,7 +107,7 @@ async fn f40_the_disk_is_full() {
     let over = |page: &Value| page["jobs"] == json!([]);
     stack.api.json_when("/v1/jobs?state=scheduled,ready,dispatched,running", over).await.unwrap();
     disk.copy_out(&stack).unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let said = stack.backend.log().matches(GIVEN_UP).count();
     found.hold("I2", format_args!("503 store-unavailable: {detail:?}; /readyz: {reason:?}"));
     found.hold(
@@ -150,9 +150,9 @@ async fn f41_the_database_is_locked() {
     let waited = locked.elapsed();
     assert!(waited >= LOCKED_FOR);
     for answer in answers {
-        stack.accepted(answer.unwrap());
+        stack.remember_accepted(answer.unwrap());
     }
-    let took = stack.resumed("test.echo", json!({"text": "free"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "free"})).await.unwrap();
     stack.api.ready().await.unwrap();
 
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -160,11 +160,11 @@ async fn f41_the_database_is_locked() {
     other.execute_batch("ROLLBACK").unwrap();
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("another program has locked the database file: close it"), "{problem}");
-    let took_again = stack.resumed("test.echo", json!({"text": "free again"})).await.unwrap();
-    let job = stack.api.finished(&held).await.unwrap();
+    let took_again = stack.check_resumes("test.echo", json!({"text": "free again"})).await.unwrap();
+    let job = stack.api.wait_for_end(&held).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     assert_eq!(stack.executions(), 1);
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I2", format_args!("10 submissions were answered 201 after {waited:?}; /readyz: {reason:?}"));
     found.hold("I2", format_args!("locked for longer: 503 store-unavailable: {detail:?}"));
     found.hold("I14", format_args!("work resumed {took:?} and {took_again:?} after the locks were gone"));
@@ -179,8 +179,8 @@ async fn f42_fsync_fails() {
     const CLIENTS: usize = 8;
     let vhost = broker::vhost("f42").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let lies = Lies::prepare(folder.path()).await.unwrap();
-    let variables = lies.variables();
+    let preload = Preload::prepare(folder.path()).await.unwrap();
+    let variables = preload.variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let surroundings = Surroundings::variables(&variables);
     let mut stack = Stack::start_in(folder, vhost.url, surroundings).await.unwrap();
@@ -192,13 +192,13 @@ async fn f42_fsync_fails() {
     let running = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&running, |job| job["state"] == "running").await.unwrap();
 
-    lies.fsync_fails(true).unwrap();
+    preload.fsync_fails(true).unwrap();
     let job = json!({"type": "test.echo", "parameters": {"text": "lost?"}}).to_string();
     let answers = join_all((0..CLIENTS).map(|_| stack.api.post_job(job.clone()))).await;
     for answer in answers {
         let told = answer.ok().map(|(status, _)| status.as_u16());
         assert!(matches!(told, None | Some(500 | 503)), "nobody is told that it is stored: {told:?}");
-        stack.unanswered();
+        stack.count_unanswered();
     }
     let status = stack.backend.wait().await.unwrap();
     let log = stack.backend.log();
@@ -208,13 +208,13 @@ async fn f42_fsync_fails() {
         log.lines().rfind(ends).unwrap_or_else(|| panic!("it does not say why it ends:\n{log}")).to_owned();
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {last}");
 
-    lies.fsync_fails(false).unwrap();
+    preload.fsync_fails(false).unwrap();
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
-    let took = stack.resumed("test.echo", json!({"text": "sane"})).await.unwrap();
-    let job = stack.api.finished(&running).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "sane"})).await.unwrap();
+    let job = stack.api.wait_for_end(&running).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I2", format_args!("none of {CLIENTS} submissions was told that it is stored"));
     found.hold("I15", format_args!("{status}: {last:?}"));
     found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));

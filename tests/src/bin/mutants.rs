@@ -150,7 +150,7 @@ async fn run(program: &Path, tests: &[&str], mutant: Option<&Mutant>, max: Durat
         command.env(TEST_MUTANT, mutant.name);
     }
     let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-    let ended = timeout(max, Group(child).ended()).await;
+    let ended = timeout(max, Group(child).wait()).await;
     let text = String::from_utf8_lossy(&std::fs::read(output.path())?).into_owned();
     let in_vain = |why: String| Ok(Ran::InVain(format!("{why}:\n{}", tail(&text))));
     let Ok(status) = ended else {
@@ -171,7 +171,7 @@ async fn run(program: &Path, tests: &[&str], mutant: Option<&Mutant>, max: Durat
 struct Group(Child);
 
 impl Group {
-    async fn ended(mut self) -> std::io::Result<std::process::ExitStatus> {
+    async fn wait(mut self) -> std::io::Result<std::process::ExitStatus> {
         self.0.wait().await
     }
 }

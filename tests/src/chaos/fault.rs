@@ -136,7 +136,7 @@ pub enum Way {
 
 /// What a fault is about. No two faults are about the same at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum Target {
     /// The broker and its queues.
     Broker,
     /// The backend's process.
@@ -156,7 +156,7 @@ pub enum Subject {
     Store,
 }
 
-impl Subject {
+impl Target {
     /// Whether so much is broken at once by it that it counts: what waits for its queue to be replaced does not.
     #[must_use]
     pub fn counts(self) -> bool {
@@ -167,7 +167,7 @@ impl Subject {
 impl Fault {
     /// What it is about.
     #[must_use]
-    pub fn subject(self) -> Subject {
+    pub fn target(self) -> Target {
         match self {
             Self::BrokerStopped
             | Self::BrokerKilled
@@ -177,13 +177,13 @@ impl Fault {
             | Self::DiskAlarm
             | Self::ConnectionsClosed
             | Self::QueuePurged(_)
-            | Self::QueueDeleted(_) => Subject::Broker,
-            Self::BrokerKilledEarly => Subject::Newcomer,
+            | Self::QueueDeleted(_) => Target::Broker,
+            Self::BrokerKilledEarly => Target::Newcomer,
             Self::ExchangeDeleted(exchange) | Self::Unbound(Route { exchange, .. }) => {
                 if routes::is_for_answers(exchange) {
-                    Subject::Answers
+                    Target::Answers
                 } else {
-                    Subject::Routes
+                    Target::Routes
                 }
             }
             Self::BackendKilled
@@ -191,15 +191,15 @@ impl Fault {
             | Self::BackendDies(_)
             | Self::BackendFrozen
             | Self::ClockJumped(_)
-            | Self::DiskFails(_) => Subject::Backend,
+            | Self::DiskFails(_) => Target::Backend,
             Self::WorkerKilled(worker)
             | Self::WorkerStopped(worker)
             | Self::WorkerDies(worker, _)
             | Self::WorkerFrozen(worker)
-            | Self::WorkerDoubled(worker) => Subject::Worker(worker),
-            Self::LineFrozen(line, _) | Self::LineReset(line) | Self::LineSlow(line) => Subject::Line(line),
-            Self::ResponsesRepeated | Self::ResponsesForged => Subject::Answers,
-            Self::StoreLocked => Subject::Store,
+            | Self::WorkerDoubled(worker) => Target::Worker(worker),
+            Self::LineFrozen(line, _) | Self::LineReset(line) | Self::LineSlow(line) => Target::Line(line),
+            Self::ResponsesRepeated | Self::ResponsesForged => Target::Answers,
+            Self::StoreLocked => Target::Store,
         }
     }
 

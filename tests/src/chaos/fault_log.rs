@@ -81,8 +81,8 @@ impl FaultLog {
         self.written().troubles.push(sentence);
     }
 
-    /// A fault begins. Answers its number.
-    pub(super) fn begins(&self, strike: &Strike) -> usize {
+    /// A fault begins. Returns its number.
+    pub(super) fn begin(&self, strike: &Strike) -> usize {
         self.tell(&strike.to_string());
         let mut written = self.written();
         written.struck.push(Struck {
@@ -95,7 +95,7 @@ impl FaultLog {
     }
 
     /// A fault is over.
-    pub(super) fn over(&self, number: usize, not_made: Option<String>) {
+    pub(super) fn end(&self, number: usize, not_made: Option<String>) {
         let mut written = self.written();
         let Some(struck) = written.struck.get_mut(number) else { return };
         struck.until = Some(Timestamp::now());
@@ -109,7 +109,7 @@ impl FaultLog {
     }
 
     /// The machine stood still.
-    pub(super) fn stalled(&self, from: Timestamp, until: Timestamp) {
+    pub(super) fn record_stall(&self, from: Timestamp, until: Timestamp) {
         self.note(&format!("the machine stood still since {from}"));
         self.written().stalls.push(Stall { from, until });
     }

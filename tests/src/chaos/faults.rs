@@ -8,7 +8,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fault::{Death, DiskFault, Fault, Line, Subject, Way},
+    fault::{Death, DiskFault, Fault, Line, Target, Way},
     forger,
     installation::{DISK_USUAL, Installation, MEMORY_USUAL},
     newcomer,
@@ -68,7 +68,7 @@ pub(super) async fn strike(
     healing: &CancellationToken,
 ) -> anyhow::Result<()> {
     let lasting = Lasting { time: strike.lasts, healing };
-    if let Subject::Line(Line::Worker(number)) = strike.fault.subject() {
+    if let Target::Line(Line::Worker(number)) = strike.fault.target() {
         installation.worker(number)?;
     }
     match strike.fault {
@@ -201,9 +201,9 @@ async fn remove_route(
 /// A backend that is started meanwhile would take the wrong time for good, so none is.
 async fn jump(installation: &Installation, seconds: i64, lasting: &Lasting<'_>) -> anyhow::Result<()> {
     let _backend = installation.backend.lock().await;
-    installation.lies.clock_ahead_seconds(seconds)?;
+    installation.preload.clock_ahead_seconds(seconds)?;
     lasting.over().await;
-    installation.lies.clock_ahead_seconds(0)
+    installation.preload.clock_ahead_seconds(0)
 }
 
 async fn kill_backend(installation: &Installation, lasting: &Lasting<'_>) -> anyhow::Result<()> {
@@ -248,9 +248,9 @@ async fn fail_disk(
 ) -> anyhow::Result<()> {
     let mut stack = installation.backend.lock().await;
     match disk {
-        DiskFault::Write => installation.lies.writes_fail(true)?,
-        DiskFault::Sync => installation.lies.fsync_fails(true)?,
-        DiskFault::Room => installation.lies.disk_full(true)?,
+        DiskFault::Write => installation.preload.writes_fail(true)?,
+        DiskFault::Sync => installation.preload.fsync_fails(true)?,
+        DiskFault::Room => installation.preload.disk_full(true)?,
     }
     let died = dead(&mut stack.backend, lasting).await;
     installation.honest()?;
@@ -329,9 +329,9 @@ async fn dead(process: &mut Process, lasting: &Lasting<'_>) -> anyhow::Result<bo
     let mut over = std::pin::pin!(lasting.over());
     loop {
         tokio::select! {
-            () = &mut over => return Ok(process.ended()?.is_some()),
+            () = &mut over => return Ok(process.try_wait()?.is_some()),
             _ = looks.tick() => {
-                if process.ended()?.is_some() {
+                if process.try_wait()?.is_some() {
                     return Ok(true);
                 }
             }

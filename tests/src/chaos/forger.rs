@@ -14,7 +14,7 @@ use tokio::time::interval;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::submission_log::SubmissionLog;
-use crate::rogue::Rogue;
+use crate::raw_worker::RawWorker;
 
 /// How often each response is sent again.
 const COPIES: usize = 3;
@@ -91,25 +91,25 @@ pub(super) async fn forge(
     submissions: &SubmissionLog,
     over: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let rogue = Rogue::start(url);
+    let raw_worker = RawWorker::start(url);
     let forging = async {
         let mut ticks = interval(FORGED_EVERY);
         loop {
             ticks.tick().await;
             let Some((job_id, job_type)) = submissions.any_accepted() else { continue };
             // As above.
-            let _ = forge_one(&rogue, &job_id, &job_type).await;
+            let _ = forge_one(&raw_worker, &job_id, &job_type).await;
         }
     };
     tokio::select! {
         () = over => {}
         () = forging => {}
     }
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     Ok(())
 }
 
-async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Result<()> {
+async fn forge_one(raw_worker: &RawWorker, job_id: &str, job_type: &str) -> anyhow::Result<()> {
     let (choice, attempt) = {
         let mut dice = rand::rng();
         (dice.random_range(0..5), dice.random_range(1..=FORGED_ATTEMPTS_MAX))
@@ -131,20 +131,20 @@ async fn forge_one(rogue: &Rogue, job_id: &str, job_type: &str) -> anyhow::Resul
     match choice {
         0 => {
             let result = json!({"result": {"text": FORGER}, "started_at": 0, "finished_at": 1});
-            rogue.respond(MessageKind::Completed, &job_type, &origin(result)).await
+            raw_worker.respond(MessageKind::Completed, &job_type, &origin(result)).await
         }
         1 => {
             let error = json!({"kind": "handler", "message": FORGER, "retryable": false, "finished_at": 1});
-            rogue.respond(MessageKind::Error, &job_type, &origin(error)).await
+            raw_worker.respond(MessageKind::Error, &job_type, &origin(error)).await
         }
-        2 => rogue.respond(MessageKind::Held, &job_type, &origin(json!({"seq": 9, "at": 1}))).await,
+        2 => raw_worker.respond(MessageKind::Held, &job_type, &origin(json!({"seq": 9, "at": 1}))).await,
         3 => {
             let news = json!({"seq": 9, "kind": "progress", "percent": 99, "message": FORGER, "at": 1});
-            rogue.respond(MessageKind::Progression, &job_type, &origin(news)).await
+            raw_worker.respond(MessageKind::Progression, &job_type, &origin(news)).await
         }
         _ => {
             let exchange = Topology::default().response_exchange();
-            rogue.send(&exchange, "completed.test.echo", vec![0xc1; 40], "application/msgpack").await
+            raw_worker.send(&exchange, "completed.test.echo", vec![0xc1; 40], "application/msgpack").await
         }
     }
 }

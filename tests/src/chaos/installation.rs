@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::Api,
     broker,
-    lies::Lies,
+    preload::Preload,
     process::{FAILPOINTS, Process},
     proxy::{FaultProxy, Mode},
     stack::{Stack, Surroundings},
@@ -66,7 +66,7 @@ pub(super) struct Installation {
     /// What happened.
     pub(super) log: FaultLog,
     /// What the system answers the backend.
-    pub(super) lies: Lies,
+    pub(super) preload: Preload,
     folder: PathBuf,
     /// The backend's, then the workers'.
     lines: Vec<FaultProxy>,
@@ -94,8 +94,8 @@ impl Installation {
         };
         let folder_path = folder.path().to_owned();
         let log = FaultLog::open(&folder_path)?;
-        let lies = Lies::prepare(&folder_path).await?;
-        let stack = Stack::start_in(folder, through(&lines[0]), surroundings(&lies, "")).await?;
+        let preload = Preload::prepare(&folder_path).await?;
+        let stack = Stack::start_in(folder, through(&lines[0]), surroundings(&preload, "")).await?;
         let callers_line = FaultProxy::start(stack.http_listen().parse()?, tracker).await?;
         let mut workers = Vec::new();
         let numbers = if python().is_some() { 0..=PYTHON } else { 0..=WORKERS - 1 };
@@ -119,7 +119,7 @@ impl Installation {
             workers,
             newcomers: Mutex::default(),
             log,
-            lies,
+            preload,
             folder: folder_path,
             lines,
             callers_line,
@@ -184,10 +184,10 @@ impl Installation {
     ///
     /// When it does not come up.
     pub(super) async fn start_backend(&self, stack: &mut Stack, failpoint: &str) -> anyhow::Result<()> {
-        stack.surround(surroundings(&self.lies, failpoint));
+        stack.surround(surroundings(&self.preload, failpoint));
         let deadline = Instant::now() + START_PATIENCE;
         while let Err(error) = stack.restart_backend().await {
-            if !failpoint.is_empty() && stack.backend.ended()?.is_some() {
+            if !failpoint.is_empty() && stack.backend.try_wait()?.is_some() {
                 return Ok(()); // it died before it listened
             }
             anyhow::ensure!(Instant::now() < deadline, "the backend does not come up: {error:#}");
@@ -201,14 +201,14 @@ impl Installation {
     pub(super) async fn look_after(&self) -> Vec<String> {
         let mut ended = Vec::new();
         if let Ok(mut stack) = self.backend.try_lock()
-            && let Ok(Some(status)) = stack.backend.ended()
+            && let Ok(Some(status)) = stack.backend.try_wait()
         {
             ended.push(format!("the backend ended by itself: {status}"));
             ended.extend(failed(self.start_backend(&mut stack, "").await));
         }
         for worker in &self.workers {
             if let Ok(mut worker) = worker.try_lock()
-                && let Ok(Some(status)) = worker.process.ended()
+                && let Ok(Some(status)) = worker.process.try_wait()
             {
                 ended.push(format!("worker {} ended by itself: {status}", worker.number));
                 ended.extend(failed(worker.start("")));
@@ -231,7 +231,7 @@ impl Installation {
             worker.double = None;
             // It fails for one that is gone, which is started below.
             let _ = worker.process.signal(Signal::CONT);
-            if !matches!(worker.process.ended(), Ok(None)) {
+            if !matches!(worker.process.try_wait(), Ok(None)) {
                 broken.extend(failed(worker.start("")));
             }
         }
@@ -244,10 +244,10 @@ impl Installation {
     ///
     /// An error of the system.
     pub(super) fn honest(&self) -> anyhow::Result<()> {
-        self.lies.clock_ahead_seconds(0)?;
-        self.lies.writes_fail(false)?;
-        self.lies.fsync_fails(false)?;
-        self.lies.disk_full(false)
+        self.preload.clock_ahead_seconds(0)?;
+        self.preload.writes_fail(false)?;
+        self.preload.fsync_fails(false)?;
+        self.preload.disk_full(false)
     }
 
     async fn heal_node(&self) -> anyhow::Result<()> {
@@ -267,7 +267,7 @@ impl Installation {
     async fn heal_backend(&self) -> anyhow::Result<()> {
         let mut stack: MutexGuard<'_, Stack> = self.backend.lock().await;
         let _ = stack.backend.signal(Signal::CONT); // as above
-        if stack.backend.ended()?.is_some() {
+        if stack.backend.try_wait()?.is_some() {
             self.start_backend(&mut stack, "").await?;
         }
         Ok(())
@@ -290,12 +290,12 @@ impl Installation {
 }
 
 /// `setsid` for the reason for which workers have a process group of their own.
-fn surroundings(lies: &Lies, failpoint: &str) -> Surroundings {
+fn surroundings(preload: &Preload, failpoint: &str) -> Surroundings {
     let mut variables = vec![
         (FAILPOINTS.to_owned(), failpoint.to_owned()),
         ("CREWCALL_RETENTION_CANCELLED".to_owned(), format!("{CANCELLED_KEPT_SECONDS}s")),
     ];
-    variables.extend(lies.variables().map(|(name, value)| (name.to_owned(), value)));
+    variables.extend(preload.variables().map(|(name, value)| (name.to_owned(), value)));
     Surroundings { variables, wrapper: vec!["setsid".to_owned()] }
 }
 

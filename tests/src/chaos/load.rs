@@ -128,7 +128,7 @@ impl Load<'_> {
         while !self.stop.is_cancelled() {
             sleep(CANCEL_EVERY).await;
             let Some((id, _)) = self.submissions.any_accepted() else { continue };
-            let number = self.submissions.cancelling(&id);
+            let number = self.submissions.record_cancel(&id);
             let answer = self
                 .request(&format!("/v1/jobs/{id}/cancel"), &json!({"by": CALLER}), &[], ANSWER_PATIENCE)
                 .await;
@@ -137,8 +137,8 @@ impl Load<'_> {
                 if !requested {
                     self.log.trouble(format!("a cancellation was granted and not made: {job}"));
                 }
-                self.submissions.cancelled(&id, number, &job);
-                self.submissions.seen(&job);
+                self.submissions.record_cancel_answer(&id, number, &job);
+                self.submissions.record_seen(&job);
             }
         }
     }
@@ -157,7 +157,7 @@ impl Load<'_> {
                     self.log
                         .trouble(format!("{id}, a {job_type}, was asked for, and this is the answer: {job}"));
                 }
-                self.submissions.seen(&job);
+                self.submissions.record_seen(&job);
             }
         }
     }
@@ -178,10 +178,10 @@ impl Load<'_> {
     }
 
     async fn once(&self, sent: &Sent) {
-        self.submissions.sending(&sent.submission);
+        self.submissions.record_sending(&sent.submission);
         let Submission { tag, body, .. } = &sent.submission;
         let answer = self.request("/v1/jobs", body, &[], sent.patience).await;
-        self.submissions.answered(tag, self.outcome(body, &answer));
+        self.submissions.record_answer(tag, self.outcome(body, &answer));
     }
 
     /// As a careful client does, and now and then as a careless one.
@@ -218,13 +218,13 @@ impl Load<'_> {
     async fn until_accepted(&self, sent: &Sent) {
         let Submission { tag, body, .. } = &sent.submission;
         let mut patience = sent.patience;
-        self.submissions.sending(&sent.submission);
+        self.submissions.record_sending(&sent.submission);
         let key = [("Idempotency-Key", tag.as_str())];
         while !self.give_up.is_cancelled() {
             let answer = self.request("/v1/jobs", body, &key, patience).await;
             patience = ANSWER_PATIENCE;
             if let outcome @ Outcome::Accepted(_) = self.outcome(body, &answer) {
-                self.submissions.answered(tag, outcome);
+                self.submissions.record_answer(tag, outcome);
                 return;
             }
             sleep(AGAIN_AFTER).await;
@@ -235,7 +235,7 @@ impl Load<'_> {
         let Some(group) = batch.first().map(|sent| sent.submission.tag.clone()) else { return };
         for Sent { submission, .. } in &mut batch {
             submission.body["labels"]["group"] = json!(group);
-            self.submissions.sending(submission);
+            self.submissions.record_sending(submission);
         }
         let bodies = batch.iter().map(|sent| sent.submission.body.clone()).collect();
         let answer = self.request("/v1/jobs/batch", &Value::Array(bodies), &[], ANSWER_PATIENCE).await;
@@ -245,12 +245,12 @@ impl Load<'_> {
                 other => self.outcome(&submission.body, other),
             };
             if let (true, Outcome::Accepted(id)) = (cancelled, &outcome) {
-                self.submissions.cancelling(id);
+                self.submissions.record_cancel(id);
             }
-            self.submissions.answered(&submission.tag, outcome);
+            self.submissions.record_answer(&submission.tag, outcome);
         }
         if cancelled {
-            self.submissions.cancelling_group(&group);
+            self.submissions.record_group_cancel(&group);
             let all = json!({"filter": {"labels": {"group": group}}, "by": CALLER});
             let _ = self.request("/v1/jobs/cancel", &all, &[], ANSWER_PATIENCE).await;
         }

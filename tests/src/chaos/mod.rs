@@ -54,7 +54,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     counters::Counters,
-    fault::Subject,
+    fault::Target,
     fault_log::counts,
     installation::Installation,
     judge::{Blame, Facts, Log},
@@ -232,24 +232,24 @@ impl Run<'_> {
         let (began, length) = (Instant::now(), self.length);
         let healing = stop.child_token();
         let mut running = FuturesUnordered::new();
-        let mut taken: Vec<Subject> = Vec::new();
+        let mut taken: Vec<Target> = Vec::new();
         let mut plan = plan::plan(self.seed, length);
         loop {
             let elapsed = began.elapsed();
             plan.retain(|strike| !strike.is_too_late(elapsed, length));
-            let is_free = |strike: &Strike| strike.at <= elapsed && !taken.contains(&strike.fault.subject());
-            let at_once = taken.iter().filter(|subject| subject.counts()).count();
+            let is_free = |strike: &Strike| strike.at <= elapsed && !taken.contains(&strike.fault.target());
+            let at_once = taken.iter().filter(|target| target.counts()).count();
             let free = plan.iter().position(is_free).filter(|_| at_once < FAULTS_AT_ONCE_MAX);
             if let Some(next) = free {
                 let strike = plan.remove(next);
-                taken.push(strike.fault.subject());
+                taken.push(strike.fault.target());
                 running.push(self.strike(strike, &healing));
                 continue;
             }
             let next = plan.iter().map(|strike| strike.at).find(|at| *at > elapsed).unwrap_or(length);
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(subject) = running.next() => taken.retain(|other| *other != subject),
+                Some(target) = running.next() => taken.retain(|other| *other != target),
                 () = sleep_until(began + next.min(length)) => {
                     if began.elapsed() >= length {
                         break;
@@ -264,20 +264,20 @@ impl Run<'_> {
     }
 
     /// Makes a fault, and answers what it was about when it is over.
-    async fn strike(&self, strike: Strike, healing: &CancellationToken) -> Subject {
+    async fn strike(&self, strike: Strike, healing: &CancellationToken) -> Target {
         let Self { installation, submissions, counters, .. } = self;
-        let number = installation.log.begins(&strike);
+        let number = installation.log.begin(&strike);
         counters.sample(&installation.api).await;
         let made = faults::strike(installation, submissions, &strike, healing).await;
-        installation.log.over(number, made.err().map(|error| format!("{error:#}")));
-        strike.fault.subject()
+        installation.log.end(number, made.err().map(|error| format!("{error:#}")));
+        strike.fault.target()
     }
 
     /// Whether a job of each type is over that comes in when everything is healed.
     async fn works_again(&self, load: &Load<'_>) -> bool {
         let fresh = async {
             let ids = load.fresh().await?;
-            try_join_all(ids.iter().map(|id| self.installation.api.finished(id))).await
+            try_join_all(ids.iter().map(|id| self.installation.api.wait_for_end(id))).await
         };
         matches!(timeout(FRESH_WITHIN, fresh).await, Ok(Ok(_)))
     }
@@ -309,7 +309,7 @@ impl Run<'_> {
             if gap >= STALL_MIN {
                 let now = Timestamp::now();
                 let since = SignedDuration::try_from(gap).map_or(Timestamp::MIN, |gap| now - gap);
-                self.installation.log.stalled(since, now);
+                self.installation.log.record_stall(since, now);
             }
             last = Instant::now();
         }

@@ -15,7 +15,7 @@ use super::{
     submission_log::{Outcome, Submission, SubmissionLog, TAG},
     workers::newcomer,
 };
-use crate::{rogue::Rogue, wait::until};
+use crate::{raw_worker::RawWorker, wait::until};
 
 /// How long the new queue may take to be there; and before that all others, which somebody may have deleted. When other
 /// faults strike besides, it takes too long.
@@ -40,7 +40,7 @@ pub(super) async fn kill_broker_early(
     healing: &CancellationToken,
 ) -> anyhow::Result<()> {
     let mut node = installation.node.lock().await;
-    let watcher = Rogue::start(&installation.amqp_url);
+    let watcher = RawWorker::start(&installation.amqp_url);
     let declared = timeout(DECLARED_WITHIN, declared(installation, submissions, &node, &watcher)).await;
     let made = match declared.context("the new type has no queue in time").and_then(|declared| declared) {
         Ok(job_type) => {
@@ -84,7 +84,7 @@ async fn declared(
     installation: &Installation,
     submissions: &SubmissionLog,
     node: &DevBroker,
-    watcher: &Rogue,
+    watcher: &RawWorker,
 ) -> anyhow::Result<String> {
     let is_there = async |queue: &str| matches!(watcher.depth_of(queue).await, Ok(Some(_)));
     for queue in QUEUES {
@@ -107,8 +107,8 @@ async fn declared(
 async fn submit(installation: &Installation, submissions: &SubmissionLog, job_type: &str) {
     let tag = job_type.to_owned();
     let body = json!({"type": job_type, "parameters": {"text": tag}, "labels": {TAG: tag}});
-    submissions.sending(&Submission::new(tag.clone(), job_type, body.clone()));
+    submissions.record_sending(&Submission::new(tag.clone(), job_type, body.clone()));
     if let Ok(id) = installation.api.submit(body).await {
-        submissions.answered(&tag, Outcome::Accepted(id));
+        submissions.record_answer(&tag, Outcome::Accepted(id));
     }
 }

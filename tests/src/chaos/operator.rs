@@ -97,7 +97,7 @@ impl Load<'_> {
             let (method, path, body) = set.taken_back();
             let at_once = self.until_taken(method, &format!("/v1/types/{job_type}/{path}"), &body).await;
             if certain && was_set {
-                self.submissions.was_set(Setting { job_type, set, from, until });
+                self.submissions.record_setting(Setting { job_type, set, from, until });
             }
             certain = was_set && at_once;
         }
@@ -187,7 +187,7 @@ impl Load<'_> {
     pub(super) async fn retry(&self) {
         while !self.stop.is_cancelled() {
             sleep(RETRY_EVERY).await;
-            let Some(id) = self.submissions.retrying_any() else { continue };
+            let Some(id) = self.submissions.take_for_retry() else { continue };
             let answer =
                 self.request(&format!("/v1/jobs/{id}/retry"), &Value::Null, &[], ANSWER_PATIENCE).await;
             if let Answer::Refused(status, problem) = answer

@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    fault::{Death, DiskFault, Fault, Line, QUEUES, Subject, Way},
+    fault::{Death, DiskFault, Fault, Line, QUEUES, Target, Way},
     routes::{DEAD, ROUTES, Route},
 };
 use crate::failpoints::{BackendFailpoint, LinkFailpoint, WorkerFailpoint};
@@ -92,12 +92,12 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Strike> {
             return strikes;
         }
         let running: Vec<&Strike> = strikes.iter().filter(|strike| at <= strike.over_at()).collect();
-        let taken: Vec<Subject> = running.iter().map(|strike| strike.fault.subject()).collect();
-        if taken.iter().filter(|subject| subject.counts()).count() >= FAULTS_AT_ONCE_MAX {
+        let taken: Vec<Target> = running.iter().map(|strike| strike.fault.target()).collect();
+        if taken.iter().filter(|target| target.counts()).count() >= FAULTS_AT_ONCE_MAX {
             continue;
         }
         let mut choices = (0..CHOICES_MAX).map(|_choice| choose_at(&mut dice, at));
-        if let Some(strike) = choices.find(|strike| !taken.contains(&strike.fault.subject())) {
+        if let Some(strike) = choices.find(|strike| !taken.contains(&strike.fault.target())) {
             strikes.push(strike);
         }
     }

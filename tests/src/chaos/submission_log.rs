@@ -130,12 +130,12 @@ impl Submission {
 
 impl SubmissionLog {
     /// A submission is about to be sent.
-    pub(super) fn sending(&self, submission: &Submission) {
+    pub(super) fn record_sending(&self, submission: &Submission) {
         self.known().submissions.insert(submission.tag.clone(), submission.clone());
     }
 
     /// A submission has an outcome.
-    pub(super) fn answered(&self, tag: &str, outcome: Outcome) {
+    pub(super) fn record_answer(&self, tag: &str, outcome: Outcome) {
         let mut guard = self.known();
         let known = &mut *guard;
         let Some(submission) = known.submissions.get_mut(tag) else { return };
@@ -145,8 +145,8 @@ impl SubmissionLog {
         submission.outcome = outcome;
     }
 
-    /// Somebody is about to ask that a job be cancelled. Answers the number of the request.
-    pub(super) fn cancelling(&self, id: &str) -> usize {
+    /// Somebody is about to ask that a job be cancelled. Returns the number of the request.
+    pub(super) fn record_cancel(&self, id: &str) -> usize {
         let mut known = self.known();
         let cancels = known.cancels.entry(id.to_owned()).or_default();
         cancels.push(Cancel { asked_at: Timestamp::now(), answered: None });
@@ -154,12 +154,12 @@ impl SubmissionLog {
     }
 
     /// Somebody is about to ask that a whole group be cancelled.
-    pub(super) fn cancelling_group(&self, group: &str) {
+    pub(super) fn record_group_cancel(&self, group: &str) {
         self.known().groups_cancelled.insert(group.to_owned());
     }
 
     /// The request was granted, and the answer shows the job.
-    pub(super) fn cancelled(&self, id: &str, number: usize, job: &Value) {
+    pub(super) fn record_cancel_answer(&self, id: &str, number: usize, job: &Value) {
         let mut known = self.known();
         let cancel = known.cancels.get_mut(id).and_then(|cancels| cancels.get_mut(number));
         if let Some(cancel) = cancel {
@@ -168,7 +168,7 @@ impl SubmissionLog {
     }
 
     /// A job was read. One that is over must stay as it is.
-    pub(super) fn seen(&self, job: &Value) {
+    pub(super) fn record_seen(&self, job: &Value) {
         let (Some(id), Some(ending)) = (job["id"].as_str(), Ending::of(job)) else { return };
         let mut known = self.known();
         if known.retried.contains(id) {
@@ -183,7 +183,7 @@ impl SubmissionLog {
     /// One of the jobs that were seen to be over without success. It is about to be tried again: what was seen of it says
     /// nothing any more.
     #[must_use]
-    pub(super) fn retrying_any(&self) -> Option<String> {
+    pub(super) fn take_for_retry(&self) -> Option<String> {
         let mut known = self.known();
         let failed = |(id, ending): (&String, &Ending)| (ending.state != "completed").then(|| id.clone());
         let failed: Vec<String> = known.endings.iter().filter_map(failed).collect();
@@ -194,7 +194,7 @@ impl SubmissionLog {
     }
 
     /// Something was set for a type, and taken back.
-    pub(super) fn was_set(&self, setting: Setting) {
+    pub(super) fn record_setting(&self, setting: Setting) {
         self.known().settings.push(setting);
     }
 

@@ -33,7 +33,7 @@ impl Load<'_> {
                 let line: Vec<u8> = unread.drain(..=end).collect();
                 if let Some(job) = job_in(&line) {
                     self.counters.watched_one();
-                    self.submissions.seen(&job);
+                    self.submissions.record_seen(&job);
                     self.note_version(versions, &job);
                 }
             }

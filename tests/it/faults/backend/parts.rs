@@ -27,8 +27,8 @@ async fn f73_a_part_of_the_backend_panics() {
         stack.surround(dying_at(&format!("{failpoint}=panic")));
         stack.restart_backend().await.unwrap();
         match stack.api.submit(short_job(stack.folder())).await {
-            Ok(id) => stack.accepted(id),
-            Err(_) => stack.unanswered(), // it was quicker
+            Ok(id) => stack.remember_accepted(id),
+            Err(_) => stack.count_unanswered(), // it was quicker
         }
         let status = stack.backend.wait().await.unwrap();
         let last = stack.backend.log().lines().last().unwrap().to_owned();
@@ -39,8 +39,8 @@ async fn f73_a_part_of_the_backend_panics() {
     stack.surround(Surroundings::default());
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
-    let took = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let took = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     for sentence in said {
         found.hold("I15", format_args!("{sentence:?}"));
     }

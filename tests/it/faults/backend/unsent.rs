@@ -31,7 +31,7 @@ async fn f20_orders_that_never_left_are_not_taken_for_confirmed() {
     stack.api.ready().await.unwrap();
     stack.amqp_url = direct; // for the worker
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let open = |stack: &Stack| {
         let above = "SELECT max(value) - min(value) FROM counters WHERE name LIKE 'dispatches_%'";
         usize::try_from(stack.query(above).unwrap()).unwrap()
@@ -59,7 +59,7 @@ async fn f20_orders_that_never_left_are_not_taken_for_confirmed() {
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
     assert_eq!(sent_again(&stack), UNSENT, "they are above the mark:\n{}", stack.backend.log());
-    let mut found = stack.settled_within(RESUMES_WITHIN).await.unwrap();
+    let mut found = stack.settle_within(RESUMES_WITHIN).await.unwrap();
     found.hold("I9", format_args!("{UNSENT} orders that never left were sent by the next start"));
     found.print("F20 the backend dies with orders that never left");
 }

@@ -62,11 +62,11 @@ async fn f05_the_broker_freezes_for_a_minute() {
         sleep(LOOK_EVERY).await;
     }
     node.resume().unwrap();
-    let took = stack.resumed("test.other", json!({"text": "resumed"})).await.unwrap();
+    let took = stack.check_resumes("test.other", json!({"text": "resumed"})).await.unwrap();
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
     attempts.are_uncharged(&stack).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a frozen broker costs no attempt");
     found.hold("I2", submitted.accepted());
     found.hold("I4", "both long attempts, one of them held, went on and were charged nothing");
@@ -128,11 +128,11 @@ async fn alarm(alarm: &Alarm) {
         sleep(LOOK_EVERY).await;
     }
     node.ctl(alarm.clear).await.unwrap();
-    let took = stack.resumed("test.other", json!({"text": "resumed"})).await.unwrap();
+    let took = stack.check_resumes("test.other", json!({"text": "resumed"})).await.unwrap();
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
     attempts.are_uncharged(&stack).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "an alarm costs no attempt");
     found.hold("I2", submitted.accepted());
     found.hold("I4", "both long attempts, one of them held, went on and were charged nothing");
@@ -173,7 +173,7 @@ impl Results {
         let began = Instant::now();
         stack.backend.signal(Signal::CONT).unwrap();
         for id in &self.ids {
-            let job = stack.api.finished(id).await.unwrap();
+            let job = stack.api.wait_for_end(id).await.unwrap();
             assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         }
         completed_messages_are(node, 0).await;

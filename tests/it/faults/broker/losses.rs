@@ -54,15 +54,15 @@ async fn f03_the_broker_loses_its_disk() {
     let back = Instant::now();
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "resumed"})).await.unwrap();
     let took = back.elapsed();
     assert!(took <= RESUMES_WITHIN, "{took:?}");
     for id in lost.iter().chain([&delivered, &held]) {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     let all_done = back.elapsed();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a lost order costs no attempt");
     let after = Operator { node: &node, vhost: "/".to_owned() }.queues("crewcall.").await.unwrap();
     let kept = |names: &[String]| -> Vec<String> {
@@ -102,14 +102,14 @@ async fn f13_all_connections_are_closed() {
         let closed = Instant::now();
         let times = (closing * LINKS) as f64;
         metric_is(&stack.api, "crewcall_amqp_reconnects_total", |seen| seen >= times).await.unwrap();
-        stack.resumed("test.echo", json!({"text": "resumed"})).await.unwrap();
+        stack.check_resumes("test.echo", json!({"text": "resumed"})).await.unwrap();
         slowest = slowest.max(closed.elapsed());
     }
     let submitted = load.end(&mut stack).await.unwrap();
     submitted.are_echoed(&stack.api).await.unwrap();
-    assert_eq!(stack.api.finished(&throughout).await.unwrap()["attempt"], 1);
+    assert_eq!(stack.api.wait_for_end(&throughout).await.unwrap()["attempt"], 1);
     assert_eq!(stack.executions(), 1, "its worker has it already when its order comes again");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a closed connection costs no attempt");
     assert_eq!(logged(&stack, SENT_AGAIN), 0, "no order was lost");
     found.hold("I2", submitted.accepted());
@@ -134,7 +134,7 @@ async fn f14_queues_are_deleted_under_their_consumers() {
     {
         operator.ctl("delete_queue", &[&format!("crewcall.{queue}")]).await.unwrap();
     }
-    let took = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let took = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
     let mut found = all_done_once(&mut stack, &ids).await;
     let after = operator.queues("crewcall.").await.unwrap();
     assert_eq!(before.len(), after.len(), "{before:?} {after:?}");
@@ -180,11 +180,11 @@ async fn one_running_and_many_waiting(stack: &mut Stack) -> Vec<String> {
 async fn all_done_once(stack: &mut Stack, ids: &[String]) -> e2e::invariants::Invariants {
     let began = Instant::now();
     for id in ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     let took = began.elapsed();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(stack).unwrap(), 0, "a lost order costs no attempt");
     let sent_again = logged(stack, SENT_AGAIN);
     assert_eq!(sent_again, LOST_ORDERS, "orders that were sent again");

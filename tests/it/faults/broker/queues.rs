@@ -6,7 +6,7 @@ use crewcall_amqp::{
     Consumer, ConsumerEvent, Declaration, LinkConfig, Publisher, PublisherOptions, Subscription,
 };
 use crewcall_dev_broker::DevBroker;
-use e2e::{broker, process::PATIENCE, rogue::Rogue, stack::Stack, wait::until};
+use e2e::{broker, process::PATIENCE, raw_worker::RawWorker, stack::Stack, wait::until};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,9 +53,9 @@ async fn f82_a_result_comes_back_fifty_times() {
     let unlimited = unlimited_queues(&operator).await;
     let returned = give_back(&stack.amqp_url, "crewcall.completed").await;
     stack.restart_backend().await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "the attempt was charged nothing");
     found.hold(
         "I2",
@@ -106,7 +106,7 @@ async fn f83_a_queue_does_not_confirm() {
     let _worker = stack.worker(&["test.other", "test.echo"], STUCK_SLOTS).await.unwrap();
     // The first one goes alone, the second one with the others.
     for text in ["alone", "together"] {
-        stack.resumed("test.other", json!({"text": text})).await.unwrap();
+        stack.check_resumes("test.other", json!({"text": text})).await.unwrap();
     }
     let hearing = stack.api.metric("crewcall_discovery_reachable_seconds_total", "").await.unwrap();
     let stuck = Instant::now();
@@ -122,11 +122,12 @@ async fn f83_a_queue_does_not_confirm() {
         .iter()
         .map(|job| job["id"].as_str().unwrap().to_owned())
         .collect();
-    ids.iter().for_each(|id| stack.accepted(id.clone()));
+    ids.iter().for_each(|id| stack.remember_accepted(id.clone()));
     jobs_are(&stack.api, "test.other", "dispatched", STUCK_ORDERS as u64).await.unwrap();
     let (mut slowest, mut others) = (Duration::ZERO, 0);
     while stuck.elapsed() < STUCK_FOR {
-        slowest = slowest.max(stack.resumed("test.echo", json!({"text": "not my problem"})).await.unwrap());
+        slowest =
+            slowest.max(stack.check_resumes("test.echo", json!({"text": "not my problem"})).await.unwrap());
         others += 1;
     }
     let hearing = stack.api.metric("crewcall_discovery_reachable_seconds_total", "").await.unwrap() - hearing;
@@ -146,15 +147,15 @@ async fn f83_a_queue_does_not_confirm() {
     }
     leader(&node, "resume", "crewcall.jobs.test.other").await;
     let resumed = Instant::now();
-    stack.api.finished(&ids[0]).await.unwrap();
+    stack.api.wait_for_end(&ids[0]).await.unwrap();
     let took = resumed.elapsed();
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].is_null());
     assert_eq!(logged(&stack, REPLACED), 0, "a queue that is only slow stays");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a stuck queue costs no attempt");
     found.hold(
         "I14",
@@ -177,7 +178,7 @@ async fn f109_the_broker_is_killed_right_after_a_declaration() {
     let mut stack = Stack::start_on(node.url("/")).await.unwrap();
     stack.api.ready().await.unwrap();
     let _other = stack.worker(&["test.echo"], 1).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     node.sync().await.unwrap();
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let link = LinkConfig::new(&stack.amqp_url, "somebody in a hurry");
@@ -197,7 +198,7 @@ async fn f109_the_broker_is_killed_right_after_a_declaration() {
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.other"], 1).await.unwrap();
     let id = stack.submit("test.other", json!({"text": "healed"})).await.unwrap();
-    let other = stack.resumed("test.echo", json!({"text": "not held up"})).await.unwrap();
+    let other = stack.check_resumes("test.echo", json!({"text": "not held up"})).await.unwrap();
     assert!(other < HELD_UP_FOR, "another type was held up for {other:?}");
     let mut error = json!(null);
     until("the type goes on", REPLACED_WITHIN, async || {
@@ -211,7 +212,7 @@ async fn f109_the_broker_is_killed_right_after_a_declaration() {
     .await
     .unwrap();
     let took = back.elapsed();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a queue without a leader costs no attempt");
     let replaced = logged(&stack, REPLACED);
     assert_eq!(replaced, usize::from(!error.is_null()), "read: {error}\n{}", stack.backend.log());
@@ -256,10 +257,10 @@ async fn f109_a_queue_stops_answering_with_orders_in_it() {
     assert!(log.lines().any(|line| line.contains(REPLACED) && line.contains(&sent_again)), "{log}");
     assert_eq!(stack.api.job(&ids[0]).await.unwrap()["state"], "running");
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a replaced queue costs no attempt");
     assert_eq!(stack.executions(), ids.len(), "each ran once");
     assert_eq!(logged(&stack, SENT_AGAIN), 0, "nothing had to be missed first");
@@ -284,8 +285,8 @@ async fn leader(node: &DevBroker, what: &str, queue: &str) {
 async fn f84_a_queue_is_deleted_again_and_again() {
     let (mut stack, operator) = operated("f84").await.unwrap();
     let worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    let watcher = Rogue::start(&stack.amqp_url);
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    let watcher = RawWorker::start(&stack.amqp_url);
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let (queue, arguments) = ("crewcall.jobs.test.echo", ["crewcall.jobs.test.echo"]);
     let mut slowest = Duration::ZERO;
     for deletion in 1..=DELETIONS {
@@ -313,7 +314,7 @@ async fn f84_a_queue_is_deleted_again_and_again() {
     }
     let log = worker.log();
     assert!(!log.contains("cannot be consumed"), "it was welcomed to a queue that was not there:\n{log}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "a deleted queue costs no attempt");
     found.hold("I14", format_args!("each of {DELETIONS} jobs was done within {slowest:.1?} of a deletion"));
     found.print("F84 a queue is deleted again and again");

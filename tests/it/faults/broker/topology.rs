@@ -11,8 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{LOOK_EVERY, charged, logged, operated};
 
-/// How many jobs are parked: more than one would do.
-const PARKED_JOBS: usize = 5;
+/// How many jobs are unroutable: more than one would do.
+const UNROUTABLE_JOBS: usize = 5;
 
 /// For how long a queue is left as it must not be: three times the backend tries again in vain.
 const IN_THE_WAY_FOR: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ async fn f16_a_queue_exists_with_other_arguments() {
         }
     }
     let (computed, began) = (Footprint::of(&stack.backend).unwrap().computed, Instant::now());
-    let other_type = stack.resumed("test.echo", json!({"text": "not my problem"})).await.unwrap();
+    let other_type = stack.check_resumes("test.echo", json!({"text": "not my problem"})).await.unwrap();
     while began.elapsed() < IN_THE_WAY_FOR {
         assert_eq!(stack.api.job(&id).await.unwrap()["waiting_for"]["reason"], "queue");
         sleep(LOOK_EVERY).await;
@@ -72,11 +72,11 @@ async fn f16_a_queue_exists_with_other_arguments() {
     assert!(computed < IN_THE_WAY_FOR / 10, "{computed:?} of {IN_THE_WAY_FOR:?}: it spins");
     assert_eq!(logged(&stack, NO_QUEUE), 1, "the same trouble is told once:\n{}", stack.backend.log());
     operator.ctl("delete_queue", &["crewcall.jobs.test.other"]).await.unwrap();
-    let took = stack.resumed("test.other", json!({"text": "mended"})).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let took = stack.check_resumes("test.other", json!({"text": "mended"})).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     assert!(stack.api.json("/v1/types/test.other").await.unwrap()["queue_error"].is_null());
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I10",
         format_args!("{computed:.1?} of processor time and one line of log in {IN_THE_WAY_FOR:.1?}"),
@@ -107,7 +107,7 @@ async fn declare_otherwise(amqp_url: &str, queue: &str) {
 }
 
 /// The queue of the alternate exchange is unbound, so that an order of an unknown type reaches no queue. It comes back
-/// and is not taken as sent: the backend says so, binds the queue again, and the jobs are parked as they should be.
+/// and is not taken as sent: the backend says so, binds the queue again, and the jobs are unroutable as they should be.
 #[tokio::test]
 async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     let (mut stack, operator) = operated("f17").await.unwrap();
@@ -119,7 +119,7 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
         operator.routing().unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
         ids.extend(submitted(&mut stack, ids.len()).await);
         let sent = Instant::now();
-        are_parked(&stack, &ids).await;
+        are_unroutable(&stack, &ids).await;
         assert!(sent.elapsed() < MISSED_AFTER, "they were taken as sent, until they were missed");
         if logged(&stack, RETURNED) > 0 {
             break;
@@ -128,10 +128,10 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     let returned = logged(&stack, RETURNED);
     let queues = operator.queues("crewcall.jobs.").await.unwrap();
     assert_eq!(queues, ["crewcall.jobs.test.echo"], "a type that nobody serves gets no queue");
-    let took = stack.resumed("test.echo", json!({"text": "known"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "known"})).await.unwrap();
     let _late = stack.worker(&["test.other"], 2).await.unwrap();
     done_once(&stack, &ids).await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert_eq!(charged(&stack).unwrap(), 0, "coming back costs no attempt");
     assert!(returned > 0, "an order that comes back is told of");
     let jobs = ids.len();
@@ -144,21 +144,24 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     found.print("F17 the queue of the alternate exchange is unbound");
 }
 
-/// Jobs of a type that nobody ever announced are parked and say so, and are done when a worker comes.
+/// Jobs of a type that nobody ever announced are unroutable and say so, and are done when a worker comes.
 #[tokio::test]
 async fn f18_an_unknown_type_whose_worker_comes_later() {
     let mut stack = Stack::start("f18").await.unwrap();
     let ids = submitted(&mut stack, 0).await;
-    are_parked(&stack, &ids).await;
+    are_unroutable(&stack, &ids).await;
     let listed = stack.api.json("/v1/types/test.other").await.unwrap();
-    assert_eq!((&listed["announced"], &listed["jobs"]["unroutable"]), (&json!(false), &json!(PARKED_JOBS)));
+    assert_eq!(
+        (&listed["announced"], &listed["jobs"]["unroutable"]),
+        (&json!(false), &json!(UNROUTABLE_JOBS))
+    );
     let came = Instant::now();
     let _worker = stack.worker(&["test.other"], 2).await.unwrap();
     done_once(&stack, &ids).await;
     let took = came.elapsed();
-    let mut found = stack.settled().await.unwrap();
-    assert_eq!(charged(&stack).unwrap(), 0, "parking costs no attempt");
-    found.hold("I9", format_args!("{PARKED_JOBS} jobs waited for their first worker, and said so"));
+    let mut found = stack.settle().await.unwrap();
+    assert_eq!(charged(&stack).unwrap(), 0, "being unroutable costs no attempt");
+    found.hold("I9", format_args!("{UNROUTABLE_JOBS} jobs waited for their first worker, and said so"));
     found.hold("I14", format_args!("all were done {took:.1?} after it was started"));
     found.print("F18 an unknown type whose worker comes later");
 }
@@ -181,7 +184,7 @@ async fn f107_progress_is_dropped_while_a_job_must_start_in_time() {
         let parameters = json!({"steps": 40, "step_ms": 100});
         let job = json!({"type": "test.sleep", "parameters": parameters, "expires_at": expires_at});
         let id = stack.submit_job(job).await.unwrap();
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         unheard = job["progress"]["message"].is_null();
         if unheard {
@@ -189,7 +192,7 @@ async fn f107_progress_is_dropped_while_a_job_must_start_in_time() {
         }
     }
     assert!(unheard, "progress was heard of every job");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", "a job that was started in time was done, although no progress was heard of it");
     found.print("F107 progress is dropped while a job must start in time");
 }
@@ -203,7 +206,7 @@ async fn f110_the_exchanges_are_deleted() {
     let (_worker, running) = before_the_topology_goes(&mut stack).await;
     operator.routing().delete(&EXCHANGES).await.unwrap();
     let took = all_gets_through_in_time(&mut stack, &running).await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I2", "a result that was sent to an exchange that was not there was recorded");
     found.hold("I14", format_args!("work, cancellations and new types went on within {took:.1?}"));
     found.print("F110 every exchange is deleted");
@@ -217,7 +220,7 @@ async fn f110_the_bindings_are_removed() {
     let (_worker, running) = before_the_topology_goes(&mut stack).await;
     operator.routing().unbind_all(&EXCHANGES).await.unwrap();
     let took = all_gets_through_in_time(&mut stack, &running).await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I2", "a result that no queue was bound for was recorded");
     found.hold("I14", format_args!("work, cancellations and new types went on within {took:.1?}"));
     found.print("F110 every binding is removed");
@@ -246,29 +249,29 @@ async fn all_gets_through_in_time(stack: &mut Stack, running: &[String; 2]) -> D
 /// New jobs are done, the result of the first one that ran is there, the second one is cancelled, and a job of a new type
 /// finds its worker.
 async fn all_gets_through(stack: &mut Stack, [ends, endless]: &[String; 2]) {
-    let parked = stack.submit("test.other", json!({"text": "nobody serves it"})).await.unwrap();
-    stack.resumed("test.echo", json!({"text": "a new job"})).await.unwrap();
-    let result = stack.api.finished(ends).await.unwrap();
+    let unroutable = stack.submit("test.other", json!({"text": "nobody serves it"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "a new job"})).await.unwrap();
+    let result = stack.api.wait_for_end(ends).await.unwrap();
     assert_eq!((&result["state"], &result["attempt"]), (&json!("completed"), &json!(1)), "{result}");
     stack.api.post(&format!("/v1/jobs/{endless}/cancel"), json!({})).await.unwrap();
-    let cancelled = stack.api.finished(endless).await.unwrap();
+    let cancelled = stack.api.wait_for_end(endless).await.unwrap();
     assert_eq!(cancelled["state"], "cancelled", "{cancelled}");
     let _late = stack.worker(&["test.other"], 1).await.unwrap();
-    let found = stack.api.finished(&parked).await.unwrap();
+    let found = stack.api.wait_for_end(&unroutable).await.unwrap();
     assert_eq!((&found["state"], &found["attempt"]), (&json!("completed"), &json!(1)), "{found}");
 }
 
 /// Submits jobs of a type that nobody serves, each with the next number.
 async fn submitted(stack: &mut Stack, first: usize) -> Vec<String> {
     let mut ids = Vec::new();
-    for number in first..first + PARKED_JOBS {
+    for number in first..first + UNROUTABLE_JOBS {
         ids.push(stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap());
     }
     ids
 }
 
-/// Sees them parked.
-async fn are_parked(stack: &Stack, ids: &[String]) {
+/// Sees them unroutable.
+async fn are_unroutable(stack: &Stack, ids: &[String]) {
     for id in ids {
         let job = stack.api.job_when(id, |job| job["state"] == "unroutable").await.unwrap();
         assert_eq!(
@@ -284,7 +287,7 @@ async fn are_parked(stack: &Stack, ids: &[String]) {
 /// All are done, each at its first attempt.
 async fn done_once(stack: &Stack, ids: &[String]) {
     for (number, id) in ids.iter().enumerate() {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
         assert_eq!(job["result"]["text"], number.to_string());
     }

@@ -7,7 +7,7 @@ use crewcall_proto::{
 };
 use e2e::{
     broker,
-    rogue::Rogue,
+    raw_worker::RawWorker,
     stack::{RESUMES_WITHIN, Stack},
     wait::until,
 };
@@ -23,17 +23,17 @@ async fn f86_a_drained_worker_connects_again() {
     let mut stack = Stack::start_on(vhost.url).await.unwrap();
     stack.api.ready().await.unwrap();
     let _ours = stack.worker(&["test.echo"], 1).await.unwrap();
-    let forgetful = Rogue::start(&stack.amqp_url);
+    let forgetful = RawWorker::start(&stack.amqp_url);
     let other = JobType::new("test.other").unwrap();
     let welcome = Control::Welcome { types: vec![other.clone()], refused: Vec::new(), revoked: Vec::new() };
-    let mut ear = forgetful.listen(&other, "first").await.unwrap();
+    let mut controls = forgetful.listen(&other, "first").await.unwrap();
     forgetful.announce(&other).await.unwrap();
-    assert_eq!(ear.told().await.unwrap(), welcome);
+    assert_eq!(controls.receive().await.unwrap(), welcome);
     for id in ["worker-0", forgetful.worker_id.as_str()] {
         act(&stack, id, "drain").await;
     }
-    assert_eq!(ear.told().await.unwrap(), Control::Drain);
-    ear.close().await;
+    assert_eq!(controls.receive().await.unwrap(), Control::Drain);
+    controls.close().await;
     await_status(&stack, "worker-0", "draining").await;
     let node = broker::shared_broker().await.unwrap();
     node.ctl(&["close_all_connections", "--vhost", &vhost.name, "an operator closes them"]).await.unwrap();
@@ -48,10 +48,10 @@ async fn f86_a_drained_worker_connects_again() {
     };
     until("the backend is connected again", RESUMES_WITHIN, is_back).await.unwrap();
 
-    let mut ear = forgetful.listen(&other, "second").await.unwrap();
+    let mut controls = forgetful.listen(&other, "second").await.unwrap();
     forgetful.announce(&other).await.unwrap();
-    assert_eq!(ear.told().await.unwrap(), welcome);
-    assert_eq!(ear.told().await.unwrap(), Control::Drain, "it may have forgotten");
+    assert_eq!(controls.receive().await.unwrap(), welcome);
+    assert_eq!(controls.receive().await.unwrap(), Control::Drain, "it may have forgotten");
     let id = stack.submit("test.echo", json!({"text": "waits"})).await.unwrap();
     let queue = "crewcall.jobs.test.echo";
     let left = until("the order waits in its queue", JOB_WITHIN * 4, async || {
@@ -64,13 +64,13 @@ async fn f86_a_drained_worker_connects_again() {
     for id in ["worker-0", forgetful.worker_id.as_str()] {
         act(&stack, id, "resume").await;
     }
-    assert_eq!(ear.told().await.unwrap(), Control::Resume);
+    assert_eq!(controls.receive().await.unwrap(), Control::Resume);
     forgetful.announce(&other).await.unwrap();
-    assert_eq!(ear.told().await.unwrap(), welcome);
+    assert_eq!(controls.receive().await.unwrap(), welcome);
     forgetful.announce(&other).await.unwrap();
-    assert_eq!(ear.told().await.unwrap(), welcome, "and nothing in between");
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
-    let mut found = stack.settled().await.unwrap();
+    assert_eq!(controls.receive().await.unwrap(), welcome, "and nothing in between");
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    let mut found = stack.settle().await.unwrap();
     found.hold("I9", "a drained worker that came back took nothing until it was told to resume");
     found.print("F86 a drained worker connects again");
 }
@@ -80,34 +80,34 @@ async fn f86_a_drained_worker_connects_again() {
 #[tokio::test]
 async fn f86_a_worker_misses_what_it_is_told() {
     let mut stack = Stack::start("f86-missed").await.unwrap();
-    let worker = Rogue::start(&stack.amqp_url);
+    let worker = RawWorker::start(&stack.amqp_url);
     let job_type = JobType::new("test.other").unwrap();
-    let mut ear = worker.listen(&job_type, "first").await.unwrap();
+    let mut controls = worker.listen(&job_type, "first").await.unwrap();
     worker.announce(&job_type).await.unwrap();
-    assert!(matches!(ear.told().await.unwrap(), Control::Welcome { .. }));
+    assert!(matches!(controls.receive().await.unwrap(), Control::Welcome { .. }));
     let mut session = 0;
     for (what, before, missed) in
         [("drain", WorkerStatus::Idle, Control::Drain), ("resume", WorkerStatus::Draining, Control::Resume)]
     {
-        ear.close().await;
+        controls.close().await;
         act(&stack, worker.worker_id.as_str(), what).await;
         session += 1;
-        ear = worker.listen(&job_type, &format!("after-{session}")).await.unwrap();
+        controls = worker.listen(&job_type, &format!("after-{session}")).await.unwrap();
         say(&worker, before).await;
-        assert_eq!(ear.told().await.unwrap(), missed, "it has not heard it");
+        assert_eq!(controls.receive().await.unwrap(), missed, "it has not heard it");
     }
     say(&worker, WorkerStatus::Idle).await;
     say(&worker, WorkerStatus::Draining).await;
     worker.announce(&job_type).await.unwrap();
-    let next = ear.told().await.unwrap();
+    let next = controls.receive().await.unwrap();
     assert!(matches!(next, Control::Welcome { .. }), "nothing in between, for it heard both: {next:?}");
     worker.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I9", "a worker that missed drain, and then resume, was told again after its next heartbeat");
     found.print("F86 a worker misses what it is told");
 }
 
-async fn say(worker: &Rogue, status: WorkerStatus) {
+async fn say(worker: &RawWorker, status: WorkerStatus) {
     let (worker_id, at) = (worker.worker_id.clone(), Timestamp::from_millis(0));
     let heartbeat = Heartbeat { worker_id, status, slots_busy: 0, orders: Vec::new(), at };
     worker.discover(MessageKind::Heartbeat, &heartbeat).await.unwrap();

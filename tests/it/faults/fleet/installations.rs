@@ -39,9 +39,9 @@ async fn f85_two_installations_on_one_prefix() {
 
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
-    stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I2",
         "the second installation took nothing of the first, which was killed and came back at once",

@@ -6,7 +6,7 @@ use crewcall_proto::{
     JobType, MessageKind, Timestamp, Topology, WorkerId,
     discovery::{Goodbye, HEARTBEAT_INTERVAL, Heartbeat, WORKER_LOST_AFTER, WorkerStatus},
 };
-use e2e::{broker, footprint::Footprint, rogue::Rogue, stack::Stack};
+use e2e::{broker, footprint::Footprint, raw_worker::RawWorker, stack::Stack};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -36,8 +36,8 @@ async fn f50_what_workers_say_is_lost_or_repeated_or_too_late() {
     let mut stack = Stack::start("stale").await.unwrap();
     let _workers =
         [stack.worker(&["test.echo"], 1).await.unwrap(), stack.worker(&["test.echo"], 1).await.unwrap()];
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
-    let (ghost, living) = (Rogue::start(&stack.amqp_url), "worker-0".parse::<WorkerId>().unwrap());
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
+    let (ghost, living) = (RawWorker::start(&stack.amqp_url), "worker-0".parse::<WorkerId>().unwrap());
     stack.backend.kill().await.unwrap();
     let _newcomer = stack.worker_process(&["test.other"], 1).unwrap();
     let purged = announcements_lost(&stack, &ghost).await;
@@ -50,11 +50,11 @@ async fn f50_what_workers_say_is_lost_or_repeated_or_too_late() {
         await_worker(&stack, there(id), HEALED_WITHIN).await;
     }
     let restarted = started.elapsed();
-    let took = stack.resumed("test.echo", json!({"text": "known again"})).await.unwrap();
-    let took_newcomer = stack.resumed("test.other", json!({"text": "known at last"})).await.unwrap();
+    let took = stack.check_resumes("test.echo", json!({"text": "known again"})).await.unwrap();
+    let took_newcomer = stack.check_resumes("test.other", json!({"text": "known at last"})).await.unwrap();
 
     let before = Footprint::of(&stack.backend).unwrap();
-    let is_ghost = |worker: &Value| worker["name"] == "rogue";
+    let is_ghost = |worker: &Value| worker["name"] == "raw_worker";
     await_worker(&stack, is_ghost, HEALED_WITHIN).await;
     let repeated = repeat(&ghost, &living).await;
     let healed = await_worker(&stack, there("worker-0"), HEALED_WITHIN).await;
@@ -65,9 +65,9 @@ async fn f50_what_workers_say_is_lost_or_repeated_or_too_late() {
     assert!(after.descriptors <= before.descriptors + 2, "I10: {before}, then {after}");
     let workers = stack.api.json("/v1/workers").await.unwrap()["workers"].as_array().unwrap().len();
     assert_eq!(workers, 4, "three that are there, and the ghost");
-    let took_last = stack.resumed("test.echo", json!({"text": "after all"})).await.unwrap();
+    let took_last = stack.check_resumes("test.echo", json!({"text": "after all"})).await.unwrap();
     ghost.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let known = format_args!("a restarted backend knew its three workers after {restarted:?}");
     found.hold("I9", known);
     found.hold("I9", format_args!("{purged} announcements had been lost, and {said} stale words come"));
@@ -86,13 +86,13 @@ async fn f50_what_workers_say_is_lost_or_repeated_or_too_late() {
 }
 
 /// Purges what a new worker and others have said. Answers how much that was, at least.
-async fn announcements_lost(stack: &Stack, rogue: &Rogue) -> u32 {
+async fn announcements_lost(stack: &Stack, raw_worker: &RawWorker) -> u32 {
     let deadline = Instant::now() + LOST_WITHIN;
     let mut waiting = 0;
     while waiting < 3 {
         assert!(Instant::now() < deadline, "the workers say nothing");
         sleep(Duration::from_millis(50)).await;
-        waiting = rogue.waiting_in(&discovery_queue()).await.unwrap();
+        waiting = raw_worker.waiting_in(&discovery_queue()).await.unwrap();
     }
     let vhost = stack.amqp_url.rsplit('/').next().unwrap();
     let node = broker::shared_broker().await.unwrap();
@@ -101,7 +101,7 @@ async fn announcements_lost(stack: &Stack, rogue: &Rogue) -> u32 {
 }
 
 /// A ghost announces itself again and again, and as many whom nobody knows send a heartbeat and a goodbye.
-async fn thousands_of_stale_words(ghost: &Rogue) -> usize {
+async fn thousands_of_stale_words(ghost: &RawWorker) -> usize {
     let job_type = JobType::new("test.ghost").unwrap();
     let unknown = |number: usize| format!("unknown-{number}").parse::<WorkerId>().unwrap();
     let words = (0..REPEATS).map(async |number| {
@@ -115,7 +115,7 @@ async fn thousands_of_stale_words(ghost: &Rogue) -> usize {
 
 /// The ghost announces itself once more, a thousand times, and somebody sends an old goodbye of a worker that
 /// lives.
-async fn repeat(ghost: &Rogue, living: &WorkerId) -> usize {
+async fn repeat(ghost: &RawWorker, living: &WorkerId) -> usize {
     let job_type = JobType::new("test.ghost").unwrap();
     let words = (0..REPEATS).map(async |_| {
         ghost.announce(&job_type).await?;

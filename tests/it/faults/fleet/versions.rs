@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crewcall_proto::{ContentType, JobType, MessageKind, Topology};
 use e2e::{
     process::{PATIENCE, Process},
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::Stack,
 };
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const JOBS: usize = 60;
 #[tokio::test]
 async fn f51_a_worker_of_the_first_release_works() {
     let mut stack = Stack::start("elder").await.unwrap();
-    let (elder, names) = (Rogue::start(&stack.amqp_url), Topology::default());
+    let (elder, names) = (RawWorker::start(&stack.amqp_url), Topology::default());
     let job_type = JobType::new("image.thumbnail").unwrap();
     let mut sent = 0_u32;
     for kind in [MessageKind::Announce, MessageKind::Heartbeat] {
@@ -51,7 +51,7 @@ async fn f51_a_worker_of_the_first_release_works() {
         say_of(&elder, kind, &taken, shortest.unwrap()).await;
     }
     taken.delivery.ack().await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["state"], "completed", "{job}");
     let read = async || stack.api.stale("unknown_job").await.unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -62,7 +62,7 @@ async fn f51_a_worker_of_the_first_release_works() {
     let unreadable = stack.api.metric("crewcall_messages_malformed_total", "").await.unwrap();
     assert_eq!(unreadable, 0.0, "a released message could not be read");
     elder.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I15",
         format_args!("{} released messages were read, and none was quarantined", sent + responses),
@@ -77,7 +77,7 @@ async fn f51_a_worker_of_the_first_release_works() {
 #[tokio::test]
 async fn f51_a_worker_of_a_later_protocol_works() {
     let mut stack = Stack::start("heir").await.unwrap();
-    let (heir, names) = (Rogue::start(&stack.amqp_url), Topology::default());
+    let (heir, names) = (RawWorker::start(&stack.amqp_url), Topology::default());
     let job_type = JobType::new("test.heir").unwrap();
     let mut announcement = json_of(MessageKind::Announce).pop().unwrap();
     announcement["types"] = json!([{
@@ -111,7 +111,7 @@ async fn f51_a_worker_of_a_later_protocol_works() {
         stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
         say_of(&heir, kind, &taken, changed(kind, &changes)).await;
         taken.delivery.ack().await.unwrap();
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         assert_eq!(job["state"], state, "{job}");
         ends.push(job["error"]["kind"].clone());
     }
@@ -120,11 +120,11 @@ async fn f51_a_worker_of_a_later_protocol_works() {
     let (refusal, _worker) = order_of_a_later_protocol(&mut stack, &heir).await;
     let dance = json!({"kind": "dance", "steps": 3}).to_string().into_bytes();
     heir.send(&names.control_exchange(), names.control_key_all(), dance, "application/json").await.unwrap();
-    let took = stack.resumed("test.other", json!({"text": "unmoved"})).await.unwrap();
+    let took = stack.check_resumes("test.other", json!({"text": "unmoved"})).await.unwrap();
     let unreadable = stack.api.metric("crewcall_messages_malformed_total", "").await.unwrap();
     assert_eq!(unreadable, 0.0, "a later message could not be read");
     heir.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I15", "every message of the later version was read, and none was quarantined");
     found.hold("I14", format_args!("after an instruction of an unknown kind a worker did a job in {took:?}"));
     found.hold("I1", format_args!("an order of a later protocol ended with {refusal}"));
@@ -133,20 +133,20 @@ async fn f51_a_worker_of_a_later_protocol_works() {
 
 /// Gives a worker of ours an order that says that it is of protocol 2. Answers how its job failed, and the
 /// worker.
-async fn order_of_a_later_protocol(stack: &mut Stack, rogue: &Rogue) -> (Value, Process) {
+async fn order_of_a_later_protocol(stack: &mut Stack, raw_worker: &RawWorker) -> (Value, Process) {
     let job_type = JobType::new("test.other").unwrap();
-    rogue.announce(&job_type).await.unwrap();
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.other", 1).await.unwrap();
     let id = stack.submit("test.other", json!({"text": "too new"})).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
+    let taken = raw_worker.take(&job_type).await.unwrap();
     let mut order = serde_json::to_value(&taken.order).unwrap();
     order["protocol"] = json!(2);
     let (exchange, body) = (Topology::default().submit_exchange(), order.to_string().into_bytes());
-    rogue.send(&exchange, job_type.as_str(), body, "application/json").await.unwrap();
+    raw_worker.send(&exchange, job_type.as_str(), body, "application/json").await.unwrap();
     taken.delivery.ack().await.unwrap();
     drop(taken);
     let worker = stack.worker(&["test.other"], 1).await.unwrap();
-    let failure = stack.api.finished(&id).await.unwrap()["error"].clone();
+    let failure = stack.api.wait_for_end(&id).await.unwrap()["error"].clone();
     assert_eq!(failure["kind"], "malformed", "{failure}");
     (failure["message"].clone(), worker)
 }
@@ -180,12 +180,12 @@ async fn f51_two_builds_with_different_schemas_share_a_type() {
     ids.push(stack.submit_job(too_often).await.unwrap());
     let mut by = BTreeMap::<String, usize>::new();
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!(job["state"], "completed", "{job}");
         *by.entry(job["result"]["worker"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     assert!(by.contains_key("worker-0") && by.contains_key("worker-1"), "one build got all: {by:?}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     for log in [older.log(), newer.log(), older_again.log()] {
         assert!(!log.contains("panicked") && !log.contains(" ERROR "), "I15: {log}");
     }
@@ -215,14 +215,14 @@ fn fields(message: &Value) -> usize {
     message.as_object().unwrap().len()
 }
 
-async fn say(rogue: &Rogue, kind: MessageKind, message: &Value) {
-    rogue.discover(kind, message).await.unwrap();
+async fn say(raw_worker: &RawWorker, kind: MessageKind, message: &Value) {
+    raw_worker.discover(kind, message).await.unwrap();
 }
 
 /// Answers an order with this message.
-async fn say_of(rogue: &Rogue, kind: MessageKind, taken: &Taken, mut message: Value) {
+async fn say_of(raw_worker: &RawWorker, kind: MessageKind, taken: &Taken, mut message: Value) {
     message["job_id"] = json!(taken.order.job_id);
     message["attempt"] = json!(taken.order.attempt);
     message["attempt_token"] = json!(taken.order.attempt_token);
-    rogue.respond(kind, &taken.order.job_type, &message).await.unwrap();
+    raw_worker.respond(kind, &taken.order.job_type, &message).await.unwrap();
 }

@@ -88,7 +88,7 @@ fn footprints(site: &Site, worker: &Process) -> [Footprint; 2] {
 async fn f09_the_line_is_slow() {
     let mut site = Site::start("f09").await;
     let worker = site.stack.worker(&["test.echo", "test.other"], 4).await.unwrap();
-    site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    site.stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let (reconnects, connections) = (site.reconnects(&worker).await, site.connections());
     let mut watched = Watched::start(&site, &worker);
     site.set_both(Mode::Delay(PIECE_DELAY));
@@ -103,8 +103,8 @@ async fn f09_the_line_is_slow() {
     let done = site.done().await - before;
     assert!(done > 0.0, "I1: nothing was done while the line was slow");
     site.set_both(Mode::Pass);
-    let resumed = site.stack.resumed("test.other", json!({"text": "after"})).await.unwrap();
-    let mut found = site.stack.settled().await.unwrap();
+    let resumed = site.stack.check_resumes("test.other", json!({"text": "after"})).await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     assert_eq!(site.reconnects(&worker).await, reconnects, "a slow line is not a dead one");
     site.connections_are(connections).await;
     found.hold(
@@ -123,7 +123,7 @@ async fn f10_the_line_is_reset_every_second() {
     let _turn = crate::faults::processors().await;
     let mut site = Site::start("f10").await;
     let worker = site.stack.worker(&["test.echo", "test.sleep"], 4).await.unwrap();
-    site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    site.stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let connections = site.connections();
     // The client library sets some things up for good when it loses its first connection.
     site.reset_both();
@@ -146,8 +146,8 @@ async fn f10_the_line_is_reset_every_second() {
         let before = std::mem::replace(&mut done, site.done().await);
         fruitful += usize::from(resets > RESETS_FIRST && done > before);
     }
-    let resumed = site.stack.resumed("test.echo", json!({"text": "after"})).await.unwrap();
-    let mut found = site.stack.settled().await.unwrap();
+    let resumed = site.stack.check_resumes("test.echo", json!({"text": "after"})).await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     let charged = site.stack.api.metric("crewcall_job_attempts_total", "").await.unwrap();
     let over = site.done().await;
     assert_eq!(charged, over, "I4: attempts were charged that the line alone ended");

@@ -31,7 +31,7 @@ const ATTEMPT_MS: u64 = 2_000;
 async fn f06_the_line_is_half_open_while_idle() {
     let mut site = Site::start("f06").await;
     let worker = site.stack.worker(&["test.echo"], 2).await.unwrap();
-    site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    site.stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let connections = site.connections();
     site.set_both(Mode::FreezeBoth);
     let (by_backend, by_worker) = tokio::join!(site.backend_notices(), worker_notices(&worker, 0));
@@ -39,10 +39,10 @@ async fn f06_the_line_is_half_open_while_idle() {
     assert_eq!(status.as_u16(), 503, "{why}");
     let waiting = site.stack.submit("test.echo", json!({"text": "meanwhile"})).await.unwrap();
     site.set_both(Mode::Pass);
-    let resumed = site.stack.resumed("test.echo", json!({"text": "after"})).await.unwrap();
-    let job = site.stack.api.finished(&waiting).await.unwrap();
+    let resumed = site.stack.check_resumes("test.echo", json!({"text": "after"})).await.unwrap();
+    let job = site.stack.api.wait_for_end(&waiting).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    let mut found = site.stack.settled().await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     site.connections_are(connections).await;
     found.hold(
         "I10",
@@ -59,9 +59,9 @@ async fn f07_the_line_is_half_open_with_megabytes_unsent() {
     let mut site = Site::start("f07").await;
     let slots = u32::try_from(LARGE_JOBS).unwrap();
     let worker = site.stack.worker(&["test.echo", "test.other"], slots).await.unwrap();
-    site.stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    site.stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     // It consumes from both queues now: what it has not asked for yet, it could not ask for any more.
-    site.stack.resumed("test.other", json!({"text": "before"})).await.unwrap();
+    site.stack.check_resumes("test.other", json!({"text": "before"})).await.unwrap();
     let connections = site.connections();
     let cut = Instant::now();
     site.worker_line.set(Mode::FreezeToServer);
@@ -73,8 +73,8 @@ async fn f07_the_line_is_half_open_with_megabytes_unsent() {
     tokio::join!(site.backend_notices(), worker_notices(&worker, 0));
     let noticed = cut.elapsed();
     site.set_both(Mode::Pass);
-    let resumed = site.stack.resumed("test.other", json!({"text": "after"})).await.unwrap();
-    let mut found = site.stack.settled().await.unwrap();
+    let resumed = site.stack.check_resumes("test.other", json!({"text": "after"})).await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     for id in &ids {
         let job = site.stack.api.job(id).await.unwrap();
         assert_eq!(
@@ -134,8 +134,8 @@ async fn f08_confirms_are_lost_one_way() {
         worker_notices(&workers[1], before[1])
     );
     site.set_both(Mode::Pass);
-    let resumed = site.stack.resumed("test.echo", json!({"text": "after"})).await.unwrap();
-    let mut found = site.stack.settled().await.unwrap();
+    let resumed = site.stack.check_resumes("test.echo", json!({"text": "after"})).await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     for id in &ids {
         let job = site.stack.api.job(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
@@ -172,9 +172,9 @@ async fn f97_a_firewall_forgets_the_connections_of_a_worker() {
     until("the attempt is held", NOTICED_WITHIN, held).await.unwrap();
     site.worker_line.forget_all();
     let noticed = worker_notices(&worker, 0).await;
-    let job = site.stack.api.finished(&id).await.unwrap();
+    let job = site.stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
-    let mut found = site.stack.settled().await.unwrap();
+    let mut found = site.stack.settle().await.unwrap();
     let silent = site.stack.backend.log().contains("fell silent");
     assert!(!silent, "the worker counted as lost:\n{}", site.stack.backend.log());
     assert_eq!(site.stack.executions(), 1);
@@ -190,7 +190,7 @@ async fn submit_large(site: &mut Site, what: &str) -> Vec<String> {
         site.stack.api.submit(json!({"type": "test.echo", "parameters": {"text": text}}))
     });
     let ids = try_join_all(submissions).await.unwrap();
-    ids.iter().cloned().for_each(|id| site.stack.accepted(id));
+    ids.iter().cloned().for_each(|id| site.stack.remember_accepted(id));
     ids
 }
 

@@ -7,7 +7,7 @@ use e2e::{
     flood::Flood,
     footprint::Footprint,
     invariants::Invariants,
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::{RESUMES_WITHIN, Stack},
 };
 use futures_util::future::join;
@@ -27,7 +27,7 @@ const PROGRESSIONS_MAX: u64 = 1_000_000;
 const FLOOD_MAX: Duration = Duration::from_secs(90);
 
 /// One in so many is for a job that does not exist.
-const ASTRAY_EVERY: u64 = 10;
+const UNKNOWN_JOB_EVERY: u64 = 10;
 
 /// How long another job may take meanwhile. Without a flood it takes some 50 ms.
 const RESULT_WITHIN: Duration = Duration::from_secs(5);
@@ -56,30 +56,30 @@ async fn f38_a_million_progressions_delay_no_result() {
     let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("flood").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 2).await.unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
+    let raw_worker = RawWorker::start(&stack.amqp_url);
     let job_type = JobType::new("test.flood").unwrap();
-    rogue.announce(&job_type).await.unwrap();
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.flood", 1).await.unwrap();
     let id = stack.submit("test.flood", json!({})).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
-    rogue.started(&taken).await.unwrap();
+    let taken = raw_worker.take(&job_type).await.unwrap();
+    raw_worker.report_start(&taken).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
-    stack.resumed("test.echo", json!({"text": "before"})).await.unwrap();
+    stack.check_resumes("test.echo", json!({"text": "before"})).await.unwrap();
     let before = Footprint::of(&stack.backend).unwrap();
     let (ended, flooding) = watch::channel(());
-    let flood = flood(stack.amqp_url.clone(), &rogue, &taken, ended);
-    let sampled = sample(&mut stack, &rogue, &id, flooding);
+    let flood = flood(stack.amqp_url.clone(), &raw_worker, &taken, ended);
+    let sampled = sample(&mut stack, &raw_worker, &id, flooding);
     let ((sent, took), seen) = join(flood, sampled).await;
     let healed = Instant::now();
     let last = stack.api.job_when(&id, |job| job["progress"]["percent"] == 100).await.unwrap();
     assert!(healed.elapsed() <= RESUMES_WITHIN, "I14: the last word was heard after {:?}", healed.elapsed());
     assert_eq!(last["state"], "running", "{last}");
-    rogue.respond(MessageKind::Completed, &job_type, &completed(&rogue, &taken)).await.unwrap();
+    raw_worker.respond(MessageKind::Completed, &job_type, &completed(&raw_worker, &taken)).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    stack.api.finished(&id).await.unwrap();
+    stack.api.wait_for_end(&id).await.unwrap();
     let after = Footprint::of(&stack.backend).unwrap();
-    rogue.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    raw_worker.vanish().await;
+    let mut found = stack.settle().await.unwrap();
     seen.report(&mut found, before, after);
     found.hold("I14", format_args!("the last of {sent} progressions, sent in {took:?}, was heard"));
     found.print("F38 a million progressions");
@@ -108,7 +108,12 @@ impl Seen {
 }
 
 /// Sends the progressions. Answers how many, and how long that took.
-async fn flood(url: String, rogue: &Rogue, taken: &Taken, ended: watch::Sender<()>) -> (u64, Duration) {
+async fn flood(
+    url: String,
+    raw_worker: &RawWorker,
+    taken: &Taken,
+    ended: watch::Sender<()>,
+) -> (u64, Duration) {
     let names = Topology::default();
     let (exchange, order) = (names.response_exchange(), &taken.order);
     let key = names.response_key(MessageKind::Progression, &order.job_type);
@@ -118,24 +123,24 @@ async fn flood(url: String, rogue: &Rogue, taken: &Taken, ended: watch::Sender<(
     let mut number = 0;
     while number < PROGRESSIONS_MAX && start.elapsed() < FLOOD_MAX {
         number += 1;
-        let astray = number.is_multiple_of(ASTRAY_EVERY).then(|| Uuid::new_v4().to_string());
+        let unknown = number.is_multiple_of(UNKNOWN_JOB_EVERY).then(|| Uuid::new_v4().to_string());
         let percent = number * 99 / PROGRESSIONS_MAX;
-        let body = progression(rogue, taken, astray.as_ref().unwrap_or(&own), number, percent);
+        let body = progression(raw_worker, taken, unknown.as_ref().unwrap_or(&own), number, percent);
         flood.publish(&exchange, &key, body.as_bytes()).await.unwrap();
     }
     flood.end().await.unwrap();
     drop(ended);
     // The broker confirms this one: of what nobody waits for, the last may be lost with its connection.
     number += 1;
-    let last = progression(rogue, taken, &own, number, 100).into_bytes();
-    rogue.send(&exchange, &key, last, ContentType::Json.as_str()).await.unwrap();
+    let last = progression(raw_worker, taken, &own, number, 100).into_bytes();
+    raw_worker.send(&exchange, &key, last, ContentType::Json.as_str()).await.unwrap();
     (number, start.elapsed())
 }
 
 /// The text of a progression, for a job that need not be that of the order.
-fn progression(rogue: &Rogue, taken: &Taken, job: &str, number: u64, percent: u64) -> String {
+fn progression(raw_worker: &RawWorker, taken: &Taken, job: &str, number: u64, percent: u64) -> String {
     let (token, execution) = (json!(taken.order.attempt_token), taken.execution_id);
-    let (worker, seq) = (&rogue.worker_id, number + 1); // the first was the start
+    let (worker, seq) = (&raw_worker.worker_id, number + 1); // the first was the start
     format!(
         r#"{{"job_id":"{job}","attempt":1,"attempt_token":{token},"execution_id":"{execution}",
 "worker_id":"{worker}","seq":{seq},"kind":"progress","percent":{percent},"message":"news {number}","at":0}}"#
@@ -143,7 +148,7 @@ fn progression(rogue: &Rogue, taken: &Taken, job: &str, number: u64, percent: u6
 }
 
 /// Submits jobs of another type and looks around, until the flood has ended.
-async fn sample(stack: &mut Stack, rogue: &Rogue, id: &str, flooding: watch::Receiver<()>) -> Seen {
+async fn sample(stack: &mut Stack, raw_worker: &RawWorker, id: &str, flooding: watch::Receiver<()>) -> Seen {
     let mut seen = Seen::default();
     let queue = Topology::default().response_queue(MessageKind::Progression);
     while flooding.has_changed().is_ok() {
@@ -152,7 +157,7 @@ async fn sample(stack: &mut Stack, rogue: &Rogue, id: &str, flooding: watch::Rec
         let job = stack.api.json(&format!("/v1/jobs/{other}?wait=60")).await.unwrap();
         assert_eq!(job["state"], "completed", "{job}");
         seen.latencies.push(submitted.elapsed());
-        seen.waiting = seen.waiting.max(rogue.waiting_in(&queue).await.unwrap());
+        seen.waiting = seen.waiting.max(raw_worker.waiting_in(&queue).await.unwrap());
         seen.largest_mib = seen.largest_mib.max(Footprint::of(&stack.backend).unwrap().resident_mib());
         let flooded = stack.api.job(id).await.unwrap();
         seen.percents.extend(flooded["progress"]["percent"].as_u64());

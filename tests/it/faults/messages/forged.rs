@@ -7,7 +7,7 @@ use crewcall_proto::{
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use e2e::{
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::Stack,
 };
 use serde_json::json;
@@ -36,9 +36,9 @@ async fn f39_a_forged_answer_changes_nothing() {
     let mut stack = Stack::start("forged").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
     let over = stack.submit("test.echo", json!({"text": "over"})).await.unwrap();
-    stack.api.finished(&over).await.unwrap();
+    stack.api.wait_for_end(&over).await.unwrap();
     let [own_type, other_type] = ["test.forger", "test.victim"].map(|name| JobType::new(name).unwrap());
-    let (forger, honest) = (Rogue::start(&stack.amqp_url), Rogue::start(&stack.amqp_url));
+    let (forger, honest) = (RawWorker::start(&stack.amqp_url), RawWorker::start(&stack.amqp_url));
     let own = running(&mut stack, &forger, &own_type).await;
     let other = running(&mut stack, &honest, &other_type).await;
     let waiting = stack.submit("test.forger", json!({})).await.unwrap();
@@ -62,17 +62,17 @@ async fn f39_a_forged_answer_changes_nothing() {
     }
     let reasons = refused(&stack, forged, || assert_eq!(rows(&stack), rows_before, "I11")).await;
 
-    for (rogue, taken) in [(&forger, own), (&honest, other)] {
-        let answer = completed(rogue, &taken);
-        rogue.respond(MessageKind::Completed, &taken.order.job_type, &answer).await.unwrap();
+    for (raw_worker, taken) in [(&forger, own), (&honest, other)] {
+        let answer = completed(raw_worker, &taken);
+        raw_worker.respond(MessageKind::Completed, &taken.order.job_type, &answer).await.unwrap();
         taken.delivery.ack().await.unwrap();
-        let job = stack.api.finished(&taken.order.job_id.to_string()).await.unwrap();
+        let job = stack.api.wait_for_end(&taken.order.job_id.to_string()).await.unwrap();
         assert_eq!(job["result"], answer.result, "{job}");
     }
     let last = forger.take(&own_type).await.unwrap();
     forger.respond(MessageKind::Completed, &own_type, &completed(&forger, &last)).await.unwrap();
     last.delivery.ack().await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     forger.vanish().await;
     honest.vanish().await;
     found.hold(
@@ -83,19 +83,19 @@ async fn f39_a_forged_answer_changes_nothing() {
     found.print("F39 forged answers: other job, other type, wrong token");
 }
 
-/// A job of the type that the rogue runs.
-pub(super) async fn running(stack: &mut Stack, rogue: &Rogue, job_type: &JobType) -> Taken {
-    rogue.announce(job_type).await.unwrap();
+/// A job of the type that the raw worker runs.
+pub(super) async fn running(stack: &mut Stack, raw_worker: &RawWorker, job_type: &JobType) -> Taken {
+    raw_worker.announce(job_type).await.unwrap();
     stack.api.served_by(job_type.as_str(), 1).await.unwrap();
     let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
-    let taken = rogue.take(job_type).await.unwrap();
-    rogue.started(&taken).await.unwrap();
+    let taken = raw_worker.take(job_type).await.unwrap();
+    raw_worker.report_start(&taken).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     taken
 }
 
 /// Sends every kind of response, each of an execution of its own. Answers how many.
-async fn forge_responses(forger: &Rogue, claim: &Claim, job_type: &JobType) -> usize {
+async fn forge_responses(forger: &RawWorker, claim: &Claim, job_type: &JobType) -> usize {
     let Claim { job_id, attempt, token: attempt_token } = *claim;
     let worker_id = || forger.worker_id.clone();
     let at = Timestamp::from_millis(0);
@@ -155,7 +155,7 @@ fn progression(claim: &Claim, kind: ProgressionKind, worker_id: WorkerId) -> Pro
 
 /// Sends an order that is said to have come back, and some that are said to have been given up. Answers how
 /// many.
-async fn forge_orders(forger: &Rogue, claim: &Claim) -> usize {
+async fn forge_orders(forger: &RawWorker, claim: &Claim) -> usize {
     let names = Topology::default();
     let order = Order {
         protocol: 1,

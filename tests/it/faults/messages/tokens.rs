@@ -1,7 +1,7 @@
 //! Answers that nobody can read, with tokens that somebody could use (F74).
 
 use crewcall_proto::{ContentType, JobType, MessageKind, Topology, encode};
-use e2e::{rogue::Rogue, stack::Stack, wait::until};
+use e2e::{raw_worker::RawWorker, stack::Stack, wait::until};
 use rusqlite::Connection;
 
 use super::{QUARANTINED_WITHIN, completed, forged::running};
@@ -11,10 +11,10 @@ use super::{QUARANTINED_WITHIN, completed, forged::running};
 #[tokio::test]
 async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     let mut stack = Stack::start("f74").await.unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    let job_type = JobType::new("test.rogue").unwrap();
-    let taken = running(&mut stack, &rogue, &job_type).await;
-    let (answer, token) = (completed(&rogue, &taken), String::from(taken.order.attempt_token));
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    let job_type = JobType::new("test.raw").unwrap();
+    let taken = running(&mut stack, &raw_worker, &job_type).await;
+    let (answer, token) = (completed(&raw_worker, &taken), String::from(taken.order.attempt_token));
     let names = Topology::default();
     let (exchange, key) = (names.response_exchange(), names.response_key(MessageKind::Completed, &job_type));
     let mut sent = 0;
@@ -22,7 +22,7 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
         let body = encode(content_type, &answer).unwrap();
         let token_at = body.windows(token.len()).position(|window| window == token.as_bytes()).unwrap();
         for end in [token_at + 20, token_at + token.len() + 1, body.len() - 1] {
-            rogue.send(&exchange, &key, body[..end].to_vec(), content_type.as_str()).await.unwrap();
+            raw_worker.send(&exchange, &key, body[..end].to_vec(), content_type.as_str()).await.unwrap();
             sent += 1;
         }
     }
@@ -41,15 +41,15 @@ async fn f74_an_unreadable_answer_does_not_give_its_token_away() {
     for (body, detail) in &kept {
         assert!(!shows(body) && !shows(detail.as_bytes()), "{} ({detail})", String::from_utf8_lossy(body));
     }
-    rogue.respond(MessageKind::Completed, &job_type, &answer).await.unwrap();
+    raw_worker.respond(MessageKind::Completed, &job_type, &answer).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    let job = stack.api.finished(&taken.order.job_id.to_string()).await.unwrap();
+    let job = stack.api.wait_for_end(&taken.order.job_id.to_string()).await.unwrap();
     assert_eq!(
         job["error"]["code"], "unreadable_response",
         "the first that tells whose it is ends the job: {job}"
     );
-    let mut found = stack.settled().await.unwrap();
-    rogue.vanish().await;
+    let mut found = stack.settle().await.unwrap();
+    raw_worker.vanish().await;
     found.hold("I11", format_args!("{sent} unreadable answers were quarantined, their tokens struck out"));
     found.print("F74 unreadable answers with tokens");
 }

@@ -2,7 +2,7 @@
 
 use crewcall_proto::{AttemptToken, ContentType, JobType, MessageKind, Topology};
 use e2e::{
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::Stack,
 };
 use serde_json::{Value, json};
@@ -33,8 +33,8 @@ impl Damage {
 async fn f77_an_answer_that_cannot_be_read_ends_its_attempt() {
     let mut stack = Stack::start("unreadable").await.unwrap();
     let job_type = JobType::new("test.mumble").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by(job_type.as_str(), 1).await.unwrap();
     let (nan, right) = (r#"{"mean": NaN}"#, r#"{"mean": 1}"#);
     let damages = [
@@ -47,17 +47,17 @@ async fn f77_an_answer_that_cannot_be_read_ends_its_attempt() {
     ];
     for damage in &damages {
         let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
-        let taken = rogue.take(&job_type).await.unwrap();
+        let taken = raw_worker.take(&job_type).await.unwrap();
         if damage.is_held {
-            rogue.started(&taken).await.unwrap();
-            rogue.hold(&taken).await.unwrap();
-            rogue.heartbeat(&taken, true).await.unwrap();
+            raw_worker.report_start(&taken).await.unwrap();
+            raw_worker.hold(&taken).await.unwrap();
+            raw_worker.heartbeat(&taken, true).await.unwrap();
         }
-        mumble(&rogue, &taken, damage, taken.order.attempt_token).await;
+        mumble(&raw_worker, &taken, damage, taken.order.attempt_token).await;
         if !damage.is_held {
             taken.delivery.ack().await.unwrap();
         }
-        let job = stack.api.finished(&id).await.unwrap();
+        let job = stack.api.wait_for_end(&id).await.unwrap();
         let error = &job["error"];
         let told = (&job["state"], &error["kind"], &error["code"]);
         assert_eq!(told, (&json!("failed"), &json!("malformed"), &json!("unreadable_response")), "{job}");
@@ -67,29 +67,29 @@ async fn f77_an_answer_that_cannot_be_read_ends_its_attempt() {
     assert_eq!(kept["messages"].as_array().map(Vec::len), Some(damages.len()), "{kept}");
 
     let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
-    mumble(&rogue, &taken, &damages[0], AttemptToken::generate()).await;
+    let taken = raw_worker.take(&job_type).await.unwrap();
+    mumble(&raw_worker, &taken, &damages[0], AttemptToken::generate()).await;
     let is_refused = |answer: &Value| answer["messages"].as_array().map(Vec::len) == Some(damages.len() + 1);
     stack.api.json_when("/v1/quarantine", is_refused).await.unwrap();
     assert!(stack.api.stale("token").await.unwrap() >= 1.0);
-    rogue.respond(MessageKind::Completed, &job_type, &completed(&rogue, &taken)).await.unwrap();
+    raw_worker.respond(MessageKind::Completed, &job_type, &completed(&raw_worker, &taken)).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["state"], "completed", "{job}");
-    let mut found = stack.settled().await.unwrap();
-    rogue.vanish().await;
+    let mut found = stack.settle().await.unwrap();
+    raw_worker.vanish().await;
     found.hold("I1", format_args!("{} jobs whose answers nobody can read were ended by them", damages.len()));
     found.hold("I11", "an answer that cannot be read and has a made-up token changed nothing");
     found.print("F77 an answer that cannot be read");
 }
 
 /// Answers in a message that cannot be read.
-async fn mumble(rogue: &Rogue, taken: &Taken, damage: &Damage, attempt_token: AttemptToken) {
-    let mut answer = completed(rogue, taken);
+async fn mumble(raw_worker: &RawWorker, taken: &Taken, damage: &Damage, attempt_token: AttemptToken) {
+    let mut answer = completed(raw_worker, taken);
     (answer.result, answer.attempt_token) = (json!(RESULT), attempt_token);
     let text = serde_json::to_string(&answer).unwrap();
     let body = text.replace(&format!("\"{RESULT}\""), &damage.result).into_bytes();
     let names = Topology::default();
     let key = names.response_key(MessageKind::Completed, &taken.order.job_type);
-    rogue.send(&names.response_exchange(), &key, body, damage.content_type).await.unwrap();
+    raw_worker.send(&names.response_exchange(), &key, body, damage.content_type).await.unwrap();
 }

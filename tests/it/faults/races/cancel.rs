@@ -85,8 +85,8 @@ async fn f57_ten_thousand_cancellations_race_completions() {
     let running = Course::new(running, Duration::from_millis(300));
     let mut told = short.races(&stack.api, SHORT_RACES).await;
     told.extend(running.races(&stack.api, RUNNING_RACES).await);
-    told.iter().for_each(|(id, _)| stack.accepted(id.clone()));
-    let mut found = stack.settled_within(OVER_WITHIN).await.unwrap();
+    told.iter().for_each(|(id, _)| stack.remember_accepted(id.clone()));
+    let mut found = stack.settle_within(OVER_WITHIN).await.unwrap();
     let ends = ends(&stack);
     let mut counts = BTreeMap::<(Answer, &str), usize>::new();
     for (id, answer) in &told {

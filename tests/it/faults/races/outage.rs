@@ -5,8 +5,8 @@ use std::time::Duration;
 use crewcall_proto::{JobType, Topology};
 use e2e::{
     footprint::Footprint,
-    lies::Lies,
-    rogue::Rogue,
+    preload::Preload,
+    raw_worker::RawWorker,
     stack::{RESUMES_WITHIN, Stack, Surroundings},
 };
 use reqwest::Method;
@@ -54,10 +54,11 @@ struct Peaks {
 async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
     let _turn = crate::faults::processors().await;
     let mut stack = Stack::start("outage").await.unwrap();
-    let lies = Lies::prepare(stack.folder()).await.unwrap();
-    let variables = lies.variables();
-    let lied_to: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    stack.surround(Surroundings::variables(&lied_to));
+    let preload = Preload::prepare(stack.folder()).await.unwrap();
+    let variables = preload.variables();
+    let preloaded: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    stack.surround(Surroundings::variables(&preloaded));
     let _workers =
         [stack.worker(&["test.echo"], 64).await.unwrap(), stack.worker(&["test.other"], 2).await.unwrap()];
     let run_at = stack.from_now(AWAY_SECONDS / 2).await.unwrap();
@@ -65,13 +66,13 @@ async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
         submit(&mut stack, batch, &run_at).await;
     }
     stack.backend.kill().await.unwrap();
-    lies.clock_ahead_seconds(AWAY_SECONDS).unwrap();
+    preload.clock_ahead_seconds(AWAY_SECONDS).unwrap();
     let start = Instant::now();
     stack.restart_backend().await.unwrap();
     let before = Footprint::of(&stack.backend).unwrap();
     let peaks = watch(&mut stack, start, before).await;
     let took = start.elapsed();
-    let mut found = stack.settled_within(OVER_WITHIN).await.unwrap();
+    let mut found = stack.settle_within(OVER_WITHIN).await.unwrap();
     let Peaks { first_after, with_broker, waiting, answer, other, size } = peaks;
     let jobs = BATCH * BATCHES;
     assert!(with_broker <= WINDOW_MAX && waiting <= WINDOW_MAX, "{with_broker} orders were with the broker");
@@ -96,7 +97,7 @@ async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
 
 /// Looks around until all are done.
 async fn watch(stack: &mut Stack, start: Instant, before: Footprint) -> Peaks {
-    let (rogue, job_type) = (Rogue::start(&stack.amqp_url), JobType::new("test.echo").unwrap());
+    let (raw_worker, job_type) = (RawWorker::start(&stack.amqp_url), JobType::new("test.echo").unwrap());
     let queue = Topology::default().jobs_queue(&job_type);
     let mut peaks = Peaks {
         first_after: Duration::MAX,
@@ -113,16 +114,17 @@ async fn watch(stack: &mut Stack, start: Instant, before: Footprint) -> Peaks {
         peaks.answer = peaks.answer.max(asked.elapsed());
         let count = |state: &str| jobs[state].as_u64().unwrap();
         peaks.with_broker = peaks.with_broker.max(count("dispatched") + count("running"));
-        peaks.waiting = peaks.waiting.max(rogue.waiting_in(&queue).await.unwrap().into());
+        peaks.waiting = peaks.waiting.max(raw_worker.waiting_in(&queue).await.unwrap().into());
         if count("completed") > 0 {
             peaks.first_after = peaks.first_after.min(start.elapsed());
         }
         if count("completed") == u64::try_from(BATCH * BATCHES).unwrap() {
-            rogue.vanish().await;
+            raw_worker.vanish().await;
             return peaks;
         }
         assert!(start.elapsed() < OVER_WITHIN, "I1: {jobs}");
-        peaks.other = peaks.other.max(stack.resumed("test.other", json!({"text": "other"})).await.unwrap());
+        peaks.other =
+            peaks.other.max(stack.check_resumes("test.other", json!({"text": "other"})).await.unwrap());
         let size = Footprint::of(&stack.backend).unwrap();
         peaks.size = if size.resident_bytes > peaks.size.resident_bytes { size } else { peaks.size };
         sleep(SAMPLE_EVERY).await;
@@ -139,6 +141,6 @@ async fn submit(stack: &mut Stack, batch: usize, run_at: &str) {
     let (status, answer) = stack.api.send(Method::POST, "/v1/jobs/batch", lines, &headers).await.unwrap();
     assert!(status.is_success() && answer["accepted"] == BATCH, "{status} {}", answer["results"][0]);
     for result in answer["results"].as_array().unwrap() {
-        stack.accepted(result["id"].as_str().unwrap().to_owned());
+        stack.remember_accepted(result["id"].as_str().unwrap().to_owned());
     }
 }

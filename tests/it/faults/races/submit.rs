@@ -24,8 +24,8 @@ async fn f58_a_hundred_submissions_with_one_key_are_one_job() {
     let other = json!({"type": "test.echo", "parameters": {"text": "twice"}}).to_string();
     let (status, problem) = stack.api.send(Method::POST, "/v1/jobs", other, &[KEY]).await.unwrap();
     assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("idempotency-key-reused")), "{problem}");
-    ids.iter().for_each(|id| stack.accepted(id.clone()));
-    let mut found = stack.settled().await.unwrap();
+    ids.iter().for_each(|id| stack.remember_accepted(id.clone()));
+    let mut found = stack.settle().await.unwrap();
     let stored = jobs_stored(&stack);
     assert_eq!(stored, 1, "I6");
     found.hold(
@@ -56,8 +56,8 @@ async fn f58_one_key_outlives_the_backend() {
     assert_eq!(stored_before, 1, "I2: it was on disk");
     let again = send(&stack).await;
     assert_eq!((again.ids.len(), again.created, again.unanswered), (1, 0, 0), "I6");
-    again.ids.iter().for_each(|id| stack.accepted(id.clone()));
-    let mut found = stack.settled().await.unwrap();
+    again.ids.iter().for_each(|id| stack.remember_accepted(id.clone()));
+    let mut found = stack.settle().await.unwrap();
     let stored = jobs_stored(&stack);
     assert_eq!(stored, 1, "I6");
     found.hold(

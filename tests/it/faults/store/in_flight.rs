@@ -2,7 +2,7 @@
 
 use e2e::{
     broker::{self, Vhost},
-    lies::Lies,
+    preload::Preload,
     process::{PATIENCE, Process},
     stack::{Stack, Surroundings},
     wait::until,
@@ -21,20 +21,20 @@ const ATTEMPT_TAKES_MS: u64 = 12_000;
 /// The disk takes writes but no `fsync` from one moment on, with 200 results in flight: not one of them is lost.
 #[tokio::test]
 async fn f42_results_are_in_flight_when_fsync_fails() {
-    results_outlive("F42 200 results in flight when fsync fails", "f42-fsync", Lies::fsync_fails).await;
+    results_outlive("F42 200 results in flight when fsync fails", "f42-fsync", Preload::fsync_fails).await;
 }
 
 /// The same with a disk that takes no write at all: nothing that was not committed shows up again by luck.
 #[tokio::test]
 async fn f42_results_are_in_flight_when_writing_fails() {
-    results_outlive("F42 200 results in flight when writing fails", "f42-write", Lies::writes_fail).await;
+    results_outlive("F42 200 results in flight when writing fails", "f42-write", Preload::writes_fail).await;
 }
 
 /// The database is locked until every result is with the broker, and fails as soon as it is free. No job has an attempt
 /// to lose.
-async fn results_outlive(fault: &str, purpose: &str, fails: fn(&Lies, bool) -> anyhow::Result<()>) {
+async fn results_outlive(fault: &str, purpose: &str, fails: fn(&Preload, bool) -> anyhow::Result<()>) {
     let vhost = broker::vhost(purpose).await.unwrap();
-    let (lies, mut stack) = lied_to(&vhost).await;
+    let (preload, mut stack) = preloaded(&vhost).await;
     stack.expect_error(GIVEN_UP);
     stack.worker_setting("CREWCALL_HOLD_AFTER_SECONDS", "1");
     let _holder = stack.worker(&["test.sleep"], EACH).await.unwrap();
@@ -56,35 +56,35 @@ async fn results_outlive(fault: &str, purpose: &str, fails: fn(&Lies, bool) -> a
         ready + unacknowledged == 2 * EACH
     };
     until("every result is with the broker", PATIENCE, over).await.unwrap();
-    fails(&lies, true).unwrap();
+    fails(&preload, true).unwrap();
     other.execute_batch("ROLLBACK").unwrap();
     let last = ended(&mut stack.backend).await;
 
-    fails(&lies, false).unwrap();
+    fails(&preload, false).unwrap();
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
     for id in &jobs {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert_eq!(stack.executions(), jobs.len(), "nothing ran twice");
-    let took = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let took = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I3", format_args!("{} results, {held} of held attempts, outlived it", jobs.len()));
     found.hold("I15", format_args!("{last:?}"));
     found.hold("I14", format_args!("work resumed {took:?} after the backend was back"));
     found.print(fault);
 }
 
-async fn lied_to(vhost: &Vhost) -> (Lies, Stack) {
+async fn preloaded(vhost: &Vhost) -> (Preload, Stack) {
     let folder = tempfile::tempdir().unwrap();
-    let lies = Lies::prepare(folder.path()).await.unwrap();
-    let variables = lies.variables();
+    let preload = Preload::prepare(folder.path()).await.unwrap();
+    let variables = preload.variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let surroundings = Surroundings::variables(&variables);
     let stack = Stack::start_in(folder, vhost.url.clone(), surroundings).await.unwrap();
     stack.api.ready().await.unwrap();
-    (lies, stack)
+    (preload, stack)
 }
 
 async fn submit_all(stack: &mut Stack) -> Vec<String> {
@@ -95,7 +95,7 @@ async fn submit_all(stack: &mut Stack) -> Vec<String> {
     let results = answer["results"].as_array().unwrap();
     let jobs: Vec<String> = results.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
     for id in &jobs {
-        stack.accepted(id.clone());
+        stack.remember_accepted(id.clone());
     }
     jobs
 }

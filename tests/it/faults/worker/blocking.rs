@@ -35,13 +35,13 @@ async fn f96_handlers_block_their_runtime() {
     leaving.signal(Signal::TERM).unwrap();
     said("The worker drains").await;
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert_eq!(stack.executions(), 4, "each job ran once");
     let status = leaving.wait().await.unwrap();
     assert!(status.success(), "{status}: {}", leaving.log());
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     assert!(!stack.backend.log().contains("fell silent"), "{}", stack.backend.log());
     found.hold("I1", format_args!("4 handlers blocked 2 runtimes for {BLOCKED_MS} ms; each job ran once"));
     found.hold("I10", "no worker fell silent; one said why, held its attempt, and left when it was told to");

@@ -1,7 +1,7 @@
 //! A job that ends its worker's process.
 
 use crewcall_proto::JobType;
-use e2e::{process::Process, rogue::Rogue, stack::Stack};
+use e2e::{process::Process, raw_worker::RawWorker, stack::Stack};
 use serde_json::json;
 
 /// How often the broker delivers an order: once, and again after each of five returns.
@@ -27,12 +27,12 @@ async fn f35_a_job_kills_its_worker() {
                 for job_type in ["test.echo", "test.other"] {
                     let other = stack.submit(job_type, json!({"text": crashes.to_string()})).await.unwrap();
                     if job_type == "test.other" {
-                        assert_eq!(stack.api.finished(&other).await.unwrap()["state"], "completed");
+                        assert_eq!(stack.api.wait_for_end(&other).await.unwrap()["state"], "completed");
                     }
                     others.push(other);
                 }
             }
-            failed = stack.api.finished(&id) => break failed.unwrap(),
+            failed = stack.api.wait_for_end(&id) => break failed.unwrap(),
         }
     };
     assert_eq!(
@@ -45,9 +45,9 @@ async fn f35_a_job_kills_its_worker() {
     assert_eq!(crashes, DELIVERIES_MAX);
     let _worker = stack.worker_process(&["test.echo"], 1).unwrap();
     for other in &others {
-        assert_eq!(stack.api.finished(other).await.unwrap()["state"], "completed");
+        assert_eq!(stack.api.wait_for_end(other).await.unwrap()["state"], "completed");
     }
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I1", format_args!("{} other jobs were done, half of them between the crashes", others.len()));
     found.hold("I4", format_args!("{crashes} crashes, 1 attempt of 5 charged: {outcomes:?}"));
     found.print("F35 a job that kills its worker");
@@ -60,12 +60,12 @@ async fn f35_a_job_kills_its_worker() {
 async fn f78_an_order_comes_back_without_having_been_begun() {
     let mut stack = Stack::start("f78").await.unwrap();
     let job_type = JobType::new("test.echo").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.echo", 1).await.unwrap();
     let hopeless = stack.submit("test.echo", json!({"text": "hopeless"})).await.unwrap();
-    rogue.give_back(&job_type, 2 * DELIVERIES_MAX).await.unwrap();
-    let failed = stack.api.finished(&hopeless).await.unwrap();
+    raw_worker.give_back(&job_type, 2 * DELIVERIES_MAX).await.unwrap();
+    let failed = stack.api.wait_for_end(&hopeless).await.unwrap();
     assert_eq!(
         (&failed["state"], &failed["error"]["kind"]),
         (&json!("failed"), &json!("crash_loop")),
@@ -73,12 +73,12 @@ async fn f78_an_order_comes_back_without_having_been_begun() {
     );
     assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(1), "{failed}");
     let unlucky = stack.submit("test.echo", json!({"text": "unlucky"})).await.unwrap();
-    rogue.give_back(&job_type, DELIVERIES_MAX).await.unwrap();
+    raw_worker.give_back(&job_type, DELIVERIES_MAX).await.unwrap();
     let _worker = stack.worker_process(&["test.echo"], 1).unwrap();
-    let done = stack.api.finished(&unlucky).await.unwrap();
+    let done = stack.api.wait_for_end(&unlucky).await.unwrap();
     assert_eq!(done["state"], "completed", "{done}");
-    let mut found = stack.settled().await.unwrap();
-    rogue.vanish().await;
+    let mut found = stack.settle().await.unwrap();
+    raw_worker.vanish().await;
     found.hold(
         "I1",
         format_args!("an order that came back {DELIVERIES_MAX} times was done, and its attempt not charged"),

@@ -17,7 +17,7 @@ async fn f108_a_handler_gives_its_order_back() {
     let job = stack.api.job_when(&id, |job| job["progress"]["message"] == why).await.unwrap();
     assert_eq!((&job["state"], &job["attempt"]), (&json!("dispatched"), &json!(1)), "{job}");
     let _able = stack.worker(&["test.picky"], 1).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&job["state"], &job["attempt"], &job["result"]["worker"]),
         (&json!("completed"), &json!(1), &json!("worker-1")),
@@ -29,11 +29,11 @@ async fn f108_a_handler_gives_its_order_back() {
 
     let nobody = json!({"type": "test.picky", "max_attempts": 1, "parameters": {"only": "nobody"}});
     let id = stack.submit_job(nobody).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["error"]["kind"]), (&json!("failed"), &json!("crash_loop")), "{job}");
     let (message, detail) = (job["error"]["message"].to_string(), job["error"]["detail"].to_string());
     assert!(message.contains("handed it back") && detail.contains("cannot load the model"), "{job}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", format_args!("a worker gave an order back {unable} times, the other one did its job"));
     found.hold("I9", format_args!("the job said {why:?}, and in the end {message}"));
     found.print("F108 a handler gives its order back");

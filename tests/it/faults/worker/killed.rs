@@ -46,12 +46,12 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_short_job() {
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     first.kill().await.unwrap();
     let again = until("it runs elsewhere", RESUMES_WITHIN, async || stack.executions() == 2).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 10, "worker": "worker-1", "attempt": 1}), "{job}");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job}");
     let (_, lost) = stack.api.get("/v1/workers/worker-0").await.unwrap();
     assert!(lost.contains("worker-0"), "a lost worker is still shown: {lost}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", "2 executions, 1 attempt charged: that of the worker that finished");
     found.hold("I14", format_args!("the order ran elsewhere {again:?} after the kill"));
     found.print("F26 a worker killed mid-job (short)");
@@ -71,14 +71,14 @@ async fn f26_a_worker_is_killed_in_the_middle_of_a_held_job() {
     let _second = stack.worker(&["test.sleep"], 1).await.unwrap();
     first.kill().await.unwrap();
     let again = until("it runs elsewhere", RESCUED_WITHIN, async || stack.executions() == 2).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 20, "worker": "worker-1", "attempt": 2}), "{job}");
     let outcomes: Vec<_> = job["attempts"].as_array().unwrap().iter().map(|it| &it["outcome"]).collect();
     assert_eq!(outcomes, ["worker_lost", "completed"], "{job}");
     assert_eq!(job["attempts"][0]["worker_id"], "worker-0", "{job}");
     let lost = stack.api.json("/v1/workers/worker-0").await.unwrap();
     assert_eq!(lost["status"], "lost", "{lost}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", format_args!("2 executions, 2 attempts charged: {outcomes:?}"));
     found.hold(
         "I14",
@@ -106,10 +106,10 @@ async fn runs_again(stack: &mut Stack, id: &str, fault: &str) {
     let _next = stack.worker(&["test.sleep"], 1).await.unwrap();
     until("it runs again", RESUMES_WITHIN, async || stack.executions() == 2).await.unwrap();
     let again = died.elapsed();
-    let job = stack.api.finished(id).await.unwrap();
+    let job = stack.api.wait_for_end(id).await.unwrap();
     assert_eq!(job["result"], json!({"steps": 1, "worker": "worker-1", "attempt": 1}), "{job}");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I4", "2 executions, 1 attempt charged: that of the worker that finished");
     found.hold(
         "I14",
@@ -132,7 +132,7 @@ async fn f27_a_worker_dies_after_its_answer_before_the_confirm() {
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     line.set(Mode::FreezeToClient);
-    let concluded = stack.api.finished(&id).await.unwrap();
+    let concluded = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(concluded["result"]["worker"], "worker-0", "{concluded}");
     first.kill().await.unwrap();
     is_not_run_again(&mut stack, &id, "F27 a worker killed after its answer, before the confirm").await;
@@ -147,7 +147,7 @@ async fn f27_a_worker_dies_after_the_confirm_before_it_acknowledges() {
     let parameters = sleep_parameters(&stack, 1, 10);
     let id = stack.submit("test.sleep", parameters).await.unwrap();
     assert!(!doomed.wait().await.unwrap().success());
-    let concluded = stack.api.finished(&id).await.unwrap();
+    let concluded = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(concluded["result"]["worker"], "worker-0", "{concluded}");
     is_not_run_again(&mut stack, &id, "F27 a worker killed after the confirm, before its acknowledgement")
         .await;
@@ -165,7 +165,7 @@ async fn is_not_run_again(stack: &mut Stack, id: &str, fault: &str) {
     let gone = came.elapsed();
     assert_eq!(stack.executions(), 1, "nobody wants it any more");
     assert_eq!(stack.api.job(id).await.unwrap(), before, "I7: the job is over");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I3", "1 execution, 1 conclusion; the order that came again was asked about");
     found.hold("I14", format_args!("that order was gone {gone:?} after another worker came"));
     found.print(fault);

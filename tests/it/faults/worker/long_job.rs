@@ -27,18 +27,18 @@ async fn f34_the_acknowledgement_timeout_strikes_a_long_job() {
     let holding = stack.worker(&["test.sleep"], 1).await.unwrap();
     let parameters = sleep_parameters(&stack, 100, 250);
     let long = stack.submit("test.sleep", parameters).await.unwrap();
-    let kept_job = stack.api.finished(&kept).await.unwrap();
+    let kept_job = stack.api.wait_for_end(&kept).await.unwrap();
     let losses = keeping.log().matches("Lost the connection").count();
     assert!(losses > 0, "the timeout did not strike:\n{}", keeping.log());
     assert_eq!(holding.log().matches("Lost the connection").count(), 0, "its order was acknowledged");
     node.restart().await.unwrap();
-    let long_job = stack.api.finished(&long).await.unwrap();
+    let long_job = stack.api.wait_for_end(&long).await.unwrap();
     for job in [&kept_job, &long_job] {
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     let executions = std::fs::read_to_string(stack.journal()).unwrap();
     assert_eq!(executions, format!("{kept} 1 worker-0\n{long} 1 worker-1\n"), "each ran once");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found
         .hold("I1", format_args!("each job ran once; the worker that kept its order lost it {losses} times"));
     found.print("F34 the broker's acknowledgement timeout on a long job");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crewcall_proto::JobType;
-use e2e::{rogue::Rogue, stack::Stack};
+use e2e::{raw_worker::RawWorker, stack::Stack};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -20,13 +20,13 @@ const FOUND_WITHIN: Duration = Duration::from_secs(150);
 async fn f79_an_order_is_lost_under_a_backlog() {
     let mut stack = Stack::start("overtaken").await.unwrap();
     let job_type = JobType::new("test.sleep").unwrap();
-    let rogue = Rogue::start(&stack.amqp_url);
-    rogue.announce(&job_type).await.unwrap();
+    let raw_worker = RawWorker::start(&stack.amqp_url);
+    raw_worker.announce(&job_type).await.unwrap();
     stack.api.served_by("test.sleep", 1).await.unwrap();
     let lost = stack.submit("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
-    let taken = rogue.take(&job_type).await.unwrap();
+    let taken = raw_worker.take(&job_type).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    rogue.vanish().await;
+    raw_worker.vanish().await;
     let _worker = stack.worker_process(&["test.sleep"], 2).unwrap();
     let (began, mut others) = (Instant::now(), Vec::new());
     let found = loop {
@@ -47,7 +47,7 @@ async fn f79_an_order_is_lost_under_a_backlog() {
     assert_eq!(found["attempts"].as_array().map(Vec::len), Some(1), "{found}");
     let waiting = stack.query("SELECT count(*) FROM jobs WHERE state = 'dispatched'").unwrap();
     assert!(waiting > 2, "there was no backlog any more: {waiting}");
-    let mut invariants = stack.settled_within(Duration::from_secs(120)).await.unwrap();
+    let mut invariants = stack.settle_within(Duration::from_secs(120)).await.unwrap();
     assert_eq!(stack.executions(), others.len(), "each of the others runs once");
     invariants.hold("I1", format_args!("found after {found_after:.0?}, with {waiting} orders behind it"));
     invariants.hold("I9", format_args!("{} others were done meanwhile, each once", others.len()));

@@ -4,7 +4,7 @@ use crewcall_proto::{
     JobType, MessageKind, Timestamp,
     response::{ErrorKind, Failed},
 };
-use e2e::{process::PATIENCE, rogue::Rogue, stack::Stack, wait::until};
+use e2e::{process::PATIENCE, raw_worker::RawWorker, stack::Stack, wait::until};
 use serde_json::json;
 
 /// A worker reports its start and goes away. The broker gives its order to another, which fails at once; its own report of
@@ -13,13 +13,13 @@ use serde_json::json;
 async fn f80_an_error_to_a_redelivered_order_comes_before_its_start() {
     let mut stack = Stack::start("redelivered").await.unwrap();
     let job_type = JobType::new("test.refuse").unwrap();
-    let (first, second) = (Rogue::start(&stack.amqp_url), Rogue::start(&stack.amqp_url));
+    let (first, second) = (RawWorker::start(&stack.amqp_url), RawWorker::start(&stack.amqp_url));
     first.announce(&job_type).await.unwrap();
     second.announce(&job_type).await.unwrap();
     stack.api.served_by(job_type.as_str(), 2).await.unwrap();
     let id = stack.submit(job_type.as_str(), json!({})).await.unwrap();
     let taken = first.take(&job_type).await.unwrap();
-    first.started(&taken).await.unwrap();
+    first.report_start(&taken).await.unwrap();
     stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     drop(taken);
     first.vanish().await;
@@ -48,10 +48,10 @@ async fn f80_an_error_to_a_redelivered_order_comes_before_its_start() {
     failed.redelivered = Some(true);
     second.respond(MessageKind::Error, &job_type, &failed).await.unwrap();
     again.delivery.ack().await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!((&job["state"], &job["error"]["message"]), (&json!("failed"), &json!("not here")), "{job}");
     assert_eq!(job["attempts"].as_array().map(Vec::len), Some(1), "{job}");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     second.vanish().await;
     found.hold("I1", "the error of the execution that had the order ended its job at once");
     found.hold("I4", "one attempt was charged, with the error that it had");

@@ -5,7 +5,7 @@ use crewcall_proto::{
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use e2e::{
-    rogue::{Rogue, Taken},
+    raw_worker::{RawWorker, Taken},
     stack::{RESUMES_WITHIN, Stack},
     wait::until,
 };
@@ -17,30 +17,30 @@ const REPETITIONS: u32 = 100;
 /// An installation with a single worker, which says what the test wants.
 struct Scene {
     stack: Stack,
-    rogue: Rogue,
+    raw_worker: RawWorker,
     job_type: JobType,
 }
 
 impl Scene {
     async fn start(purpose: &str) -> Self {
         let stack = Stack::start(purpose).await.unwrap();
-        let rogue = Rogue::start(&stack.amqp_url);
-        let job_type = JobType::new("test.rogue").unwrap();
-        rogue.announce(&job_type).await.unwrap();
-        stack.api.served_by("test.rogue", 1).await.unwrap();
-        Self { stack, rogue, job_type }
+        let raw_worker = RawWorker::start(&stack.amqp_url);
+        let job_type = JobType::new("test.raw").unwrap();
+        raw_worker.announce(&job_type).await.unwrap();
+        stack.api.served_by("test.raw", 1).await.unwrap();
+        Self { stack, raw_worker, job_type }
     }
 
     /// A job, of which the worker has the order.
     async fn taken(&mut self) -> (String, Taken) {
-        let job = json!({"type": "test.rogue", "parameters": {}, "backoff": {"initial_seconds": 1}});
+        let job = json!({"type": "test.raw", "parameters": {}, "backoff": {"initial_seconds": 1}});
         let id = self.stack.submit_job(job).await.unwrap();
         (id, self.take().await)
     }
 
     /// The next order.
     async fn take(&self) -> Taken {
-        self.rogue.take(&self.job_type).await.unwrap()
+        self.raw_worker.take(&self.job_type).await.unwrap()
     }
 
     async fn completes(&self, order: &Order, execution_id: ExecutionId, result: &str) {
@@ -49,12 +49,12 @@ impl Scene {
             attempt: order.attempt,
             attempt_token: order.attempt_token,
             execution_id,
-            worker_id: self.rogue.worker_id.clone(),
+            worker_id: self.raw_worker.worker_id.clone(),
             result: json!(result),
             started_at: Timestamp::from_millis(0),
             finished_at: Timestamp::from_millis(1),
         };
-        self.rogue.respond(MessageKind::Completed, &self.job_type, &completed).await.unwrap();
+        self.raw_worker.respond(MessageKind::Completed, &self.job_type, &completed).await.unwrap();
     }
 
     async fn fails(&self, order: &Order, execution_id: ExecutionId) {
@@ -63,7 +63,7 @@ impl Scene {
             attempt: order.attempt,
             attempt_token: order.attempt_token,
             execution_id,
-            worker_id: self.rogue.worker_id.clone(),
+            worker_id: self.raw_worker.worker_id.clone(),
             kind: ErrorKind::Handler,
             code: None,
             message: "it did not work".to_owned(),
@@ -74,7 +74,7 @@ impl Scene {
             started_at: None,
             finished_at: Timestamp::from_millis(1),
         };
-        self.rogue.respond(MessageKind::Error, &self.job_type, &failed).await.unwrap();
+        self.raw_worker.respond(MessageKind::Error, &self.job_type, &failed).await.unwrap();
     }
 
     /// News of an execution: of its start, when there is no percentage.
@@ -84,14 +84,14 @@ impl Scene {
             attempt: order.attempt,
             attempt_token: order.attempt_token,
             execution_id,
-            worker_id: self.rogue.worker_id.clone(),
+            worker_id: self.raw_worker.worker_id.clone(),
             seq,
             kind: if percent.is_some() { ProgressionKind::Progress } else { ProgressionKind::Started },
             percent,
             message: percent.map(|_| format!("number {seq}")),
             at: Timestamp::from_millis(0),
         };
-        self.rogue.respond(MessageKind::Progression, &self.job_type, &progression).await.unwrap();
+        self.raw_worker.respond(MessageKind::Progression, &self.job_type, &progression).await.unwrap();
     }
 
     /// Waits until so many responses were refused for this reason.
@@ -122,13 +122,13 @@ async fn f30_one_attempt_is_run_twice() {
     scene.stack.api.job_when(&id, |job| job["state"] == "running").await.unwrap();
     scene.tells(&taken.order, second, 1, None).await;
     scene.completes(&taken.order, first, "first").await;
-    let over = scene.stack.api.finished(&id).await.unwrap();
+    let over = scene.stack.api.wait_for_end(&id).await.unwrap();
     scene.completes(&taken.order, second, "second").await;
     scene.refused("terminal", 1).await;
     assert_eq!(scene.job(&id).await, over, "I7: the job is over");
     assert_eq!((&over["result"], outcomes(&over)), (&json!("first"), vec![&json!("completed")]), "{over}");
     taken.delivery.ack().await.unwrap();
-    let mut found = scene.stack.settled().await.unwrap();
+    let mut found = scene.stack.settle().await.unwrap();
     found.hold("I3", "2 executions completed the attempt: 1 result was accepted, 1 refused and counted");
     found.print("F30 one attempt run twice");
 }
@@ -157,10 +157,10 @@ async fn f31_a_response_comes_a_hundred_times() {
     drop(taken);
     let taken = scene.take().await;
     scene.completes(&taken.order, taken.execution_id, "done").await;
-    let job = scene.stack.api.finished(&id).await.unwrap();
+    let job = scene.stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(outcomes(&job), ["handler", "completed"], "{job}");
     taken.delivery.ack().await.unwrap();
-    let mut found = scene.stack.settled().await.unwrap();
+    let mut found = scene.stack.settle().await.unwrap();
     let refused = scene.stack.api.stale("").await.unwrap();
     found.hold("I3", format_args!("{REPETITIONS} results concluded a job once"));
     found.hold(
@@ -178,7 +178,7 @@ async fn f32_completed_comes_before_started() {
     let (id, taken) = scene.taken().await;
     let execution = taken.execution_id;
     scene.completes(&taken.order, execution, "done").await;
-    let over = scene.stack.api.finished(&id).await.unwrap();
+    let over = scene.stack.api.wait_for_end(&id).await.unwrap();
     scene.tells(&taken.order, execution, 1, None).await;
     scene.tells(&taken.order, execution, 2, Some(10)).await;
     let held = Held {
@@ -186,15 +186,15 @@ async fn f32_completed_comes_before_started() {
         attempt: taken.order.attempt,
         attempt_token: taken.order.attempt_token,
         execution_id: execution,
-        worker_id: scene.rogue.worker_id.clone(),
+        worker_id: scene.raw_worker.worker_id.clone(),
         seq: 3,
         at: Timestamp::from_millis(0),
     };
-    scene.rogue.respond(MessageKind::Held, &scene.job_type, &held).await.unwrap();
+    scene.raw_worker.respond(MessageKind::Held, &scene.job_type, &held).await.unwrap();
     scene.refused("terminal", 3).await;
     assert_eq!(scene.job(&id).await, over, "I7: the job is over");
     taken.delivery.ack().await.unwrap();
-    let mut found = scene.stack.settled().await.unwrap();
+    let mut found = scene.stack.settle().await.unwrap();
     found.hold("I7", "a start, a progress and a hold after the result were refused and counted: 3");
     found.print("F32 completed before started");
 }
@@ -225,9 +225,9 @@ async fn f32_progress_comes_in_the_wrong_order() {
     assert!(seen.is_sorted(), "I8: {seen:?}");
     assert_eq!(seen.last(), Some(&60), "{seen:?}");
     scene.completes(&taken.order, execution, "done").await;
-    scene.stack.api.finished(&id).await.unwrap();
+    scene.stack.api.wait_for_end(&id).await.unwrap();
     taken.delivery.ack().await.unwrap();
-    let mut found = scene.stack.settled().await.unwrap();
+    let mut found = scene.stack.settle().await.unwrap();
     found.hold(
         "I8",
         format_args!("10, 50, 30, 90, 20, 60 and 99 % were told in disorder, and seen as {seen:?}"),
@@ -259,13 +259,13 @@ async fn f33_an_error_of_the_first_attempt_comes_during_the_second() {
     assert_eq!((&job["state"], &job["attempt"]), (&json!("running"), &json!(2)), "{job}");
     assert_eq!(outcomes(&job), ["handler"], "charged once: {job}");
     scene.completes(&second.order, second.execution_id, "done").await;
-    let job = scene.stack.api.finished(&id).await.unwrap();
+    let job = scene.stack.api.wait_for_end(&id).await.unwrap();
     assert_eq!(
         (&job["result"], outcomes(&job)),
         (&json!("done"), vec![&json!("handler"), &json!("completed")])
     );
     second.delivery.ack().await.unwrap();
-    let mut found = scene.stack.settled().await.unwrap();
+    let mut found = scene.stack.settle().await.unwrap();
     found.hold(
         "I4",
         "an error that came twice charged 1 attempt; 2 late responses of it were refused and counted",

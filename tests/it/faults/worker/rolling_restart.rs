@@ -52,11 +52,11 @@ async fn f104_workers_are_restarted_in_turn() {
         *worker = stack.worker_process(&["test.sleep"], 1).unwrap();
     }
     for id in &ids {
-        let job = stack.api.finished(id).await.unwrap();
+        let job = stack.api.wait_for_end(id).await.unwrap();
         assert_eq!((&job["state"], &job["attempt"]), (&json!("completed"), &json!(1)), "{job}");
     }
     assert!(handed_back > 0, "no worker had to hand anything back");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     let log = stack.backend.log();
     assert!(!log.contains("lost with its worker"), "nobody fell silent:\n{log}");
     found.hold("I1", format_args!("{} jobs of one attempt each were done", ids.len()));

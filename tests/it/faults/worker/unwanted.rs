@@ -2,7 +2,7 @@
 
 use e2e::{
     process::{PATIENCE, Process},
-    rogue::Rogue,
+    raw_worker::RawWorker,
     stack::Stack,
     wait::until,
 };
@@ -34,9 +34,9 @@ async fn f105_jobs_are_cancelled_before_their_workers_come() {
     stack.worker_setting("TEST_WORKER_JOURNAL", journal.to_str().unwrap());
     let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
     let id = stack.submit("test.echo", json!({"text": "wanted"})).await.unwrap();
-    assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "completed");
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
     assert_eq!(stack.executions(), 1, "what was cancelled is run all the same");
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold("I7", format_args!("{CANCELLED_JOBS} jobs were cancelled, and none of them was run"));
     found.print("F105 jobs are cancelled before their workers come");
 }
@@ -49,7 +49,7 @@ async fn f106_a_job_that_kills_workers_is_cancelled() {
     let mut stack = Stack::start("f106").await.unwrap();
     let journal = stack.journal();
     stack.worker_setting("TEST_WORKER_JOURNAL", journal.to_str().unwrap());
-    let (rogue, types) = (Rogue::start(&stack.amqp_url), ["test.abort", "test.echo"]);
+    let (raw_worker, types) = (RawWorker::start(&stack.amqp_url), ["test.abort", "test.echo"]);
     for (kills, running) in [(1, "dispatched"), (2, "running")] {
         let before = stack.executions();
         let id = stack.submit("test.abort", json!({})).await.unwrap();
@@ -61,18 +61,18 @@ async fn f106_a_job_that_kills_workers_is_cancelled() {
         assert!(status.is_success(), "{status} {answer}");
         let mut survivor = stack.worker_process(&types, 1).unwrap();
         let alive = stack.submit("test.echo", json!({"text": "alive"})).await.unwrap();
-        assert_eq!(stack.api.finished(&alive).await.unwrap()["state"], "completed");
-        assert_eq!(stack.api.finished(&id).await.unwrap()["state"], "cancelled");
-        let taken = async || rogue.waiting_in("crewcall.jobs.test.abort").await.unwrap() == 0;
+        assert_eq!(stack.api.wait_for_end(&alive).await.unwrap()["state"], "completed");
+        assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "cancelled");
+        let taken = async || raw_worker.waiting_in("crewcall.jobs.test.abort").await.unwrap() == 0;
         until("somebody has the order", PATIENCE, taken).await.unwrap();
         let again = stack.submit("test.echo", json!({"text": "alive"})).await.unwrap();
-        assert_eq!(stack.api.finished(&again).await.unwrap()["state"], "completed");
-        assert_eq!(survivor.ended().unwrap(), None, "a cancelled job ended one more worker");
+        assert_eq!(stack.api.wait_for_end(&again).await.unwrap()["state"], "completed");
+        assert_eq!(survivor.try_wait().unwrap(), None, "a cancelled job ended one more worker");
         assert_eq!(stack.executions(), before + kills + 2, "those that died, and the other jobs");
         survivor.kill().await.unwrap();
     }
-    rogue.vanish().await;
-    let mut found = stack.settled().await.unwrap();
+    raw_worker.vanish().await;
+    let mut found = stack.settle().await.unwrap();
     found.hold("I7", "each of the two deadly jobs was run no more after it had been cancelled");
     found.print("F106 a job that kills its workers is cancelled");
 }

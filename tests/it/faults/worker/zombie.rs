@@ -38,13 +38,13 @@ async fn f28_a_worker_is_frozen_past_its_lease_and_comes_back() {
     zombie.signal(Signal::CONT).unwrap();
     let late = async || stack.api.stale("reason=\"attempt\"").await.unwrap() >= 1.0;
     let late = until("the late result is refused", RESUMES_WITHIN, late).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_second_attempt(&job, 1);
     second.kill().await.unwrap();
     // The zombie alone is left to do this.
-    let resumed = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let resumed = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
     let refused = stack.api.stale("").await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I5",
         format_args!("the late result was refused {late:?} after the worker went on; {refused} in all"),
@@ -71,7 +71,7 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     held(&stack, &zombie).await;
     line.set(Mode::FreezeBoth);
     let mut second = stack.worker(&["test.sleep"], 1).await.unwrap();
-    let job = stack.api.finished(&id).await.unwrap();
+    let job = stack.api.wait_for_end(&id).await.unwrap();
     assert_second_attempt(&job, 1);
     line.set(Mode::Pass);
     let late = async || stack.api.stale("reason=\"terminal\"").await.unwrap() >= 1.0;
@@ -79,9 +79,9 @@ async fn f29_a_worker_is_cut_off_past_its_lease_and_comes_back() {
     assert_eq!(stack.api.job(&id).await.unwrap(), job, "I7: the job is over");
     assert_eq!(stack.executions(), 2);
     second.kill().await.unwrap();
-    let resumed = stack.resumed("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let resumed = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
     let refused = stack.api.stale("").await.unwrap();
-    let mut found = stack.settled().await.unwrap();
+    let mut found = stack.settle().await.unwrap();
     found.hold(
         "I5",
         format_args!("the late result was refused {late:?} after the line was back; {refused} in all"),

@@ -58,8 +58,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     hops.close().await;
     let loaded: Vec<String> = loaded.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
     let jobs = loaded.len();
-    loaded.into_iter().for_each(|id| stack.accepted(id));
-    stack.settled().await?;
+    loaded.into_iter().for_each(|id| stack.remember_accepted(id));
+    stack.settle().await?;
     let told = told(&journal, &asked)?;
     let seconds = CANCEL_EVERY.as_secs_f64() * CANCELLED_JOBS as f64;
     say(&format!(

@@ -31,7 +31,7 @@ pub(crate) async fn run(jobs: usize) -> anyhow::Result<()> {
         }
     }
     hops.close().await;
-    stack.settled().await?;
+    stack.settle().await?;
     say(&format!("{jobs} jobs, one after the other"))?;
     raw.say("two raw hops")?;
     whole.say("submit → completed")?;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::chaos::{
-    fault::{Fault, Line, Subject},
+    fault::{Fault, Line, Target},
     fault_log::{Stall, Struck},
 };
 
@@ -61,10 +61,10 @@ impl Blame {
     /// One that is asked to end loses nothing, unless it cannot say goodbye.
     #[must_use]
     pub(super) fn worker(&self, number: usize, from: Timestamp, until: Timestamp) -> bool {
-        let line = Subject::Line(Line::Worker(number));
+        let line = Target::Line(Line::Worker(number));
         let done = |fault: Fault| match fault {
             Fault::WorkerStopped(_) => false,
-            _ => [Subject::Worker(number), line].contains(&fault.subject()),
+            _ => [Target::Worker(number), line].contains(&fault.target()),
         };
         if self.stalled(from, until) || self.struck(done, from, until) {
             return true;
@@ -97,11 +97,11 @@ impl Blame {
 /// Whether the broker, or somebody's way to it, is concerned.
 #[must_use]
 pub(super) fn is_about_the_broker(fault: Fault) -> bool {
-    fault.removes_a_route() || matches!(fault.subject(), Subject::Broker | Subject::Newcomer)
+    fault.removes_a_route() || matches!(fault.target(), Target::Broker | Target::Newcomer)
 }
 
 /// Whether the backend, its way to the broker, or its database is concerned.
 #[must_use]
 pub(super) fn is_about_the_backend(fault: Fault) -> bool {
-    matches!(fault.subject(), Subject::Backend | Subject::Store | Subject::Line(Line::Backend))
+    matches!(fault.target(), Target::Backend | Target::Store | Target::Line(Line::Backend))
 }

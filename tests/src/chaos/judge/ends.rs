@@ -9,7 +9,7 @@ use super::{
     shown, time,
 };
 use crate::chaos::{
-    fault::{Fault, Line, Subject},
+    fault::{Fault, Line, Target},
     load::CALLER,
     submission_log::{Cancel, Submission},
     workers::{PYTHON_TYPE, worker_number},
@@ -192,7 +192,7 @@ fn wrong_attempt(
         }
         "crash_loop" => {
             let breaks = |fault: Fault| {
-                let on_the_way = matches!(fault.subject(), Subject::Worker(_) | Subject::Line(_));
+                let on_the_way = matches!(fault.target(), Target::Worker(_) | Target::Line(_));
                 on_the_way || is_about_the_broker(fault)
             };
             let sent_at = facts.sent_at(id, attempt.number);
@@ -231,8 +231,8 @@ fn forgotten_while_running(facts: &Facts, id: &str, cancel: &Cancel, job: &Value
     let excused = |fault: Fault| {
         let of_a_worker =
             worked.iter().filter_map(|execution| worker_number(&execution.worker)).any(|number| {
-                let line = Subject::Line(Line::Worker(number));
-                [Subject::Worker(number), line].contains(&fault.subject())
+                let line = Target::Line(Line::Worker(number));
+                [Target::Worker(number), line].contains(&fault.target())
             });
         of_a_worker || is_about_the_broker(fault) || is_about_the_backend(fault)
     };

@@ -12,7 +12,7 @@ use super::{
     shown, time,
 };
 use crate::chaos::{
-    fault::{Fault, JOB_TYPES, Line, Subject},
+    fault::{Fault, JOB_TYPES, Line, Target},
     submission_log::Submission,
     workers::worker_number,
 };
@@ -115,8 +115,8 @@ fn is_repetition_explained(
     // What brings an order back from its worker.
     let of_the_worker = |fault: Fault| {
         number.is_some_and(|number| {
-            let line = Subject::Line(Line::Worker(number));
-            [Subject::Worker(number), line].contains(&fault.subject())
+            let line = Target::Line(Line::Worker(number));
+            [Target::Worker(number), line].contains(&fault.target())
         })
     };
     // What has it published twice.

@@ -12,29 +12,29 @@ use std::{
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
-/// The numbers that `lies.c` reads, each of 8 bytes.
-const LIES_BYTES: u64 = 32;
+/// The numbers that `preload.c` reads, each of 8 bytes.
+const SHARED_BYTES: u64 = 32;
 const CLOCK_AHEAD_AT: u64 = 0;
 const FSYNC_FAILS_AT: u64 = 8;
 const DISK_FULL_AT: u64 = 16;
 const WRITES_FAIL_AT: u64 = 24;
 
-/// What is answered wrongly.
-pub struct Lies {
+/// What the system gets wrong.
+pub struct Preload {
     library: PathBuf,
     shared: PathBuf,
     file: File,
 }
 
-impl Lies {
-    /// Builds the library in `folder`. Nothing is a lie yet.
+impl Preload {
+    /// Builds the library in `folder`. Nothing is wrong yet.
     ///
     /// # Errors
     ///
     /// When there is no C compiler.
     pub async fn prepare(folder: &Path) -> anyhow::Result<Self> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lies.c");
-        let library = folder.join("lies.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/preload.c");
+        let library = folder.join("preload.so");
         let mut compiler = Command::new("cc");
         compiler
             .args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
@@ -43,16 +43,19 @@ impl Lies {
             .arg("-ldl");
         let built = compiler.output().await.context("running cc")?;
         ensure!(built.status.success(), "cc: {}", String::from_utf8_lossy(&built.stderr));
-        let shared = folder.join("lies");
+        let shared = folder.join("preload");
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&shared)?;
-        file.set_len(LIES_BYTES)?;
+        file.set_len(SHARED_BYTES)?;
         Ok(Self { library, shared, file })
     }
 
-    /// The variables with which a program has to be started to be lied to.
+    /// The variables with which a program has to be started, so that the library is preloaded into it.
     #[must_use]
     pub fn variables(&self) -> [(&'static str, String); 2] {
-        [("LD_PRELOAD", self.library.display().to_string()), ("TEST_LIES", self.shared.display().to_string())]
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("TEST_PRELOAD", self.shared.display().to_string()),
+        ]
     }
 
     /// Sets the wall clock, from now on, for those who run and those who start.

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::process::PATIENCE;
 
 /// A connection to the broker, and a name.
-pub struct Rogue {
+pub struct RawWorker {
     /// What it calls itself.
     pub worker_id: WorkerId,
     names: Topology,
@@ -32,31 +32,31 @@ pub struct Rogue {
     tracker: TaskTracker,
 }
 
-/// An order that a rogue took.
+/// An order that a raw worker took.
 pub struct Taken {
     /// The order.
     pub order: Order,
     /// How it came: to be acknowledged, or not.
     pub delivery: Delivery,
-    /// The execution that the rogue pretends.
+    /// The execution that the raw worker pretends.
     pub execution_id: ExecutionId,
     /// Ends the consumer when dropped.
     _events: mpsc::Receiver<ConsumerEvent>,
 }
 
 /// A worker's queue for instructions, of one session.
-pub struct Ear {
+pub struct ControlQueue {
     events: mpsc::Receiver<ConsumerEvent>,
     consumer: Consumer,
 }
 
-impl Ear {
+impl ControlQueue {
     /// The next thing that the worker is told.
     ///
     /// # Errors
     ///
     /// When nothing comes.
-    pub async fn told(&mut self) -> anyhow::Result<Control> {
+    pub async fn receive(&mut self) -> anyhow::Result<Control> {
         let delivery = async {
             loop {
                 match self.events.recv().await.context("the consumer ended")? {
@@ -77,13 +77,13 @@ impl Ear {
     }
 }
 
-impl Rogue {
+impl RawWorker {
     /// Listens to what it is told, on a queue of a new session.
     ///
     /// # Errors
     ///
     /// When the broker does not let it.
-    pub async fn listen(&self, job_type: &JobType, session: &str) -> anyhow::Result<Ear> {
+    pub async fn listen(&self, job_type: &JobType, session: &str) -> anyhow::Result<ControlQueue> {
         let queue = self.names.control_queue(&self.worker_id, session);
         let binding = |routing_key: String| Declaration::Binding {
             queue: queue.clone(),
@@ -96,7 +96,7 @@ impl Rogue {
             binding(self.names.control_key_type(job_type)),
         ];
         let subscription =
-            Subscription { queue: queue.clone(), prefetch: 10, tag: "ear".to_owned(), exclusive: true };
+            Subscription { queue: queue.clone(), prefetch: 10, tag: "control".to_owned(), exclusive: true };
         let (consumer, mut events) =
             Consumer::start(self.link.clone(), declarations, vec![subscription], &self.stop, &self.tracker);
         loop {
@@ -105,7 +105,7 @@ impl Rogue {
                 .context("no session")?
                 .context("the consumer ended")?
             {
-                ConsumerEvent::Up { .. } => return Ok(Ear { events, consumer }),
+                ConsumerEvent::Up { .. } => return Ok(ControlQueue { events, consumer }),
                 ConsumerEvent::Delivery(_) | ConsumerEvent::Down { .. } => {}
             }
         }
@@ -115,7 +115,7 @@ impl Rogue {
     #[must_use]
     pub fn start(url: &str) -> Self {
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let link = LinkConfig::new(url, "rogue");
+        let link = LinkConfig::new(url, "raw_worker");
         let publisher =
             Publisher::start(link.clone(), Vec::new(), PublisherOptions::default(), &stop, &tracker);
         Self { worker_id: WorkerId::generate(), names: Topology::default(), link, publisher, stop, tracker }
@@ -222,7 +222,7 @@ impl Rogue {
         };
         Ok(Announcement {
             worker_id: self.worker_id.clone(),
-            name: "rogue".to_owned(),
+            name: "raw_worker".to_owned(),
             version: "1".to_owned(),
             sdk: Sdk { language: "none".to_owned(), version: "1".to_owned() },
             host: "nowhere".to_owned(),
@@ -259,7 +259,7 @@ impl Rogue {
     /// When none comes.
     pub async fn take(&self, job_type: &JobType) -> anyhow::Result<Taken> {
         let mut events = self.consume(job_type);
-        let delivery = delivered(&mut events).await?;
+        let delivery = next_delivery(&mut events).await?;
         let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
         let order = decode(content_type, &delivery.body)?;
         Ok(Taken { order, delivery, execution_id: ExecutionId::generate(), _events: events })
@@ -273,7 +273,7 @@ impl Rogue {
     pub async fn give_back(&self, job_type: &JobType, times: usize) -> anyhow::Result<()> {
         let mut events = self.consume(job_type);
         for _ in 0..times {
-            delivered(&mut events).await?.nack(true).await?;
+            next_delivery(&mut events).await?.nack(true).await?;
         }
         Ok(())
     }
@@ -283,7 +283,7 @@ impl Rogue {
         let subscription = Subscription {
             queue: self.names.jobs_queue(job_type),
             prefetch: 1,
-            tag: "rogue".to_owned(),
+            tag: "raw_worker".to_owned(),
             exclusive: false,
         };
         let (_consumer, events) =
@@ -296,7 +296,7 @@ impl Rogue {
     /// # Errors
     ///
     /// When the broker does not take it.
-    pub async fn started(&self, taken: &Taken) -> anyhow::Result<()> {
+    pub async fn report_start(&self, taken: &Taken) -> anyhow::Result<()> {
         let started = Progression {
             job_id: taken.order.job_id,
             attempt: taken.order.attempt,
@@ -317,7 +317,7 @@ impl Rogue {
     /// # Errors
     ///
     /// When the broker does not take it.
-    pub async fn progressed(&self, taken: &Taken, seq: u64, percent: u8) -> anyhow::Result<()> {
+    pub async fn report_progress(&self, taken: &Taken, seq: u64, percent: u8) -> anyhow::Result<()> {
         let progress = Progression {
             job_id: taken.order.job_id,
             attempt: taken.order.attempt,
@@ -357,7 +357,7 @@ impl Rogue {
     /// # Errors
     ///
     /// When the broker does not take it.
-    pub async fn completed(&self, taken: &Taken, result: Value) -> anyhow::Result<()> {
+    pub async fn complete(&self, taken: &Taken, result: Value) -> anyhow::Result<()> {
         let completed = Completed {
             job_id: taken.order.job_id,
             attempt: taken.order.attempt,
@@ -391,7 +391,7 @@ impl Rogue {
 }
 
 /// The next delivery.
-async fn delivered(events: &mut mpsc::Receiver<ConsumerEvent>) -> anyhow::Result<Delivery> {
+async fn next_delivery(events: &mut mpsc::Receiver<ConsumerEvent>) -> anyhow::Result<Delivery> {
     let delivery = async {
         loop {
             match events.recv().await.context("the consumer ended")? {
