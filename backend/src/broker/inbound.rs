@@ -154,7 +154,7 @@ impl Inbox for Results {
             let content_type = content_type(delivery)?;
             Ok(Response::DeadLettered { order, reason: death_reason(delivery), content_type })
         } else {
-            read_body(delivery).map(Response::Returned)
+            read_body(delivery).map(Response::Unroutable)
         }
     }
 

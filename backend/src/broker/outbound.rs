@@ -228,7 +228,7 @@ impl Outbound {
         Ok(true)
     }
 
-    /// A type that nobody announced gets no queue by this: its orders are parked.
+    /// A type that nobody announced gets no queue by this: its orders are unroutable.
     async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
         let mut declarations = topology::declarations(&self.topology, &self.installation);
         if self.declared.contains_key(job_type) {

@@ -18,7 +18,7 @@ pub enum Event {
         token: AttemptToken,
     },
     /// The order came back: no worker ever served the type.
-    Returned {
+    Unroutable {
         /// Which order.
         attempt: Attempt,
         /// Its token.
@@ -85,7 +85,7 @@ pub enum Event {
         origin: Origin,
         /// Why.
         error: JobError,
-        /// Whether the broker had delivered the order before: the execution then has it, and whoever reported his start has
+        /// Whether the broker had delivered the order before: the execution then has it, and whoever reported its start has
         /// lost it.
         redelivered: bool,
         /// Whether another attempt may succeed.

@@ -19,6 +19,8 @@ pub mod retry;
 
 pub mod submission;
 
+mod problem;
+
 pub mod schedule;
 
 pub mod type_settings;
@@ -35,9 +37,10 @@ pub use job::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Job, JobError, JobStatus, Policy, Priority, Progress,
 };
 pub use pace::{Pace, Slot};
+pub use problem::Problem;
 pub use retry::Backoff;
 pub use state::State;
-pub use submission::{NewJob, Problem, Submission};
+pub use submission::{NewJob, Submission};
 pub use transition::{Change, Stale, TransitionContext, transition};
 pub use type_settings::{Pause, TypeSettings, TypeSettingsChange};
 pub use waiting::Waiting;

@@ -34,7 +34,7 @@ pub const CRASHES_MIN: u32 = 3;
 pub const ATTEMPTS_MAX: u32 = 100;
 
 /// The longest wait that a worker may ask for with `retry_after_ms`: one day. A typing error in a worker
-/// must not park a job for a year.
+/// must not delay a job for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Backoff {

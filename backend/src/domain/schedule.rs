@@ -53,7 +53,7 @@ pub struct BackoffRequest {
 }
 
 impl Times {
-    /// When the job is due, and its policy. Problems are added to `problems`, and answered is then a default.
+    /// When the job is due, and its policy. Problems are added to `problems`; a default is returned in their place.
     pub(super) fn read(self, now: Timestamp, problems: &mut Vec<Problem>) -> (Timestamp, Policy) {
         let due_at = self.due_at(now, problems);
         let expires_at = self.expires_at.filter(|expires_at| {
@@ -73,8 +73,8 @@ impl Times {
         match (self.run_at, self.delay_seconds) {
             (None, None) => now,
             (Some(_), Some(_)) => {
-                let message = "give either run_at or delay_seconds, not both".to_owned();
-                problems.push(Problem { pointer: "/delay_seconds".to_owned(), message });
+                let message = "give either run_at or delay_seconds, not both";
+                problems.push(Problem::new("/delay_seconds", message));
                 now
             }
             (Some(run_at), None) => {
@@ -122,7 +122,7 @@ impl BackoffRequest {
 
 fn check(problems: &mut Vec<Problem>, pointer: &str, fits: bool, message: impl Fn() -> String) -> bool {
     if !fits {
-        problems.push(Problem { pointer: pointer.to_owned(), message: message() });
+        problems.push(Problem::new(pointer, message()));
     }
     fits
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
 
 use super::{
-    Job, JobStatus, Policy, Priority,
+    Job, JobStatus, Policy, Priority, Problem,
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
     schedule::Times,
 };
@@ -51,21 +51,6 @@ pub struct NewJob {
     pub due_at: Timestamp,
     /// When it is tried, and for how long.
     pub policy: Policy,
-}
-
-/// One thing that is wrong with a submission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: a JSON pointer (RFC 6901) into the submission.
-    pub pointer: String,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl Problem {
-    fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into() }
-    }
 }
 
 impl Submission {

@@ -83,20 +83,20 @@ pub fn transition(
 ) -> Result<Change, Stale> {
     let machine = Machine { status, policy, context };
     match event {
-        Event::Due => machine.due(),
-        Event::Dispatched { token } => machine.dispatched(token),
-        Event::Returned { attempt, token } => machine.returned(attempt, token),
-        Event::TypeServed => machine.type_served(),
-        Event::Started { origin, seq, at } => machine.started(&origin, seq, at),
+        Event::Due => machine.on_due(),
+        Event::Dispatched { token } => machine.on_dispatched(token),
+        Event::Unroutable { attempt, token } => machine.on_unroutable(attempt, token),
+        Event::TypeServed => machine.on_type_served(),
+        Event::Started { origin, seq, at } => machine.on_started(&origin, seq, at),
         Event::Progressed { origin, seq, percent, message, at } => {
-            machine.progressed(&origin, seq, percent, message, at)
+            machine.on_progressed(&origin, seq, percent, message, at)
         }
-        Event::Held { origin, seq } => machine.held(&origin, seq),
+        Event::Held { origin, seq } => machine.on_held(&origin, seq),
         Event::HandedBack { origin, resend, message, started_at, at } => {
-            machine.handed_back(&origin, resend, message.map(|message| (message, at)), started_at)
+            machine.on_handed_back(&origin, resend, message.map(|message| (message, at)), started_at)
         }
         Event::Completed { origin, result, started_at, finished_at } => {
-            machine.completed(origin, result, started_at, finished_at)
+            machine.on_completed(origin, result, started_at, finished_at)
         }
         Event::Failed { origin, error, redelivered, retryable, retry_after, started_at, finished_at } => {
             machine.may_fail(&origin, redelivered)?;
@@ -109,13 +109,13 @@ pub fn transition(
                 finished_at,
             }))
         }
-        Event::DeadLettered { attempt, token, error } => machine.dead_lettered(attempt, token, error),
-        Event::LeaseExpired { attempt, execution_id } => machine.lease_expired(attempt, execution_id),
-        Event::TimedOut { attempt, execution_id } => machine.timed_out(attempt, execution_id),
-        Event::Expired => machine.expired(),
-        Event::OrderLost { attempt, token } => machine.order_lost(attempt, token),
-        Event::CancelRequested(cancellation) => machine.cancel_requested(cancellation),
-        Event::RetryRequested => machine.retry_requested(),
+        Event::DeadLettered { attempt, token, error } => machine.on_dead_lettered(attempt, token, error),
+        Event::LeaseExpired { attempt, execution_id } => machine.on_lease_expired(attempt, execution_id),
+        Event::TimedOut { attempt, execution_id } => machine.on_timed_out(attempt, execution_id),
+        Event::Expired => machine.on_expired(),
+        Event::OrderLost { attempt, token } => machine.on_order_lost(attempt, token),
+        Event::CancelRequested(cancellation) => machine.on_cancel_requested(cancellation),
+        Event::RetryRequested => machine.on_retry_requested(),
     }
 }
 
@@ -137,7 +137,7 @@ struct Ending {
 }
 
 impl Machine<'_> {
-    fn due(&self) -> Result<Change, Stale> {
+    fn on_due(&self) -> Result<Change, Stale> {
         self.expect_state(State::Scheduled)?;
         if self.context.now < self.status.due_at {
             return Err(Stale::NotDue);
@@ -145,7 +145,7 @@ impl Machine<'_> {
         Ok(self.change(|status| status.state = State::Ready))
     }
 
-    fn dispatched(&self, token: AttemptToken) -> Result<Change, Stale> {
+    fn on_dispatched(&self, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_state(State::Ready)?;
         Ok(self.change(|status| {
             status.state = State::Dispatched;
@@ -154,18 +154,18 @@ impl Machine<'_> {
         }))
     }
 
-    fn returned(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
+    fn on_unroutable(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
         self.expect_state(State::Dispatched)?;
         Ok(self.change(|status| status.state = State::Unroutable))
     }
 
-    fn type_served(&self) -> Result<Change, Stale> {
+    fn on_type_served(&self) -> Result<Change, Stale> {
         self.expect_state(State::Unroutable)?;
         Ok(self.change(|status| status.state = State::Ready))
     }
 
-    fn started(&self, origin: &Origin, seq: u64, at: Timestamp) -> Result<Change, Stale> {
+    fn on_started(&self, origin: &Origin, seq: u64, at: Timestamp) -> Result<Change, Stale> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
         match &self.status.claim {
             Some(claim) if claim.execution_id == origin.execution_id => return Err(Stale::Sequence),
@@ -177,7 +177,7 @@ impl Machine<'_> {
         Ok(self.change(|status| claim(status, origin, seq, at)))
     }
 
-    fn progressed(
+    fn on_progressed(
         &self,
         origin: &Origin,
         seq: u64,
@@ -201,7 +201,7 @@ impl Machine<'_> {
         }))
     }
 
-    fn held(&self, origin: &Origin, seq: u64) -> Result<Change, Stale> {
+    fn on_held(&self, origin: &Origin, seq: u64) -> Result<Change, Stale> {
         self.speaks_or_unclaimed(origin)?;
         if self.status.claim.as_ref().is_some_and(|claim| claim.held) {
             return Err(Stale::Sequence);
@@ -217,7 +217,7 @@ impl Machine<'_> {
     }
 
     /// The first result of the attempt counts, from whichever execution it comes.
-    fn completed(
+    fn on_completed(
         &self,
         origin: Origin,
         result: String,
@@ -227,7 +227,7 @@ impl Machine<'_> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
         if mutant("one_in_ten_fails") {
             let error = job_error(ErrorKind::Handler, "a mutant".to_owned());
-            return Ok(self.end_attempt(self.lost(error, false)));
+            return Ok(self.end_attempt(self.ending(error, false)));
         }
         let ended = AttemptRecord {
             attempt: self.status.attempt,
@@ -251,7 +251,12 @@ impl Machine<'_> {
         Ok(change)
     }
 
-    fn dead_lettered(&self, attempt: Attempt, token: AttemptToken, error: JobError) -> Result<Change, Stale> {
+    fn on_dead_lettered(
+        &self,
+        attempt: Attempt,
+        token: AttemptToken,
+        error: JobError,
+    ) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
         if self.status.claim.as_ref().is_some_and(|claim| claim.held) {
             return Err(Stale::Execution);
@@ -259,7 +264,7 @@ impl Machine<'_> {
         // An order that came back without having been begun is no crash loop, unless it does so a second time.
         let is_innocent = self.status.starts < CRASHES_MIN && self.status.resends == 0;
         if error.kind == ErrorKind::CrashLoop && is_innocent && self.status.cancellation.is_none() {
-            let mut change = self.sent_again();
+            let mut change = self.send_again();
             // A fresh token for the next order: this news may come twice, and must not speak of that.
             change.status.token = None;
             return Ok(change);
@@ -281,29 +286,29 @@ impl Machine<'_> {
         let last_words = self.status.progress.as_ref().and_then(|progress| progress.message.clone());
         let detail = error.detail.or_else(|| last_words.filter(|_| error.kind == ErrorKind::CrashLoop));
         let error = JobError { detail, ..error };
-        Ok(self.end_attempt(self.lost(error, retryable)))
+        Ok(self.end_attempt(self.ending(error, retryable)))
     }
 
-    fn lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
+    fn on_lease_expired(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
         let claim = self.expect_claim(attempt, execution_id)?;
         let message = format!("worker {} fell silent while it ran the attempt", claim.worker_id);
         let retryable = !mutant("lost_is_final");
-        Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), retryable)))
+        Ok(self.end_attempt(self.ending(job_error(ErrorKind::WorkerLost, message), retryable)))
     }
 
-    fn timed_out(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
+    fn on_timed_out(&self, attempt: Attempt, execution_id: ExecutionId) -> Result<Change, Stale> {
         let claim = self.expect_claim(attempt, execution_id)?;
         let seconds = self.policy.timeout.unwrap_or_default().as_secs_f64();
         let message = format!(
             "the attempt ran longer than its {seconds} s, and worker {} did not end it",
             claim.worker_id
         );
-        Ok(self.end_attempt(self.lost(job_error(ErrorKind::Timeout, message), true)))
+        Ok(self.end_attempt(self.ending(job_error(ErrorKind::Timeout, message), true)))
     }
 
     /// Only a job that never started can expire. An order that is with the broker is left there: whoever
     /// starts it all the same reports to a job that is over.
-    fn expired(&self) -> Result<Change, Stale> {
+    fn on_expired(&self) -> Result<Change, Stale> {
         match self.status.state {
             State::Completed | State::Failed | State::Cancelled => return Err(Stale::Terminal),
             State::Running => return Err(Stale::State),
@@ -322,27 +327,27 @@ impl Machine<'_> {
         }))
     }
 
-    fn order_lost(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
+    fn on_order_lost(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
         if !self.status.state.is_in_flight() {
             return Err(Stale::State);
         }
         if self.status.cancellation.is_some() {
             let message = "the order was lost while its job was to be cancelled".to_owned();
-            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), false)));
+            return Ok(self.end_attempt(self.ending(job_error(ErrorKind::WorkerLost, message), false)));
         }
         if self.status.resends + 1 >= SENDINGS_MAX {
             let message = format!(
                 "the order was sent {SENDINGS_MAX} times and was gone each time, without an answer that could be read: \
                  a worker acknowledges what it does not answer, or somebody empties the queue"
             );
-            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::WorkerLost, message), true)));
+            return Ok(self.end_attempt(self.ending(job_error(ErrorKind::WorkerLost, message), true)));
         }
-        Ok(self.sent_again())
+        Ok(self.send_again())
     }
 
     /// The current attempt gets another order.
-    fn sent_again(&self) -> Change {
+    fn send_again(&self) -> Change {
         self.change(|status| {
             status.state = State::Ready;
             status.claim = None;
@@ -351,9 +356,8 @@ impl Machine<'_> {
         })
     }
 
-    /// What waits is cancelled at once, and so is an order that nobody reported to have started: should
-    /// somebody start it all the same, his result comes too late. What runs is asked to stop.
-    fn cancel_requested(&self, cancellation: Cancellation) -> Result<Change, Stale> {
+    /// What waits is cancelled at once, and so is an order that nobody reported to have started:     /// somebody start it all the same, their result comes too late. What runs is asked to stop.
+    fn on_cancel_requested(&self, cancellation: Cancellation) -> Result<Change, Stale> {
         match self.status.state {
             State::Completed | State::Failed | State::Cancelled => Err(Stale::Terminal),
             State::Running if self.status.cancellation.is_some() => Err(Stale::State),
@@ -369,7 +373,7 @@ impl Machine<'_> {
         }
     }
 
-    fn retry_requested(&self) -> Result<Change, Stale> {
+    fn on_retry_requested(&self) -> Result<Change, Stale> {
         match self.status.state {
             State::Failed | State::Cancelled => Ok(self.change(|status| {
                 // Without a token the attempt was never sent, so its number is still free. But a job that
@@ -429,7 +433,7 @@ impl Machine<'_> {
     }
 
     /// An attempt that ended without a word of its worker.
-    fn lost(&self, error: JobError, retryable: bool) -> Ending {
+    fn ending(&self, error: JobError, retryable: bool) -> Ending {
         Ending {
             error,
             retryable,

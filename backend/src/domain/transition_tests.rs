@@ -183,8 +183,8 @@ fn a_held_attempt_keeps_its_claim_and_leaves_the_window() {
 
 #[test]
 fn an_unroutable_job_waits_for_its_type_and_keeps_its_attempt() {
-    let returned = Event::Returned { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
-    let status = live(dispatched(), [returned]);
+    let unroutable = Event::Unroutable { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
+    let status = live(dispatched(), [unroutable]);
     assert_eq!(status.state, State::Unroutable);
     let status = live(status, [Event::TypeServed, Event::Dispatched { token: AttemptToken::from_bits(2) }]);
     assert_eq!((status.attempt, status.token), (Attempt::FIRST, Some(AttemptToken::from_bits(1))));
@@ -336,7 +336,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Due),
         token().prop_map(|token| Event::Dispatched { token }),
-        (attempt(), token()).prop_map(|(attempt, token)| Event::Returned { attempt, token }),
+        (attempt(), token()).prop_map(|(attempt, token)| Event::Unroutable { attempt, token }),
         Just(Event::TypeServed),
         (any_origin(), 1..5_u64).prop_map(|(origin, seq)| Event::Started { origin, seq, at: NOW }),
         (any_origin(), 1..5_u64, prop::option::of(0..=255_u8)).prop_map(|(origin, seq, percent)| {

@@ -54,7 +54,7 @@ pub enum TypeSettingsChange {
 impl TypeSettings {
     /// What is set after `change`.
     #[must_use]
-    pub fn changed(mut self, change: TypeSettingsChange) -> Self {
+    pub fn apply(mut self, change: TypeSettingsChange) -> Self {
         match change {
             TypeSettingsChange::Pause(pause) => self.pause = self.pause.or(Some(pause)),
             TypeSettingsChange::Resume => self.pause = None,
@@ -78,20 +78,16 @@ impl TypeSettings {
         let running = running_max
             .map(|number| u32::try_from(number).ok().filter(|n| (1..=RUNNING_MAX_MAX).contains(n)));
         if running == Some(None) {
-            problems.push(Problem {
-                pointer: "/running_max".to_owned(),
-                message: format!(
-                    "a limit is a whole number from 1 to {RUNNING_MAX_MAX}, or null for none; to stop a type, pause it"
-                ),
-            });
+            let message = format!(
+                "a limit is a whole number from 1 to {RUNNING_MAX_MAX}, or null for none; to stop a type, pause it"
+            );
+            problems.push(Problem::new("/running_max", message));
         }
         if rate_per_second.is_some_and(|rate| !(RATE_PER_SECOND_MIN..=RATE_PER_SECOND_MAX).contains(&rate)) {
-            problems.push(Problem {
-                pointer: "/rate_per_second".to_owned(),
-                message: format!(
-                    "a rate is a number from 1/86400 (one a day) to {RATE_PER_SECOND_MAX}, or null for none"
-                ),
-            });
+            let message = format!(
+                "a rate is a number from 1/86400 (one a day) to {RATE_PER_SECOND_MAX}, or null for none"
+            );
+            problems.push(Problem::new("/rate_per_second", message));
         }
         if problems.is_empty() {
             Ok(TypeSettingsChange::Limits { running_max: running.flatten(), rate_per_second })

@@ -43,7 +43,7 @@ pub enum Response {
         reason: String,
     },
     /// Nobody ever served its type.
-    Returned(Order),
+    Unroutable(Order),
     /// The broker gave up delivering it.
     DeadLettered {
         /// Which order.
@@ -82,10 +82,10 @@ impl ResponseHandler {
     ///
     /// [`StoreError`] when nothing was recorded; call again with the same responses.
     pub async fn record(&self, responses: Vec<Response>) -> Result<(), StoreError> {
-        let returned: Vec<Order> = responses
+        let unroutable: Vec<Order> = responses
             .iter()
             .filter_map(|response| match response {
-                Response::Returned(order) => Some(order.clone()),
+                Response::Unroutable(order) => Some(order.clone()),
                 Response::Progression(_)
                 | Response::Held(_)
                 | Response::HandedBack(_)
@@ -107,18 +107,18 @@ impl ResponseHandler {
         });
         let late = late.collect();
         self.discovery.send_cancels(late).await;
-        self.release_served(returned).await
+        self.release_served(unroutable).await
     }
 
     /// A type may have found its first worker while its order was on the way back: such a job must not be
-    /// left parked, because no further announcement would release it.
-    async fn release_served(&self, returned: Vec<Order>) -> Result<(), StoreError> {
+    /// left unroutable, because no further announcement would release it.
+    async fn release_served(&self, unroutable: Vec<Order>) -> Result<(), StoreError> {
         let mut events = Vec::new();
-        for order in returned {
+        for order in unroutable {
             if !self.discovery.catalogue.knows(&order.job_type) {
                 tracing::info!(
                     job.id = %order.job_id, job.r#type = %order.job_type,
-                    "A job is parked: no worker ever announced its type."
+                    "A job is unroutable: no worker ever announced its type."
                 );
                 continue;
             }
@@ -142,8 +142,8 @@ impl ResponseHandler {
             Response::Unreadable { origin, reason } => {
                 (origin.job_id, unreadable_event(origin, &reason, self.discovery.clock.now()))
             }
-            Response::Returned(order) => {
-                (order.job_id, Event::Returned { attempt: order.attempt, token: order.attempt_token })
+            Response::Unroutable(order) => {
+                (order.job_id, Event::Unroutable { attempt: order.attempt, token: order.attempt_token })
             }
             Response::DeadLettered { order, reason, content_type } => {
                 let unreadable = reason == DeathReason::Rejected
@@ -200,7 +200,7 @@ fn coalesce(responses: Vec<Response>) -> Vec<Response> {
         | Response::Completed(_)
         | Response::Failed(_)
         | Response::Unreadable { .. }
-        | Response::Returned(_)
+        | Response::Unroutable(_)
         | Response::DeadLettered { .. } => true,
     };
     responses.into_iter().filter(keep).collect()

@@ -129,7 +129,7 @@ async fn a_refusal_is_permanent_and_a_busy_server_is_asked_again() {
     assert_eq!(server.refused("/busy", json!({})).await, ("http_500".to_owned(), true, seconds(7)));
     assert_eq!(server.refused("/down", json!({})).await, ("http_503".to_owned(), true, None));
     let capped = server.refused("/throttled", json!({})).await;
-    assert_eq!(capped, ("http_429".to_owned(), true, seconds(3600)), "no server may park a job for days");
+    assert_eq!(capped, ("http_429".to_owned(), true, seconds(3600)), "no server may delay a job for days");
     let failure = server.ask("/missing", json!({})).await.result.unwrap_err();
     assert_eq!(failure.detail.as_deref(), Some("no such thing"));
 }

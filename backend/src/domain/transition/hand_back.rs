@@ -10,7 +10,7 @@ use crate::domain::{Progress, State};
 
 impl Machine<'_> {
     /// Not charged: the attempt goes on elsewhere, with the same token. Only who has the claim gives up what began.
-    pub(super) fn handed_back(
+    pub(super) fn on_handed_back(
         &self,
         origin: &Origin,
         resend: bool,
@@ -32,7 +32,7 @@ impl Machine<'_> {
         }
         if self.status.cancellation.is_some() {
             let message = format!("worker {} gave the attempt back", origin.worker_id);
-            return Ok(self.end_attempt(self.lost(job_error(ErrorKind::Cancelled, message), false)));
+            return Ok(self.end_attempt(self.ending(job_error(ErrorKind::Cancelled, message), false)));
         }
         let is_known = message.as_ref().is_none_or(|(message, at)| {
             let known = self.status.progress.as_ref();

@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// How many parked jobs are released in one step.
+/// How many unroutable jobs are released in one step.
 const RELEASE_BATCH_MAX: usize = 500;
 
 /// How many workers are told to stop something at once: each may wait for a slow broker's confirm.
@@ -70,7 +70,7 @@ impl Discovered {
 struct Batch {
     /// Whether the queues of types that were known before are there.
     queues: HashMap<JobType, bool>,
-    /// Which types have their queues, and their parked jobs released.
+    /// Which types have their queues, and their unroutable jobs released.
     served: HashMap<JobType, bool>,
 }
 
@@ -243,7 +243,7 @@ impl Discovery {
             tracing::warn!(worker.id = %worker_id, reason, "An announcement breaks a limit.");
         }
         let _turn = self.catalogue.changing.lock().await;
-        // First the queues, then the word that somebody serves them: an order that came in between would be parked.
+        // First the queues, then the word that somebody serves them: an order that came in between would be unroutable.
         let taken = self.serve_all(&worker_id, &announcement.types, batch).await?;
         // Nobody is counted for a type that was not taken.
         announcement.types.retain(|announced| taken.known.contains(&announced.job_type));
@@ -353,7 +353,7 @@ impl Discovery {
         Ok(taken)
     }
 
-    /// Gives a served type its queue, unless somebody just looked after that, and its parked jobs back their way.
+    /// Gives a served type its queue, unless somebody just looked after that, and its unroutable jobs back their way.
     async fn serve(
         &self,
         job_type: &JobType,
@@ -374,7 +374,7 @@ impl Discovery {
         Ok(true)
     }
 
-    /// Makes the type's parked jobs ready.
+    /// Makes the type's unroutable jobs ready.
     ///
     /// # Errors
     ///
@@ -383,7 +383,7 @@ impl Discovery {
         loop {
             let released = self.changes.store.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
             if !released.jobs.is_empty() {
-                tracing::info!(job.r#type = %job_type, jobs = released.jobs.len(), "Parked jobs are released.");
+                tracing::info!(job.r#type = %job_type, jobs = released.jobs.len(), "Unroutable jobs are released.");
             }
             self.changes.released(&released);
             if released.jobs.len() < RELEASE_BATCH_MAX {

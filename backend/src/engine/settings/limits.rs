@@ -66,7 +66,7 @@ impl TypeLimits {
         change: TypeSettingsChange,
     ) -> Result<TypeSettings, TypeLimitsError> {
         let _turn = self.changing.lock().await;
-        let flow = self.get(job_type).changed(change);
+        let flow = self.get(job_type).apply(change);
         if !self.store.put_type_settings(job_type, &flow).await? {
             return Err(TypeLimitsError::TooManyTypes);
         }

@@ -27,8 +27,8 @@ use crate::{
 /// How often it is looked whose time is up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Every how many looks parked jobs of served types are looked for.
-const PARKED_EVERY: u32 = 10;
+/// Every how many looks unroutable jobs of served types are looked for.
+const UNROUTABLE_EVERY: u32 = 10;
 
 /// How many leases end in one transaction: few enough that nobody waits for it, and so many that a rack of workers with ten
 /// thousand attempts is concluded in some ten of them.
@@ -57,7 +57,7 @@ pub(super) async fn run(engine: &Engine, stop: &CancellationToken) -> Result<(),
     }
 }
 
-/// Looks for attempts whose time is up, and for jobs that were left parked.
+/// Looks for attempts whose time is up, and for jobs that were left unroutable.
 struct Rescue {
     looks: u32,
     untold: mpsc::Sender<Overdue>,
@@ -73,7 +73,11 @@ impl Task for Rescue {
             // Full: they are told when they speak of it.
             let _ = self.untold.try_send(overdue);
         }
-        if self.looks.is_multiple_of(PARKED_EVERY) { release_served(&engine.discovery).await } else { Ok(()) }
+        if self.looks.is_multiple_of(UNROUTABLE_EVERY) {
+            release_served(&engine.discovery).await
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -137,13 +141,13 @@ fn event_of((lease, end): &(Lease, LeaseEnd)) -> JobEvent {
     JobEvent { job_id: lease.job_id, event }
 }
 
-/// Parked jobs whose type is served after all: their release was missed.
+/// Unroutable jobs whose type is served after all: their release was missed.
 async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
     discovery.retry_queue_declarations().await;
     for count in discovery.changes.store.counts().await? {
         let served = discovery.catalogue.knows(&count.job_type);
-        let parked = count.state == State::Unroutable && count.jobs > 0;
-        if parked && served && discovery.declare(&count.job_type).await {
+        let unroutable = count.state == State::Unroutable && count.jobs > 0;
+        if unroutable && served && discovery.declare(&count.job_type).await {
             discovery.release(&count.job_type).await?;
         }
     }

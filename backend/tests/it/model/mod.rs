@@ -221,7 +221,7 @@ fn without_attempt_fence(
         | Event::Completed { origin, .. }
         | Event::Failed { origin, .. } => make_current(status, origin),
         Event::LeaseExpired { attempt, .. } | Event::TimedOut { attempt, .. } => *attempt = status.attempt,
-        Event::Returned { attempt, token }
+        Event::Unroutable { attempt, token }
         | Event::DeadLettered { attempt, token, .. }
         | Event::OrderLost { attempt, token } => {
             *attempt = status.attempt;

@@ -101,11 +101,11 @@ pub(crate) async fn due_jobs_are_released_in_steps(tested: StoreUnderTest) {
     tested.finish().await;
 }
 
-pub(crate) async fn a_returned_order_waits_for_the_first_worker(tested: StoreUnderTest) {
+pub(crate) async fn an_unroutable_order_waits_for_the_first_worker(tested: StoreUnderTest) {
     let mut ids = Vec::new();
     for _ in 0..3 {
         let job = tested.dispatched("a").await;
-        let event = Event::Returned { attempt: job.status.attempt, token: job.status.token.unwrap() };
+        let event = Event::Unroutable { attempt: job.status.attempt, token: job.status.token.unwrap() };
         assert!(tested.change(&job, event).await.freed_window);
         ids.push(job.id);
     }
@@ -166,13 +166,14 @@ pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(tested: StoreUnderT
 }
 
 pub(crate) async fn what_waits_is_cancelled_at_once(tested: StoreUnderTest) {
-    let parked = tested.dispatched("a").await;
-    let returned = Event::Returned { attempt: parked.status.attempt, token: parked.status.token.unwrap() };
-    tested.change(&parked, returned).await;
+    let unroutable = tested.dispatched("a").await;
+    let event =
+        Event::Unroutable { attempt: unroutable.status.attempt, token: unroutable.status.token.unwrap() };
+    tested.change(&unroutable, event).await;
     let waiting = [
         tested.insert(tested.job("a"), 0).await.job,
         tested.insert(tested.job_at("a", START.plus_millis(9)), 0).await.job,
-        parked,
+        unroutable,
     ];
     for job in &waiting {
         let (from, status) =

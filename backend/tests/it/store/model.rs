@@ -114,7 +114,7 @@ fn event(job: &Job, said: &Said) -> Event {
     let (at, seq) = (START, said.seq);
     match said.what {
         0 => Event::Due,
-        1 => Event::Returned { attempt, token },
+        1 => Event::Unroutable { attempt, token },
         2 => Event::TypeServed,
         3 => Event::Started { origin, seq, at },
         4 => Event::Progressed { origin, seq, percent: said.flag.then_some(40), message: None, at },
@@ -240,9 +240,10 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
             release(model, due, &tested.release_due(until, 100).await.unwrap().jobs);
         }
         Step::ReleaseUnroutable => {
-            let parked = |job: &Job| job.status.state == State::Unroutable && job.job_type.as_str() == "a";
+            let unroutable =
+                |job: &Job| job.status.state == State::Unroutable && job.job_type.as_str() == "a";
             let released = tested.store.release_unroutable(&job_type("a"), 100).await.unwrap();
-            release(model, parked, &released.jobs);
+            release(model, unroutable, &released.jobs);
         }
         Step::Expire { limit } => expire(tested, model, now, limit).await,
         Step::Delete { state, limit } => {

@@ -45,7 +45,7 @@ conforms! {
         a_job_runs_and_is_completed,
         a_failed_attempt_is_followed_by_another_when_it_is_due,
         due_jobs_are_released_in_steps,
-        a_returned_order_waits_for_the_first_worker,
+        an_unroutable_order_waits_for_the_first_worker,
         several_events_of_one_job_are_taken_in_order,
         a_cancelled_attempt_and_a_retry_are_kept,
         what_waits_is_cancelled_at_once,
@@ -83,7 +83,7 @@ conforms! {
         types_are_kept_as_they_were_last_announced,
         what_is_set_for_types_is_kept,
         types_that_nobody_announced_are_limited,
-        messages_that_were_set_aside_are_read_and_deleted,
+        quarantined_messages_are_read_and_deleted,
         the_newest_unreadable_messages_are_kept,
     }
 }

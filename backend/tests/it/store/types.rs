@@ -119,7 +119,7 @@ async fn numbers(tested: &StoreUnderTest) -> Vec<u64> {
     }
 }
 
-pub(crate) async fn messages_that_were_set_aside_are_read_and_deleted(mut tested: StoreUnderTest) {
+pub(crate) async fn quarantined_messages_are_read_and_deleted(mut tested: StoreUnderTest) {
     let store = &tested.store;
     assert_eq!(store.quarantined(None, 10).await.unwrap(), []);
     store.quarantine((1..=5).map(message).collect()).await.unwrap();
