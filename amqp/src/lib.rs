@@ -12,6 +12,8 @@
 //! What is worth knowing is logged here, once. The client library logs every broken connection as several errors and
 //! every returned message with its whole body: programs put `lapin=off` into their log filter.
 
+#![deny(missing_docs)]
+
 pub use config::LinkConfig;
 pub use consumer::{Consumer, ConsumerEvent, Delivery, Fetcher, SessionPlan, Subscription};
 pub use declaration::{DELIVERIES_UNLIMITED, Declaration, ExchangeKind};

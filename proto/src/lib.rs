@@ -9,6 +9,8 @@
 //! of one attempt), [`discovery`] and [`control`] (who is there, and what they are told),
 //! [`codec`] (bytes), [`numbers`] (which of them arrive), [`topology`] (names).
 
+#![deny(missing_docs)]
+
 pub mod job_type;
 
 pub mod ids;
