@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 job failed, 2 wrong usage or request, 3 job cancelled, \
-                          4 wait time was up, 5 backend not reachable";
+                          4 wait timed out, 5 backend unreachable";
 
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
@@ -51,16 +51,16 @@ pub(crate) enum Command {
     Submit(SubmitArguments),
     /// Follow one job until it ends, or all jobs
     Watch(WatchArguments),
-    /// List jobs, show one, cancel some or try them again
+    /// List jobs, show one, cancel or retry some
     #[command(subcommand)]
     Jobs(JobsCommand),
-    /// List workers, show one, or let it come to rest
+    /// List workers, show one, drain it or let it take jobs again
     #[command(subcommand)]
     Workers(WorkersCommand),
-    /// List the job types that can be submitted, show one, pause it or limit it
+    /// List job types, show one, pause or limit it
     #[command(subcommand)]
     Types(TypesCommand),
-    /// List the messages that could not be read, or delete them
+    /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Print a completion script for a shell
@@ -89,7 +89,7 @@ pub(crate) struct WatchArguments {
     /// Only changes into these states
     #[arg(long, value_name = "STATE", value_delimiter = ',', conflicts_with = "id")]
     pub(crate) state: Vec<JobState>,
-    /// Only jobs of this type; '*' stands for anything
+    /// Only jobs of this type; '*' matches anything
     #[arg(long = "type", value_name = "TYPE", conflicts_with = "id")]
     pub(crate) job_type: Option<String>,
     /// The form of the output.
@@ -110,12 +110,12 @@ pub(crate) enum WorkersCommand {
         #[command(flatten)]
         output: OutputArguments,
     },
-    /// Let a worker finish what it runs and take nothing new
+    /// Drain a worker: it finishes what it runs and takes nothing new
     Drain {
         /// The worker
         id: WorkerId,
     },
-    /// Let a worker that was drained take jobs again
+    /// Let a drained worker take jobs again
     Resume {
         /// The worker
         id: WorkerId,
@@ -136,7 +136,7 @@ pub(crate) enum TypesCommand {
         #[command(flatten)]
         output: OutputArguments,
     },
-    /// Let the jobs of a type wait; what has begun goes on
+    /// Pause a job type: its jobs wait, and what has begun goes on
     Pause {
         /// The job type
         #[arg(value_name = "TYPE")]
@@ -145,13 +145,13 @@ pub(crate) enum TypesCommand {
         #[command(flatten)]
         actor: ActorArguments,
     },
-    /// Let the jobs of a paused type go on
+    /// Resume a paused job type
     Resume {
         /// The job type
         #[arg(value_name = "TYPE")]
         job_type: JobType,
     },
-    /// Limit how many attempts of a type run at once, or begin in a second
+    /// Limit how many attempts of a type run at once, or begin per second
     Limit(LimitArguments),
     /// Forget a job type that has neither jobs nor workers
     Rm {
@@ -165,8 +165,10 @@ pub(crate) enum TypesCommand {
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(group = ArgGroup::new("limits").args(["running_max", "rate"]).required(true).multiple(true))]
-#[command(after_help = "What is not named stays as it is. For example, one attempt every ten seconds:
-  crewcall types limit image.thumbnail --rate 0.1")]
+#[command(
+    after_help = "A limit that is not named stays as it is. For example, one attempt every ten seconds:
+  crewcall types limit image.thumbnail --rate 0.1"
+)]
 pub(crate) struct LimitArguments {
     /// The job type
     #[arg(value_name = "TYPE")]
@@ -174,15 +176,15 @@ pub(crate) struct LimitArguments {
     /// How many attempts may run at once
     #[arg(long, value_name = "N|none", value_parser = parse_running_max, allow_negative_numbers = true)]
     pub(crate) running_max: Option<Limit<u32>>,
-    /// How many attempts may begin in a second; may be a fraction
+    /// How many attempts may begin per second; may be a fraction
     #[arg(long, value_name = "X|none", value_parser = parse_rate, allow_negative_numbers = true)]
     pub(crate) rate: Option<Limit<Finite>>,
 }
 
-/// A limit as it is asked for.
+/// A limit as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Limit<T> {
-    /// There is to be no limit.
+    /// No limit.
     Unlimited,
     /// At most this.
     AtMost(T),
@@ -205,7 +207,7 @@ fn parse_rate(text: &str) -> Result<Limit<Finite>, &'static str> {
     Limit::parse(text).ok_or("write a number such as 2.5, or none for no limit")
 }
 
-/// A number that JSON can say: neither infinite nor "not a number".
+/// A number that JSON can express: neither infinite nor NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Finite(pub(crate) f64);
 
@@ -226,7 +228,7 @@ pub(crate) struct ActorArguments {
     /// Who does this [default: the user who is logged in]
     #[arg(long, value_name = "NAME", env = "USER", hide_env = true)]
     pub(crate) by: Option<String>,
-    /// Why, for whoever wonders later
+    /// Why, for whoever asks later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -236,10 +238,10 @@ pub(crate) struct ActorArguments {
 pub(crate) enum QuarantineCommand {
     /// List messages that could not be read, newest first
     Ls {
-        /// How many to list at most
+        /// List at most this many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
-        /// Where an earlier list ended
+        /// Continue where an earlier list ended
         #[arg(long)]
         cursor: Option<String>,
         /// The form of the output; the bodies are only in json and jsonl
@@ -270,7 +272,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// When the address is none.
+    /// When the address is not an HTTP URL.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         Ok(Client::new(self.backend_url()?))
     }

@@ -1,6 +1,6 @@
 //! How a command ends: the exit codes, and the sentence that goes with each failure.
 
-use std::io;
+use std::{error::Error, io};
 
 use crate::{client::ClientError, parameters::ParameterError, settings::SettingsError};
 
@@ -40,8 +40,16 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// A part that `serve` or `dev` starts could not start or broke.
-    #[error("{0}")]
-    Part(String),
+    #[error(transparent)]
+    Part(Box<dyn Error + Send + Sync>),
+    /// The system refused something that `dev` needs.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What we were to do, such as `start the workers`.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The job that was waited for did not end well, or not in time.
     #[error("{message}")]
     Job {
@@ -68,7 +76,7 @@ impl Failure {
             Self::Usage(_) | Self::Parameters(_) | Self::Settings(_) => Exit::Usage,
             Self::Client(error) if error.is_about_the_request() => Exit::Usage,
             Self::Client(_) => Exit::Unreachable,
-            Self::Part(_) | Self::Output(_) => Exit::Failed,
+            Self::Part(_) | Self::System { .. } | Self::Output(_) => Exit::Failed,
             Self::Job { exit, .. } => *exit,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::ReaderGone => Exit::Done,

@@ -1,6 +1,6 @@
 //! What is logged: levels, judged before they are used.
 //!
-//! `tracing_subscriber` takes a word that is no level for the name of a module. With `debg` instead of `debug`
+//! `tracing_subscriber` takes a word that is not a level for the name of a module. With `debg` instead of `debug`
 //! nothing would be logged any more, not even that. So a word that stands alone has to be a level.
 //! `worker-sdk/src/log_filter.rs` is the same for workers, which share no library with this program but the contract.
 
@@ -12,7 +12,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// How alike a word and a level must be, from 0 to 1, for the level to be meant.
 const ALIKE_MIN: f64 = 0.75;
 
-/// Reads a filter: a level, or levels by module, with commas between them.
+/// Reads a filter: a level, or levels by module, separated by commas.
 ///
 /// # Errors
 ///
@@ -46,11 +46,9 @@ fn no_level(word: &str) -> String {
     let nearest = LEVELS.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     let hint = match nearest.filter(|level| alike(level) >= ALIKE_MIN) {
         Some(level) => format!("did you mean {level}?"),
-        None => format!("there are {}.", LEVELS.join(", ")),
+        None => format!("use {}.", LEVELS.join(", ")),
     };
-    format!(
-        "'{word}' is not a log level: {hint} A module goes with its level, such as crewcall_backend=debug"
-    )
+    format!("'{word}' is not a log level: {hint} A module needs a level, as in crewcall_backend=debug")
 }
 
 #[cfg(test)]
@@ -73,8 +71,8 @@ mod tests {
             ("info,wran", "did you mean warn?"),
             ("Warning", "did you mean warn?"),
             ("lapin=of", "did you mean off?"),
-            ("crewcall_backend", "there are off, error"),
-            ("crewcall=loud", "there are off, error"),
+            ("crewcall_backend", "use off, error"),
+            ("crewcall=loud", "use off, error"),
         ] {
             let refusal = read(text).unwrap_err();
             assert!(refusal.contains(hint), "{refusal}");

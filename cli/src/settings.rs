@@ -40,7 +40,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "URL", help = with_places("The broker, as amqp://user:password@host:port/vhost", "AMQP_URL", Config::AMQP_URL_DEFAULT))]
     pub(crate) amqp_url: Option<String>,
     /// What the names of our exchanges and queues start with.
-    #[arg(long, value_name = "PREFIX", help = with_places("What the names of our exchanges and queues start with", "AMQP_PREFIX", Topology::DEFAULT_PREFIX))]
+    #[arg(long, value_name = "PREFIX", help = with_places("Prefix of the names of exchanges and queues", "AMQP_PREFIX", Topology::DEFAULT_PREFIX))]
     pub(crate) amqp_prefix: Option<String>,
     /// Where jobs are kept.
     #[arg(long, value_name = "URL", help = with_places("Where jobs are kept", "DATABASE_URL", Config::DATABASE_URL_DEFAULT))]
@@ -49,7 +49,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "ADDRESS:PORT", help = with_places("Where the HTTP API listens; port 0 takes a free one", "HTTP_LISTEN", Config::HTTP_LISTEN_DEFAULT))]
     pub(crate) http_listen: Option<String>,
     /// By which names the HTTP API may be asked for.
-    #[arg(long, value_name = "NAMES", help = with_places("By which names the HTTP API may be asked for beside its addresses and localhost, with commas between them", "HTTP_HOSTS", "none"))]
+    #[arg(long, value_name = "NAMES", help = with_places("Host names under which the HTTP API may be reached, beside its addresses and localhost; separated by commas", "HTTP_HOSTS", "none"))]
     pub(crate) http_hosts: Option<String>,
     /// For how long completed jobs are kept.
     #[arg(long, value_name = "DURATION", help = with_places("How long completed jobs are kept, or forever", "RETENTION_COMPLETED", RETENTION_DEFAULT))]
@@ -61,7 +61,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "DURATION", help = with_places("How long cancelled jobs are kept, or forever", "RETENTION_CANCELLED", RETENTION_DEFAULT))]
     pub(crate) retention_cancelled: Option<String>,
     /// For how long types are kept that nobody uses.
-    #[arg(long, value_name = "DURATION", help = with_places("How long job types are kept that have neither jobs nor workers, or forever", "RETENTION_TYPES", RETENTION_TYPES_DEFAULT))]
+    #[arg(long, value_name = "DURATION", help = with_places("How long job types without jobs and workers are kept, or forever", "RETENTION_TYPES", RETENTION_TYPES_DEFAULT))]
     pub(crate) retention_types: Option<String>,
     /// Listen beyond this machine.
     #[arg(long, help = with_places("Listen beyond this machine although the API has no authentication yet", "INSECURE", false))]
@@ -130,7 +130,7 @@ pub(crate) struct SettingsFile {
 
 /// Names in `crewcall.toml`: an array, or one text with commas, as in the other places.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "http_hosts is an array of names, or one text with commas between them")]
+#[serde(untagged, expecting = "http_hosts is an array of names, or one string of names separated by commas")]
 enum Names {
     Text(String),
     Array(Vec<String>),
@@ -302,7 +302,7 @@ fn read_retention(text: &str) -> Result<Option<Duration>, String> {
     }
     match duration::parse(text) {
         Ok(Duration::ZERO) => {
-            Err("nobody could see what became of a job; write a duration such as 14d, or forever".to_owned())
+            Err("jobs would be gone before anybody could see how they ended; write a duration such as 14d, or forever".to_owned())
         }
         Ok(kept) => Ok(Some(kept)),
         Err(reason) => Err(format!("'{text}': {reason}, or forever")),

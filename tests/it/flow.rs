@@ -1,4 +1,4 @@
-//! What an operator sets: a pause, limits, a worker that takes no more; and priority, which he need not set.
+//! What an operator sets: a pause, limits, a worker that takes no more; and priority, which need not be set.
 
 use e2e::stack::Stack;
 use reqwest::Method;

@@ -58,7 +58,7 @@ async fn a_python_worker_whose_handler_returns_no_number_says_so() {
     stack.settle().await.unwrap();
 }
 
-/// A line that is dead when the worker connects: what its library raises then is none of the errors of AMQP.
+/// A line that is dead when the worker connects: what its library raises then is not one of the errors of AMQP.
 #[tokio::test]
 async fn a_python_worker_tries_again_after_a_handshake_that_hangs() {
     let mut stack = Stack::start("python-handshake").await.unwrap();

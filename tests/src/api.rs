@@ -108,7 +108,7 @@ impl Api {
         Ok((status, answer))
     }
 
-    /// Submits a job that has to be accepted. Answers its id.
+    /// Submits a job that has to be accepted. Returns its id.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// A command of ours, free of the settings of whoever runs the tests, but for the RabbitMQ that he names.
+/// A command of ours, free of the settings of whoever runs the tests, but for the RabbitMQ that they name.
 ///
 /// # Errors
 ///
@@ -193,7 +193,7 @@ impl Process {
     ///
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.pid()?)?).context("0 is no process")?;
+        let pid = Pid::from_raw(i32::try_from(self.pid()?)?).context("0 is not a process")?;
         kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
     }
 

@@ -99,7 +99,7 @@ impl FaultProxy {
     pub async fn before(url: &str, tracker: &TaskTracker) -> anyhow::Result<(Self, String)> {
         let (_, rest) = url.split_once('@').context("a broker's URL names a user")?;
         let address = rest.split('/').next().unwrap_or(rest);
-        let upstream = address.parse().with_context(|| format!("{address} is no address and port"))?;
+        let upstream = address.parse().with_context(|| format!("{address} is not an address and port"))?;
         let proxy = Self::start(upstream, tracker).await?;
         let through = url.replace(address, &proxy.address().to_string());
         Ok((proxy, through))

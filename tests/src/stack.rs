@@ -291,7 +291,7 @@ impl Stack {
         self.expected_errors.push(words.to_owned());
     }
 
-    /// Submits a job right after a fault is over, and sees it done in time (invariant 14). Answers how long it took.
+    /// Submits a job right after a fault is over, and sees it done in time (invariant 14). Returns how long it took.
     ///
     /// # Errors
     ///

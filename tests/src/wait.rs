@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 /// How often a condition is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Looks again and again until it is so. Answers how long that took.
+/// Looks again and again until it is so. Returns how long that took.
 ///
 /// # Errors
 ///

@@ -24,7 +24,7 @@ use crate::{
     options::FailureStrategy,
     order_key::OrderKey,
     progress::{Progress, Report, Sequence, StartReport, report_progress},
-    response_publisher::{ResponsePublisher, Subject},
+    response_publisher::{JobReference, ResponsePublisher},
 };
 
 /// One execution of one attempt.
@@ -113,9 +113,9 @@ impl AttemptRun {
     /// Tells why the order goes back. Its next worker does not depend on it.
     async fn say_why(&self, failure: &Failure, execution: &Execution) {
         let why = truncated(failure.message.clone(), PROGRESS_MESSAGE_CHARACTERS_MAX);
-        let subject = subject(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.traceparent.as_deref());
         let key = OrderKey::of(&self.order);
-        let said = self.responses.hand_back(&subject, &key, execution, false, Some(why));
+        let said = self.responses.hand_back(&reference, &key, execution, false, Some(why));
         if !matches!(tokio::time::timeout(REASON_CONFIRM_TIMEOUT, said).await, Ok(true)) {
             tracing::debug!(job.id = %self.order.job_id, "The backend was not told why an order goes back.");
         }
@@ -162,9 +162,9 @@ impl AttemptRun {
             seq: sequence.next(),
             at: clock::now(),
         };
-        let subject = subject(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.traceparent.as_deref());
         self.hold.signal.begin();
-        let delivered = match self.responses.response(MessageKind::Held, &subject, &held) {
+        let delivered = match self.responses.response(MessageKind::Held, &reference, &held) {
             Ok(message) => self.responses.deliver(&message).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
@@ -202,8 +202,8 @@ impl AttemptRun {
             message,
             at: clock::now(),
         };
-        let subject = subject(&self.order, self.traceparent.as_deref());
-        let Ok(message) = self.responses.response(MessageKind::Progression, &subject, &progression) else {
+        let reference = reference(&self.order, self.traceparent.as_deref());
+        let Ok(message) = self.responses.response(MessageKind::Progression, &reference, &progression) else {
             return;
         };
         if progression.percent.is_none() {
@@ -225,10 +225,10 @@ impl AttemptRun {
 
     /// Sends the response until it is confirmed.
     async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
-        let subject = subject(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.traceparent.as_deref());
         let completed = ending.is_ok();
         die_at(Failpoint::AttemptEnded);
-        let reported = match response(&self.responses, &self.order, &subject, execution, ending) {
+        let reported = match response(&self.responses, &self.order, &reference, execution, ending) {
             Ok(message) => match self.responses.deliver(&message).await {
                 Ok(()) => {
                     die_at(Failpoint::ResponseConfirmed);
@@ -271,15 +271,15 @@ impl AttemptRun {
     }
 }
 
-pub(crate) fn subject<'a>(order: &'a Order, traceparent: Option<&'a str>) -> Subject<'a> {
-    Subject { job_id: order.job_id, job_type: &order.job_type, traceparent }
+pub(crate) fn reference<'a>(order: &'a Order, traceparent: Option<&'a str>) -> JobReference<'a> {
+    JobReference { job_id: order.job_id, job_type: &order.job_type, traceparent }
 }
 
 /// The response that tells of an ending.
 pub(crate) fn response(
     responses: &ResponsePublisher,
     order: &Order,
-    subject: &Subject<'_>,
+    reference: &JobReference<'_>,
     execution: &Execution,
     ending: Ending,
 ) -> Result<OutboundMessage, EncodeError> {
@@ -296,7 +296,7 @@ pub(crate) fn response(
                 started_at: execution.started_at.unwrap_or(finished_at),
                 finished_at,
             };
-            responses.response(MessageKind::Completed, subject, &completed)
+            responses.response(MessageKind::Completed, reference, &completed)
         }
         Err(failure) => {
             let failed = Failed {
@@ -315,7 +315,7 @@ pub(crate) fn response(
                 started_at: execution.started_at,
                 finished_at,
             };
-            responses.response(MessageKind::Error, subject, &failed)
+            responses.response(MessageKind::Error, reference, &failed)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every worker answers on its command line, beside serving.
+//! What every worker can do from its command line, besides serving.
 
 use std::{
     io::{IsTerminal, Read, Write, stderr, stdout},
@@ -27,8 +27,8 @@ const EXIT_USAGE: i32 = 2;
 /// travels in an order, so that white space in a file does no harm.
 const PARAMETERS_BYTES_MAX: u64 = 2 * crewcall_proto::codec::PAYLOAD_BYTES_MAX as u64;
 
-/// What is logged unless the environment says otherwise. The broker link tells of every loss in a sentence;
-/// what the AMQP client below it says of the same is noise.
+/// What is logged unless the environment says otherwise. The broker link reports every loss in a sentence;
+/// what the AMQP client below it says about the same is noise.
 const FILTER_DEFAULT: &str = "info,lapin=off";
 
 /// A Crewcall worker. Without options it takes orders from the broker until SIGTERM or Ctrl-C.
@@ -40,10 +40,10 @@ const FILTER_DEFAULT: &str = "info,lapin=off";
                   CREWCALL_DRAIN_SECONDS, CREWCALL_HOLD_AFTER_SECONDS, CREWCALL_LOG (such as info or crewcall_worker=debug)."
 )]
 struct Arguments {
-    /// Print what this worker serves, with its JSON schemas, and end
+    /// Print what this worker serves, with its JSON schemas, and exit
     #[arg(long, conflicts_with_all = ["check", "run_once"])]
     describe: bool,
-    /// Try the broker and everything the worker needs, say what is wrong, and end
+    /// Check the broker and everything else the worker needs, say what is wrong, and exit
     #[arg(long, conflicts_with = "run_once")]
     check: bool,
     /// Run one job here, without a broker, and print its result. PARAMETERS is JSON, @FILE, or - for standard input

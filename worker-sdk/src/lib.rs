@@ -38,11 +38,11 @@
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
 //!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
 //! * Its loop and its links run on a thread of their own, handlers on the program's runtime, each in a tracing span with
-//!   `job.id`, `job.type` and `attempt`. A handler that computes for long or makes blocking calls keeps the other handlers
-//!   from going on: do that in `tokio::task::spawn_blocking`. The worker stays heard all the same, and its log says so.
-//! * A panic is an error of the attempt, the process lives on. A broken link is opened again, without end.
-//! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second one hands back at once.
-//! * Every worker answers `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
+//!   `job.id`, `job.type` and `attempt`. A handler that computes for long or makes blocking calls holds up the other
+//!   handlers: do that in `tokio::task::spawn_blocking`. The worker's heartbeats go on, and its log says what blocks.
+//! * A panic fails the attempt, and the process goes on. A broken link is opened again, however often.
+//! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second signal hands back at once.
+//! * Every worker understands `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
 //!
 //! # Reading order
 //!
@@ -50,6 +50,8 @@
 //! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
 //! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is), `attempt` and `execution` (one
 //! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`.
+
+#![deny(missing_docs)]
 
 mod worker;
 

@@ -1,6 +1,6 @@
 //! What is logged: levels, judged before they are used.
 //!
-//! `tracing_subscriber` takes a word that is no level for the name of a module. With `debg` instead of `debug`
+//! `tracing_subscriber` takes a word that is not a level for the name of a module. With `debg` instead of `debug`
 //! nothing would be logged any more, not even that. So a word that stands alone has to be a level.
 //! `cli/src/log_filter.rs` is the same for the backend, which shares no library with workers but the contract.
 
@@ -12,7 +12,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// How alike a word and a level must be, from 0 to 1, for the level to be meant.
 const ALIKE_MIN: f64 = 0.75;
 
-/// Reads a filter: a level, or levels by module, with commas between them.
+/// Reads a filter: a level, or levels by module, separated by commas.
 ///
 /// # Errors
 ///
@@ -46,9 +46,9 @@ fn no_level(word: &str) -> String {
     let nearest = LEVELS.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     let hint = match nearest.filter(|level| alike(level) >= ALIKE_MIN) {
         Some(level) => format!("did you mean {level}?"),
-        None => format!("there are {}.", LEVELS.join(", ")),
+        None => format!("use {}.", LEVELS.join(", ")),
     };
-    format!("'{word}' is not a log level: {hint} A module goes with its level, such as crewcall_worker=debug")
+    format!("'{word}' is not a log level: {hint} A module needs a level, as in crewcall_worker=debug")
 }
 
 #[cfg(test)]
@@ -71,8 +71,8 @@ mod tests {
             ("info,wran", "did you mean warn?"),
             ("Warning", "did you mean warn?"),
             ("lapin=of", "did you mean off?"),
-            ("crewcall_worker", "there are off, error"),
-            ("crewcall=loud", "there are off, error"),
+            ("crewcall_worker", "use off, error"),
+            ("crewcall=loud", "use off, error"),
         ] {
             let refusal = read(text).unwrap_err();
             assert!(refusal.contains(hint), "{refusal}");

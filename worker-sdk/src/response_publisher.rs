@@ -28,7 +28,7 @@ pub(crate) struct ResponsePublisher {
 }
 
 /// Which job a response is about.
-pub(crate) struct Subject<'a> {
+pub(crate) struct JobReference<'a> {
     pub(crate) job_id: JobId,
     pub(crate) job_type: &'a JobType,
     pub(crate) traceparent: Option<&'a str>,
@@ -39,20 +39,20 @@ impl ResponsePublisher {
     pub(crate) fn response(
         &self,
         kind: MessageKind,
-        subject: &Subject<'_>,
+        reference: &JobReference<'_>,
         message: &impl Serialize,
     ) -> Result<OutboundMessage, EncodeError> {
         let is_progression = kind == MessageKind::Progression;
         let mut properties = self.properties(kind);
-        properties.correlation_id = Some(subject.job_id.to_string());
+        properties.correlation_id = Some(reference.job_id.to_string());
         // Progression is lossy by contract and may be much: it does not go to the disk.
         properties.persistent = !is_progression;
-        if let Some(traceparent) = subject.traceparent {
+        if let Some(traceparent) = reference.traceparent {
             properties.headers.insert(TRACEPARENT.to_owned(), HeaderValue::from(traceparent));
         }
         Ok(OutboundMessage {
             exchange: self.topology.response_exchange(),
-            routing_key: self.topology.response_key(kind, subject.job_type),
+            routing_key: self.topology.response_key(kind, reference.job_type),
             body: self.encode(message)?,
             properties,
             // A result that no queue takes must come back, to be sent again.
@@ -133,7 +133,7 @@ impl ResponsePublisher {
     /// that does not listen.
     pub(crate) async fn hand_back(
         &self,
-        subject: &Subject<'_>,
+        reference: &JobReference<'_>,
         key: &OrderKey,
         execution: &Execution,
         resend: bool,
@@ -150,7 +150,7 @@ impl ResponsePublisher {
             started_at: execution.started_at,
             at: clock::now(),
         };
-        match self.response(MessageKind::HandedBack, subject, &handed_back) {
+        match self.response(MessageKind::HandedBack, reference, &handed_back) {
             Ok(message) => matches!(self.publisher.publish(message).await, Ok(Published::Confirmed)),
             Err(_) => false,
         }

@@ -11,20 +11,20 @@ pub enum WorkerError {
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The program describes a worker that cannot be: a name that is not a job type, a type served twice, too many.
+    /// The program describes a worker that cannot exist: a name that is not a job type, a type served twice, too many.
     #[error("this worker cannot run: {0}")]
     Misused(String),
     /// No type can be served on this machine.
     #[error("this worker has nothing to serve here: {0}")]
     NothingToServe(String),
-    /// The address of the broker cannot be one.
+    /// The broker URL is not valid.
     #[error(transparent)]
     BrokerUrl(#[from] crewcall_amqp::LinkError),
     /// The process cannot listen for signals.
     #[error("the worker cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] std::io::Error),
-    /// The system gives no thread to the worker.
-    #[error("the worker has no thread of its own to run on")]
+    /// The system refused the worker a thread.
+    #[error("no thread could be started for the worker")]
     Thread(#[source] std::io::Error),
     /// A part of the worker that runs for as long as it does has ended: a fault of this library, or a runtime that was
     /// shut down under it. Its orders went back to the broker.

@@ -2,7 +2,7 @@
 
 use crewcall_worker::prelude::JobError;
 
-/// Runs `work` on a thread that may block, and answers what it answers.
+/// Runs `work` on a thread that may block, and returns what it returns.
 ///
 /// A panic travels on to the caller, so that the attempt is reported as one. When the returned future is
 /// dropped, `work` runs on: long work asks [`crewcall_worker::JobContext::check_cancelled`] as it goes.

@@ -1,4 +1,4 @@
-//! `file.checksum`: reads a file of any size once and answers its checksum.
+//! `file.checksum`: reads a file of any size once and returns its checksum.
 
 use std::{io::Read, path::PathBuf};
 

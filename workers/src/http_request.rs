@@ -1,4 +1,4 @@
-//! `http.request`: sends one HTTP request and answers the response.
+//! `http.request`: sends one HTTP request and returns the response.
 
 use std::{collections::BTreeMap, error::Error as _, time::Duration};
 

@@ -10,10 +10,10 @@ pub struct Settings {
     /// `CREWCALL_WORKERS_ROOT`: the directory that the files of jobs are confined to. Unset or empty:
     /// jobs may name every file that the worker's user may open.
     pub root: Option<PathBuf>,
-    /// `CREWCALL_WORKERS_TYPES`: the job types to serve, with commas between them. Unset or empty: all.
+    /// `CREWCALL_WORKERS_TYPES`: the job types to serve, separated by commas. Unset or empty: all.
     pub types: Vec<JobType>,
     /// `CREWCALL_HTTP_ALLOW`: what `http.request` may connect to besides the public internet: addresses and networks
-    /// with commas between them, or `*`. Unset or empty: nothing.
+    /// separated by commas, or `*`. Unset or empty: nothing.
     pub http_allow: AllowedNetworks,
 }
 
@@ -39,12 +39,12 @@ pub enum JobType {
     HttpRequest,
 }
 
-/// A name that is none of ours.
+/// A name that is not one of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownJobType(String);
 
 impl Settings {
-    /// Reads the settings; `lookup` answers the value of a variable.
+    /// Reads the settings; `lookup` returns the value of a variable.
     ///
     /// # Errors
     ///
@@ -74,11 +74,11 @@ impl JobType {
         }
     }
 
-    /// Reads names with commas between them. A type that is named twice counts once.
+    /// Reads names separated by commas. A type that is named twice counts once.
     ///
     /// # Errors
     ///
-    /// For the first name that is none of ours.
+    /// For the first name that is not one of ours.
     pub fn parse_list(names: &str) -> Result<Vec<Self>, UnknownJobType> {
         let mut types = Vec::new();
         for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {

@@ -294,7 +294,7 @@ impl Session {
         self.in_flight.insert(sequence, in_flight);
     }
 
-    /// Waits for confirms and answers what they settle. Pending for ever when nothing is outstanding; cancelling it
+    /// Waits for confirms and returns what they settle. Pending for ever when nothing is outstanding; cancelling it
     /// loses nothing.
     ///
     /// An error means that the session is over.

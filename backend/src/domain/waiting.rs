@@ -154,7 +154,7 @@ pub enum Claimant {
 }
 
 /// What keeps the jobs of a type that is served from its queue.
-const ROUTE_MISSING: &str = "somebody removed the binding through which its orders get there; it is made again within some ten seconds";
+const ROUTE_MISSING: &str = "the binding through which its orders get there was removed; it is declared again within some ten seconds";
 
 impl Waiting {
     /// What a job of `job_type` waits for; `None` when it is over.
@@ -251,7 +251,7 @@ impl Waiting {
             }
             Self::Broker(trouble) => format!("waits for the broker: {trouble}"),
             Self::Queue { job_type, error } => {
-                format!("waits for the queue of type {job_type} to be mended: {error}")
+                format!("waits for the queue of type {job_type} to be repaired: {error}")
             }
             Self::Refused { job_type, reason } => {
                 format!("waits for a worker of type {job_type}: one announced it and was refused: {reason}")

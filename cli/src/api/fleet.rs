@@ -65,7 +65,7 @@ pub(crate) struct RunningOrder {
     pub(crate) job_id: String,
     /// The number of the attempt.
     pub(crate) attempt: u32,
-    /// Whether the worker has taken it over from the broker.
+    /// Whether the worker holds it: its order is acknowledged.
     #[serde(default)]
     pub(crate) held: bool,
 }

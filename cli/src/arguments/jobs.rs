@@ -21,7 +21,7 @@ pub(crate) enum JobsCommand {
     },
     /// Cancel jobs: those that wait at once, those that run as soon as their worker stops
     Cancel(ActionArguments),
-    /// Try failed or cancelled jobs again
+    /// Retry failed or cancelled jobs
     Retry(ActionArguments),
 }
 
@@ -31,10 +31,10 @@ pub(crate) struct JobsListArguments {
     /// Which jobs.
     #[command(flatten)]
     pub(crate) filter: FilterArguments,
-    /// How many to list at most
+    /// List at most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
-    /// Where an earlier list ended
+    /// Continue where an earlier list ended
     #[arg(long)]
     pub(crate) cursor: Option<String>,
     /// The form of the output.
@@ -42,13 +42,13 @@ pub(crate) struct JobsListArguments {
     pub(crate) output: OutputArguments,
 }
 
-/// Which jobs: those to which everything applies that is said.
+/// Which jobs: those that match every filter given.
 #[derive(Debug, Default, Args)]
 pub(crate) struct FilterArguments {
     /// Only jobs in these states
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<JobState>,
-    /// Only jobs of this type; '*' stands for anything
+    /// Only jobs of this type; '*' matches anything
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) job_type: Option<String>,
     /// Only jobs with this label; can be repeated
@@ -89,7 +89,7 @@ pub(crate) struct ActionArguments {
     pub(crate) output: OutputArguments,
 }
 
-const BY_FILTER: &str = "Name jobs by their ids, or choose them by --state, --type, --label and times; try it with \
+const BY_FILTER: &str = "Name jobs by id, or choose them by --state, --type, --label and times; try it with \
                          --dry-run first.";
 
 /// Some jobs by id, or all that a filter lets through.
@@ -101,10 +101,10 @@ pub(crate) struct TargetArguments {
     /// Which jobs, if they are not named.
     #[command(flatten)]
     pub(crate) filter: FilterArguments,
-    /// All jobs for which it is possible
+    /// All jobs that can be cancelled or retried
     #[arg(long, conflicts_with = "FilterArguments")]
     pub(crate) all: bool,
-    /// Only say how many jobs it would be
+    /// Only say how many jobs would be changed
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

@@ -25,7 +25,7 @@ pub(crate) struct SubmitArguments {
     /// The parameters: key=value or key:=json ...
     #[arg(value_name = "PARAMETER")]
     pub(crate) words: Vec<String>,
-    /// All parameters as one JSON object, or from a file or standard input; PARAMETERs are added to it
+    /// All parameters as one JSON object: here, in a file or on standard input; PARAMETERs are added to it
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub(crate) parameters: Option<String>,
     /// Wait until the job ends, at most SECONDS, show its progress and print its result
@@ -37,13 +37,13 @@ pub(crate) struct SubmitArguments {
     /// 0 to 9, 9 goes first [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: Option<u8>,
-    /// What to print: the job in this form instead of its id, or of its result with --wait
+    /// Print the job in this form, instead of its id or, with --wait, its result
     #[arg(short, long, value_name = "FORM")]
     pub(crate) output: Option<Format>,
-    /// A name for this submission: within 24 h, the same submission under the same name makes no second job
+    /// A key for this submission: within 24 h, submitting it again under the same key makes no second job
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
-    /// Submit many jobs instead: one JSON object a line, such as {"type": "test.echo", "parameters": {}}
+    /// Submit many jobs instead: one JSON object per line, such as {"type": "test.echo", "parameters": {}}
     #[arg(long, value_name = "FILE|-", conflicts_with_all = [
         "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "wait", "labels", "priority", "output",
         "idempotency_key",
@@ -63,10 +63,10 @@ pub(crate) struct SubmitTimes {
     /// Do not begin before this time
     #[arg(long, value_name = "TIME", conflicts_with = "delay")]
     pub(crate) run_at: Option<String>,
-    /// Do not begin before so long from now
+    /// Do not begin until this long from now
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     pub(crate) delay: Option<Duration>,
-    /// Let the job fail if it has not begun by this time
+    /// Fail the job if it has not begun by this time
     #[arg(long, value_name = "TIME")]
     pub(crate) expires_at: Option<String>,
     /// How long one attempt may take
@@ -83,13 +83,13 @@ pub(crate) struct SubmitRetries {
     /// How long to wait before the second attempt [default: 2s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     pub(crate) backoff_initial: Option<Duration>,
-    /// How many times longer each further wait is, 1 to 10 [default: 2]
+    /// How many times longer each wait is than the one before, 1 to 10 [default: 2]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) backoff_factor: Option<Finite>,
     /// The longest wait [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     pub(crate) backoff_max: Option<Duration>,
-    /// How far waits are spread, so that many jobs do not come back at once, 0 to 1 [default: 0.1]
+    /// How much waits vary at random, so that jobs do not all come back at once, 0 to 1 [default: 0.1]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) backoff_jitter: Option<Finite>,
 }

@@ -118,7 +118,7 @@ impl Client {
         Ok(Submitted { job: self.read(response, &url).await?, replayed })
     }
 
-    /// Submits many jobs: one submission in JSON a line.
+    /// Submits many jobs: one submission in JSON per line.
     pub(crate) async fn submit_batch(&self, lines: String) -> Result<BatchOutcome, ClientError> {
         let url = self.endpoint(&["v1", "jobs", "batch"]);
         let request = self.http.post(url.clone()).header(header::CONTENT_TYPE, "application/x-ndjson");

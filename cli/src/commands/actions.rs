@@ -127,11 +127,10 @@ fn sentence(action: JobAction<'_>, outcome: BulkOutcome, dry_run: bool) -> Strin
         (JobAction::Cancel(_), _) => {
             ("be cancelled", "are cancelled, or will be as soon as their workers stop", CANCEL_OTHERS)
         }
-        (JobAction::Retry(_), 1) => ("be tried again", "is tried again", RETRY_OTHERS),
-        (JobAction::Retry(_), _) => ("be tried again", "are tried again", RETRY_OTHERS),
+        (JobAction::Retry(_), _) => ("be retried", "will be retried", RETRY_OTHERS),
     };
     match (matched, changed, dry_run) {
-        (0, ..) => format!("no job that can {deed} matches"),
+        (0, ..) => format!("no matching job can {deed}"),
         (_, _, true) => {
             let at_least = if more { "at least " } else { "" };
             format!("{at_least}{} would {deed}", jobs(matched))
@@ -147,7 +146,7 @@ fn sentence(action: JobAction<'_>, outcome: BulkOutcome, dry_run: bool) -> Strin
 
 /// Why jobs matched and were not cancelled.
 const CANCEL_OTHERS: &str = "more were being cancelled already, or ended meanwhile";
-/// Why jobs matched and are not tried again.
+/// Why jobs matched and are not retried.
 const RETRY_OTHERS: &str = "more changed meanwhile";
 
 fn jobs(count: u64) -> String {

@@ -1,4 +1,4 @@
-//! `crewcall submit --batch`: many jobs, one submission in JSON a line.
+//! `crewcall submit --batch`: many jobs, one submission in JSON per line.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(client: &Client, origin: &str) -> Result<Exit, Failure> 
     }
     match (accepted, refused) {
         (0, 0) => Err(Failure::Usage(format!(
-            "{} has no lines; write one submission a line, {EXAMPLE}",
+            "{} has no lines; write one submission per line, {EXAMPLE}",
             name(origin)
         ))),
         (_, 0) => Ok(Exit::Done),
@@ -83,7 +83,7 @@ const EXAMPLE: &str = r#"such as {"type": "test.echo", "parameters": {"text": "h
 
 /// The lines of one request.
 struct Request {
-    /// One submission a line.
+    /// One submission per line.
     body: String,
     /// The number of each line in the input, from 1.
     numbers: Vec<usize>,
@@ -165,7 +165,7 @@ impl<S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'_, S> 
     }
 }
 
-/// Prints the ids, and on standard error what was refused. Answers how many there were of both.
+/// Prints the ids, and on standard error what was refused. Returns how many there were of both.
 fn tell(outcome: &BatchOutcome, numbers: &[usize]) -> Result<(usize, usize), Failure> {
     let (mut ids, mut refusals) = (Vec::new(), Vec::new());
     for BatchAnswer { index, id, problem } in &outcome.results {

@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
     let addresses = stack.addresses();
     let outcome = tokio::select! {
         outcome = work(&addresses, &directory, arguments.once) => outcome,
-        failure = stack.trouble(&directory) => Err(failure),
+        failure = stack.wait_for_failure(&directory) => Err(failure),
         () = signals.next() => if arguments.once { Err(interrupted()) } else { Ok(Exit::Done) },
     };
     print_message("stopping …");
@@ -100,11 +100,12 @@ Submit from another terminal:
 }
 
 async fn first_job(addresses: &Addresses, directory: &DevDirectory, source: &str) -> Result<Exit, Failure> {
-    let url = parse_url(&format!("http://{}", addresses.http)).map_err(Failure::Part)?;
+    let url =
+        parse_url(&format!("http://{}", addresses.http)).map_err(|reason| Failure::Part(reason.into()))?;
     let client = Client::new(url);
     if timeout(ANNOUNCEMENT_MAX, announcement(&client)).await.is_err() {
         let what = format!("no worker has announced {SAMPLE_TYPE} within {} s", ANNOUNCEMENT_MAX.as_secs());
-        return Err(directory.trouble(&what, "workers.log"));
+        return Err(directory.failure(&what, "workers.log"));
     }
     print_message(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
     let submission = json!({"type": SAMPLE_TYPE, "parameters": {"source": source, "width": SAMPLE_WIDTH}});
@@ -156,7 +157,7 @@ fn quote(path: &Path) -> String {
 fn log_filter() -> Result<String, Failure> {
     match env::var("CREWCALL_LOG") {
         Ok(text) if !text.is_empty() => {
-            log_filter::read(&text).map_err(|reason| Failure::Part(format!("CREWCALL_LOG: {reason}")))
+            log_filter::read(&text).map_err(|reason| Failure::Part(format!("CREWCALL_LOG: {reason}").into()))
         }
         _ => Ok(LOG_DEFAULT.to_owned()),
     }

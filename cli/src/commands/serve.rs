@@ -1,6 +1,6 @@
 //! `crewcall serve`: the backend, until it is told to stop.
 
-use std::{env, fs, io, pin::pin};
+use std::{env, error::Error, fs, io, pin::pin};
 
 use crewcall_backend::App;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub(crate) async fn run(flags: &ServeFlags) -> Result<Exit, Failure> {
     logs::to_stderr(&settings.log);
     let mut signals = Signals::listen()?;
 
-    let app = App::build(settings.backend).await.map_err(|error| Failure::Part(error.to_string()))?;
+    let app = App::build(settings.backend).await.map_err(|error| Failure::Part(error.into()))?;
     announce(&app);
 
     let stop = CancellationToken::new();
@@ -39,10 +39,10 @@ pub(crate) async fn run(flags: &ServeFlags) -> Result<Exit, Failure> {
     }
 }
 
-fn conclude<E: ToString>(ended: Result<(), E>) -> Result<Exit, Failure> {
+fn conclude<E: Error + Send + Sync + 'static>(ended: Result<(), E>) -> Result<Exit, Failure> {
     match ended {
         Ok(()) => Ok(Exit::Done),
-        Err(error) => Err(Failure::Part(error.to_string())),
+        Err(error) => Err(Failure::Part(Box::new(error))),
     }
 }
 

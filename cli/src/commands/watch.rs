@@ -54,7 +54,7 @@ async fn watch_all(client: &Client, arguments: &WatchArguments) -> Result<Exit, 
         match feed.next().await? {
             FeedEvent::Job(job) => print_change(&job, arguments.output.format)?,
             FeedEvent::Reset => {
-                print_message("some changes were missed; `crewcall jobs ls` shows how things stand")
+                print_message("some changes were missed; `crewcall jobs ls` shows how things stand");
             }
             FeedEvent::Lost(reason) => print_message(&went_away(&reason)),
             FeedEvent::Back => print_message(BACK),

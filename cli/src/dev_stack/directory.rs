@@ -42,17 +42,17 @@ impl DevDirectory {
     }
 
     pub(super) fn claim_at(root: &Path) -> Result<Self, Failure> {
-        make_private(root).map_err(|error| cannot("make the directory", root, &error))?;
-        let root = root.canonicalize().map_err(|error| cannot("find the directory", root, &error))?;
+        make_private(root).map_err(|error| cannot("make the directory", root, error))?;
+        let root = root.canonicalize().map_err(|error| cannot("find the directory", root, error))?;
         let lock_path = root.join("dev.lock");
-        let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, &error))?;
+        let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Failure::Part(format!(
-                "another `crewcall dev` runs in this directory (it has {}); use that one, stop it, or start in another directory",
-                root.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(cannot("lock", &lock_path, &error)),
+            Err(TryLockError::WouldBlock) => {
+                let root = root.display();
+                Err(Failure::Part(format!("another `crewcall dev` runs in this directory (it has {root}); use that one, stop it, or start in another directory").into()))
+            }
+            Err(TryLockError::Error(error)) => Err(cannot("lock", &lock_path, error)),
         }
     }
 
@@ -78,7 +78,7 @@ impl DevDirectory {
     /// When it cannot be written.
     pub(crate) fn create_log(&self, name: &str) -> Result<File, Failure> {
         let path = self.path(name);
-        File::create(&path).map_err(|error| cannot("write", &path, &error))
+        File::create(&path).map_err(|error| cannot("write", &path, error))
     }
 
     /// Puts the sample picture into the directory and returns its path as the workers see it: they run in our
@@ -92,16 +92,16 @@ impl DevDirectory {
         let directory = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(directory)
             .and_then(|()| fs::write(&path, SAMPLE))
-            .map_err(|error| cannot("write", &path, &error))?;
+            .map_err(|error| cannot("write", &path, error))?;
         Ok(format!("{NAME}/{SAMPLE_PATH}"))
     }
 
     /// Says what went wrong, with the end of the log of the part that it went wrong in.
-    pub(crate) fn trouble(&self, what: &str, log: &str) -> Failure {
+    pub(crate) fn failure(&self, what: &str, log: &str) -> Failure {
         let shown = self.shown(log);
         match tail(&self.path(log)) {
-            Some(lines) => Failure::Part(format!("{what}; {shown} ends with:\n{lines}")),
-            None => Failure::Part(format!("{what}; see {shown}")),
+            Some(lines) => Failure::Part(format!("{what}; {shown} ends with:\n{lines}").into()),
+            None => Failure::Part(format!("{what}; see {shown}").into()),
         }
     }
 }
@@ -112,8 +112,8 @@ fn make_private(root: &Path) -> io::Result<()> {
     fs::set_permissions(root, Permissions::from_mode(OWNER_ONLY))
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::Part(format!("cannot {what} {}: {error}", path.display()))
+fn cannot(what: &str, path: &Path, source: io::Error) -> Failure {
+    Failure::System { what: format!("{what} {}", path.display()), source }
 }
 
 /// The last lines of a file, or of the newest file in a directory, if there are any.

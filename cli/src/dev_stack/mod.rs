@@ -8,6 +8,7 @@ mod directory;
 mod workers;
 
 use std::{
+    error::Error,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
@@ -83,10 +84,10 @@ impl DevStack {
     }
 
     /// Waits until a part ends that should not, and says which, with the end of its log.
-    pub(crate) async fn trouble(&mut self, directory: &DevDirectory) -> Failure {
+    pub(crate) async fn wait_for_failure(&mut self, directory: &DevDirectory) -> Failure {
         tokio::select! {
-            status = self.workers.ended() => {
-                directory.trouble(&format!("the workers ended by themselves ({status})"), "workers.log")
+            status = self.workers.wait() => {
+                directory.failure(&format!("the workers ended by themselves ({status})"), "workers.log")
             }
             ended = &mut self.backend => {
                 let reason = match ended {
@@ -94,10 +95,10 @@ impl DevStack {
                     Ok(Err(error)) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                directory.trouble(&format!("the backend ended: {reason}"), "backend.log")
+                directory.failure(&format!("the backend ended: {reason}"), "backend.log")
             }
             () = broker_gone(self.broker.amqp_port()) => {
-                directory.trouble("the RabbitMQ node no longer takes connections", "broker/log")
+                directory.failure("the RabbitMQ node no longer takes connections", "broker/log")
             }
         }
     }
@@ -130,7 +131,6 @@ fn http_listen() -> SocketAddr {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
-fn part(error: impl ToString) -> Failure {
-    Failure::Part(error.to_string())
+fn part(error: impl Error + Send + Sync + 'static) -> Failure {
+    Failure::Part(Box::new(error))
 }

@@ -1,6 +1,6 @@
 //! The workers of `crewcall dev`: the program `crewcall-workers`, as a child that cannot be orphaned.
 
-use std::{env, path::PathBuf, process::Stdio, time::Duration};
+use std::{env, io, path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::{
     process::{Child, ChildStdin, Command},
@@ -53,16 +53,19 @@ pub(crate) struct Workers {
 ///
 /// When it is not beside ours: how to build it.
 pub(crate) fn find() -> Result<PathBuf, Failure> {
-    let own =
-        env::current_exe().map_err(|error| Failure::Part(format!("cannot find our own program: {error}")))?;
+    let own = env::current_exe().map_err(cannot("find our own program"))?;
     let program = own.with_file_name(PROGRAM);
     if program.is_file() {
         return Ok(program);
     }
-    Err(Failure::Part(format!(
-        "the workers are not built: there is no {}; run `cargo build -p crewcall-workers`",
-        program.display()
-    )))
+    let program = program.display();
+    let missing =
+        format!("the workers are not built: there is no {program}; run `cargo build -p crewcall-workers`");
+    Err(Failure::Part(missing.into()))
+}
+
+fn cannot(what: &str) -> impl FnOnce(io::Error) -> Failure {
+    move |source| Failure::System { what: what.to_owned(), source }
 }
 
 impl Workers {
@@ -78,9 +81,7 @@ impl Workers {
         directory: &DevDirectory,
     ) -> Result<Self, Failure> {
         let log = directory.create_log("workers.log")?;
-        let errors = log
-            .try_clone()
-            .map_err(|error| Failure::Part(format!("cannot open workers.log twice: {error}")))?;
+        let errors = log.try_clone().map_err(cannot("open workers.log twice"))?;
         let mut process = Command::new("/bin/sh")
             .arg("-c")
             .arg(WATCHDOG)
@@ -97,13 +98,13 @@ impl Workers {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::Part(format!("cannot start the workers: {error}")))?;
+            .map_err(cannot("start the workers"))?;
         let pipe = process.stdin.take();
         Ok(Self { process, pipe })
     }
 
-    /// Waits until they end, and answers how. The pipe stays open: it was taken out of the process.
-    pub(crate) async fn ended(&mut self) -> String {
+    /// Waits until they end, and returns how. The pipe stays open: it was taken out of the process.
+    pub(crate) async fn wait(&mut self) -> String {
         match self.process.wait().await {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
@@ -165,6 +166,6 @@ mod tests {
         // What the kernel does when this process is killed.
         drop(workers.pipe.take());
         appears(&directory.path().join("drained")).await;
-        assert_eq!(timeout(PATIENCE, workers.ended()).await.unwrap(), "exit status: 0");
+        assert_eq!(timeout(PATIENCE, workers.wait()).await.unwrap(), "exit status: 0");
     }
 }

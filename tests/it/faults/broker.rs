@@ -142,7 +142,7 @@ impl Submitted {
     }
 }
 
-/// Waits until the backend says that it is not ready. Answers why, and after how long.
+/// Waits until the backend says that it is not ready. Returns why, and after how long.
 async fn not_ready(api: &Api) -> anyhow::Result<(String, Duration)> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {

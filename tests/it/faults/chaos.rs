@@ -172,7 +172,7 @@ fn node_in(folder: &Path) -> PathBuf {
     folders.into_iter().find(is_the_brokers).expect("the broker has a folder")
 }
 
-/// Interrupts a run. Answers its report, which leaves questions open.
+/// Interrupts a run. Returns its report, which leaves questions open.
 async fn interrupted(chaos: &mut Child, lines: &mut Lines<BufReader<ChildStderr>>) -> String {
     interrupt(chaos);
     // What it says has to be read, or it would wait for that.

@@ -65,7 +65,7 @@ impl Waits {
         Self { id, wait: Duration::from_secs(seconds), since }
     }
 
-    /// Waits for its end, which has to come in time and not before. Answers after how long it came.
+    /// Waits for its end, which has to come in time and not before. Returns after how long it came.
     async fn over(&self, stack: &Stack) -> Duration {
         let job = stack.api.wait_for_end(&self.id).await.unwrap();
         let took = self.since.elapsed();

@@ -121,7 +121,7 @@ fn median_and_slowest(times: &mut [Duration]) -> (Duration, Duration) {
     (times[times.len() / 2], times[times.len() - 1])
 }
 
-/// Submits jobs until the crowd has come. Answers how long each took.
+/// Submits jobs until the crowd has come. Returns how long each took.
 async fn jobs_meanwhile(stack: &mut Stack, coming: watch::Receiver<()>) -> Vec<Duration> {
     let mut jobs = Vec::new();
     while coming.has_changed().is_ok() {

@@ -66,7 +66,7 @@ impl Site {
             .unwrap();
     }
 
-    /// Waits until the backend knows of each of its links that it is lost. Answers how long that took.
+    /// Waits until the backend knows of each of its links that it is lost. Returns how long that took.
     async fn backend_notices(&self) -> Duration {
         let gone = async || self.stack.api.metric("crewcall_amqp_connected", "").await.unwrap() == 0.0;
         until("the backend notices the loss of its links", NOTICED_WITHIN, gone).await.unwrap()
@@ -89,7 +89,7 @@ fn losses(worker: &Process) -> usize {
     worker.log().matches("Lost the connection to the broker").count()
 }
 
-/// Waits until a worker, which lost its links `before` times, has lost both. Answers how long that took.
+/// Waits until a worker, which lost its links `before` times, has lost both. Returns how long that took.
 async fn worker_notices(worker: &Process, before: usize) -> Duration {
     let gone = async || losses(worker) >= before + 2;
     until("the worker notices the loss of its links", NOTICED_WITHIN, gone).await.unwrap()

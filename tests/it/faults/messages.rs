@@ -107,7 +107,7 @@ fn rows(stack: &Stack) -> Vec<Vec<Cell>> {
 }
 
 /// One job in every state that lasts: completed, failed, scheduled, unroutable, and ready in a paused type.
-/// Answers those that are not over.
+/// Returns those that are not over.
 async fn jobs_in_every_state(stack: &mut Stack) -> Vec<String> {
     let done = stack.submit("test.echo", json!({"text": "before"})).await.unwrap();
     stack.api.wait_for_end(&done).await.unwrap();
@@ -305,7 +305,7 @@ async fn answer_to(base: &str, path: &str, body: reqwest::Body) -> Option<u16> {
     }
 }
 
-/// Sends messages above the limit to every queue, with a job after each queue. Answers how many, how long the
+/// Sends messages above the limit to every queue, with a job after each queue. Returns how many, how long the
 /// slowest job took, and the backend at its largest.
 async fn oversize_messages(stack: &mut Stack) -> (usize, Duration, Footprint) {
     let raw_worker = RawWorker::start(&stack.amqp_url);

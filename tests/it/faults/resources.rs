@@ -241,7 +241,7 @@ impl Caller {
         Self { stream, answered: sent.is_err() }
     }
 
-    /// Sends the last byte, unless there is an answer already. Answers what comes back.
+    /// Sends the last byte, unless there is an answer already. Returns what comes back.
     async fn finish(mut self) -> String {
         if !self.answered && timeout(SENT_AWAY_WITHIN, self.stream.readable()).await.is_err() {
             // A caller whose connection is broken reads nothing below.

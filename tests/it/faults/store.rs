@@ -24,7 +24,7 @@ fn job_of_seconds(stack: &Stack, seconds: u64) -> Value {
     json!({"steps": seconds * 10, "step_ms": 100, "journal": stack.journal()})
 }
 
-/// Submits until it is refused, and answers the problem.
+/// Submits until it is refused, and returns the problem.
 async fn refused(stack: &mut Stack) -> Value {
     let job = json!({"type": "test.echo", "parameters": {"text": "x".repeat(1_000)}}).to_string();
     loop {

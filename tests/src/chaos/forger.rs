@@ -1,4 +1,4 @@
-//! Somebody on the broker who is no worker: repeats what workers answer, and answers for jobs that are not
+//! Somebody on the broker who is not a worker: repeats what workers answer, and answers for jobs that are not
 //! theirs.
 
 use std::{future::Future, time::Duration};

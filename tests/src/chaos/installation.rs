@@ -65,7 +65,7 @@ pub(super) struct Installation {
     pub(super) database: PathBuf,
     /// What happened.
     pub(super) log: FaultLog,
-    /// What the system answers the backend.
+    /// What the system gets wrong for the backend.
     pub(super) preload: Preload,
     folder: PathBuf,
     /// The backend's, then the workers'.
@@ -197,7 +197,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Starts what ended by itself, and answers what that was. What a fault is about is left alone.
+    /// Starts what ended by itself, and returns what that was. What a fault is about is left alone.
     pub(super) async fn look_after(&self) -> Vec<String> {
         let mut ended = Vec::new();
         if let Ok(mut stack) = self.backend.try_lock()
@@ -217,7 +217,7 @@ impl Installation {
         ended
     }
 
-    /// Lets everything run again, whatever was done to it. Answers what does not.
+    /// Lets everything run again, whatever was done to it. Returns what does not.
     pub(super) async fn heal(&self) -> Vec<String> {
         for line in self.lines.iter().chain([&self.callers_line]) {
             line.set(Mode::Pass);

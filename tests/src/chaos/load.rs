@@ -162,7 +162,7 @@ impl Load<'_> {
         }
     }
 
-    /// Submits a job of each type of which nothing else is known, until it is accepted. Answers their ids.
+    /// Submits a job of each type of which nothing else is known, until it is accepted. Returns their ids.
     ///
     /// # Errors
     ///

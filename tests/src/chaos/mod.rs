@@ -227,7 +227,7 @@ impl Run<'_> {
     }
 
     /// Lets the faults of the plan strike, each at its time, or later when what it is about is busy, and waits until all
-    /// are over. Answers for how long they struck.
+    /// are over. Returns for how long they struck.
     async fn strike_all(&self, stop: &CancellationToken) -> Duration {
         let (began, length) = (Instant::now(), self.length);
         let healing = stop.child_token();
@@ -263,7 +263,7 @@ impl Run<'_> {
         struck_for
     }
 
-    /// Makes a fault, and answers what it was about when it is over.
+    /// Makes a fault, and returns what it was about when it is over.
     async fn strike(&self, strike: Strike, healing: &CancellationToken) -> Target {
         let Self { installation, submissions, counters, .. } = self;
         let number = installation.log.begin(&strike);

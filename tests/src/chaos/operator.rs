@@ -17,7 +17,7 @@ use super::{
 /// How often an operator interferes with a type, and for how long, in milliseconds.
 const OPERATE_MILLISECONDS: RangeInclusive<u64> = 1_000..=4_000;
 
-/// The limits that he sets: few enough that jobs wait for them.
+/// The limits that are set: few enough that jobs wait for them.
 const RUNNING_MAX: RangeInclusive<u64> = 1..=4;
 const RATES_PER_SECOND: RangeInclusive<u32> = 1..=6;
 
@@ -200,7 +200,7 @@ impl Load<'_> {
         }
     }
 
-    /// Asks until it is done: nothing may be left as it was set. Answers whether the first request did it.
+    /// Asks until it is done: nothing may be left as it was set. Returns whether the first request did it.
     async fn until_taken(&self, method: Method, path: &str, body: &Value) -> bool {
         let deadline = Instant::now() + SETTING_PATIENCE;
         let mut at_once = true;

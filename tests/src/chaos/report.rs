@@ -176,7 +176,7 @@ impl Report {
         }
     }
 
-    fn concluded(&self) -> String {
+    fn conclusion(&self) -> String {
         let Self { stale, watched, .. } = self;
         let twice = self.cases(DOUBLED);
         format!("{twice} more than once; {stale} messages changed nothing; a watcher saw {watched} changes")
@@ -241,7 +241,7 @@ impl Display for Report {
             "{executions} executions of {attempts} attempts; {repeated} attempts were executed more than once"
         );
         line(f, "executed", &text)?;
-        line(f, "concluded", &self.concluded())?;
+        line(f, "concluded", &self.conclusion())?;
         line(f, "attempts", &listed(&found.charged))?;
         line(f, "repaired", &listed(&self.repaired))?;
         line(f, "healed", &self.afterwards.to_string())?;

@@ -14,7 +14,7 @@ use crate::{
     limits::{RETURNS_MAX, SHUTDOWN_TIMEOUT},
     mutant::mutant,
     order_key::OrderKey,
-    response_publisher::Subject,
+    response_publisher::JobReference,
 };
 
 impl WorkerLoop {
@@ -52,9 +52,10 @@ impl WorkerLoop {
             let responses = Arc::clone(&self.responses);
             self.tasks.spawn(async move {
                 let (key, job_type) = (OrderKey::of(&order), &order.job_type);
-                let subject = Subject { job_id: order.job_id, job_type, traceparent: traceparent.as_deref() };
+                let reference =
+                    JobReference { job_id: order.job_id, job_type, traceparent: traceparent.as_deref() };
                 let execution = Execution::not_begun(redelivered);
-                let said = responses.hand_back(&subject, &key, &execution, true, None).await;
+                let said = responses.hand_back(&reference, &key, &execution, true, None).await;
                 settle(
                     deliveries.into_vec(),
                     if said { Settlement::Acknowledge } else { Settlement::GiveBack },
@@ -73,9 +74,9 @@ impl WorkerLoop {
         }
         let responses = &self.responses;
         let hand_back = |GivenUp { key, job_type, execution, held, resend, deliveries }| async move {
-            let subject = Subject { job_id: key.job_id(), job_type: &job_type, traceparent: None };
+            let reference = JobReference { job_id: key.job_id(), job_type: &job_type, traceparent: None };
             let said = resend
-                && timeout(SHUTDOWN_TIMEOUT, responses.hand_back(&subject, &key, &execution, true, None))
+                && timeout(SHUTDOWN_TIMEOUT, responses.hand_back(&reference, &key, &execution, true, None))
                     .await
                     .unwrap_or(false);
             if said {

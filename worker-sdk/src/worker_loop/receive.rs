@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::WorkerLoop;
 use crate::{
-    attempt::{AttemptEnd, AttemptRun, Conclusion, response, subject},
+    attempt::{AttemptEnd, AttemptRun, Conclusion, reference, response},
     context::JobContext,
     error::Failure,
     execution::Execution,
@@ -185,9 +185,10 @@ impl WorkerLoop {
             error = %failure,
             "The attempt was not begun."
         );
-        let subject = subject(&order, traceparent.as_deref());
+        let reference = reference(&order, traceparent.as_deref());
         let responses = Arc::clone(&self.responses);
-        let answer = response(&responses, &order, &subject, &Execution::not_begun(redelivered), Err(failure));
+        let answer =
+            response(&responses, &order, &reference, &Execution::not_begun(redelivered), Err(failure));
         self.tasks.spawn(async move {
             let settlement = match answer {
                 Ok(answer) if responses.deliver(&answer).await.is_ok() => Settlement::Acknowledge,

@@ -68,7 +68,7 @@ pub(crate) struct AddressRefused {
 impl FromStr for AllowedNetworks {
     type Err = NotANetwork;
 
-    /// Reads addresses and networks with commas between them; `*` opens everything.
+    /// Reads addresses and networks separated by commas; `*` opens everything.
     fn from_str(list: &str) -> Result<Self, Self::Err> {
         let mut allowed = Self::default();
         for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {

@@ -46,7 +46,7 @@ async fn no_transaction_exceeds_a_limit_or_overlooks_a_pause() {
     }
 }
 
-/// One life: submissions, holds, ends, and an operator who changes his mind, all at once.
+/// One life: submissions, holds, ends, and an operator who changes their mind, all at once.
 async fn live(seed: u64) {
     let stage = Arc::new(Stage::start().await);
     let connection = rusqlite::Connection::open(stage.path()).unwrap();

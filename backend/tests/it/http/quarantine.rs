@@ -1,4 +1,4 @@
-//! The messages that were set aside.
+//! The quarantined messages.
 
 use crewcall_backend::engine::ports::QuarantinedMessage;
 use crewcall_proto::Timestamp;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::server::{Server, answer, problem};
 
-async fn set_aside(server: &Server, messages: u8) {
+async fn quarantine(server: &Server, messages: u8) {
     let message = |number| QuarantinedMessage {
         queue: "crewcall.completed".to_owned(),
         routing_key: format!("completed.{number}"),
@@ -29,7 +29,7 @@ async fn it_is_listed_newest_first_in_pages() {
     let server = Server::start().await;
     let empty = json!({"messages": [], "next_cursor": null});
     assert_eq!(server.read("/v1/quarantine").await, empty);
-    set_aside(&server, 5).await;
+    quarantine(&server, 5).await;
     let page = server.read("/v1/quarantine?limit=2").await;
     assert_eq!(keys(&page), ["completed.4", "completed.3"]);
     let next =
@@ -46,7 +46,7 @@ async fn it_is_listed_newest_first_in_pages() {
 #[tokio::test]
 async fn messages_are_deleted_one_by_one_or_all() {
     let server = Server::start().await;
-    set_aside(&server, 3).await;
+    quarantine(&server, 3).await;
     let number = server.read("/v1/quarantine").await["messages"][1]["number"].as_u64().unwrap();
     let path = format!("/v1/quarantine/{number}");
     assert_eq!(answer(server.delete(&path)).await.status(), StatusCode::NO_CONTENT);

@@ -179,7 +179,7 @@ impl Server {
         sorted(response.json().await.unwrap())
     }
 
-    /// Submits a job and answers its id.
+    /// Submits a job and returns its id.
     pub(super) async fn submit(&self, submission: Value) -> JobId {
         let response = answer(self.post("/v1/jobs", &submission)).await;
         assert_eq!(response.status(), StatusCode::CREATED, "{submission}");

@@ -50,7 +50,7 @@ pub(crate) async fn a_job_that_is_submitted_again_is_the_same_as_it_is_now(mut t
     tested.reopen().await;
     let now = replayed(submit(&tested, "ünïque \0", 1).await);
     assert_eq!((now.id, now.status.state), (first.id, State::Completed));
-    assert_eq!(tested.store.dispatch_marks().await.unwrap().issued.0, 2, "a replay is no dispatch");
+    assert_eq!(tested.store.dispatch_marks().await.unwrap().issued.0, 2, "a replay is not a dispatch");
     tested.finish().await;
 }
 

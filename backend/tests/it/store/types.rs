@@ -55,7 +55,7 @@ pub(crate) async fn what_is_set_for_types_is_kept(mut tested: StoreUnderTest) {
     assert_eq!(
         tested.store.type_settings().await.unwrap(),
         [(job_type("b"), paused)],
-        "the default is no setting"
+        "the default is not a setting"
     );
     tested.finish().await;
 }

@@ -168,7 +168,7 @@ impl Results {
         Self { ids, _worker: worker }
     }
 
-    /// Lets the backend go on. Answers how long it takes until they are recorded, and their messages acknowledged.
+    /// Lets the backend go on. Returns how long it takes until they are recorded, and their messages acknowledged.
     async fn are_recorded(&self, stack: &Stack, node: &DevBroker) -> Duration {
         let began = Instant::now();
         stack.backend.signal(Signal::CONT).unwrap();

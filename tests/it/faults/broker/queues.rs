@@ -64,7 +64,7 @@ async fn f82_a_result_comes_back_fifty_times() {
     found.print("F82 a result comes back fifty times");
 }
 
-/// Every quorum queue says its delivery limit. Answers how many have none that is ever reached.
+/// Every quorum queue says its delivery limit. Returns how many have none that is ever reached.
 async fn unlimited_queues(operator: &Operator<'_>) -> usize {
     let listed = operator.ctl("list_queues", &["name", "arguments", "--no-table-headers"]).await.unwrap();
     let quorum: Vec<&str> = listed.lines().filter(|line| line.contains("quorum")).collect();
@@ -74,7 +74,7 @@ async fn unlimited_queues(operator: &Operator<'_>) -> usize {
     quorum.iter().filter(|line| line.contains("2147483647")).count()
 }
 
-/// Takes a message from a queue and gives it back, again and again. Answers how often it had come back in the end.
+/// Takes a message from a queue and gives it back, again and again. Returns how often it had come back in the end.
 async fn give_back(amqp_url: &str, queue: &str) -> i64 {
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let subscription =

@@ -85,7 +85,7 @@ async fn f50_what_workers_say_is_lost_or_repeated_or_too_late() {
     found.print("F50 announcements lost, repeated and stale");
 }
 
-/// Purges what a new worker and others have said. Answers how much that was, at least.
+/// Purges what a new worker and others have said. Returns how much that was, at least.
 async fn announcements_lost(stack: &Stack, raw_worker: &RawWorker) -> u32 {
     let deadline = Instant::now() + LOST_WITHIN;
     let mut waiting = 0;
@@ -135,7 +135,7 @@ fn goodbye(worker_id: WorkerId) -> Goodbye {
     Goodbye { worker_id, reason: "long ago".to_owned(), handed_back: None }
 }
 
-/// Waits for a worker as `wanted`. Answers how long that took.
+/// Waits for a worker as `wanted`. Returns how long that took.
 async fn await_worker(stack: &Stack, wanted: impl Fn(&Value) -> bool, within: Duration) -> Duration {
     let start = Instant::now();
     let listed = |answer: &Value| answer["workers"].as_array().unwrap().iter().any(&wanted);

@@ -131,7 +131,7 @@ async fn f51_a_worker_of_a_later_protocol_works() {
     found.print("F51 a worker of a newer protocol");
 }
 
-/// Gives a worker of ours an order that says that it is of protocol 2. Answers how its job failed, and the
+/// Gives a worker of ours an order that says that it is of protocol 2. Returns how its job failed, and the
 /// worker.
 async fn order_of_a_later_protocol(stack: &mut Stack, raw_worker: &RawWorker) -> (Value, Process) {
     let job_type = JobType::new("test.other").unwrap();

@@ -194,7 +194,7 @@ async fn submit_large(site: &mut Site, what: &str) -> Vec<String> {
     ids
 }
 
-/// Waits until megabytes are stuck in the sockets before a proxy that reads nothing. Answers how many bytes.
+/// Waits until megabytes are stuck in the sockets before a proxy that reads nothing. Returns how many bytes.
 async fn stuck(line: &FaultProxy) -> usize {
     let port = line.address().port();
     until("megabytes are unsent", NOTICED_WITHIN, async || waiting_bytes(port) >= STUCK_BYTES_MIN)

@@ -107,7 +107,7 @@ impl Seen {
     }
 }
 
-/// Sends the progressions. Answers how many, and how long that took.
+/// Sends the progressions. Returns how many, and how long that took.
 async fn flood(
     url: String,
     raw_worker: &RawWorker,

@@ -94,7 +94,7 @@ pub(super) async fn running(stack: &mut Stack, raw_worker: &RawWorker, job_type:
     taken
 }
 
-/// Sends every kind of response, each of an execution of its own. Answers how many.
+/// Sends every kind of response, each of an execution of its own. Returns how many.
 async fn forge_responses(forger: &RawWorker, claim: &Claim, job_type: &JobType) -> usize {
     let Claim { job_id, attempt, token: attempt_token } = *claim;
     let worker_id = || forger.worker_id.clone();
@@ -153,7 +153,7 @@ fn progression(claim: &Claim, kind: ProgressionKind, worker_id: WorkerId) -> Pro
     }
 }
 
-/// Sends an order that is said to have come back, and some that are said to have been given up. Answers how
+/// Sends an order that is said to have come back, and some that are said to have been given up. Returns how
 /// many.
 async fn forge_orders(forger: &RawWorker, claim: &Claim) -> usize {
     let names = Topology::default();
@@ -189,7 +189,7 @@ async fn forge_orders(forger: &RawWorker, claim: &Claim) -> usize {
     1 + DEATHS.len()
 }
 
-/// Waits until as many answers were refused, while `nothing_changes`. Answers for which reasons.
+/// Waits until as many answers were refused, while `nothing_changes`. Returns the reasons.
 async fn refused(stack: &Stack, expected: usize, nothing_changes: impl Fn()) -> String {
     const METRIC: &str = "crewcall_responses_stale_total";
     let deadline = Instant::now() + QUARANTINED_WITHIN;

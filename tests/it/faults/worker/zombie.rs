@@ -1,4 +1,4 @@
-//! Workers that fall silent with an attempt that they hold, and come back when others have taken it over.
+//! Workers that fall silent with an attempt that they hold, and come back when others run it.
 
 use std::time::Duration;
 

@@ -71,7 +71,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     say(&format!("ratio of the medians {:.2}", told.median_over(&raw)))
 }
 
-/// Submits short jobs until `done`. Answers their ids.
+/// Submits short jobs until `done`. Returns their ids.
 async fn submit_steadily(api: Api, done: CancellationToken) -> anyhow::Result<Vec<String>> {
     let mut ticks = interval(Duration::from_secs(1) * CLIENTS / LOAD_PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -84,7 +84,7 @@ async fn submit_steadily(api: Api, done: CancellationToken) -> anyhow::Result<Ve
     }
 }
 
-/// Cancels the jobs, one at a time. Answers when each was asked for, and what the raw broker took meanwhile.
+/// Cancels the jobs, one at a time. Returns when each was asked for, and what the raw broker took meanwhile.
 async fn cancel_all(
     api: &Api,
     ids: &[String],

@@ -305,12 +305,12 @@ pub(super) fn read_dispatches(database: &Path) -> anyhow::Result<BTreeMap<String
 ///
 /// # Errors
 ///
-/// When a line of it is none.
+/// When a line of it is not an execution.
 pub(super) fn read_executions(journal: &str) -> anyhow::Result<BTreeMap<(String, u64), Vec<Execution>>> {
     let mut executions: BTreeMap<_, Vec<Execution>> = BTreeMap::new();
     for line in journal.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [id, attempt, worker, at] = words[..] else { anyhow::bail!("{line:?} is no execution") };
+        let [id, attempt, worker, at] = words[..] else { anyhow::bail!("{line:?} is not an execution") };
         let at = Timestamp::from_millisecond(at.parse()?)?;
         let attempt = attempt.parse().with_context(|| format!("the attempt in {line:?}"))?;
         executions

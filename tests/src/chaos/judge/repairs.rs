@@ -42,7 +42,7 @@ pub(super) fn resends(facts: &Facts) -> Vec<String> {
             continue;
         }
         let Some(job) = facts.jobs.get(&repair.job) else {
-            unexplained.push(format!("{} is no job: {repair:?}", repair.job));
+            unexplained.push(format!("{} is not a job: {repair:?}", repair.job));
             continue;
         };
         let attempt = repair.attempt.or_else(|| job["attempt"].as_u64()).unwrap_or_default();

@@ -127,13 +127,13 @@ impl Facts {
         self.attempts.insert("echo".to_owned(), vec![attempt(1, kind, 2)]);
     }
 
-    fn logged(&mut self, line: &str) {
+    fn set_log(&mut self, line: &str) {
         self.log = Log::read(&[("backend.log".to_owned(), line.to_owned())]);
     }
 
     /// The order of the echo, which went on, was sent again so many seconds after the beginning.
     fn resent(&mut self, seconds: i64) {
-        self.logged(&SENT_AGAIN.replace("AT", &at(seconds).to_string()).replace("JOB", "echo"));
+        self.set_log(&SENT_AGAIN.replace("AT", &at(seconds).to_string()).replace("JOB", "echo"));
         let ended = attempt(1, "completed", seconds + 2);
         self.job("echo")["finished_at"] = json!(ended.finished_at.to_string());
         self.attempts.insert("echo".to_owned(), vec![ended]);
@@ -315,7 +315,7 @@ fn a_job_that_is_late_after_the_healing_was_repaired() {
     assert!(!late.found_to_be().contains(&"late without a cause"));
     // Or lost orders of its type filled the window until they were sent again.
     late.executions.remove(&("other".to_owned(), 1));
-    late.logged(&SENT_AGAIN.replace("AT", &at(148).to_string()).replace("JOB", "other"));
+    late.set_log(&SENT_AGAIN.replace("AT", &at(148).to_string()).replace("JOB", "other"));
     assert!(!late.found_to_be().contains(&"late without a cause"));
     late.log = Log::default();
     assert!(late.found_to_be().contains(&"late without a cause"));
@@ -339,14 +339,14 @@ fn work_goes_on_when_every_type_does() {
 fn an_error_is_logged_only_while_its_fault_strikes() {
     for (seconds, explained) in [(20, true), (40, true), (90, false), (5, false)] {
         let mut facts = facts(vec![fault(Fault::StoreLocked, 10, 30)]);
-        facts.logged(&format!(
+        facts.set_log(&format!(
             "{} ERROR writer: A transaction of the store was given up. reason=busy",
             at(seconds)
         ));
         assert_eq!(facts.found_to_be().is_empty(), explained, "{seconds}");
     }
     let mut facts = facts(vec![fault(Fault::StoreLocked, 10, 30)]);
-    facts.logged("thread 'main' panicked at src/main.rs:1:1:");
+    facts.set_log("thread 'main' panicked at src/main.rs:1:1:");
     assert_eq!(facts.found_to_be(), ["errors logged without a cause"]);
 }
 
