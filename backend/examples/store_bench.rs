@@ -88,9 +88,8 @@ async fn insert(
             let mut inserted = Vec::new();
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
             {
-                inserted.extend(
-                    store.insert(vec![accepted(&job_type, window)]).await?.into_iter().filter_map(stored),
-                );
+                let written = store.insert(vec![accepted(&job_type, window)]).await?;
+                inserted.extend(written.value.into_iter().filter_map(stored));
             }
             Ok::<_, Failure>(inserted)
         });
@@ -129,7 +128,7 @@ async fn dispatch(store: &Arc<SqliteStore>) -> Result<(), Failure> {
     let (begun, mut jobs) = (Instant::now(), 0);
     loop {
         let dispatched =
-            store.dispatch_due(&JobType::new("bench.waiting")?, usize::MAX, 256).await?.dispatches.len();
+            store.dispatch_due(&JobType::new("bench.waiting")?, usize::MAX, 256).await?.changes.len();
         jobs += dispatched;
         if dispatched == 0 {
             break;
@@ -158,7 +157,7 @@ async fn delete(store: &Arc<SqliteStore>) -> Result<(), Failure> {
     let (begun, mut jobs, mut longest) = (Instant::now(), 0, Duration::ZERO);
     loop {
         let step = Instant::now();
-        let deleted = store.delete_finished(State::Completed, Duration::ZERO, 200).await?;
+        let deleted = store.delete_finished(State::Completed, Duration::ZERO, 200).await?.changes.len();
         longest = longest.max(step.elapsed());
         jobs += deleted;
         if deleted == 0 {

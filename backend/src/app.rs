@@ -192,6 +192,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
+            observers: Vec::new(),
         };
         let engine = Engine::assemble(ports, self.config.retention).await?;
         let listener = TcpListener::from_std(self.listener)?;

@@ -1,5 +1,7 @@
 //! Points in time as the wire writes them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// A point in time: whole milliseconds since 1970-01-01T00:00:00Z, as an integer.
@@ -27,5 +29,12 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_millis(self, milliseconds: i64) -> Self {
         Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// How long after `earlier` this is; zero if it is before.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        let milliseconds = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(if milliseconds > 0 { milliseconds.unsigned_abs() } else { 0 })
     }
 }

@@ -15,6 +15,8 @@ mod inbox;
 
 mod lanes;
 
+mod orders;
+
 mod strike;
 
 pub use inbound::Inbound;

@@ -8,37 +8,39 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use crewcall_amqp::{
-    LinkConfig, LinkError, LinkState, MessageProperties, OutboundMessage, PublishError, Published, Publisher,
+    LinkConfig, LinkError, LinkState, MessageProperties, OutboundMessage, PublishError, Publisher,
     PublisherOptions,
 };
 use crewcall_proto::{
-    ContentType, JobType, MessageKind, Order, Topology, WorkerId, control::Control,
-    discovery::WORKER_LOST_AFTER, encode,
+    ContentType, JobType, MessageKind, Topology, WorkerId, control::Control, discovery::WORKER_LOST_AFTER,
+    encode,
 };
-use dashmap::DashMap;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
     claim, inbound,
     lanes::{Lanes, LanesParts},
+    orders::OrderLink,
     topology,
 };
 use crate::{
     clock::Clock,
     engine::{
         fleet::liveness::LoopbackProbe,
-        ports::{Broker, BrokerError, BrokerStatus, OrdersWaiting, QueueFound, StoreError},
+        ports::{
+            Broker, BrokerError, BrokerStatus, Confirmations, OrdersWaiting, OutgoingOrder, QueueFound,
+            StoreError,
+        },
     },
     metrics::Metrics,
-    mutant::mutant,
     tasks::Tasks,
 };
 
 /// What the property `app_id` of our messages says.
-const APP_ID: &str = "crewcall-backend";
+pub(super) const APP_ID: &str = "crewcall-backend";
 
 /// For how long a queue that was there is believed to be there still: many workers announce the same types at once, and
 /// each look costs some round trips. Shorter than it takes a worker to notice that its queue was deleted, and to be back.
@@ -57,15 +59,13 @@ const LOSSY_MAX: Duration = Duration::from_secs(2);
 
 /// The publishing side of the link: orders, and apart from them what must get through whatever becomes of these.
 pub struct Outbound {
-    orders: Publisher,
-    lanes: Lanes,
+    orders: Arc<OrderLink>,
+    lanes: Arc<Lanes>,
     /// Instructions to workers, and probes.
     control: Publisher,
     topology: Topology,
-    installation: String,
     clock: Arc<dyn Clock>,
     status: watch::Receiver<BrokerStatus>,
-    declared: DashMap<JobType, Instant>,
     /// The message id of an attempt is fixed; instructions are counted.
     control_count: Mutex<u64>,
 }
@@ -106,17 +106,18 @@ impl Outbound {
         tasks.part("the link for orders", follow("orders", orders.clone(), Arc::clone(&metrics)));
         tasks.part("the link for control", follow("control", control.clone(), Arc::clone(&metrics)));
         tasks.part("the link for trials", follow("trials", trials.clone(), metrics));
-        let lanes = Lanes::new(LanesParts {
-            shared: orders.clone(),
+        let orders = OrderLink::new(orders, topology.clone(), installation, Arc::clone(&clock));
+        let orders = Arc::new(orders);
+        let lanes = Arc::new(Lanes::new(LanesParts {
+            shared: Arc::clone(&orders),
             trials,
             unroutable: topology.unroutable(),
             tasks,
-        });
+        }));
         for job_type in &known {
             lanes.has_queue(job_type, &topology.jobs_queue(job_type));
         }
-        let (declared, control_count) = (DashMap::new(), Mutex::new(0));
-        Self { orders, lanes, control, topology, installation, clock, status, declared, control_count }
+        Self { orders, lanes, control, topology, clock, status, control_count: Mutex::new(0) }
     }
 
     /// Waits for the confirms that are under way and closes the links.
@@ -126,32 +127,7 @@ impl Outbound {
 
     /// Resolves when the names on the broker turn out to be another installation's: it was away when we began.
     pub async fn taken(&self) {
-        claim::taken(self.orders.state(), &self.topology, &self.installation).await;
-    }
-
-    fn order_message(
-        &self,
-        order: &Order,
-        content_type: ContentType,
-    ) -> Result<OutboundMessage, PublishError> {
-        let body = encode(content_type, order)
-            .map_err(|error| PublishError::Invalid { field: "the order", reason: error.to_string() })?;
-        Ok(OutboundMessage {
-            exchange: self.topology.submit_exchange(),
-            routing_key: order.job_type.as_str().to_owned(),
-            body: body.into(),
-            properties: MessageProperties {
-                message_id: Some(format!("{}.{}", order.job_id, order.attempt)),
-                correlation_id: Some(order.job_id.to_string()),
-                message_type: Some(MessageKind::Order.as_str().to_owned()),
-                content_type: Some(content_type.as_str().to_owned()),
-                timestamp_ms: u64::try_from(self.clock.now().as_millis()).ok(),
-                persistent: true, // an order survives the broker's restart
-                app_id: Some(APP_ID.to_owned()),
-                ..MessageProperties::default()
-            },
-            mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
-        })
+        claim::taken(self.orders.link.state(), &self.topology, &self.orders.installation).await;
     }
 
     async fn tell(
@@ -218,74 +194,45 @@ impl Outbound {
         let mut tries = 1;
         loop {
             sleep(REST).await;
-            match self.orders.declare(topology::type_declarations(&self.topology, job_type)).await {
-                Ok(()) => break,
+            match self.orders.declare_type(job_type).await {
+                Ok(()) => return Ok(true),
                 Err(_) if tries < DECLARED_TRIES_MAX => tries += 1,
                 Err(error) => return Err(error),
             }
         }
-        self.declared.insert(job_type.clone(), Instant::now());
-        Ok(true)
-    }
-
-    /// A type that nobody announced gets no queue by this: its orders are unroutable.
-    async fn declare_again(&self, job_type: &JobType) -> Result<(), BrokerError> {
-        let mut declarations = topology::declarations(&self.topology, &self.installation);
-        if self.declared.contains_key(job_type) {
-            declarations.extend(topology::type_declarations(&self.topology, job_type));
-        }
-        self.orders.declare(declarations).await.map_err(|error| link_error(&error))
     }
 }
 
 #[async_trait]
 impl Broker for Outbound {
-    async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError> {
-        let make = || self.order_message(order, content_type);
-        match self.lanes.publish(&order.job_type, &make).await {
-            Ok(Published::Confirmed) => Ok(()),
-            Ok(Published::Returned { .. }) if mutant("returned_is_sent") => Ok(()),
-            Ok(Published::Returned { text, .. }) => {
-                tracing::error!(
-                    job.id = %order.job_id, job.r#type = %order.job_type, reason = text,
-                    "An order reached no queue: somebody removed a binding or a queue. The topology is declared again."
-                );
-                self.declare_again(&order.job_type).await?;
-                Err(BrokerError::Unavailable { reason: format!("the order came back: {text}") })
-            }
-            Err(error) => Err(publish_error(&error)),
-        }
+    fn publish_orders(&self, orders: Vec<OutgoingOrder>) -> Confirmations {
+        self.lanes.enqueue(orders)
     }
 
     async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError> {
-        if self.declared.get(job_type).is_some_and(|at| at.elapsed() < DECLARED_FOR) {
+        let (declared_before, declared_now) = self.orders.was_declared(job_type, DECLARED_FOR);
+        if declared_now {
             return Ok(QueueFound::Known);
         }
         let queue = self.topology.jobs_queue(job_type);
         let before = self.depth(&queue).await?;
-        let declared_before = self.declared.contains_key(job_type);
         if before.is_some() && declared_before {
-            // Somebody may have removed the route, and nobody is told: it is made again.
-            let route = vec![topology::route(&self.topology, job_type)];
-            self.orders.declare(route).await.map_err(|error| link_error(&error))?;
-            self.declared.insert(job_type.clone(), Instant::now());
+            self.orders.declare_route(job_type).await.map_err(|error| link_error(&error))?;
             return Ok(QueueFound::Known);
         }
         if declared_before {
             sleep(REST).await;
         }
-        let declarations = topology::type_declarations(&self.topology, job_type);
-        self.orders.declare(declarations).await.map_err(|error| link_error(&error))?;
+        self.orders.declare_type(job_type).await.map_err(|error| link_error(&error))?;
         self.lanes.has_queue(job_type, &queue);
-        self.declared.insert(job_type.clone(), Instant::now());
         Ok(if before.is_some() { QueueFound::Known } else { QueueFound::New })
     }
 
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError> {
         let declarations = topology::type_declarations(&self.topology, job_type);
-        self.declared.remove(job_type);
+        self.orders.forget(job_type);
         let queue = self.topology.jobs_queue(job_type);
-        self.orders.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
+        self.orders.link.delete_idle_queue(&queue, &declarations).await.map_err(|error| link_error(&error))
     }
 
     async fn send_to_worker(
@@ -423,7 +370,7 @@ pub(super) async fn follow(
     }
 }
 
-fn publish_error(error: &PublishError) -> BrokerError {
+pub(super) fn publish_error(error: &PublishError) -> BrokerError {
     match error {
         PublishError::Stopped => BrokerError::Closed,
         PublishError::Nacked | PublishError::Unknown { .. } | PublishError::Refused { .. } => {
@@ -435,7 +382,7 @@ fn publish_error(error: &PublishError) -> BrokerError {
     }
 }
 
-fn link_error(error: &LinkError) -> BrokerError {
+pub(super) fn link_error(error: &LinkError) -> BrokerError {
     match error {
         LinkError::Stopped => BrokerError::Closed,
         error if error.is_retryable() => BrokerError::Unavailable { reason: error.to_string() },

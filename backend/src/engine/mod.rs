@@ -26,6 +26,8 @@ pub mod responses;
 
 pub mod changes;
 
+mod measuring;
+
 pub mod relay;
 
 pub mod watch;
@@ -44,21 +46,20 @@ use crewcall_proto::{ContentType, WorkerId};
 use tokio::sync::Mutex;
 
 pub use caller::Caller;
-pub use changes::Changes;
+pub use changes::{Changes, Observer};
 pub use commands::submit::{SubmitError, Submitted};
 pub use fleet::{
     discovery::Discovery, leases::Leases, liveness::LivenessClock, registry::Registry,
     revocations::Revocations,
 };
 pub use queries::JobView;
-pub use relay::Relay;
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
 use self::{
     fleet::discovery::Discovered,
     ports::{Broker, Store, StoreError},
-    relay::RelayParts,
+    relay::{Relay, publisher::OrderPublisher},
     responses::{Response, ResponseHandler},
     upkeep::{due_times::DueTimes, retention::Retention},
 };
@@ -83,6 +84,8 @@ pub struct Ports {
     pub metrics: Arc<Metrics>,
     /// Where its tasks run, and when they end.
     pub tasks: Tasks,
+    /// Who else has to know what happens to jobs.
+    pub observers: Vec<Arc<dyn Observer>>,
 }
 
 /// Takes jobs in, has them done, and records what became of them.
@@ -97,7 +100,10 @@ pub struct Engine {
     catalogue: Arc<Catalogue>,
     limits: TypeLimits,
     registry: Arc<Registry>,
-    relay: Relay,
+    relay: Arc<Relay>,
+    publisher: OrderPublisher,
+    leases: Arc<Leases>,
+    due_times: Arc<DueTimes>,
     changes: Changes,
     discovery: Arc<Discovery>,
     responses: ResponseHandler,
@@ -115,40 +121,44 @@ impl Engine {
     ///
     /// [`StoreError`] when the store cannot be read.
     pub async fn assemble(ports: Ports, retention: Retention) -> Result<Arc<Self>, StoreError> {
-        let Ports { store, broker, clock, metrics, tasks } = ports;
-        metrics.started(clock.now());
-        let catalogue = Arc::new(Catalogue::load(Arc::clone(&store), Arc::clone(&clock)).await?);
+        ports.metrics.started(ports.clock.now());
+        let catalogue = Arc::new(Catalogue::load(Arc::clone(&ports.store), Arc::clone(&ports.clock)).await?);
         for job_type in catalogue.names() {
-            metrics.type_announced(&job_type);
+            ports.metrics.type_announced(&job_type);
         }
-        let limits = TypeLimits::load(Arc::clone(&store)).await?;
+        let limits = TypeLimits::load(Arc::clone(&ports.store)).await?;
         let liveness = Arc::<LivenessClock>::default();
         let registry = Arc::new(Registry::new(Arc::clone(&liveness)));
         let watch = WatchHub::default();
-        let relay = Relay::new(RelayParts {
-            store: Arc::clone(&store),
-            broker: Arc::clone(&broker),
-            registry: Arc::clone(&registry),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-            tasks: tasks.clone(),
-            stop: tasks.stop().clone(),
-        });
+        let relay = Arc::new(Relay::new(&ports, Arc::clone(&registry)));
+        let publisher = OrderPublisher::new(&ports, Arc::clone(&registry));
+        let Ports { store, broker, clock, metrics, tasks, observers } = ports;
         let leases = Arc::new(Leases::new(Arc::clone(&liveness)));
         restore_leases(store.as_ref(), &leases).await?;
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
-        let changes = Changes {
-            store: Arc::clone(&store),
-            relay: relay.clone(),
-            leases,
-            revocations,
-            due_times: Arc::<DueTimes>::default(),
-            watch: watch.clone(),
-            metrics: Arc::clone(&metrics),
-        };
+        let due_times = Arc::<DueTimes>::default();
+        // What follows from a change, in this order: what is known of an attempt is known before its order is sent, and
+        // whoever watches is told before a worker can be done.
+        let mut reactions: Vec<Arc<dyn Observer>> = vec![
+            Arc::clone(&leases) as _,
+            Arc::clone(&revocations) as _,
+            Arc::clone(&relay) as _,
+            Arc::clone(&due_times) as _,
+            Arc::new(watch.clone()),
+            Arc::new(publisher.clone()),
+            Arc::clone(&metrics) as _,
+        ];
+        reactions.extend(observers);
+        let changes = Changes::new(Arc::clone(&store), reactions, Arc::clone(&metrics));
         let discovery = Arc::new(Discovery {
+            store: Arc::clone(&store),
             changes: changes.clone(),
+            relay: Arc::clone(&relay),
+            publisher: publisher.clone(),
+            leases: Arc::clone(&leases),
+            revocations,
+            metrics: Arc::clone(&metrics),
             liveness,
             registry: Arc::clone(&registry),
             catalogue: Arc::clone(&catalogue),
@@ -167,6 +177,9 @@ impl Engine {
             limits,
             registry,
             relay,
+            publisher,
+            leases,
+            due_times,
             changes,
             discovery,
             responses,
@@ -183,7 +196,8 @@ impl Engine {
     ///
     /// [`StoreError`] when the store cannot be read.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        self.relay.recover().await
+        self.publisher.recover().await?;
+        self.relay.wake_ready().await
     }
 
     /// Does what goes on without being asked, until the tasks are told to stop.
@@ -194,7 +208,8 @@ impl Engine {
     pub async fn run(&self) -> Result<(), Fallen> {
         let stop = self.tasks.stop();
         tokio::select! {
-            ended = watched("the relay", stop, self.relay.run()) => ended,
+            ended = watched("the relay", stop, self.relay.run(&self.changes, stop)) => ended,
+            ended = watched("the publisher", stop, self.publisher.run()) => ended,
             ended = upkeep::run(self) => ended,
         }
     }
@@ -205,7 +220,7 @@ impl Engine {
     ///
     /// [`StoreError`] when the dispatch mark was not kept: the next start sends some orders again.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.relay.keep_mark().await
+        self.publisher.keep_mark().await
     }
 
     /// Everything that happens to jobs, and what follows from it.
@@ -242,7 +257,7 @@ impl Engine {
         self.discovery.link_restored().await;
     }
 
-    /// Sets messages aside that could not be read.
+    /// Quarantines messages that could not be read.
     ///
     /// # Errors
     ///

@@ -136,13 +136,11 @@ impl Engine {
     /// What a job waits for; `None` when it is over.
     #[must_use]
     pub fn waiting(&self, job: &Job) -> Option<Waiting> {
-        let around = self.waiting_context(&job.job_type);
-        Waiting::of(&job.job_type, &job.status, &around, |worker_id| self.claimant(worker_id))
+        self.waiting_reader().of(job)
     }
 
     /// What every job of a type may wait for.
-    #[must_use]
-    pub fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
+    fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
         // A statement of its own: the status is borrowed until its end, and what follows borrows it again.
         let broker_unavailable = self.broker.status().borrow().unavailable_reason();
@@ -161,12 +159,10 @@ impl Engine {
     }
 
     /// How the worker is that runs an attempt.
-    #[must_use]
-    pub fn claimant(&self, worker_id: &WorkerId) -> Claimant {
+    fn claimant(&self, worker_id: &WorkerId) -> Claimant {
         match self.registry.worker(worker_id) {
             Some(Worker { status: WorkerStatus::Lost, last_seen_at, .. }) => {
-                let silent_ms = self.clock.now().as_millis().saturating_sub(last_seen_at.as_millis());
-                Claimant::Silent(Duration::from_millis(u64::try_from(silent_ms).unwrap_or(0)))
+                Claimant::Silent(self.clock.now().since(last_seen_at))
             }
             Some(_) => Claimant::There,
             None => Claimant::Unknown,
@@ -221,7 +217,7 @@ impl Engine {
     /// How many attempts run whose orders are with their workers.
     #[must_use]
     pub fn delivered(&self) -> usize {
-        self.changes.leases.delivered().len()
+        self.leases.delivered().len()
     }
 
     /// Messages in quarantine, newest first; only those older than `before`, if given.
@@ -351,10 +347,9 @@ impl Engine {
             }
         };
         let now = self.clock.now();
-        self.metrics.set_oldest_waiting(oldest.iter().map(|(job_type, created_at)| {
-            let age_ms = now.as_millis().saturating_sub(created_at.as_millis());
-            (job_type, Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)))
-        }));
+        self.metrics.set_oldest_waiting(
+            oldest.iter().map(|(job_type, created_at)| (job_type, now.since(*created_at))),
+        );
     }
 
     fn count_workers(&self) {

@@ -100,7 +100,7 @@ impl ResponseHandler {
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
         let applied = self.discovery.changes.record(events).await?;
         // Whose job is over, or has moved on. This also ends what was started although it was revoked.
-        let late = speakers.into_iter().zip(&applied).filter_map(|(speaker, answer)| {
+        let late = speakers.into_iter().zip(&applied.value).filter_map(|(speaker, answer)| {
             let Speaker { worker_id, job_id, attempt } = speaker?;
             let is_late = matches!(answer, Applied::Stale(Stale::Terminal | Stale::Attempt));
             is_late.then_some((worker_id, job_id, attempt))

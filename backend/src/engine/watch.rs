@@ -12,7 +12,10 @@ use crewcall_proto::{JobId, JobType};
 use dashmap::DashMap;
 use tokio::sync::{broadcast, watch};
 
-use crate::domain::State;
+use crate::{
+    domain::State,
+    engine::{changes::Observer, ports::JobChanged},
+};
 
 /// How many changes are remembered for watchers that come back.
 pub const CHANGES_REMEMBERED_MAX: usize = 4_096;
@@ -59,6 +62,17 @@ impl Default for WatchHub {
                 everything: broadcast::channel(CHANGES_LAG_MAX).0,
                 single: DashMap::new(),
             }),
+        }
+    }
+}
+
+/// Everybody who watches is told, but not of deletions: what is over does not change any more.
+impl Observer for WatchHub {
+    fn after_commit(&self, changes: &[JobChanged]) {
+        for change in changes {
+            if let Some(status) = &change.is {
+                self.changed(change.job_id, &change.job_type, status.state, status.version);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     engine::{
         Caller, Engine,
         fleet::discovery::Discovery,
-        ports::{Applied, JobChange, JobEvent, JobQuery, StoreError},
+        ports::{Applied, JobChanged, JobEvent, JobQuery, StoreError, Written},
     },
     failpoints::Failpoint,
     mutant::die_at,
@@ -103,8 +103,8 @@ impl Engine {
 
     async fn act_on(&self, id: JobId, by: &str, action: &JobAction) -> Result<ActionOutcome, StoreError> {
         let applied = self.record_action(vec![id], by, action).await?;
-        match applied.into_iter().next() {
-            Some(Applied::Changed(_)) => Ok(ActionOutcome::Changed),
+        match applied.value.first() {
+            Some(Applied::Changed) => Ok(ActionOutcome::Changed),
             Some(Applied::UnknownJob) | None => Ok(ActionOutcome::UnknownJob),
             Some(Applied::Stale(_)) => {
                 let Some((job, _)) = self.store.get(id).await? else { return Ok(ActionOutcome::UnknownJob) };
@@ -160,8 +160,7 @@ impl Engine {
             if !dry_run {
                 let applied = self.record_action(ids, by, action).await?;
                 die_at(Failpoint::JobsIntervened);
-                outcome.changed +=
-                    applied.iter().filter(|answer| matches!(answer, Applied::Changed(_))).count();
+                outcome.changed += applied.changes.len();
             }
             if ended {
                 return Ok(outcome);
@@ -177,7 +176,7 @@ impl Engine {
         ids: Vec<JobId>,
         by: &str,
         action: &JobAction,
-    ) -> Result<Vec<Applied>, StoreError> {
+    ) -> Result<Written<Vec<Applied>>, StoreError> {
         let event = match action {
             JobAction::Cancel { reason } => Event::CancelRequested(Cancellation {
                 by: by.to_owned(),
@@ -188,7 +187,7 @@ impl Engine {
         };
         let events = ids.into_iter().map(|job_id| JobEvent { job_id, event: event.clone() }).collect();
         let applied = self.changes.record(events).await?;
-        let unwanted: Vec<Unwanted> = applied.iter().filter_map(Unwanted::of).collect();
+        let unwanted: Vec<Unwanted> = applied.changes.iter().filter_map(Unwanted::of).collect();
         if !unwanted.is_empty() {
             self.tasks.errand("the telling of workers", tell(Arc::clone(&self.discovery), unwanted));
         }
@@ -205,16 +204,16 @@ enum Unwanted {
 }
 
 impl Unwanted {
-    fn of(applied: &Applied) -> Option<Self> {
-        let Applied::Changed(change) = applied else { return None };
-        let JobChange { job_id, job_type, from, status, .. } = change.as_ref();
-        status.cancellation.as_ref()?;
-        let (job_id, attempt) = (*job_id, status.attempt);
-        match (from, &status.claim) {
+    fn of(change: &JobChanged) -> Option<Self> {
+        let status = change.is.as_ref().filter(|status| status.cancellation.is_some())?;
+        let (job_id, attempt) = (change.job_id, status.attempt);
+        match (change.was?, &status.claim) {
             (State::Running, Some(claim)) => {
                 Some(Self::Running { worker_id: claim.worker_id.clone(), job_id, attempt })
             }
-            (State::Dispatched, _) => Some(Self::Ordered { job_type: job_type.clone(), job_id, attempt }),
+            (State::Dispatched, _) => {
+                Some(Self::Ordered { job_type: change.job_type.clone(), job_id, attempt })
+            }
             _ => None,
         }
     }

@@ -108,7 +108,7 @@ impl Engine {
         let answers = checked.into_iter().map(|checked| {
             checked?;
             match stored.next() {
-                Some(Inserted::Stored { job, .. } | Inserted::Replayed { job }) => Ok(job),
+                Some(Inserted::Stored { job } | Inserted::Replayed { job }) => Ok(job),
                 Some(Inserted::TooManyTypes) => Err(SubmitError::TooManyTypes),
                 Some(Inserted::KeyReused) | None => Err(StoreError::Broken {
                     reason: "it answered for fewer jobs than it was given".to_owned(),
@@ -158,7 +158,7 @@ impl Engine {
 
 fn submitted(inserted: Inserted) -> Result<Submitted, SubmitError> {
     match inserted {
-        Inserted::Stored { job, .. } => Ok(Submitted::Accepted(job)),
+        Inserted::Stored { job } => Ok(Submitted::Accepted(job)),
         Inserted::Replayed { job } => Ok(Submitted::Replayed(job)),
         Inserted::KeyReused => Err(SubmitError::KeyReused),
         Inserted::TooManyTypes => Err(SubmitError::TooManyTypes),

@@ -22,13 +22,16 @@ use crate::{
         changes::Changes,
         fleet::{
             announcement,
-            leases::Lease,
+            leases::{Lease, Leases},
             liveness::{LivenessClock, LoopbackProbe},
             registry::{Registry, WORKERS_MAX},
+            revocations::Revocations,
         },
-        ports::{Broker, JobEvent, StoreError},
+        ports::{Broker, JobEvent, Store, StoreError},
+        relay::{Relay, publisher::OrderPublisher},
         settings::catalogue::{Catalogue, CatalogueError, TypeUpdate},
     },
+    metrics::Metrics,
 };
 
 /// How many unroutable jobs are released in one step.
@@ -103,8 +106,20 @@ const UNREADABLE_MAX: usize = 256;
 
 /// Knows the workers.
 pub struct Discovery {
+    /// What is asked of jobs.
+    pub(in crate::engine) store: Arc<dyn Store>,
     /// The way to the store.
     pub(in crate::engine) changes: Changes,
+    /// Who sends jobs to new workers.
+    pub(in crate::engine) relay: Arc<Relay>,
+    /// Who sends orders again that were lost with a queue.
+    pub(in crate::engine) publisher: OrderPublisher,
+    /// Who runs what.
+    pub(in crate::engine) leases: Arc<Leases>,
+    /// Which orders are not wanted any more.
+    pub(in crate::engine) revocations: Arc<Revocations>,
+    /// What is counted.
+    pub(in crate::engine) metrics: Arc<Metrics>,
     /// For how long anybody could be heard.
     pub(in crate::engine) liveness: Arc<LivenessClock>,
     /// Who is there.
@@ -147,7 +162,7 @@ impl Discovery {
                     asked.extend(questions(&heartbeat));
                 }
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye).await?,
-                Discovered::Probe(probe) => self.changes.metrics.heard(self.liveness.heard(probe)),
+                Discovered::Probe(probe) => self.metrics.heard(self.liveness.heard(probe)),
             }
         }
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.
@@ -260,7 +275,7 @@ impl Discovery {
             );
         }
         for job_type in &taken.ready {
-            self.changes.relay.wake(job_type);
+            self.relay.wake(job_type);
         }
         let revoked = self.revoked(&taken.ready).await;
         let control = Control::Welcome { types: taken.ready, refused: taken.refused, revoked };
@@ -279,14 +294,14 @@ impl Discovery {
     /// What a worker of these types must not run although its order may still be queued.
     async fn revoked(&self, job_types: &[JobType]) -> Vec<AttemptId> {
         let mut queued = HashSet::new();
-        for job_type in self.changes.revocations.types(job_types) {
+        for job_type in self.revocations.types(job_types) {
             let waiting = self.broker.orders_waiting(&job_type).await;
             // What another worker has was revoked there; if it comes back, it is asked about.
             if !waiting.is_ok_and(|waiting| waiting.is_empty()) {
                 queued.insert(job_type);
             }
         }
-        self.changes.revocations.of(&queued)
+        self.revocations.of(&queued)
     }
 
     async fn welcome(&self, welcome: &Welcome) {
@@ -332,7 +347,7 @@ impl Discovery {
                     continue;
                 }
             };
-            self.changes.metrics.type_announced(job_type);
+            self.metrics.type_announced(job_type);
             if let Some(reason) = self.catalogue.schema_error(job_type) {
                 if learnt != TypeUpdate::Known {
                     tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, reason, "A type is served without its schema.");
@@ -381,19 +396,18 @@ impl Discovery {
     /// [`StoreError`] when they could not be released.
     pub async fn release(&self, job_type: &JobType) -> Result<(), StoreError> {
         loop {
-            let released = self.changes.store.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
-            if !released.jobs.is_empty() {
-                tracing::info!(job.r#type = %job_type, jobs = released.jobs.len(), "Unroutable jobs are released.");
+            let released = self.changes.release_unroutable(job_type, RELEASE_BATCH_MAX).await?;
+            if released > 0 {
+                tracing::info!(job.r#type = %job_type, jobs = released, "Unroutable jobs are released.");
             }
-            self.changes.released(&released);
-            if released.jobs.len() < RELEASE_BATCH_MAX {
+            if released < RELEASE_BATCH_MAX {
                 return Ok(());
             }
         }
     }
 
     async fn heartbeat(&self, heartbeat: &Heartbeat) {
-        let stopped = self.changes.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
+        let stopped = self.leases.renew(&heartbeat.worker_id, &heartbeat.orders);
         let told =
             stopped.into_iter().map(|(job_id, attempt)| (heartbeat.worker_id.clone(), job_id, attempt));
         self.send_cancels(told.collect()).await;
@@ -416,7 +430,7 @@ impl Discovery {
             return;
         }
         let jobs = asked.iter().map(|(_, attempt)| attempt.job_id).collect();
-        let standings = match timeout(ANSWER_WITHIN, self.changes.store.standings(jobs)).await {
+        let standings = match timeout(ANSWER_WITHIN, self.store.standings(jobs)).await {
             Ok(Ok(standings)) => standings,
             Ok(Err(error)) => return tracing::warn!(%error, "Workers that ask about orders get no answer."),
             Err(_) => return tracing::warn!("Workers that ask about orders get no answer in time."),
@@ -461,7 +475,7 @@ impl Discovery {
     }
 
     async fn goodbye(&self, goodbye: &Goodbye) -> Result<(), StoreError> {
-        let held = self.changes.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
+        let held = self.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
         for Lease { job_id, job_type, attempt, .. } in &held {
             tracing::info!(
                 job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %goodbye.worker_id,

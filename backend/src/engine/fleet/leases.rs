@@ -15,8 +15,9 @@ use dashmap::DashMap;
 use crate::{
     domain::{Claim, State},
     engine::{
+        changes::Observer,
         fleet::{liveness::LivenessClock, overtaking::Overtaking},
-        ports::{JobChange, StoredClaim},
+        ports::{JobChanged, StoredClaim},
     },
 };
 
@@ -101,6 +102,30 @@ pub struct Leases {
     liveness: Arc<LivenessClock>,
 }
 
+/// A running job has a lease, any other has none.
+impl Observer for Leases {
+    fn after_commit(&self, changes: &[JobChanged]) {
+        for change in changes {
+            if let Some(number) = change.delivered {
+                self.overtaking.delivered(&change.job_type, number);
+            }
+            let running = change.is.as_ref().filter(|status| status.state == State::Running);
+            match running.and_then(|status| Some((status, status.claim.as_ref()?, status.token?))) {
+                Some((status, claim, token)) => self.put(StoredClaim {
+                    job_id: change.job_id,
+                    job_type: change.job_type.clone(),
+                    attempt: status.attempt,
+                    token,
+                    claim: claim.clone(),
+                    timeout: change.policy.timeout,
+                    cancelled: status.cancellation.is_some(),
+                }),
+                None => drop(self.leases.remove(&change.job_id)),
+            }
+        }
+    }
+}
+
 impl Leases {
     /// None yet.
     #[must_use]
@@ -113,29 +138,7 @@ impl Leases {
         self.put(stored);
     }
 
-    /// Follows a change of a job: a running job has a lease, any other has none.
-    pub fn follow(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, status, timeout, .. } = change;
-        if let Some(number) = change.delivered {
-            self.overtaking.delivered(job_type, number);
-        }
-        match (&status.claim, status.token, status.state) {
-            (Some(claim), Some(token), State::Running) => self.put(StoredClaim {
-                job_id: *job_id,
-                job_type: job_type.clone(),
-                attempt: status.attempt,
-                token,
-                claim: claim.clone(),
-                timeout: *timeout,
-                cancelled: status.cancellation.is_some(),
-            }),
-            _ => {
-                self.leases.remove(job_id);
-            }
-        }
-    }
-
-    /// A worker says what it runs. Answers what of it was asked to stop: it may not have heard that.
+    /// A worker says what it runs. Returns what of it was asked to stop: it may not have heard that.
     pub fn renew(&self, worker_id: &WorkerId, orders: &[RunningOrder]) -> Vec<(JobId, Attempt)> {
         let mut cancelled = Vec::new();
         for order in orders {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crewcall_proto::JobType;
 use dashmap::DashMap;
 
-use crate::engine::{ports::DispatchNumber, relay::WINDOW_MIN};
+use crate::engine::{ports::DispatchNumber, relay::window::WINDOW_MIN};
 
 /// How many later orders must have been delivered. One would do, if every message were delivered once; but an order that
 /// was doubled can be taken for a later one.

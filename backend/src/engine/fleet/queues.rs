@@ -45,14 +45,13 @@ impl Discovery {
     /// was in them: the store has it.
     pub async fn replace_stuck_queues(&self) {
         let replace = |job_type: JobType| async move {
-            let relay = &self.changes.relay;
             // Read before: what the new queue confirms is not lost.
-            let lost = relay.confirmed(&job_type).await;
+            let lost = self.publisher.confirmed(&job_type).await;
             if !self.broker.replace_queue(&job_type).await {
                 return;
             }
             self.welcome_again(&job_type).await;
-            let sent = async { relay.send_again(lost?).await };
+            let sent = async { self.publisher.send_again(lost?).await };
             match sent.await {
                 Ok(orders) => {
                     tracing::warn!(job.r#type = %job_type, orders, "The queue of a type confirmed nothing; it was replaced, and what was in it is sent again.");

@@ -13,7 +13,10 @@ use crewcall_proto::{Attempt, AttemptId, JobType};
 
 use crate::{
     domain::State,
-    engine::ports::{JobChange, Standing, Store, StoreError},
+    engine::{
+        changes::Observer,
+        ports::{JobChanged, Standing, Store, StoreError},
+    },
 };
 
 /// How many are remembered: as many jobs as one bulk request cancels. What is forgotten is run if its order comes, and its
@@ -29,6 +32,20 @@ pub struct Revocations {
     newest: Mutex<VecDeque<(JobType, AttemptId)>>,
 }
 
+/// A job that is over before anybody reported its start leaves its order behind.
+impl Observer for Revocations {
+    fn after_commit(&self, changes: &[JobChanged]) {
+        for change in changes.iter().filter(|change| change.was == Some(State::Dispatched)) {
+            if let Some(status) = change.is.as_ref().filter(|status| status.state.is_terminal())
+                && change.ended.is_none()
+            {
+                let attempt = AttemptId { job_id: change.job_id, attempt: status.attempt };
+                self.add(change.job_type.clone(), attempt);
+            }
+        }
+    }
+}
+
 impl Revocations {
     /// Takes over those that an earlier process recorded.
     ///
@@ -40,14 +57,6 @@ impl Revocations {
             self.add(job_type, attempt);
         }
         Ok(())
-    }
-
-    /// Follows a change of a job: one that is over before anybody reported its start leaves its order behind.
-    pub fn follow(&self, change: &JobChange) {
-        let JobChange { job_id, job_type, from, status, ended, .. } = change;
-        if *from == State::Dispatched && status.state.is_terminal() && ended.is_none() {
-            self.add(job_type.clone(), AttemptId { job_id: *job_id, attempt: status.attempt });
-        }
     }
 
     /// Those of these types, of which there are any.

@@ -1,17 +1,19 @@
 //! The broker as the use-cases see it.
 
 use async_trait::async_trait;
-use crewcall_proto::{ContentType, JobType, Order, WorkerId, control::Control};
-use tokio::sync::watch;
+use crewcall_proto::{ContentType, JobType, WorkerId, control::Control};
+use tokio::sync::{mpsc, watch};
 
+use super::store::Dispatch;
 use crate::engine::fleet::liveness::LoopbackProbe;
 
 /// The way to the workers.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Publishes an order in this encoding and waits until the broker has it, however long that takes: through
-    /// reconnects, and while the broker takes nothing. Safe to repeat: the message id is that of the attempt.
-    async fn publish_order(&self, order: &Order, content_type: ContentType) -> Result<(), BrokerError>;
+    /// Enqueues orders, in their order, and returns at once. Of each is told, by its place in the list, when the broker has it,
+    /// however long that takes: through reconnects, and while the broker takes nothing. Safe to repeat: the message id is
+    /// that of the attempt.
+    fn publish_orders(&self, orders: Vec<OutgoingOrder>) -> Confirmations;
 
     /// Makes sure that the type has a queue and is routed to it.
     async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError>;
@@ -58,6 +60,19 @@ pub trait Broker: Send + Sync {
     /// How the link is, and every change of it.
     fn status(&self) -> watch::Receiver<BrokerStatus>;
 }
+
+/// An order on its way out.
+#[derive(Debug, Clone)]
+pub struct OutgoingOrder {
+    /// What was dispatched.
+    pub dispatch: Dispatch,
+    /// How the order is encoded.
+    pub content_type: ContentType,
+}
+
+/// Tells of orders that were enqueued together, each by its place: the broker has it, or it was given up. Ends when all were
+/// told of.
+pub type Confirmations = mpsc::UnboundedReceiver<(usize, Result<(), BrokerError>)>;
 
 /// What there was when the queue of a type was declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

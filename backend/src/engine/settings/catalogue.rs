@@ -262,8 +262,7 @@ fn same(known: &StoredType, announced: &StoredType) -> bool {
 }
 
 fn is_older(stored: &StoredType, now: Timestamp, age: Duration) -> bool {
-    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    now.as_millis().saturating_sub(stored.last_announced_at.as_millis()) >= age
+    now.since(stored.last_announced_at) >= age
 }
 
 /// A schema as it is kept: none, if it is too large.

@@ -4,6 +4,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crewcall_proto::Timestamp;
 
+use crate::{
+    domain::State,
+    engine::{
+        changes::Observer,
+        ports::{JobChanged, StoreError},
+    },
+};
+
 /// The earliest time at which something is due, or earlier: so that an idle backend does not ask its store.
 #[derive(Debug)]
 pub struct DueTime(AtomicI64);
@@ -21,13 +29,22 @@ impl DueTime {
         self.0.fetch_min(at.as_millis(), Ordering::SeqCst);
     }
 
-    /// Whether the time has come; if so, it has to be noted again from the store.
-    pub fn take(&self, now: Timestamp) -> bool {
-        let due = self.0.load(Ordering::SeqCst) <= now.as_millis();
-        if due {
-            self.0.store(i64::MAX, Ordering::SeqCst);
+    /// Does something if its time has come. It returns when there is more to do, if ever.
+    pub(super) async fn when_due<F, Fut>(&self, now: Timestamp, act: F) -> Result<(), StoreError>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Option<Timestamp>, StoreError>>,
+    {
+        if self.0.load(Ordering::SeqCst) > now.as_millis() {
+            return Ok(());
         }
-        due
+        // What is noted meanwhile is kept beside what the store says.
+        self.0.store(i64::MAX, Ordering::SeqCst);
+        let next = act().await.inspect_err(|_| self.note(now))?;
+        if let Some(next) = next {
+            self.note(next);
+        }
+        Ok(())
     }
 }
 
@@ -38,4 +55,21 @@ pub struct DueTimes {
     pub release: DueTime,
     /// The next job expires.
     pub expiry: DueTime,
+}
+
+impl Observer for DueTimes {
+    fn after_commit(&self, changes: &[JobChanged]) {
+        for change in changes {
+            let Some(status) = &change.is else { continue };
+            if status.state == State::Scheduled {
+                self.release.note(status.due_at);
+            }
+            // A job that is tried again was forgotten when it was over.
+            if let Some(expires_at) = change.policy.expires_at
+                && (change.was.is_none() || change.was_over())
+            {
+                self.expiry.note(expires_at);
+            }
+        }
+    }
 }

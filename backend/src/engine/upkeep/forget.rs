@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crewcall_proto::JobType;
-use tokio_util::sync::CancellationToken;
 
 use super::{Task, repeat};
 use crate::engine::{Engine, ports::StoreError};
@@ -87,20 +86,16 @@ impl Task for Forgetting {
     }
 }
 
-/// Forgets types until `stop`; none, if `kept_for` is `None`.
+/// Forgets types until the engine's tasks are told to stop; none, if they are kept for ever.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store fails for good.
-pub(super) async fn run(
-    engine: &Engine,
-    kept_for: Option<Duration>,
-    stop: &CancellationToken,
-) -> Result<(), StoreError> {
-    match kept_for {
-        Some(kept_for) => repeat(Forgetting { kept_for }, engine, stop).await,
+pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
+    match engine.retention.types {
+        Some(kept_for) => repeat(Forgetting { kept_for }, engine).await,
         None => {
-            stop.cancelled().await;
+            engine.tasks.stop().cancelled().await;
             Ok(())
         }
     }

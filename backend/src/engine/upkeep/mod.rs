@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use crewcall_proto::JobType;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_util::sync::CancellationToken;
 
 use super::{Engine, ports::StoreError};
 use crate::tasks::{Fallen, watched};
@@ -29,13 +28,12 @@ use crate::tasks::{Fallen, watched};
 /// [`Fallen`] with the first part that cannot go on.
 pub(super) async fn run(engine: &Engine) -> Result<(), Fallen> {
     let stop = engine.tasks.stop();
-    let types_kept_for = engine.retention.types;
     tokio::select! {
-        ended = watched("the timers", stop, repeat(timers::Timers, engine, stop)) => ended,
-        ended = watched("the rescue", stop, rescue::run(engine, stop)) => ended,
-        ended = watched("the reconciler", stop, repeat(reconcile::Reconciler::default(), engine, stop)) => ended,
-        ended = watched("retention", stop, repeat(engine.retention, engine, stop)) => ended,
-        ended = watched("forgetting", stop, forget::run(engine, types_kept_for, stop)) => ended,
+        ended = watched("the timers", stop, repeat(timers::Timers, engine)) => ended,
+        ended = watched("the rescue", stop, rescue::run(engine)) => ended,
+        ended = watched("the reconciler", stop, repeat(reconcile::Reconciler::default(), engine)) => ended,
+        ended = watched("retention", stop, repeat(engine.retention, engine)) => ended,
+        ended = watched("forgetting", stop, forget::run(engine)) => ended,
     }
 }
 
@@ -67,6 +65,15 @@ impl Engine {
         reconciler.look(&self.discovery).await
     }
 
+    /// Deletes jobs that have been over for long enough.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they could not be deleted; some may be.
+    pub async fn delete_old_jobs(&self) -> Result<(), StoreError> {
+        self.retention.delete_old(self).await
+    }
+
     /// Says something to itself by way of the broker, to learn whether anybody can be heard.
     pub async fn send_probe(&self) {
         self.discovery.listen().await;
@@ -93,12 +100,13 @@ trait Task: Send {
     fn step(&mut self, engine: &Engine) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Does a task until `stop`. A store that is only unavailable does not end it: the next step does what this one could not.
+/// Does a task until the engine's tasks are told to stop. A store that is only unavailable does not end it: the next step does what this one could not.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store fails for good.
-async fn repeat<T: Task>(mut task: T, engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
+async fn repeat<T: Task>(mut task: T, engine: &Engine) -> Result<(), StoreError> {
+    let stop = engine.tasks.stop();
     let mut ticks = interval_at(Instant::now() + T::FIRST_AFTER, T::EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

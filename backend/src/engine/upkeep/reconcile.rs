@@ -79,14 +79,14 @@ async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Resu
         JobEvent { job_id, event: Event::OrderLost { attempt, token: order.token } }
     };
     let applied = discovery.changes.record(lost.iter().map(event).collect()).await?;
-    for ((job_type, order), answer) in lost.iter().zip(applied) {
+    for ((job_type, order), answer) in lost.iter().zip(applied.value) {
         let (job_id, attempt) = order.key;
         match answer {
-            Applied::Changed(_) => {
+            Applied::Changed => {
                 tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
             }
             Applied::Stale(_) | Applied::UnknownJob => {
-                discovery.changes.leases.forget_attempt(job_id, attempt);
+                discovery.leases.forget_attempt(job_id, attempt);
             }
         }
     }
@@ -102,18 +102,18 @@ impl Reconciler {
     pub async fn look(&mut self, discovery: &Discovery) -> Result<(), StoreError> {
         if matches!(*discovery.broker.status().borrow(), BrokerStatus::Down { .. }) {
             *self = Self::default(); // nobody can be heard, so absence means nothing
-            discovery.changes.leases.overtaking.keep(|_| false);
+            discovery.leases.overtaking.keep(|_| false);
             return Ok(());
         }
-        let newest = discovery.changes.store.dispatch_marks().await?.issued;
+        let newest = discovery.store.dispatch_marks().await?.issued;
         let now = discovery.liveness.time();
         let unlisted = self.unlisted(discovery, now).await?;
         self.empty.retain(|job_type, _| unlisted.contains_key(job_type));
-        discovery.changes.leases.overtaking.keep(|job_type| unlisted.contains_key(job_type));
+        discovery.leases.overtaking.keep(|job_type| unlisted.contains_key(job_type));
         let mut lost = Vec::new();
         for (job_type, orders) in unlisted {
             let gone_since = self.gone_since(discovery, &job_type, now).await;
-            let overtaken_since = discovery.changes.leases.overtaking.look(&job_type, newest, now);
+            let overtaken_since = discovery.leases.overtaking.look(&job_type, newest, now);
             let is_lost = |order: &Unlisted| {
                 let missing = order.since + MISSING_FOR;
                 // Emptiness counts while it is missing, what overtakes it only afterwards: until then the broker may
@@ -144,15 +144,15 @@ impl Reconciler {
                 all.entry(job_type.clone()).or_default().push(Unlisted { key, token, since });
             }
         };
-        for lease in discovery.changes.leases.delivered() {
+        for lease in discovery.leases.delivered() {
             add(&lease.job_type, (lease.job_id, lease.attempt), lease.token, lease.renewed());
         }
-        for count in discovery.changes.store.counts().await? {
+        for count in discovery.store.counts().await? {
             if count.state != State::Dispatched || count.jobs == 0 {
                 continue;
             }
-            for order in discovery.changes.store.dispatched(&count.job_type, ORDERS_MAX).await? {
-                if discovery.changes.relay.is_confirmed(order.number) {
+            for order in discovery.store.dispatched(&count.job_type, ORDERS_MAX).await? {
+                if discovery.publisher.is_confirmed(order.number) {
                     add(&count.job_type, (order.job_id, order.attempt), order.token, Duration::ZERO);
                 }
             }

@@ -6,7 +6,6 @@ use crewcall_proto::{Attempt, JobId, WorkerId};
 use futures_util::StreamExt;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 
 use super::{Task, repeat};
 use crate::{
@@ -41,19 +40,19 @@ const UNTOLD_MAX: usize = 1_024;
 /// A worker, and which of its attempts was ended.
 pub type Overdue = (WorkerId, JobId, Attempt);
 
-/// Runs until `stop`.
+/// Runs until the engine's tasks are told to stop.
 ///
 /// # Errors
 ///
 /// [`StoreError`] when the store fails for good.
-pub(super) async fn run(engine: &Engine, stop: &CancellationToken) -> Result<(), StoreError> {
+pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
     let (untold, overdue) = mpsc::channel(UNTOLD_MAX);
     // Beside each other: neither a slow store nor a slow broker must silence the probes.
     tokio::select! {
-        () = stop.cancelled() => Ok(()),
+        () = engine.tasks.stop().cancelled() => Ok(()),
         () = listen(&engine.discovery) => Ok(()),
         () = tell(&engine.discovery, overdue) => Ok(()),
-        failed = repeat(Rescue { looks: 0, untold }, engine, stop) => failed,
+        failed = repeat(Rescue { looks: 0, untold }, engine) => failed,
     }
 }
 
@@ -108,24 +107,24 @@ pub(super) async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, St
     let mut overdue = Vec::new();
     loop {
         // Asked anew for each batch: a worker may be heard while the batch before it is recorded.
-        let batch = discovery.changes.leases.ended(BATCH_MAX);
+        let batch = discovery.leases.ended(BATCH_MAX);
         if batch.is_empty() {
             return Ok(overdue);
         }
         die_at(Failpoint::LeasesEnded);
         let applied = discovery.changes.record(batch.iter().map(event_of).collect()).await?;
-        for ((lease, end), answer) in batch.iter().zip(applied) {
+        for ((lease, end), answer) in batch.iter().zip(applied.value) {
             let Lease { job_id, job_type, attempt, worker_id, .. } = lease;
             match (end, answer) {
-                (LeaseEnd::Overdue, Applied::Changed(_)) => {
+                (LeaseEnd::Overdue, Applied::Changed) => {
                     tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");
                     overdue.push((worker_id.clone(), *job_id, *attempt));
                 }
-                (LeaseEnd::Silent, Applied::Changed(_)) => {
+                (LeaseEnd::Silent, Applied::Changed) => {
                     tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
                 }
                 // Its job has moved on, whatever is believed here.
-                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.changes.leases.forget(lease),
+                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.leases.forget(lease),
             }
         }
     }
@@ -144,7 +143,7 @@ fn event_of((lease, end): &(Lease, LeaseEnd)) -> JobEvent {
 /// Unroutable jobs whose type is served after all: their release was missed.
 async fn release_served(discovery: &Discovery) -> Result<(), StoreError> {
     discovery.retry_queue_declarations().await;
-    for count in discovery.changes.store.counts().await? {
+    for count in discovery.store.counts().await? {
         let served = discovery.catalogue.knows(&count.job_type);
         let unroutable = count.state == State::Unroutable && count.jobs > 0;
         if unroutable && served && discovery.declare(&count.job_type).await {

@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::Task;
 use crate::{
     domain::State,
-    engine::{
-        Engine,
-        ports::{Store, StoreError},
-    },
-    failpoints::Failpoint,
-    mutant::die_at,
+    engine::{Engine, ports::StoreError},
 };
 
 /// How often old jobs are looked for.
@@ -57,6 +50,12 @@ impl Task for Retention {
     const EVERY: Duration = INTERVAL;
 
     async fn step(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        self.delete_old(engine).await
+    }
+}
+
+impl Retention {
+    pub(super) async fn delete_old(&self, engine: &Engine) -> Result<(), StoreError> {
         let states = [
             (State::Completed, self.completed),
             (State::Failed, self.failed),
@@ -64,27 +63,19 @@ impl Task for Retention {
         ];
         for (state, kept_for) in states {
             let Some(kept_for) = kept_for else { continue };
-            delete(engine.store.as_ref(), state, kept_for, engine.tasks.stop()).await?;
+            delete(engine, state, kept_for).await?;
         }
         Ok(())
     }
 }
 
 /// Deletes the jobs that have been over in this state for longer than this.
-async fn delete(
-    store: &dyn Store,
-    state: State,
-    kept_for: Duration,
-    stop: &CancellationToken,
-) -> Result<(), StoreError> {
+async fn delete(engine: &Engine, state: State, kept_for: Duration) -> Result<(), StoreError> {
     let mut deleted = 0;
     loop {
-        let step = store.delete_finished(state, kept_for, BATCH_MAX).await?;
-        if step > 0 {
-            die_at(Failpoint::JobsDeleted);
-        }
+        let step = engine.changes.delete_finished(state, kept_for, BATCH_MAX).await?;
         deleted += step;
-        if step < BATCH_MAX || stop.is_cancelled() {
+        if step < BATCH_MAX || engine.tasks.stop().is_cancelled() {
             break;
         }
         tokio::time::sleep(REST).await;

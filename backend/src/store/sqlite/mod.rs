@@ -63,10 +63,10 @@ use crate::{
     domain::{AttemptRecord, Job, State, TypeSettings},
     engine::{
         ports::{
-            Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due,
-            ExpiredJobs, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine,
-            QuarantineEntry, QuarantinedMessage, Released, Standing, StoreError, StoredClaim, StoredType,
-            Types,
+            Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
+            IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine,
+            QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoredClaim, StoredType, Types,
+            Written,
         },
         rules::counted,
     },
@@ -112,7 +112,7 @@ fn refusal(error: TransactionError, path: &Path) -> OpenError {
 
 #[async_trait]
 impl Jobs for SqliteStore {
-    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Written<Vec<Inserted>>, StoreError> {
         // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
         let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
         self.writer.write(rows.len(), move |context| commands::insert(context, rows)).await
@@ -124,11 +124,16 @@ impl Jobs for SqliteStore {
         self.writer.write(1, move |context| commands::earlier(context, &key)).await
     }
 
-    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Written<Vec<Applied>>, StoreError> {
         self.writer.write(events.len(), move |context| commands::apply(context, events)).await
     }
 
-    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError> {
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Written<Option<Duration>>, StoreError> {
         let job_type = job_type.clone();
         self.writer
             .write(limit, move |context| commands::dispatch_due(context, &job_type, window, limit))
@@ -151,16 +156,16 @@ impl Jobs for SqliteStore {
         self.readers.read(queries::dispatch_marks).await
     }
 
-    async fn release_due(&self, limit: usize) -> Result<Released, StoreError> {
+    async fn release_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         self.writer.write(limit, move |context| commands::release_due(context, limit)).await
     }
 
-    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Written<()>, StoreError> {
         let job_type = job_type.clone();
         self.writer.write(limit, move |context| commands::release_unroutable(context, &job_type, limit)).await
     }
 
-    async fn expire_due(&self, limit: usize) -> Result<ExpiredJobs, StoreError> {
+    async fn expire_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         self.writer.write(limit, move |context| commands::expire_due(context, limit)).await
     }
 
@@ -205,7 +210,7 @@ impl Jobs for SqliteStore {
         state: State,
         kept_for: Duration,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Written<()>, StoreError> {
         self.writer
             .write(limit, move |context| commands::delete_finished(context, state, kept_for, limit))
             .await

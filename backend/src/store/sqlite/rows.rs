@@ -12,8 +12,8 @@ use super::{
     values::{from_json, to_json},
 };
 use crate::{
-    domain::{AttemptRecord, Claim, Job, JobStatus, Policy, Priority, Slot, State, TypeSettings},
-    engine::ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredType},
+    domain::{AttemptRecord, Claim, Job, JobStatus, Policy, Slot, State, TypeSettings},
+    engine::ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
 };
 
 columns!(JobStatus {
@@ -38,19 +38,8 @@ columns!(JobStatus {
 
 columns!(Policy { backoff: "backoff", timeout: "timeout_ns", expires_at: "expires_at", run_at: "run_at" });
 
-/// What the table `jobs` has of a job.
-pub(super) struct JobRow {
-    pub(super) id: JobId,
-    pub(super) job_type: JobType,
-    pub(super) priority: Priority,
-    pub(super) created_at: Timestamp,
-    /// Which dispatch the current attempt was last sent with.
-    pub(super) number: Option<DispatchNumber>,
-    pub(super) policy: Policy,
-    pub(super) status: JobStatus,
-}
-
-columns!(JobRow {
+// What the table `jobs` has of a job.
+columns!(StoredJob {
     id: "id",
     job_type: "type",
     priority: "priority",
@@ -64,10 +53,10 @@ columns!(JobRow {
 pub(super) struct FoundJob {
     /// The number of its row.
     pub(super) seq: i64,
-    pub(super) row: JobRow,
+    pub(super) job: StoredJob,
 }
 
-columns!(FoundJob { seq: "seq", row: "" });
+columns!(FoundJob { seq: "seq", job: "" });
 
 /// What never changes of a job and may be large, as JSON text.
 pub(super) struct Payload {
@@ -122,7 +111,7 @@ columns!(WholeJob { found: "", payload: "" });
 impl WholeJob {
     pub(super) fn job(self) -> Result<Job, TransactionError> {
         let (parameters, labels) = (self.payload.parameters()?, self.payload.labels()?);
-        let JobRow { id, job_type, priority, created_at, number: _, policy, status } = self.found.row;
+        let StoredJob { id, job_type, priority, created_at, number: _, policy, status } = self.found.job;
         Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, status })
     }
 }

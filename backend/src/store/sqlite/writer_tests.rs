@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{Clock, SystemClock},
     domain::{State, Submission},
-    engine::ports::{Accepted, Inserted, Jobs as _, Lifecycle as _},
+    engine::ports::{Accepted, Jobs as _, Lifecycle as _},
     store::sqlite::SqliteStore,
 };
 
@@ -119,9 +119,9 @@ async fn a_transaction_that_is_taken_back_as_a_whole_fails_for_everybody() {
         assert!(outcome.unwrap_err().is_retryable());
     }
     assert_eq!((jobs(&store).await, store.dispatch_marks().await.unwrap().issued.0), (0, 0));
-    let inserted = store.insert(accepted("again").1).await.unwrap().remove(0);
-    let Inserted::Stored { dispatched, .. } = inserted else { panic!("{inserted:?}") };
-    assert_eq!(dispatched.map(|number| number.0), Some(1), "its place in the window is free again");
+    let stored = store.insert(accepted("again").1).await.unwrap().changes.remove(0);
+    let dispatch = stored.dispatch.expect("its place in the window is free again");
+    assert_eq!(dispatch.number.0, 1);
     store.close().await;
 }
 

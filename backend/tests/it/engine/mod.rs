@@ -8,4 +8,6 @@ mod rates;
 
 mod mark;
 
+mod observer;
+
 mod stage;

@@ -6,7 +6,7 @@ use crewcall_backend::{
     clock::{Clock, SystemClock},
     domain::{Event, Submission, TypeSettingsChange},
     engine::{
-        Caller, Engine, Ports, Submitted,
+        Caller, Engine, Observer, Ports, Submitted,
         ports::{
             Accepted, Broker, BrokerStatus, DispatchedOrder, JobEvent, Jobs as _, Lifecycle as _, Store,
         },
@@ -37,10 +37,15 @@ pub(super) struct Stage {
 impl Stage {
     /// Everything, with an engine that runs.
     pub(super) async fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap()).await
+        Self::start_in(tempfile::tempdir().unwrap(), Retention::default(), Vec::new()).await
     }
 
-    async fn start_in(directory: TempDir) -> Self {
+    /// Everything, with somebody who wants to know what happens, and with other times to keep jobs for.
+    pub(super) async fn observed(retention: Retention, observer: Arc<dyn Observer>) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), retention, vec![observer]).await
+    }
+
+    async fn start_in(directory: TempDir, retention: Retention, observers: Vec<Arc<dyn Observer>>) -> Self {
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let path = directory.path().join("crewcall.db");
@@ -54,8 +59,9 @@ impl Stage {
             clock,
             metrics,
             tasks: Tasks::new(tasks.clone(), stop.clone()).0,
+            observers,
         };
-        let engine = Engine::assemble(ports, Retention::default()).await.unwrap();
+        let engine = Engine::assemble(ports, retention).await.unwrap();
         engine.recover().await.unwrap();
         let running = Arc::clone(&engine);
         tasks.spawn(async move { running.run().await.unwrap() });
@@ -108,7 +114,7 @@ impl Stage {
 
     /// Ends the process, in effect, and starts it again.
     pub(super) async fn restart(self) -> Self {
-        Self::start_in(self.end().await).await
+        Self::start_in(self.end().await, Retention::default(), Vec::new()).await
     }
 
     pub(super) async fn stop(self) {

@@ -131,6 +131,7 @@ impl Server {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             tasks,
+            observers: Vec::new(),
         };
         let engine = Engine::assemble(ports, Retention::default()).await.unwrap();
         let state = http.state(Arc::clone(&engine), metrics, stop.clone());
@@ -207,25 +208,7 @@ impl Server {
         parameters_schema: Value,
         change: impl FnOnce(&mut Announcement),
     ) {
-        let announced = AnnouncedType {
-            job_type: JobType::new(job_type).unwrap(),
-            description: format!("Does {job_type}."),
-            version: "1.2.3".to_owned(),
-            parameters_schema: parameters_schema.as_object().unwrap().clone(),
-            result_schema: serde_json::Map::new(),
-        };
-        let mut announcement = Announcement {
-            worker_id: WORKER.parse().unwrap(),
-            name: "player".to_owned(),
-            version: "0.0.1".to_owned(),
-            sdk: Sdk { language: "rust".to_owned(), version: "0.1.0".to_owned() },
-            host: "here".to_owned(),
-            pid: 7,
-            slots: 3,
-            content_type: ContentType::Json,
-            types: vec![announced],
-            started_at: Timestamp::from_millis(1_700_000_000_000),
-        };
+        let mut announcement = announcement(job_type, &parameters_schema);
         change(&mut announcement);
         self.engine.discover(vec![Discovered::Announced(announcement)]).await.unwrap();
     }
@@ -246,7 +229,14 @@ impl Server {
     /// Deletes the cancelled jobs.
     pub(super) async fn delete_jobs(&self) {
         let deleted = async {
-            while self.store.delete_finished(State::Cancelled, Duration::ZERO, 100).await.unwrap() == 0 {}
+            while self
+                .store
+                .delete_finished(State::Cancelled, Duration::ZERO, 100)
+                .await
+                .unwrap()
+                .changes
+                .is_empty()
+            {}
         };
         timeout(PATIENCE, deleted).await.expect("no cancelled job was deleted");
     }
@@ -317,7 +307,7 @@ impl Server {
 
     async fn happened(&self, job_id: JobId, event: Event) {
         let applied = self.engine.changes().record(vec![JobEvent { job_id, event }]).await.unwrap();
-        assert!(matches!(applied.as_slice(), [Applied::Changed(_)]), "{applied:?}");
+        assert_eq!(applied.value, [Applied::Changed], "{applied:?}");
     }
 
     /// The paths that the router knows, but for those of its fallback. Only its debug output tells them.
@@ -378,4 +368,27 @@ pub(super) async fn problem(request: RequestBuilder) -> Value {
 pub(super) fn sorted(mut value: Value) -> Value {
     value.sort_all_objects();
     value
+}
+
+/// What a worker of this type says.
+pub(crate) fn announcement(job_type: &str, parameters_schema: &Value) -> Announcement {
+    let announced = AnnouncedType {
+        job_type: JobType::new(job_type).unwrap(),
+        description: format!("Does {job_type}."),
+        version: "1.2.3".to_owned(),
+        parameters_schema: parameters_schema.as_object().unwrap().clone(),
+        result_schema: serde_json::Map::new(),
+    };
+    Announcement {
+        worker_id: WORKER.parse().unwrap(),
+        name: "player".to_owned(),
+        version: "0.0.1".to_owned(),
+        sdk: Sdk { language: "rust".to_owned(), version: "0.1.0".to_owned() },
+        host: "here".to_owned(),
+        pid: 7,
+        slots: 3,
+        content_type: ContentType::Json,
+        types: vec![announced],
+        started_at: Timestamp::from_millis(1_700_000_000_000),
+    }
 }

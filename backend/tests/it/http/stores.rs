@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use crewcall_backend::{
     domain::{AttemptRecord, Job, State, TypeSettings},
     engine::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine, QuarantineEntry,
-        QuarantinedMessage, Released, Standing, Store, StoreError, StoredClaim, StoredType, Types,
+        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IdempotencyKey,
+        InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine, QuarantineEntry,
+        QuarantinedMessage, Standing, Store, StoreError, StoredClaim, StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -21,7 +21,7 @@ pub(super) struct FailingStore(pub(super) fn() -> StoreError);
 
 #[async_trait]
 impl Jobs for FailingStore {
-    async fn insert(&self, _: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, _: Vec<Accepted>) -> Result<Written<Vec<Inserted>>, StoreError> {
         Err((self.0)())
     }
 
@@ -29,11 +29,16 @@ impl Jobs for FailingStore {
         Err((self.0)())
     }
 
-    async fn apply(&self, _: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+    async fn apply(&self, _: Vec<JobEvent>) -> Result<Written<Vec<Applied>>, StoreError> {
         Err((self.0)())
     }
 
-    async fn dispatch_due(&self, _: &JobType, _: usize, _: usize) -> Result<Due, StoreError> {
+    async fn dispatch_due(
+        &self,
+        _: &JobType,
+        _: usize,
+        _: usize,
+    ) -> Result<Written<Option<Duration>>, StoreError> {
         Err((self.0)())
     }
 
@@ -49,15 +54,15 @@ impl Jobs for FailingStore {
         Err((self.0)())
     }
 
-    async fn release_due(&self, _: usize) -> Result<Released, StoreError> {
+    async fn release_due(&self, _: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         Err((self.0)())
     }
 
-    async fn expire_due(&self, _: usize) -> Result<ExpiredJobs, StoreError> {
+    async fn expire_due(&self, _: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         Err((self.0)())
     }
 
-    async fn release_unroutable(&self, _: &JobType, _: usize) -> Result<Released, StoreError> {
+    async fn release_unroutable(&self, _: &JobType, _: usize) -> Result<Written<()>, StoreError> {
         Err((self.0)())
     }
 
@@ -93,7 +98,7 @@ impl Jobs for FailingStore {
         Err((self.0)())
     }
 
-    async fn delete_finished(&self, _: State, _: Duration, _: usize) -> Result<usize, StoreError> {
+    async fn delete_finished(&self, _: State, _: Duration, _: usize) -> Result<Written<()>, StoreError> {
         Err((self.0)())
     }
 
@@ -191,7 +196,7 @@ impl FillingStore {
 
 #[async_trait]
 impl Jobs for FillingStore {
-    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Written<Vec<Inserted>>, StoreError> {
         self.take(jobs.len())?;
         self.store.insert(jobs).await
     }
@@ -200,11 +205,16 @@ impl Jobs for FillingStore {
         self.store.submitted_before(key).await
     }
 
-    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError> {
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Written<Vec<Applied>>, StoreError> {
         self.store.apply(events).await
     }
 
-    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError> {
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Written<Option<Duration>>, StoreError> {
         self.store.dispatch_due(job_type, window, limit).await
     }
 
@@ -224,15 +234,15 @@ impl Jobs for FillingStore {
         self.store.dispatch_marks().await
     }
 
-    async fn release_due(&self, limit: usize) -> Result<Released, StoreError> {
+    async fn release_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         self.store.release_due(limit).await
     }
 
-    async fn expire_due(&self, limit: usize) -> Result<ExpiredJobs, StoreError> {
+    async fn expire_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
         self.store.expire_due(limit).await
     }
 
-    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError> {
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Written<()>, StoreError> {
         self.store.release_unroutable(job_type, limit).await
     }
 
@@ -273,7 +283,7 @@ impl Jobs for FillingStore {
         state: State,
         kept_for: Duration,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Written<()>, StoreError> {
         self.store.delete_finished(state, kept_for, limit).await
     }
 

@@ -1,14 +1,12 @@
 //! Attempts that are lost, and how that is seen, with the real store: only the broker is played.
 
-#![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
-
 mod orders;
 
 mod workers;
 
 use crewcall_backend::{
     domain::{Event, Submission, schedule::Times},
-    engine::ports::{Accepted, Applied, BrokerStatus, Inserted, JobEvent},
+    engine::ports::{Accepted, BrokerStatus, JobChanged, JobEvent},
 };
 use crewcall_proto::{ExecutionId, JobId, response::Origin};
 
@@ -34,11 +32,9 @@ async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -
     };
     let inserted = server.store.insert((0..count).map(|_| accepted()).collect()).await.unwrap();
     let mut ids = Vec::new();
-    for inserted in inserted {
-        let Inserted::Stored { job, dispatched: Some(_) } = inserted else {
-            panic!("it should be dispatched, not {inserted:?}")
-        };
-        ids.push(job.id);
+    for change in inserted.changes {
+        assert!(change.dispatch.is_some(), "it should be dispatched: {change:?}");
+        ids.push(change.job_id);
     }
     server.engine.recover().await.unwrap();
     // What the mark of the store says is confirmed, is.
@@ -54,8 +50,8 @@ async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -
 }
 
 /// Says something about the current attempt of each job, as its worker does.
-async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) -> Vec<Applied> {
-    let mut applied = Vec::new();
+async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) -> Vec<JobChanged> {
+    let mut changes = Vec::new();
     for ids in ids.chunks(1_000) {
         let mut events = Vec::new();
         for id in ids {
@@ -69,7 +65,7 @@ async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) -> Vec<A
             };
             events.push(JobEvent { job_id: *id, event: what(origin) });
         }
-        applied.extend(server.engine.changes().record(events).await.unwrap());
+        changes.extend(server.engine.changes().record(events).await.unwrap().changes);
     }
-    applied
+    changes
 }

@@ -6,7 +6,7 @@ use crewcall_backend::{
     domain::{Event, State},
     engine::{
         fleet::overtaking::OVERTAKEN_BY,
-        ports::{Applied, OrdersWaiting},
+        ports::OrdersWaiting,
         upkeep::reconcile::{MISSING_FOR, Reconciler, UNROUTABLE_OR_DEAD_FOR},
     },
 };
@@ -114,8 +114,7 @@ async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
     let server = server().await;
     let ids = dispatch(&server, 1, None).await;
     let started = |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) };
-    let applied = say(&server, &ids, started).await;
-    let [Applied::Changed(started)] = &applied[..] else { unreachable!() };
+    let started = say(&server, &ids, started).await;
     say(&server, &ids, |origin| Event::Completed {
         origin,
         result: "1".to_owned(),
@@ -125,7 +124,7 @@ async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
     .await;
     assert_eq!(server.engine.delivered(), 0);
     // The news of its start, which was recorded first, is followed last.
-    server.engine.changes().follow(started);
+    server.engine.changes().after_commit(&started);
     server.broker.wait(OrdersWaiting { jobs: Some(0), unroutable_or_dead: 0 });
     let mut reconciler = Reconciler::default();
     server.engine.look_for_lost_orders(&mut reconciler).await.unwrap();

@@ -9,12 +9,12 @@ use crewcall_backend::{
         AttemptOutcome, AttemptRecord, Backoff, Event, Job, Policy, Progress, Stale, State,
         retry::SENDINGS_MAX,
     },
-    engine::ports::{Applied, JobEvent, Released},
+    engine::ports::{Applied, JobEvent},
 };
 use crewcall_proto::{Attempt, response::ErrorKind};
 
 use super::under_test::{
-    START, StoreUnderTest, cancel, completed, failed, held, job_error, job_type, origin, started,
+    Released, START, StoreUnderTest, cancel, completed, failed, held, job_error, job_type, origin, started,
 };
 
 pub(crate) async fn a_job_runs_and_is_completed(tested: StoreUnderTest) {
@@ -65,8 +65,8 @@ pub(crate) async fn a_failed_attempt_is_followed_by_another_when_it_is_due(teste
     let released = tested.release_due(due_at, 10).await.unwrap();
     let version = change.status.version + 1;
     assert_eq!(released.jobs, [(job.id, job_type("a"), version)]);
-    assert_eq!((released.job_types, released.next_due_at), (vec![job_type("a")], None));
-    let second = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+    assert_eq!(released.next_due_at, None);
+    let second = tested.dispatch_due(&job_type("a"), 1, 1).await.dispatches.remove(0).job;
     assert_ne!(second.status.token, job.status.token);
     assert!(matches!(tested.apply(&job, completed(&job)).await, Applied::Stale(Stale::Attempt)));
     tested.change(&second, failed(&second, false)).await;
@@ -109,12 +109,12 @@ pub(crate) async fn an_unroutable_order_waits_for_the_first_worker(tested: Store
         assert!(tested.change(&job, event).await.freed_window);
         ids.push(job.id);
     }
-    assert_eq!(tested.store.release_unroutable(&job_type("b"), 10).await.unwrap(), Released::default());
-    let released = tested.store.release_unroutable(&job_type("a"), 2).await.unwrap();
+    assert_eq!(tested.release_unroutable(&job_type("b"), 10).await, Released::default());
+    let released = tested.release_unroutable(&job_type("a"), 2).await;
     let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
     assert_eq!(released, ids[..2], "the oldest first");
-    assert_eq!(tested.store.release_unroutable(&job_type("a"), 2).await.unwrap().jobs.len(), 1);
-    assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 3);
+    assert_eq!(tested.release_unroutable(&job_type("a"), 2).await.jobs.len(), 1);
+    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 3);
     tested.finish().await;
 }
 
@@ -131,16 +131,18 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(tested: StoreUn
     ];
     let events = events.map(|(job_id, event)| JobEvent { job_id, event }).to_vec();
     let applied = tested.store.apply(events).await.unwrap();
+    let mut changed = applied.changes.iter().filter_map(|change| change.is.as_ref());
     let said: Vec<_> = applied
+        .value
         .iter()
         .map(|applied| match applied {
-            Applied::Changed(change) => change.status.state.as_str(),
+            Applied::Changed => changed.next().unwrap().state.as_str(),
             Applied::Stale(stale) => stale.as_str(),
             Applied::UnknownJob => "unknown",
         })
         .collect();
     assert_eq!(said, ["running", "completed", "running", "unknown", "completed", "terminal"]);
-    assert!(tested.store.apply(vec![]).await.unwrap().is_empty());
+    assert!(tested.store.apply(vec![]).await.unwrap().value.is_empty());
     tested.finish().await;
 }
 
@@ -157,7 +159,7 @@ pub(crate) async fn a_cancelled_attempt_and_a_retry_are_kept(tested: StoreUnderT
     assert_eq!((read.status.state, &attempts[0].outcome), (State::Cancelled, &AttemptOutcome::Cancelled));
     assert_eq!(Event::CancelRequested(read.status.cancellation.unwrap()), cancel());
     tested.change(&job, Event::RetryRequested).await;
-    let again = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+    let again = tested.dispatch_due(&job_type("a"), 1, 1).await.dispatches.remove(0).job;
     assert_eq!(again.status.cancellation, None);
     tested.change(&again, completed(&again)).await;
     let (read, attempts) = tested.read(job.id).await;
@@ -186,7 +188,7 @@ pub(crate) async fn what_waits_is_cancelled_at_once(tested: StoreUnderTest) {
     assert!(tested.change(&dispatched, cancel()).await.freed_window);
     let released = tested.release_due(START.plus_millis(10), 10).await.unwrap();
     assert_eq!(released, Released::default(), "nothing is due any more");
-    assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
+    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 0);
     tested.finish().await;
 }
 
@@ -205,7 +207,7 @@ pub(crate) async fn each_job_is_tried_again_by_its_own_policy(mut tested: StoreU
         let status = tested.change(&job, failed(&job, true)).await.status;
         assert_eq!(status.due_at, tested.clock.now().plus_millis(wait * 1_000));
         tested.release_due(status.due_at, 1).await.unwrap();
-        job = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+        job = tested.dispatch_due(&job_type("a"), 1, 1).await.dispatches.remove(0).job;
     }
     let change = tested.change(&job, started(&job)).await;
     assert_eq!(change.timeout, job.policy.timeout);
@@ -222,7 +224,7 @@ pub(crate) async fn how_often_an_order_was_sent_outlives_a_restart(mut tested: S
         tested.reopen().await;
         let status = tested.change(&job, order_lost(&job)).await.status;
         assert_eq!((status.state, status.resends), (State::Ready, resends));
-        job = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0).job;
+        job = tested.dispatch_due(&job_type("a"), 1, 1).await.dispatches.remove(0).job;
     }
     tested.reopen().await;
     let change = tested.change(&job, order_lost(&job)).await;
@@ -254,8 +256,7 @@ pub(crate) async fn every_kind_of_error_is_kept(tested: StoreUnderTest) {
         let job = tested.dispatched("a").await;
         // An order that was never sent again might be, instead of ending its attempt.
         tested.change(&job, order_lost(&job)).await;
-        let job =
-            tested.store.dispatch_due(&job_type("a"), usize::MAX, 1).await.unwrap().dispatches.remove(0).job;
+        let job = tested.dispatch_due(&job_type("a"), usize::MAX, 1).await.dispatches.remove(0).job;
         let event = Event::DeadLettered {
             attempt: job.status.attempt,
             token: job.status.token.unwrap(),

@@ -11,7 +11,7 @@ use crewcall_proto::{JobId, Timestamp};
 use super::under_test::{START, StoreUnderTest, completed, held, job_type, started};
 
 async fn take(tested: &StoreUnderTest, window: usize, limit: usize) -> Vec<JobId> {
-    let dispatches = tested.store.dispatch_due(&job_type("a"), window, limit).await.unwrap().dispatches;
+    let dispatches = tested.dispatch_due(&job_type("a"), window, limit).await.dispatches;
     for dispatch in &dispatches {
         assert_eq!(tested.read(dispatch.job.id).await.0, *dispatch.job);
         assert_eq!(dispatch.job.status.state, State::Dispatched);
@@ -83,11 +83,11 @@ pub(crate) async fn a_rate_limit_remembers_what_began(mut tested: StoreUnderTest
     for _ in 0..3 {
         tested.insert(tested.job("a"), 100).await;
     }
-    let due = tested.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    let due = tested.dispatch_due(&job_type("a"), 100, 100).await;
     assert_eq!((due.dispatches.len(), due.rate_wait), (1, Some(Duration::from_secs(86_400))));
     let none_begins = async |tested: &StoreUnderTest| {
         tested.clock.advance(1_000);
-        let due = tested.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+        let due = tested.dispatch_due(&job_type("a"), 100, 100).await;
         assert!(due.dispatches.is_empty() && due.rate_wait.is_some());
     };
     for _ in 0..10 {
@@ -97,7 +97,7 @@ pub(crate) async fn a_rate_limit_remembers_what_began(mut tested: StoreUnderTest
         none_begins(&tested).await;
     }
     tested.clock.advance(86_400_000 - 20 * 1_000);
-    let due = tested.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    let due = tested.dispatch_due(&job_type("a"), 100, 100).await;
     assert_eq!((due.dispatches.len(), due.rate_wait), (1, Some(Duration::from_secs(86_400))));
     // A clock that is set back by an hour lengthens nothing.
     tested.clock.advance(-3_600_000);
@@ -105,7 +105,7 @@ pub(crate) async fn a_rate_limit_remembers_what_began(mut tested: StoreUnderTest
     none_begins(&tested).await;
     tested.clock.advance(86_399_000);
     assert_eq!(take(&tested, 100, 100).await.len(), 1);
-    let due = tested.store.dispatch_due(&job_type("a"), 100, 100).await.unwrap();
+    let due = tested.dispatch_due(&job_type("a"), 100, 100).await;
     assert_eq!(due.rate_wait, None, "nobody waits for it");
     tested.finish().await;
 }
@@ -128,7 +128,7 @@ pub(crate) async fn a_lost_order_is_sent_again_with_its_token_and_a_new_number(t
     let job = tested.dispatched("a").await;
     let token = job.status.token.unwrap();
     tested.change(&job, Event::OrderLost { attempt: job.status.attempt, token }).await;
-    let again = tested.store.dispatch_due(&job_type("a"), 1, 1).await.unwrap().dispatches.remove(0);
+    let again = tested.dispatch_due(&job_type("a"), 1, 1).await.dispatches.remove(0);
     assert_eq!((again.number, again.job.status.token), (DispatchNumber(2), Some(token)));
     assert_eq!(unconfirmed(&tested, 0, 10).await, [(2, job.id)]);
     tested.finish().await;

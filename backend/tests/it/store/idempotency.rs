@@ -17,7 +17,7 @@ fn keyed(job: Job, key: &str, body: u8) -> Accepted {
 
 async fn submit(tested: &StoreUnderTest, key: &str, body: u8) -> Inserted {
     let job = keyed(tested.job("a"), key, body);
-    tested.store.insert(vec![job]).await.unwrap().remove(0)
+    tested.store.insert(vec![job]).await.unwrap().value.remove(0)
 }
 
 /// The job that was stored.
@@ -57,7 +57,7 @@ pub(crate) async fn a_job_that_is_submitted_again_is_the_same_as_it_is_now(mut t
 pub(crate) async fn of_a_hundred_at_once_one_is_stored(tested: StoreUnderTest) {
     let inserts = (0..100).map(|_| {
         let (store, job) = (Arc::clone(&tested.store), keyed(tested.job("a"), "key", 1));
-        async move { store.insert(vec![job]).await.unwrap().remove(0) }
+        async move { store.insert(vec![job]).await.unwrap().value.remove(0) }
     });
     let (mut stored, mut replayed) = (Vec::new(), HashSet::new());
     for inserted in join_all(inserts).await {
@@ -76,7 +76,7 @@ pub(crate) async fn of_a_hundred_at_once_one_is_stored(tested: StoreUnderTest) {
 pub(crate) async fn a_key_is_unique_also_within_one_call(tested: StoreUnderTest) {
     let jobs = [("x", 1), ("y", 1), ("x", 1), ("x", 2)];
     let jobs = jobs.map(|(key, body)| keyed(tested.job("a"), key, body)).to_vec();
-    let mut inserted = tested.store.insert(jobs).await.unwrap().into_iter();
+    let mut inserted = tested.store.insert(jobs).await.unwrap().value.into_iter();
     let first = stored(inserted.next().unwrap());
     stored(inserted.next().unwrap());
     assert_eq!(replayed(inserted.next().unwrap()).id, first.id);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crewcall_backend::{
     domain::{Backoff, Policy, State},
-    engine::ports::{DispatchNumber, Inserted, StoreError},
+    engine::ports::{DispatchNumber, StoreError},
 };
 use futures_util::future::join_all;
 use serde_json::json;
@@ -60,7 +60,7 @@ pub(crate) async fn nobody_overtakes_a_job_that_waits(tested: StoreUnderTest) {
     let first = tested.insert(tested.job("a"), 0).await;
     let second = tested.insert(tested.job_of_priority("a", 9), usize::MAX).await;
     assert_eq!((first.dispatched, second.dispatched), (None, None));
-    tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap();
+    tested.dispatch_due(&job_type("a"), 10, 10).await;
     assert!(tested.insert(tested.job("a"), 10).await.dispatched.is_some(), "nobody waits any more");
     tested.finish().await;
 }
@@ -98,15 +98,12 @@ pub(crate) async fn a_failing_call_does_not_harm_those_that_come_with_it(tested:
 pub(crate) async fn a_window_is_never_exceeded_by_many_callers(tested: StoreUnderTest) {
     let inserts = (0..200).map(|_| {
         let (store, job) = (Arc::clone(&tested.store), tested.job("a"));
-        async move { store.insert(vec![accepted(job, 37)]).await.unwrap().remove(0) }
+        async move { store.insert(vec![accepted(job, 37)]).await.unwrap().changes.remove(0) }
     });
     let mut numbers: Vec<_> = join_all(inserts)
         .await
         .into_iter()
-        .filter_map(|inserted| match inserted {
-            Inserted::Stored { dispatched, .. } => dispatched,
-            other => panic!("{other:?}"),
-        })
+        .filter_map(|change| change.dispatch.map(|dispatch| dispatch.number))
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=37).map(DispatchNumber).collect::<Vec<_>>());
@@ -119,12 +116,12 @@ pub(crate) async fn a_job_that_is_due_later_waits_for_its_time(mut tested: Store
     assert_eq!((inserted.job.as_ref(), inserted.dispatched), (&later, None));
     assert_eq!(later.status.state, State::Scheduled);
     assert!(tested.insert(tested.job("a"), 1).await.dispatched.is_some(), "who is due does not wait for it");
-    assert_eq!(tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches.len(), 0);
+    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 0);
     tested.reopen().await;
     let early = tested.release_due(START.plus_millis(499), 10).await.unwrap();
     assert_eq!((early.jobs.len(), early.next_due_at), (0, Some(later.status.due_at)));
     tested.release_due(later.status.due_at, 10).await.unwrap();
-    let dispatched = tested.store.dispatch_due(&job_type("a"), 10, 10).await.unwrap().dispatches;
+    let dispatched = tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches;
     assert_eq!(dispatched[0].job.id, later.id);
     tested.finish().await;
 }

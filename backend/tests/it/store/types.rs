@@ -66,7 +66,8 @@ pub(crate) async fn types_that_nobody_announced_are_limited(mut tested: StoreUnd
     // Several callers at once, who together have twice as many.
     let jobs: Vec<Accepted> = jobs.collect();
     let calls = jobs.chunks(250).map(|jobs| tested.store.insert(jobs.to_vec()));
-    let answers = futures_util::future::try_join_all(calls).await.unwrap().concat();
+    let answers = futures_util::future::try_join_all(calls).await.unwrap();
+    let answers: Vec<Inserted> = answers.into_iter().flat_map(|written| written.value).collect();
     let stored = |answers: &[Inserted]| {
         answers.iter().filter(|answer| matches!(answer, Inserted::Stored { .. })).count()
     };
@@ -76,7 +77,7 @@ pub(crate) async fn types_that_nobody_announced_are_limited(mut tested: StoreUnd
     assert_eq!(tested.store.counts().await.unwrap().len(), UNANNOUNCED_TYPES_MAX);
     tested.reopen().await;
     let insert = async |tested: &StoreUnderTest, name: &str| {
-        stored(&tested.store.insert(vec![accepted(tested.job(name), 0)]).await.unwrap()) == 1
+        stored(&tested.store.insert(vec![accepted(tested.job(name), 0)]).await.unwrap().value) == 1
     };
     let (paused, free) =
         (TypeSettings { running_max: Some(1), ..TypeSettings::default() }, TypeSettings::default());

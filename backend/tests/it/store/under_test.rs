@@ -13,8 +13,8 @@ use crewcall_backend::{
     clock::Clock,
     domain::{AttemptRecord, Cancellation, Event, Job, JobError, JobStatus, Priority, State, Submission},
     engine::ports::{
-        Accepted, Applied, DispatchNumber, ExpiredJobs, Inserted, JobChange, JobEvent, Released, Store,
-        StoreError,
+        Accepted, Applied, Dispatch, DispatchNumber, Inserted, JobChanged, JobEvent, Store, StoreError,
+        Written,
     },
     metrics::Metrics,
     store::{OpenError, SqliteStore},
@@ -59,6 +59,65 @@ impl Clock for HandClock {
 pub(crate) struct Stored {
     pub(crate) job: Arc<Job>,
     pub(crate) dispatched: Option<DispatchNumber>,
+}
+
+/// A change of a job that was stored before, and is still.
+#[derive(Debug)]
+pub(crate) struct JobChange {
+    pub(crate) job_id: JobId,
+    pub(crate) job_type: JobType,
+    pub(crate) created_at: Timestamp,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) from: State,
+    pub(crate) status: JobStatus,
+    pub(crate) ended: Option<AttemptRecord>,
+    pub(crate) freed_window: bool,
+}
+
+impl From<JobChanged> for JobChange {
+    fn from(change: JobChanged) -> Self {
+        assert!(change.dispatch.is_none(), "{change:?}");
+        Self {
+            job_id: change.job_id,
+            job_type: change.job_type,
+            created_at: change.created_at,
+            timeout: change.policy.timeout,
+            from: change.was.expect("it is not new"),
+            status: change.is.expect("it is not deleted"),
+            ended: change.ended,
+            freed_window: change.freed_window,
+        }
+    }
+}
+
+/// Jobs that became ready.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Released {
+    /// Which, with their types and new versions.
+    pub(crate) jobs: Vec<(JobId, JobType, u64)>,
+    pub(crate) next_due_at: Option<Timestamp>,
+}
+
+impl Released {
+    fn of(changes: Vec<JobChanged>, next_due_at: Option<Timestamp>) -> Self {
+        let job = |change: JobChange| {
+            assert_eq!((change.status.state, change.freed_window), (State::Ready, false), "{change:?}");
+            (change.job_id, change.job_type, change.status.version)
+        };
+        Self { jobs: changes.into_iter().map(|change| job(change.into())).collect(), next_due_at }
+    }
+}
+
+/// Jobs that expired.
+pub(crate) struct Expired {
+    pub(crate) changes: Vec<JobChange>,
+    pub(crate) next_expiry_at: Option<Timestamp>,
+}
+
+/// What was dispatched of a type.
+pub(crate) struct Due {
+    pub(crate) dispatches: Vec<Dispatch>,
+    pub(crate) rate_wait: Option<Duration>,
 }
 
 /// A job without an idempotency key.
@@ -106,16 +165,35 @@ impl StoreUnderTest {
     /// What is due at this time.
     pub(crate) async fn release_due(&self, at: Timestamp, limit: usize) -> Result<Released, StoreError> {
         self.clock.advance_to(at);
-        self.store.release_due(limit).await
+        let Written { value: next_due_at, changes } = self.store.release_due(limit).await?;
+        Ok(Released::of(changes, next_due_at))
+    }
+
+    /// The unroutable jobs of the type that become ready.
+    pub(crate) async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Released {
+        Released::of(self.store.release_unroutable(job_type, limit).await.unwrap().changes, None)
+    }
+
+    /// What is dispatched of the type.
+    pub(crate) async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Due {
+        let Written { value: rate_wait, changes } =
+            self.store.dispatch_due(job_type, window, limit).await.unwrap();
+        let dispatch = |change: JobChanged| {
+            let dispatch = change.dispatch.expect("it is dispatched");
+            assert_eq!((change.was, change.is.as_ref()), (Some(State::Ready), Some(&dispatch.job.status)));
+            dispatch
+        };
+        Due { dispatches: changes.into_iter().map(dispatch).collect(), rate_wait }
     }
 
     /// What expires at this time.
-    pub(crate) async fn expire_due(&self, at: Timestamp, limit: usize) -> Result<ExpiredJobs, StoreError> {
+    pub(crate) async fn expire_due(&self, at: Timestamp, limit: usize) -> Result<Expired, StoreError> {
         self.clock.advance_to(at);
-        self.store.expire_due(limit).await
+        let Written { value: next_expiry_at, changes } = self.store.expire_due(limit).await?;
+        Ok(Expired { changes: changes.into_iter().map(JobChange::from).collect(), next_expiry_at })
     }
 
-    /// Deletes what finished before this time.
+    /// Deletes what finished before this time. Returns how many.
     pub(crate) async fn delete_finished(
         &self,
         state: State,
@@ -125,13 +203,23 @@ impl StoreUnderTest {
         self.clock.advance_to(before);
         let kept_for = self.clock.now().as_millis() - before.as_millis();
         let kept_for = Duration::from_millis(kept_for.unsigned_abs());
-        self.store.delete_finished(state, kept_for, limit).await
+        let deleted = self.store.delete_finished(state, kept_for, limit).await?;
+        for change in &deleted.changes {
+            assert_eq!((change.was, &change.is), (Some(state), &None));
+        }
+        Ok(deleted.changes.len())
     }
 
     /// Stores one job.
     pub(crate) async fn insert(&self, job: Job, window: usize) -> Stored {
-        match self.store.insert(vec![accepted(job, window)]).await.unwrap().remove(0) {
-            Inserted::Stored { job, dispatched } => Stored { job, dispatched },
+        let mut written = self.store.insert(vec![accepted(job, window)]).await.unwrap();
+        let change = written.changes.remove(0);
+        assert_eq!((change.was, written.changes.len()), (None, 0));
+        match written.value.remove(0) {
+            Inserted::Stored { job } => {
+                assert_eq!((change.job_id, change.is.as_ref()), (job.id, Some(&job.status)));
+                Stored { job, dispatched: change.dispatch.map(|dispatch| dispatch.number) }
+            }
             other => panic!("the job should be stored, not {other:?}"),
         }
     }
@@ -164,14 +252,15 @@ impl StoreUnderTest {
     }
 
     pub(crate) async fn apply(&self, job: &Job, event: Event) -> Applied {
-        self.store.apply(vec![JobEvent { job_id: job.id, event }]).await.unwrap().remove(0)
+        self.store.apply(vec![JobEvent { job_id: job.id, event }]).await.unwrap().value.remove(0)
     }
 
     /// Applies an event that has to change the job.
     pub(crate) async fn change(&self, job: &Job, event: Event) -> JobChange {
         let text = format!("{event:?}");
-        match self.apply(job, event).await {
-            Applied::Changed(change) => *change,
+        let applied = self.store.apply(vec![JobEvent { job_id: job.id, event }]).await.unwrap();
+        match (applied.value.as_slice(), applied.changes.into_iter().next()) {
+            ([Applied::Changed], Some(change)) => change.into(),
             other => panic!("{text} should change the job, not {other:?}"),
         }
     }

@@ -14,7 +14,7 @@ use super::{dying_at, short_job};
 async fn f73_a_part_of_the_backend_panics() {
     const PARTS: [(&str, &str); 3] = [
         (BackendFailpoint::ResponsesRecorded.name(), "the reader of results panicked"),
-        (BackendFailpoint::OrderConfirmed.name(), "the publication of an order panicked"),
+        (BackendFailpoint::OrderConfirmed.name(), "the publication of orders panicked"),
         // That for orders, or that for control: whichever is the first to send something.
         (LinkFailpoint::MessageUnconfirmed.name(), "ended by itself"),
     ];

@@ -6,33 +6,39 @@ use async_trait::async_trait;
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
 use super::{
-    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-    IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Released, Standing, StoreError, StoredClaim,
+    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IdempotencyKey,
+    InFlight, Inserted, JobEvent, JobQuery, Standing, StoreError, StoredClaim, Written,
 };
 use crate::domain::{AttemptRecord, Job, State};
 
-/// Keeps the truth about every job.
+/// Keeps the truth about every job. Each write also tells what happened to jobs ([`Written::changes`]): a job is not told of
+/// without a change, and no change is left out.
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// Stores accepted jobs. A job whose type has fewer than `window` attempts with the broker, nobody waiting in front
     /// of it and nothing set for it is dispatched in the same step (see [`Jobs::dispatch_due`]). A job with an
     /// idempotency key that is younger than [`IDEMPOTENCY_KEPT_FOR`](super::IDEMPOTENCY_KEPT_FOR) is not stored again, nor is one of a type beyond
     /// [`UNANNOUNCED_TYPES_MAX`](super::UNANNOUNCED_TYPES_MAX). Returns in the order of `jobs`.
-    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Vec<Inserted>, StoreError>;
+    async fn insert(&self, jobs: Vec<Accepted>) -> Result<Written<Vec<Inserted>>, StoreError>;
 
     /// What became of an earlier submission with this key, if there was one: never [`Inserted::Stored`]. Whatever was
     /// sent to the store before is stored by then.
     async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError>;
 
     /// Runs the state machine over `events`, in order, and keeps what it says. Returns in their order.
-    async fn apply(&self, events: Vec<JobEvent>) -> Result<Vec<Applied>, StoreError>;
+    async fn apply(&self, events: Vec<JobEvent>) -> Result<Written<Vec<Applied>>, StoreError>;
 
     /// Moves due jobs of the type from ready to dispatched, in the order of priority (highest first), due time and id, until
     /// `window` attempts of the type occupy the dispatch window, `limit` jobs were moved, or what is set for the type
     /// ([`super::Types::put_type_settings`]) allows no more. That is judged here, where nothing can come between: `running_max` counts
     /// what is dispatched or running, held attempts included. Each job gets the next dispatch number, and a token if its
-    /// attempt has none.
-    async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Result<Due, StoreError>;
+    /// attempt has none. Returns for how long only the rate limit keeps others that are ready and fit, if it does.
+    async fn dispatch_due(
+        &self,
+        job_type: &JobType,
+        window: usize,
+        limit: usize,
+    ) -> Result<Written<Option<Duration>>, StoreError>;
 
     /// Keeps the high-water mark: every dispatch up to and including this number was confirmed by the
     /// broker or is over.
@@ -49,15 +55,15 @@ pub trait Jobs: Send + Sync {
     /// used again.
     async fn dispatch_marks(&self) -> Result<DispatchMarks, StoreError>;
 
-    /// Makes up to `limit` scheduled jobs ready whose time has come.
-    async fn release_due(&self, limit: usize) -> Result<Released, StoreError>;
+    /// Makes up to `limit` scheduled jobs ready whose time has come. Returns when the next one is due, if there is one.
+    async fn release_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError>;
 
     /// Runs the state machine with [`Event::Expired`](crate::domain::Event::Expired) over up to `limit` jobs that have not started and whose
-    /// `expires_at` has come.
-    async fn expire_due(&self, limit: usize) -> Result<ExpiredJobs, StoreError>;
+    /// `expires_at` has come. Returns when the next one expires, if there is one.
+    async fn expire_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError>;
 
     /// Makes up to `limit` unroutable jobs of the type ready.
-    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Released, StoreError>;
+    async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Written<()>, StoreError>;
 
     /// The types with jobs in state ready.
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError>;
@@ -85,13 +91,13 @@ pub trait Jobs: Send + Sync {
     async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError>;
 
     /// Deletes up to `limit` jobs in this terminal state that have been over for longer than `kept_for`, with everything
-    /// about them. Returns how many.
+    /// about them.
     async fn delete_finished(
         &self,
         state: State,
         kept_for: Duration,
         limit: usize,
-    ) -> Result<usize, StoreError>;
+    ) -> Result<Written<()>, StoreError>;
 
     /// How many jobs there are, by type and state, in the order of the types. Costs no query: it is always known.
     async fn counts(&self) -> Result<Vec<Count>, StoreError>;

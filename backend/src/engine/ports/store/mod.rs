@@ -7,21 +7,23 @@ mod jobs;
 
 mod records;
 
+mod job_changed;
+
 mod types;
 
 mod quarantine;
 
 mod lifecycle;
 
+pub use job_changed::{JobChanged, StoredJob, Written};
 pub use jobs::Jobs;
 pub use lifecycle::{Lifecycle, StoreError};
 pub use quarantine::{
     QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
 };
 pub use records::{
-    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Due, ExpiredJobs,
-    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChange, JobEvent, JobQuery, Released,
-    Standing, StoredClaim,
+    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,
+    IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Standing, StoredClaim,
 };
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
 

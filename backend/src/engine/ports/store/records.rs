@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp};
 
-use crate::domain::{AttemptRecord, Event, Job, Stale, State};
+use crate::domain::{Event, Job, Stale, State};
 
 /// How many attempts of a type are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,8 +45,6 @@ pub enum Inserted {
     Stored {
         /// The job as it is stored.
         job: Arc<Job>,
-        /// Its dispatch number, when it was dispatched at once.
-        dispatched: Option<DispatchNumber>,
     },
     /// A job with this key and body is stored already.
     Replayed {
@@ -57,15 +55,6 @@ pub enum Inserted {
     KeyReused,
     /// Nobody announced its type, and [`UNANNOUNCED_TYPES_MAX`](super::UNANNOUNCED_TYPES_MAX) others that nobody announced are there already.
     TooManyTypes,
-}
-
-/// Jobs that expired.
-#[derive(Debug, Clone, Default)]
-pub struct ExpiredJobs {
-    /// What it changed.
-    pub changes: Vec<JobChange>,
-    /// When the next one expires, if there is one.
-    pub next_expiry_at: Option<Timestamp>,
 }
 
 /// An order that should be with the broker.
@@ -128,15 +117,6 @@ impl Dispatch {
     }
 }
 
-/// What was dispatched of a type.
-#[derive(Debug, Clone, Default)]
-pub struct Due {
-    /// The attempts, in their order.
-    pub dispatches: Vec<Dispatch>,
-    /// When more are ready and fit, and only the rate limit keeps them: for how long.
-    pub rate_wait: Option<Duration>,
-}
-
 /// Something that happened to a job.
 #[derive(Debug, Clone)]
 pub struct JobEvent {
@@ -147,49 +127,14 @@ pub struct JobEvent {
 }
 
 /// What an event did.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
     /// It changed the job.
-    Changed(Box<JobChange>),
+    Changed,
     /// It changed nothing.
     Stale(Stale),
     /// There is no such job.
     UnknownJob,
-}
-
-/// How an event changed a job.
-#[derive(Debug, Clone)]
-pub struct JobChange {
-    /// Which job.
-    pub job_id: JobId,
-    /// Its type.
-    pub job_type: JobType,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// How long its attempts may run.
-    pub timeout: Option<Duration>,
-    /// Where it stood.
-    pub from: State,
-    /// Its status now.
-    pub status: crate::domain::JobStatus,
-    /// The attempt that ended, if one did.
-    pub ended: Option<AttemptRecord>,
-    /// Whether the change made room in the dispatch window.
-    pub freed_window: bool,
-    /// The dispatch that a worker was seen to have by this, if it was the first word of it. Left out when the attempt was
-    /// sent again, because nobody knows which of its orders the worker has.
-    pub delivered: Option<DispatchNumber>,
-}
-
-/// Jobs that became ready.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Released {
-    /// Which, with their types and new versions, for those who watch.
-    pub jobs: Vec<(JobId, JobType, u64)>,
-    /// Of which types.
-    pub job_types: Vec<JobType>,
-    /// When the next scheduled job is due, if there is one; only [`super::Jobs::release_due`] says so.
-    pub next_due_at: Option<Timestamp>,
 }
 
 /// The claim of a running job.

@@ -4,15 +4,15 @@ use crewcall_proto::JobId;
 
 use super::super::{
     columns::{Parameters, PartlyIndexed as _, Value, assignments, first, list, sql, values},
-    rows::{AttemptRow, FoundJob, JobRow},
+    rows::{AttemptRow, FoundJob},
     transaction_error::TransactionError,
     values::{id_bytes, to_integer},
     write_context::WriteContext,
 };
 use crate::{
-    domain::{AttemptRecord, Change, JobStatus, State},
+    domain::{AttemptRecord, Change, JobStatus},
     engine::{
-        ports::{Applied, DispatchNumber, JobChange, JobEvent},
+        ports::{Applied, DispatchNumber, JobChanged, JobEvent, Written},
         rules::CountedAs,
     },
 };
@@ -21,20 +21,22 @@ use crate::{
 pub(in super::super) fn apply(
     context: &mut WriteContext,
     events: Vec<JobEvent>,
-) -> Result<Vec<Applied>, TransactionError> {
-    events.into_iter().map(|event| apply_one(context, event)).collect()
-}
-
-fn apply_one(
-    context: &mut WriteContext,
-    JobEvent { job_id, event }: JobEvent,
-) -> Result<Applied, TransactionError> {
-    let Some(found) = find(context, &job_id)? else { return Ok(Applied::UnknownJob) };
-    let change = match context.transition(&found.row.status, &found.row.policy, event) {
-        Ok(change) => change,
-        Err(stale) => return Ok(Applied::Stale(stale)),
-    };
-    Ok(Applied::Changed(Box::new(change_job(context, found, change)?)))
+) -> Result<Written<Vec<Applied>>, TransactionError> {
+    let mut written = Written { value: Vec::with_capacity(events.len()), changes: Vec::new() };
+    for JobEvent { job_id, event } in events {
+        let applied = match find(context, &job_id)? {
+            None => Applied::UnknownJob,
+            Some(found) => match context.transition(&found.job.status, &found.job.policy, event) {
+                Err(stale) => Applied::Stale(stale),
+                Ok(change) => {
+                    written.changes.push(change_job(context, found, change)?);
+                    Applied::Changed
+                }
+            },
+        };
+        written.value.push(applied);
+    }
+    Ok(written)
 }
 
 fn find(context: &WriteContext, id: &JobId) -> Result<Option<FoundJob>, TransactionError> {
@@ -47,23 +49,9 @@ pub(super) fn change_job(
     context: &mut WriteContext,
     found: FoundJob,
     change: Change,
-) -> Result<JobChange, TransactionError> {
+) -> Result<JobChanged, TransactionError> {
     write(context, &found, &change, None)?;
-    let (JobRow { id, job_type, created_at, number, policy, status: before, .. }, Change { status, ended }) =
-        (found.row, change);
-    let is_first_word = before.state == State::Dispatched
-        && (status.state == State::Running || ended.as_ref().is_some_and(|ended| ended.worker_id.is_some()));
-    Ok(JobChange {
-        job_id: id,
-        job_type,
-        created_at,
-        timeout: policy.timeout,
-        from: before.state,
-        freed_window: before.occupies_window() && !status.occupies_window(),
-        delivered: number.filter(|_| is_first_word && before.resends == 0),
-        status,
-        ended,
-    })
+    Ok(JobChanged::happened(found.job, change))
 }
 
 /// Writes what the state machine said of a job; `number` if that was a dispatch.
@@ -73,7 +61,7 @@ pub(super) fn write(
     change: &Change,
     number: Option<DispatchNumber>,
 ) -> Result<(), TransactionError> {
-    let (before, after) = (&found.row.status, &change.status);
+    let (before, after) = (&found.job.status, &change.status);
     let indexed = |status: &JobStatus| (status.state, status.due_at, status.finished_at);
     let changed = if indexed(before) == indexed(after) {
         update_unindexed(context, found, after)?
@@ -88,7 +76,7 @@ pub(super) fn write(
     if let Some(ended) = &change.ended {
         insert_attempt(context, found.seq, ended)?;
     }
-    context.counts.step(&found.row.job_type, Some(CountedAs::of(before)), Some(CountedAs::of(after)));
+    context.counts.step(&found.job.job_type, Some(CountedAs::of(before)), Some(CountedAs::of(after)));
     Ok(())
 }
 
@@ -104,7 +92,7 @@ fn update_unindexed(
     let mut parameters = Parameters::of(&mut statement);
     status.bind_unindexed(&mut parameters)?;
     parameters.raw(found.seq)?;
-    parameters.raw(to_integer(found.row.status.version))?;
+    parameters.raw(to_integer(found.job.status.version))?;
     parameters.execute()
 }
 
@@ -124,7 +112,7 @@ fn update_all(
     parameters.value(&number)?;
     parameters.value(status)?;
     parameters.raw(found.seq)?;
-    parameters.raw(to_integer(found.row.status.version))?;
+    parameters.raw(to_integer(found.job.status.version))?;
     parameters.execute()
 }
 

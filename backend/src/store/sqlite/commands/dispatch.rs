@@ -1,6 +1,6 @@
 //! Ready jobs go to the broker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{AttemptToken, JobType};
 use rusqlite::params;
@@ -18,9 +18,9 @@ use super::{
     types::put_terms,
 };
 use crate::{
-    domain::Event,
+    domain::{Event, State},
     engine::{
-        ports::{Dispatch, DispatchNumber, Due},
+        ports::{Dispatch, DispatchNumber, JobChanged, Written},
         rules::Terms,
     },
 };
@@ -31,15 +31,15 @@ pub(in super::super) fn dispatch_due(
     job_type: &JobType,
     window: usize,
     limit: usize,
-) -> Result<Due, TransactionError> {
+) -> Result<Written<Option<Duration>>, TransactionError> {
     let (now, room) = (context.now(), context.counts.room(job_type, window));
-    let dispatches = dispatch(context, job_type, room.open(now).min(limit))?;
-    if let Some(slot) = room.slot_after(now, dispatches.len()) {
+    let changes = dispatch(context, job_type, room.open(now).min(limit))?;
+    if let Some(slot) = room.slot_after(now, changes.len()) {
         let terms = Terms { slot: Some(slot), ..context.counts.terms(job_type) };
         put_terms(context, job_type, terms)?;
     }
-    let rate_wait = context.counts.rate_wait(job_type, room, dispatches.len(), now);
-    Ok(Due { dispatches, rate_wait })
+    let value = context.counts.rate_wait(job_type, room, changes.len(), now);
+    Ok(Written { value, changes })
 }
 
 /// Dispatches the next `limit` ready jobs.
@@ -47,20 +47,21 @@ fn dispatch(
     context: &mut WriteContext,
     job_type: &JobType,
     limit: usize,
-) -> Result<Vec<Dispatch>, TransactionError> {
-    let mut dispatches = Vec::new();
+) -> Result<Vec<JobChanged>, TransactionError> {
+    let mut changes = Vec::new();
     for mut whole in next_ready(context, job_type, limit)? {
-        let row = &whole.found.row;
+        let job = &whole.found.job;
         let event = Event::Dispatched { token: AttemptToken::generate() };
-        let Ok(change) = context.transition(&row.status, &row.policy, event) else {
+        let Ok(change) = context.transition(&job.status, &job.policy, event) else {
             return Err(TransactionError::Inconsistent("a ready job could not be dispatched"));
         };
         let number = context.counts.next_number();
         write(context, &whole.found, &change, Some(number))?;
-        whole.found.row.status = change.status;
-        dispatches.push(Dispatch { number, job: Arc::new(whole.job()?) });
+        whole.found.job.status = change.status;
+        let dispatch = Dispatch { number, job: Arc::new(whole.job()?) };
+        changes.push(JobChanged::dispatched(State::Ready, dispatch));
     }
-    Ok(dispatches)
+    Ok(changes)
 }
 
 /// The ready jobs whose turn it is.

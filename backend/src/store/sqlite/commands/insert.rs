@@ -7,7 +7,7 @@ use crewcall_proto::AttemptToken;
 use super::{
     super::{
         columns::{sql, values},
-        rows::{JobRow, LabelRow, Payload, PayloadRow},
+        rows::{LabelRow, Payload, PayloadRow},
         transaction_error::TransactionError,
         write_context::WriteContext,
     },
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{Event, Job},
     engine::{
-        ports::{Accepted, DispatchNumber, IdempotencyKey, Inserted},
+        ports::{Accepted, DispatchNumber, IdempotencyKey, Inserted, JobChanged, StoredJob, Written},
         rules::CountedAs,
     },
 };
@@ -42,11 +42,17 @@ impl NewRow {
 pub(in super::super) fn insert(
     context: &mut WriteContext,
     rows: Vec<NewRow>,
-) -> Result<Vec<Inserted>, TransactionError> {
-    rows.into_iter().map(|row| insert_one(context, row)).collect()
+) -> Result<Written<Vec<Inserted>>, TransactionError> {
+    let mut changes = Vec::with_capacity(rows.len());
+    let inserted = rows.into_iter().map(|row| insert_one(context, row, &mut changes));
+    Ok(Written { value: inserted.collect::<Result<_, _>>()?, changes })
 }
 
-fn insert_one(context: &mut WriteContext, row: NewRow) -> Result<Inserted, TransactionError> {
+fn insert_one(
+    context: &mut WriteContext,
+    row: NewRow,
+    changes: &mut Vec<JobChanged>,
+) -> Result<Inserted, TransactionError> {
     let NewRow { mut job, window, token, payload, idempotency } = row;
     if let Some(key) = &idempotency
         && let Some(inserted) = idempotency::earlier(context, key)?
@@ -56,21 +62,23 @@ fn insert_one(context: &mut WriteContext, row: NewRow) -> Result<Inserted, Trans
     if !context.counts.takes(&job.job_type) {
         return Ok(Inserted::TooManyTypes);
     }
-    let mut dispatched = None;
+    let mut number = None;
     // A job that is due later cannot be dispatched: the state machine says so.
     if context.counts.has_room(&job.job_type, window)
         && let Ok(change) = context.transition(&job.status, &job.policy, Event::Dispatched { token })
     {
         job.status = change.status;
-        dispatched = Some(context.counts.next_number());
+        number = Some(context.counts.next_number());
     }
-    let seq = insert_rows(context, &job, dispatched, payload)?;
+    let seq = insert_rows(context, &job, number, payload)?;
     if let Some(key) = idempotency {
         idempotency::remember(context, key, seq)?;
     }
     context.note_skew(&job.id, job.created_at);
     context.counts.step(&job.job_type, None, Some(CountedAs::of(&job.status)));
-    Ok(Inserted::Stored { job: Arc::new(job), dispatched })
+    let job = Arc::new(job);
+    changes.push(JobChanged::stored(&job, number));
+    Ok(Inserted::Stored { job })
 }
 
 /// Returns the number of the job's row.
@@ -80,7 +88,7 @@ fn insert_rows(
     number: Option<DispatchNumber>,
     payload: Payload,
 ) -> Result<i64, TransactionError> {
-    let row = JobRow {
+    let row = StoredJob {
         id: job.id,
         job_type: job.job_type.clone(),
         priority: job.priority,
@@ -89,7 +97,7 @@ fn insert_rows(
         policy: job.policy,
         status: job.status.clone(),
     };
-    context.insert(sql!("INSERT INTO jobs {}", values::<JobRow>()), &row)?;
+    context.insert(sql!("INSERT INTO jobs {}", values::<StoredJob>()), &row)?;
     let job_seq = context.connection.last_insert_rowid();
     let payload = PayloadRow { job_seq, payload };
     context.insert(sql!("INSERT INTO job_payloads {}", values::<PayloadRow>()), &payload)?;

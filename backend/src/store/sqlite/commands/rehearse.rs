@@ -36,7 +36,7 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
     let row = NewRow::new(Accepted { job, window: 0, idempotency: None });
     let stored = insert(context, vec![row])?;
-    let Some(Inserted::Stored { job, .. }) = stored.first() else { return Err(NO_JOB) };
+    let Some(Inserted::Stored { job, .. }) = stored.value.first() else { return Err(NO_JOB) };
     let token = AttemptToken::generate();
     let origin = Origin {
         job_id,
@@ -48,6 +48,6 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
     let events = [Event::Dispatched { token }, completed];
     let applied = apply(context, events.map(|event| JobEvent { job_id, event }).to_vec())?;
-    let changed = applied.iter().all(|applied| matches!(applied, Applied::Changed(_)));
+    let changed = applied.value.iter().all(|applied| *applied == Applied::Changed);
     if changed { Ok(()) } else { Err(NO_JOB) }
 }

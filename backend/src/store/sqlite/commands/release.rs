@@ -1,7 +1,5 @@
 //! Waiting jobs become ready, or expire.
 
-use std::collections::BTreeSet;
-
 use crewcall_proto::{JobType, Timestamp};
 use rusqlite::params;
 
@@ -13,18 +11,18 @@ use super::{
         values::to_limit,
         write_context::WriteContext,
     },
-    apply::{change_job, write},
+    apply::change_job,
 };
 use crate::{
     domain::Event,
-    engine::ports::{ExpiredJobs, Released},
+    engine::ports::{JobChanged, Written},
 };
 
 /// Releases scheduled jobs whose time has come, those first that have been due for longest.
 pub(in super::super) fn release_due(
     context: &mut WriteContext,
     limit: usize,
-) -> Result<Released, TransactionError> {
+) -> Result<Written<Option<Timestamp>>, TransactionError> {
     let now = context.now();
     let sql = sql!(
         "SELECT {} FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? \
@@ -32,10 +30,10 @@ pub(in super::super) fn release_due(
         list::<FoundJob>()
     );
     let waiting = all(&context.connection, sql, params![now.as_millis(), to_limit(limit)])?;
-    let mut released = release(context, waiting, &Event::Due, now)?;
-    released.next_due_at =
+    let changes = happen(context, waiting, &Event::Due, now)?;
+    let next_due_at =
         next(context, "SELECT min(due_at) FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled'")?;
-    Ok(released)
+    Ok(Written { value: next_due_at, changes })
 }
 
 /// Releases unroutable jobs of a type, the oldest first.
@@ -43,7 +41,7 @@ pub(in super::super) fn release_unroutable(
     context: &mut WriteContext,
     job_type: &JobType,
     limit: usize,
-) -> Result<Released, TransactionError> {
+) -> Result<Written<()>, TransactionError> {
     let sql = sql!(
         "SELECT {} FROM jobs INDEXED BY jobs_by_state WHERE state = 'unroutable' AND type = ? \
          ORDER BY id LIMIT ?",
@@ -51,7 +49,7 @@ pub(in super::super) fn release_unroutable(
     );
     let waiting = all(&context.connection, sql, params![job_type.as_str(), to_limit(limit)])?;
     let now = context.now();
-    release(context, waiting, &Event::TypeServed, now)
+    Ok(Written { value: (), changes: happen(context, waiting, &Event::TypeServed, now)? })
 }
 
 /// Which jobs can expire: the condition of the index, word for word.
@@ -63,25 +61,16 @@ const MAY_EXPIRE: &str = "jobs INDEXED BY jobs_expiring \
 pub(in super::super) fn expire_due(
     context: &mut WriteContext,
     limit: usize,
-) -> Result<ExpiredJobs, TransactionError> {
+) -> Result<Written<Option<Timestamp>>, TransactionError> {
     let now = context.now();
     let sql = sql!(
         "SELECT {} FROM {MAY_EXPIRE} AND expires_at <= ? ORDER BY expires_at LIMIT ?",
         list::<FoundJob>()
     );
-    let expiring: Vec<FoundJob> = all(&context.connection, sql, params![now.as_millis(), to_limit(limit)])?;
-    let mut expired = ExpiredJobs::default();
-    for found in expiring {
-        let (status, policy) = (&found.row.status, &found.row.policy);
-        let Ok(change) = context.transition_at(status, policy, Event::Expired, now) else {
-            return Err(TransactionError::Inconsistent(
-                "a job that was not started in time could not expire",
-            ));
-        };
-        expired.changes.push(change_job(context, found, change)?);
-    }
-    expired.next_expiry_at = next(context, sql!("SELECT min(expires_at) FROM {MAY_EXPIRE}"))?;
-    Ok(expired)
+    let expiring = all(&context.connection, sql, params![now.as_millis(), to_limit(limit)])?;
+    let changes = happen(context, expiring, &Event::Expired, now)?;
+    let next_expiry_at = next(context, sql!("SELECT min(expires_at) FROM {MAY_EXPIRE}"))?;
+    Ok(Written { value: next_expiry_at, changes })
 }
 
 /// The time that a query finds.
@@ -90,23 +79,20 @@ fn next(context: &WriteContext, sql: &str) -> Result<Option<Timestamp>, Transact
     Ok(next.flatten())
 }
 
-fn release(
+/// The same happens to jobs that were found because it can.
+fn happen(
     context: &mut WriteContext,
     waiting: Vec<FoundJob>,
     event: &Event,
     now: Timestamp,
-) -> Result<Released, TransactionError> {
-    let mut released = Released::default();
-    let mut job_types = BTreeSet::new();
+) -> Result<Vec<JobChanged>, TransactionError> {
+    let mut changes = Vec::with_capacity(waiting.len());
     for found in waiting {
-        let (status, policy) = (&found.row.status, &found.row.policy);
+        let (status, policy) = (&found.job.status, &found.job.policy);
         let Ok(change) = context.transition_at(status, policy, event.clone(), now) else {
-            return Err(TransactionError::Inconsistent("a waiting job could not be released"));
+            return Err(TransactionError::Inconsistent("a job that waits could not be released, or expire"));
         };
-        write(context, &found, &change, None)?;
-        job_types.insert(found.row.job_type.clone());
-        released.jobs.push((found.row.id, found.row.job_type, change.status.version));
+        changes.push(change_job(context, found, change)?);
     }
-    released.job_types = job_types.into_iter().collect();
-    Ok(released)
+    Ok(changes)
 }

@@ -1,0 +1,263 @@
+//! Publishes what was dispatched, in the order of the dispatches, until the broker has confirmed it; and keeps the mark up to
+//! which it has.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crewcall_proto::JobType;
+use tokio::time::{MissedTickBehavior, sleep};
+
+use super::{BATCH_MAX, mark::Mark, retrying, window::WINDOW_MAX};
+use crate::{
+    domain::State,
+    engine::{
+        Ports,
+        changes::Observer,
+        fleet::registry::Registry,
+        ports::{
+            Broker, BrokerError, Confirmations, Dispatch, DispatchNumber, DispatchedOrder, JobChanged,
+            OutgoingOrder, Store, StoreError,
+        },
+    },
+    failpoints::Failpoint,
+    metrics::Metrics,
+    mutant::{die_at, mutant},
+    tasks::Tasks,
+};
+
+/// How often the high-water mark is kept. After a crash, what was confirmed since is sent again.
+const MARK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long to wait before an order is published again that the broker did not take.
+const PUBLISH_RETRY: Duration = Duration::from_millis(500);
+
+/// What is said of orders on their way when that ends unexpectedly.
+const PUBLICATION: &str = "the publication of orders";
+
+/// How many confirmations are taken in one step.
+const CONFIRMATIONS_MAX: usize = 64;
+
+/// Publishes orders. Cheap to clone.
+#[derive(Clone)]
+pub struct OrderPublisher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+    mark: Mutex<Mark>,
+    unconfirmed: AtomicUsize,
+}
+
+/// What was dispatched is published.
+impl Observer for OrderPublisher {
+    fn after_commit(&self, changes: &[JobChanged]) {
+        let dispatches: Vec<Dispatch> = changes.iter().filter_map(|change| change.dispatch.clone()).collect();
+        self.publish(dispatches);
+    }
+}
+
+impl OrderPublisher {
+    pub(in crate::engine) fn new(ports: &Ports, registry: Arc<Registry>) -> Self {
+        let inner = Inner {
+            store: Arc::clone(&ports.store),
+            broker: Arc::clone(&ports.broker),
+            registry,
+            metrics: Arc::clone(&ports.metrics),
+            tasks: ports.tasks.clone(),
+            mark: Mutex::default(),
+            unconfirmed: AtomicUsize::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Keeps the mark until it is told to stop. Call [`OrderPublisher::recover`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails for good.
+    pub(in crate::engine) async fn run(&self) -> Result<(), StoreError> {
+        let stop = self.inner.tasks.stop();
+        let mut ticks = tokio::time::interval(MARK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => retrying(stop, || self.keep_mark()).await?,
+            }
+        }
+    }
+
+    /// Publishes again what an earlier process may have left unsent. To be called once, before any job is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub(in crate::engine) async fn recover(&self) -> Result<(), StoreError> {
+        let marks = self.inner.store.dispatch_marks().await?;
+        let mut unsent = Vec::new();
+        let mut after = marks.confirmed;
+        loop {
+            let page = self.inner.store.unconfirmed_dispatches(after, BATCH_MAX).await?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            unsent.extend(page);
+        }
+        if !unsent.is_empty() {
+            tracing::info!(
+                orders = unsent.len(),
+                "Orders that may not have reached the broker are sent again."
+            );
+        }
+        self.mark().recover(marks.issued, unsent.iter().map(|dispatch| dispatch.number));
+        if !mutant("unsent_forgotten") {
+            self.publish(unsent);
+        }
+        Ok(())
+    }
+
+    /// Publishes attempts that the store holds as dispatched, in this order. Returns at once; it is tried until the
+    /// broker has confirmed them, or until the process stops, and then the next process does.
+    fn publish(&self, dispatches: Vec<Dispatch>) {
+        if dispatches.is_empty() {
+            return;
+        }
+        if mutant("mark_early") {
+            dispatches.iter().for_each(|dispatch| self.mark().confirm(dispatch.number));
+        }
+        self.count(|unconfirmed| {
+            unconfirmed.fetch_add(dispatches.len(), Ordering::Relaxed) + dispatches.len()
+        });
+        self.enqueue(dispatches);
+    }
+
+    fn enqueue(&self, dispatches: Vec<Dispatch>) {
+        die_at(Failpoint::OrderUnsent);
+        let mut encoding = None;
+        let orders = dispatches.iter().map(|dispatch| {
+            let job_type = &dispatch.job.job_type;
+            // Most batches are of one type.
+            let content_type = match encoding {
+                Some((of, content_type)) if of == job_type => content_type,
+                _ => self.inner.registry.order_encoding(job_type),
+            };
+            encoding = Some((job_type, content_type));
+            OutgoingOrder { dispatch: dispatch.clone(), content_type }
+        });
+        let confirmations = self.inner.broker.publish_orders(orders.collect());
+        let publisher = self.clone();
+        let confirmed = async move { publisher.wait_for(&dispatches, confirmations).await };
+        self.inner.tasks.errand(PUBLICATION, confirmed);
+    }
+
+    /// Waits until everything is confirmed, but for what has to be sent again.
+    async fn wait_for(&self, dispatches: &[Dispatch], mut confirmations: Confirmations) {
+        let mut answers = Vec::new();
+        while confirmations.recv_many(&mut answers, CONFIRMATIONS_MAX).await > 0 {
+            let mut over = 0;
+            for (place, answer) in answers.drain(..) {
+                let Some(dispatch) = dispatches.get(place) else { continue };
+                match answer {
+                    Ok(()) => {
+                        die_at(Failpoint::OrderConfirmed);
+                        self.mark().confirm(dispatch.number);
+                        over += 1;
+                    }
+                    Err(BrokerError::Closed) => over += 1,
+                    Err(error) => self.publish_later(dispatch.clone(), &error),
+                }
+            }
+            self.count(|unconfirmed| unconfirmed.fetch_sub(over, Ordering::Relaxed) - over);
+        }
+    }
+
+    fn publish_later(&self, dispatch: Dispatch, error: &BrokerError) {
+        // While the broker is away this goes for every order under way, and the link said it once.
+        if matches!(error, BrokerError::Refused { .. }) {
+            let job = &dispatch.job;
+            tracing::warn!(
+                job.id = %job.id, job.r#type = %job.job_type, attempt = job.status.attempt.get(), %error,
+                "An order could not be published; it is tried again."
+            );
+        }
+        let publisher = self.clone();
+        let later = async move {
+            let stop = publisher.inner.tasks.stop();
+            if stop.run_until_cancelled(sleep(PUBLISH_RETRY)).await.is_some() {
+                publisher.enqueue(vec![dispatch]);
+            }
+        };
+        self.inner.tasks.errand(PUBLICATION, later);
+    }
+
+    /// Whether the broker confirmed this dispatch, as far as this process knows.
+    pub(in crate::engine) fn is_confirmed(&self, number: DispatchNumber) -> bool {
+        self.mark().is_confirmed(number)
+    }
+
+    /// The orders of a type that the broker has confirmed, and of which no worker said that it began.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub(in crate::engine) async fn confirmed(
+        &self,
+        job_type: &JobType,
+    ) -> Result<Vec<DispatchedOrder>, StoreError> {
+        let mut orders = self.inner.store.dispatched(job_type, WINDOW_MAX).await?;
+        orders.retain(|order| self.is_confirmed(order.number));
+        Ok(orders)
+    }
+
+    /// Publishes orders again that were lost with the type's queue: as the same attempts, with the same tokens. A worker that
+    /// has one of them takes it for what it is. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub(in crate::engine) async fn send_again(
+        &self,
+        orders: Vec<DispatchedOrder>,
+    ) -> Result<usize, StoreError> {
+        let mut open = Vec::new();
+        for order in orders {
+            let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
+            let is_open = job.status.state == State::Dispatched && job.status.attempt == order.attempt;
+            if is_open && !mutant("replaced_unsent") {
+                open.push(Dispatch { number: order.number, job: Arc::new(job) });
+            }
+        }
+        let sent = open.len();
+        self.publish(open);
+        Ok(sent)
+    }
+
+    /// Keeps the high-water mark, if it rose. Done in intervals by [`OrderPublisher::run`], and once more at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be kept; a restart then sends more orders again than it must.
+    pub(in crate::engine) async fn keep_mark(&self) -> Result<(), StoreError> {
+        let Some(up_to) = self.mark().to_keep() else { return Ok(()) };
+        self.inner.store.confirm_dispatches(up_to).await?;
+        self.mark().kept(up_to);
+        Ok(())
+    }
+
+    fn count(&self, change: impl FnOnce(&AtomicUsize) -> usize) {
+        self.inner.metrics.dispatch_unconfirmed(change(&self.inner.unconfirmed));
+    }
+
+    fn mark(&self) -> MutexGuard<'_, Mark> {
+        self.inner.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
