@@ -14,10 +14,10 @@ use prometheus::{
 
 /// How many job types get labels of their own, and only such as a worker announced; the rest share [`OTHER_TYPES`].
 /// Submitters choose type names, and each costs a dozen time series.
-pub const TYPE_LABELS_MAX: usize = 500;
+const TYPE_LABELS_MAX: usize = 500;
 
 /// The label of types that nobody announced, and of those beyond [`TYPE_LABELS_MAX`]. No job type has this name.
-pub const OTHER_TYPES: &str = "_other";
+const OTHER_TYPES: &str = "_other";
 
 /// From a short job on an idle system to an hour.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -160,29 +160,29 @@ impl Default for Metrics {
 
 impl Metrics {
     /// The process started, in milliseconds since the epoch.
-    pub fn started(&self, at: crewcall_proto::Timestamp) {
+    pub(crate) fn started(&self, at: crewcall_proto::Timestamp) {
         self.start_time.set(Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(0)).as_secs_f64());
     }
 
     /// A worker announced the type: it gets a label of its own, if there is one left.
-    pub fn type_announced(&self, job_type: &JobType) {
+    pub(crate) fn type_announced(&self, job_type: &JobType) {
         if self.type_labels.len() < TYPE_LABELS_MAX && !self.type_labels.contains(job_type) {
             self.type_labels.insert(job_type.clone());
         }
     }
 
     /// A job was accepted.
-    pub fn job_submitted(&self, job_type: &JobType) {
+    pub(crate) fn job_submitted(&self, job_type: &JobType) {
         self.jobs_submitted.with_label_values(&[self.label(job_type)]).inc();
     }
 
     /// A job ended: `completed`, `cancelled`, or the kind of error.
-    pub fn job_finished(&self, job_type: &JobType, outcome: &str) {
+    pub(crate) fn job_finished(&self, job_type: &JobType, outcome: &str) {
         self.jobs_finished.with_label_values(&[self.label(job_type), outcome]).inc();
     }
 
     /// An attempt ended, after `ran` if it is known how long it ran.
-    pub fn attempt_ended(&self, job_type: &JobType, outcome: &str, ran: Option<Duration>) {
+    pub(crate) fn attempt_ended(&self, job_type: &JobType, outcome: &str, ran: Option<Duration>) {
         let labels = [self.label(job_type), outcome];
         self.job_attempts.with_label_values(&labels).inc();
         if let Some(ran) = ran {
@@ -191,12 +191,12 @@ impl Metrics {
     }
 
     /// The first attempt of a job began after `waited`.
-    pub fn job_started(&self, job_type: &JobType, waited: Duration) {
+    pub(crate) fn job_started(&self, job_type: &JobType, waited: Duration) {
         self.job_wait.with_label_values(&[self.label(job_type)]).observe(waited.as_secs_f64());
     }
 
     /// How many jobs there are, by type and state; replaces what was told before.
-    pub fn set_jobs<'a>(&self, counts: impl IntoIterator<Item = (&'a JobType, &'static str, u64)>) {
+    pub(crate) fn set_jobs<'a>(&self, counts: impl IntoIterator<Item = (&'a JobType, &'static str, u64)>) {
         self.jobs.reset();
         for (job_type, state, jobs) in counts {
             let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
@@ -205,7 +205,7 @@ impl Metrics {
     }
 
     /// How old the oldest job of each type is that has not started; replaces what was told before.
-    pub fn set_oldest_waiting<'a>(&self, ages: impl IntoIterator<Item = (&'a JobType, Duration)>) {
+    pub(crate) fn set_oldest_waiting<'a>(&self, ages: impl IntoIterator<Item = (&'a JobType, Duration)>) {
         self.job_oldest_waiting.reset();
         for (job_type, age) in ages {
             let gauge = self.job_oldest_waiting.with_label_values(&[self.label(job_type)]);
@@ -214,7 +214,7 @@ impl Metrics {
     }
 
     /// How many workers have each status; replaces what was told before.
-    pub fn set_workers(
+    pub(crate) fn set_workers(
         &self,
         counts: impl IntoIterator<Item = (&'static str, usize)>,
         slots: u64,
@@ -229,48 +229,48 @@ impl Metrics {
     }
 
     /// A link to the broker came up or went down.
-    pub fn amqp_link(&self, link: &str, up: bool) {
+    pub(crate) fn amqp_link(&self, link: &str, up: bool) {
         self.amqp_connected.with_label_values(&[link]).set(i64::from(up));
     }
 
     /// A link to the broker was made again.
-    pub fn amqp_reconnected(&self, link: &str) {
+    pub(crate) fn amqp_reconnected(&self, link: &str) {
         self.amqp_reconnects.with_label_values(&[link]).inc();
     }
 
     /// Workers could be heard for another while.
-    pub fn heard(&self, another: Duration) {
+    pub(crate) fn heard(&self, another: Duration) {
         self.liveness.inc_by(another.as_secs_f64());
     }
 
     /// The broker began or ceased to refuse messages.
-    pub fn amqp_blocked(&self, blocked: bool) {
+    pub(crate) fn amqp_blocked(&self, blocked: bool) {
         self.amqp_blocked.set(i64::from(blocked));
     }
 
     /// How many orders await their confirm.
-    pub fn dispatch_unconfirmed(&self, orders: usize) {
+    pub(crate) fn dispatch_unconfirmed(&self, orders: usize) {
         self.dispatch_unconfirmed.set(i64::try_from(orders).unwrap_or(i64::MAX));
     }
 
     /// A message changed nothing.
-    pub fn response_stale(&self, reason: &str) {
+    pub(crate) fn response_stale(&self, reason: &str) {
         self.responses_stale.with_label_values(&[reason]).inc();
     }
 
     /// A message could not be read.
-    pub fn message_malformed(&self, queue: &str, reason: &str) {
+    pub(crate) fn message_malformed(&self, queue: &str, reason: &str) {
         self.messages_malformed.with_label_values(&[queue, reason]).inc();
     }
 
     /// The store committed `commands` together.
-    pub fn store_committed(&self, commands: usize, elapsed: Duration) {
+    pub(crate) fn store_committed(&self, commands: usize, elapsed: Duration) {
         self.store_commit.observe(elapsed.as_secs_f64());
         self.store_batch_size.observe(f64::from(u32::try_from(commands).unwrap_or(u32::MAX)));
     }
 
     /// A request was answered. `route` is the matched pattern, never the path.
-    pub fn http_request(&self, route: &str, method: &str, status: u16, elapsed: Duration) {
+    pub(crate) fn http_request(&self, route: &str, method: &str, status: u16, elapsed: Duration) {
         self.http_request_duration
             .with_label_values(&[route, method, status.to_string().as_str()])
             .observe(elapsed.as_secs_f64());
@@ -278,7 +278,7 @@ impl Metrics {
 
     /// Everything, in the Prometheus text format 0.0.4.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             tracing::error!(%error, "The metrics cannot be written.");
             String::new()

@@ -22,7 +22,7 @@ use url::Url;
 
 use super::{
     HttpState,
-    problem::{Code, Problem},
+    problem::{Problem, ProblemCode},
 };
 use crate::domain::excerpt;
 
@@ -42,7 +42,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpHosts(BTreeSet<String>);
 
-/// A text that is no list of names.
+/// A text that is not a list of names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not the name of a host: give names such as crewcall.example.org, with commas between them and without scheme, port or *. Addresses and localhost need no entry"
@@ -88,7 +88,7 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_LENGTH_MAX && name.split('.').all(is_label)
 }
 
-/// Lets a request through, or answers why not.
+/// Lets a request through, or says why not.
 pub(super) async fn guard(
     State(state): State<HttpState>,
     request: Request,
@@ -109,7 +109,7 @@ pub(super) async fn guard(
 
 /// The host that the request asks for: there has to be one, once (RFC 9112, section 3.2).
 fn host_header(headers: &HeaderMap) -> Result<Authority, Problem> {
-    let invalid = |detail: &str| Problem::new(Code::InvalidHost, detail);
+    let invalid = |detail: &str| Problem::new(ProblemCode::InvalidHost, detail);
     let mut values = headers.get_all(header::HOST).iter();
     let value = values.next().ok_or_else(|| invalid("the request has no header Host"))?;
     if values.next().is_some() {
@@ -161,12 +161,12 @@ fn not_allowed(host: &str) -> Problem {
         "this backend does not answer to the name {:?}: ask for it by its IP address or by localhost, or add the name to its setting --http-hosts",
         excerpt(host)
     );
-    Problem::new(Code::HostNotAllowed, detail)
+    Problem::new(ProblemCode::HostNotAllowed, detail)
 }
 
 fn cross_site(uri: &Uri) -> Problem {
     let detail = format!("a page of another site cannot change anything here (path {})", excerpt(uri.path()));
-    Problem::new(Code::CrossSite, detail)
+    Problem::new(ProblemCode::CrossSite, detail)
 }
 
 #[cfg(test)]

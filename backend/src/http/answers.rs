@@ -15,8 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     HttpState, access,
-    body::Room,
-    problem::{Code, Problem},
+    body::BodyBudget,
+    problem::{Problem, ProblemCode},
 };
 
 /// How many bytes of answers are held in memory at once: eight of the largest pages. All connections together could
@@ -25,7 +25,7 @@ pub const ANSWERS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Answers up to this size, in bytes, need no room, so that health, problems and most jobs are told even when there is
 /// none: as many as there are connections take 64 MiB.
-pub const SMALL_BYTES_MAX: usize = 16 * 1024;
+pub(super) const SMALL_BYTES_MAX: usize = 16 * 1024;
 
 /// How large the pieces of a page are, in bytes. As each is taken, its room is free again.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -73,7 +73,7 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
 
 /// JSON that is written piece by piece, so that no page stands in memory twice.
 pub(super) struct Pieces {
-    room: Room,
+    room: BodyBudget,
     /// What is written for good.
     written: Vec<Bytes>,
     /// The piece that is being written.
@@ -83,7 +83,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// Nothing yet. Room is taken from `room`.
-    pub(super) fn new(room: &Room) -> Self {
+    pub(super) fn new(room: &BodyBudget) -> Self {
         Self { room: room.clone(), written: Vec::new(), open: Vec::new(), bytes: 0 }
     }
 
@@ -97,21 +97,13 @@ impl Pieces {
         self.open.extend_from_slice(text.as_bytes());
     }
 
-    /// Writes a value.
-    ///
-    /// # Errors
-    ///
-    /// The [`Problem`] to answer when there is no room for it.
+    /// Writes a value, if there is room for it.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Problem> {
         serde_json::to_writer(&mut self.open, value).map_err(|error| Problem::internal(&error))?;
         if self.open.len() >= PIECE_BYTES { self.close() } else { Ok(()) }
     }
 
-    /// The whole as an answer.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pieces::json`].
+    /// The whole as an answer, if there is room for it.
     pub(super) fn finish(mut self) -> Result<Response, Problem> {
         let body = if self.written.is_empty() {
             // It takes its room like any other answer.
@@ -138,7 +130,7 @@ impl Pieces {
 /// There is no room for another answer.
 pub(super) fn no_room() -> Problem {
     Problem::new(
-        Code::TooManyAnswers,
+        ProblemCode::TooManyAnswers,
         format!("{} MiB of answers wait for their callers to read them", ANSWERS_BYTES_MAX / 1024 / 1024),
     )
 }
@@ -149,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_in_pieces_is_one_text_and_gives_its_room_back() {
-        let room = Room::of(1024 * 1024);
+        let room = BodyBudget::of(1024 * 1024);
         let values: Vec<String> = (0..5).map(|_| "x".repeat(50_000)).collect();
         let mut pieces = Pieces::new(&room);
         for (index, value) in values.iter().enumerate() {
@@ -167,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_page_for_which_there_is_no_room_is_refused() {
-        let room = Room::of(PIECE_BYTES);
+        let room = BodyBudget::of(PIECE_BYTES);
         let mut pieces = Pieces::new(&room);
-        assert_eq!(pieces.json(&"x".repeat(PIECE_BYTES)).unwrap_err().code(), Code::TooManyAnswers);
+        assert_eq!(pieces.json(&"x".repeat(PIECE_BYTES)).unwrap_err().code(), ProblemCode::TooManyAnswers);
     }
 }

@@ -1,7 +1,5 @@
 //! Submitting many jobs with one request, each for itself.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     extract::{Request, State},
@@ -14,7 +12,8 @@ use super::{
     HttpState,
     body::{self, BatchForm},
     dto, idempotency,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Problem, ProblemCode},
+    responses::{ANY_BODY, Problems, STORE, of},
     submission,
 };
 use crate::{
@@ -40,20 +39,14 @@ const ITEM_PROBLEMS_MAX: usize = 4;
 /// Submit many jobs
 ///
 /// A JSON array, or one submission on each line; at most 10 000, and 16 MiB. Each is accepted or refused for
-/// itself: one that is no job does not spoil the rest. The results stand in the order of the items. If the
-/// store fails in between, what was stored keeps its id, and the rest says so.
+/// itself: one that is not a job does not spoil the rest. The results stand in the order of the items. If the store
+/// fails in between, what was stored keeps its id, and the rest says so; a request that fails has stored nothing.
 #[utoipa::path(
     post, path = "/v1/jobs/batch", tag = "jobs", operation_id = "submitJobs",
     request_body(content((Vec<dto::NewJob> = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, description = "A result for each item", body = dto::BatchResult),
-        (status = 400, description = "`invalid-json`, `unreadable-body`, `invalid-idempotency-key`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-batch`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`: nothing was stored", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`: nothing was stored; `too-many-batches`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ ANY_BODY | STORE | of(&[ProblemCode::InvalidIdempotencyKey, ProblemCode::InvalidBatch, ProblemCode::TooManyBatches]) }>,
     )
 )]
 pub(super) async fn submit(
@@ -62,7 +55,7 @@ pub(super) async fn submit(
 ) -> Result<Json<dto::BatchResult>, Problem> {
     idempotency::refuse_key(request.headers())?;
     let _place = state.batches.try_acquire().map_err(|_| {
-        Problem::new(Code::TooManyBatches, format!("{BATCHES_MAX} batches are being stored already"))
+        Problem::new(ProblemCode::TooManyBatches, format!("{BATCHES_MAX} batches are being stored already"))
     })?;
     let (form, text) = body::read_batch(request).await?;
     let items = match form {
@@ -102,10 +95,10 @@ fn items_of_array(text: &[u8]) -> Result<Vec<&[u8]>, Problem> {
     let read = deserializer.deserialize_seq(Items).and_then(|read| deserializer.end().map(|()| read));
     let (items, count) = read.map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::new(
-            Code::InvalidBatch,
+            ProblemCode::InvalidBatch,
             "a batch is an array of submissions; or send one on each line as application/x-ndjson",
         ),
-        _ => Problem::new(Code::InvalidJson, format!("the body is not JSON: {error}")),
+        _ => Problem::new(ProblemCode::InvalidJson, format!("the body is not JSON: {error}")),
     })?;
     check_count(count).map(|()| items)
 }
@@ -120,14 +113,14 @@ fn items_of_lines(text: &[u8]) -> Result<Vec<&[u8]>, Problem> {
 fn check_count(count: usize) -> Result<(), Problem> {
     if count > BATCH_ITEMS_MAX {
         let detail = format!("a batch has at most {BATCH_ITEMS_MAX} submissions, not {count}: send several");
-        return Err(Problem::new(Code::InvalidBatch, detail));
+        return Err(Problem::new(ProblemCode::InvalidBatch, detail));
     }
     Ok(())
 }
 
 /// A batch on its way into the store.
 struct Batch<'a> {
-    engine: &'a Arc<Engine>,
+    engine: &'a Engine,
     /// One for each item that was taken; `None` for those of the chunk.
     results: Vec<Option<Result<JobId, Problem>>>,
     chunk: Vec<(usize, Submission)>,
@@ -137,7 +130,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(engine: &'a Arc<Engine>) -> Self {
+    fn new(engine: &'a Engine) -> Self {
         Self { engine, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
     }
 
@@ -167,10 +160,7 @@ impl<'a> Batch<'a> {
         }
         let answers: Vec<Result<JobId, Problem>> =
             match self.engine.submit_batch(&Caller::loopback(), submissions).await {
-                Ok(answers) => answers
-                    .into_iter()
-                    .map(|answer| answer.map(|job| job.id).map_err(Problem::from))
-                    .collect(),
+                Ok(answers) => answers.into_iter().map(|answer| Ok(answer?.id)).collect(),
                 Err(error) => {
                     let problem = Problem::from(error);
                     self.failed = Some(problem.clone());
@@ -187,11 +177,9 @@ impl<'a> Batch<'a> {
     /// What became of the items; or the problem of the store, if it took none.
     async fn finish(mut self) -> Result<dto::BatchResult, Problem> {
         self.store().await;
-        let results = self.results.into_iter().map(|result| {
-            result.unwrap_or_else(|| Err(Problem::internal(&"an item of a batch has no result")))
-        });
-        let items: Vec<dto::BatchItem> =
-            results.enumerate().map(|(index, result)| described(index, result)).collect();
+        let missing = || Err(Problem::internal(&"an item of a batch has no result"));
+        let results = self.results.into_iter().map(|result| result.unwrap_or_else(missing));
+        let items: Vec<_> = results.enumerate().map(|(index, result)| item(index, result)).collect();
         let accepted = items.iter().filter(|item| item.id.is_some()).count();
         match self.failed {
             Some(problem) if accepted == 0 => Err(problem),
@@ -200,12 +188,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn described(index: usize, result: Result<JobId, Problem>) -> dto::BatchItem {
+fn item(index: usize, result: Result<JobId, Problem>) -> dto::BatchItem {
     match result {
         Ok(id) => dto::BatchItem { index, status: 201, id: Some(id.to_string()), problem: None },
         Err(problem) => {
             let status = problem.code().status();
-            // An item is no body of its own: whatever is wrong with it, it cannot be processed.
+            // An item is not a body of its own: whatever is wrong with it, it cannot be processed.
             let status = if status.is_client_error() { 422 } else { status.as_u16() };
             let (code, detail) = (problem.code().as_str(), problem.detail());
             let problem = dto::BatchProblem { code, detail, errors: problem.errors(ITEM_PROBLEMS_MAX) };
@@ -223,12 +211,15 @@ mod tests {
         assert_eq!(items_of_array(b" [ {\"a\": [1]} ,7]\n").unwrap(), [&b"{\"a\": [1]}"[..], b"7"]);
         assert_eq!(items_of_array(b"[]").unwrap(), [&b""[..]; 0]);
         let code = |text: &[u8]| items_of_array(text).unwrap_err().code();
-        assert_eq!(code(b"[1,]"), Code::InvalidJson);
-        assert_eq!(code(b"[1] 2"), Code::InvalidJson);
-        assert_eq!(code(b"[1"), Code::InvalidJson);
-        assert_eq!(code(b"[\"\xff\"]"), Code::InvalidJson);
-        assert_eq!(code(b"{}"), Code::InvalidBatch);
-        assert_eq!(code(format!("[{}1]", "1,".repeat(BATCH_ITEMS_MAX)).as_bytes()), Code::InvalidBatch);
+        assert_eq!(code(b"[1,]"), ProblemCode::InvalidJson);
+        assert_eq!(code(b"[1] 2"), ProblemCode::InvalidJson);
+        assert_eq!(code(b"[1"), ProblemCode::InvalidJson);
+        assert_eq!(code(b"[\"\xff\"]"), ProblemCode::InvalidJson);
+        assert_eq!(code(b"{}"), ProblemCode::InvalidBatch);
+        assert_eq!(
+            code(format!("[{}1]", "1,".repeat(BATCH_ITEMS_MAX)).as_bytes()),
+            ProblemCode::InvalidBatch
+        );
     }
 
     #[test]
@@ -236,6 +227,6 @@ mod tests {
         assert_eq!(items_of_lines(b"\n{}\r\n\n oops \n").unwrap(), [&b"{}"[..], b"oops"]);
         assert!(items_of_lines("1\n".repeat(BATCH_ITEMS_MAX).as_bytes()).is_ok());
         let problem = items_of_lines("1\n".repeat(BATCH_ITEMS_MAX + 1).as_bytes()).unwrap_err();
-        assert_eq!(problem.code(), Code::InvalidBatch);
+        assert_eq!(problem.code(), ProblemCode::InvalidBatch);
     }
 }

@@ -14,14 +14,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 use crate::domain::excerpt;
 
 /// The largest body, in bytes: parameters of 256 KiB, written with escapes, and the rest of a submission.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a body may take to come in. A caller with 20 kB/s can still send the largest.
-pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The largest batch, in bytes: 10 000 submissions of 1.6 KiB each, as most are far smaller. It is held in
 /// memory while it is stored: see [`super::batch::BATCHES_MAX`].
@@ -39,13 +39,13 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How many bytes of bodies are held in memory at once, batches aside: 64 of the largest. All connections together
 /// could bring 4 GiB.
-pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Room for so many bytes of bodies or answers. Cheap to clone.
+/// How many bytes of bodies may be held, of requests or of answers. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct BodyBudget(Arc<Semaphore>);
 
-impl Room {
+impl BodyBudget {
     /// Room for `bytes` at once.
     pub(super) fn of(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes)))
@@ -56,8 +56,8 @@ impl Room {
         self.0.available_permits() >= bytes
     }
 
-    /// For so many bytes more; `None` when there is none. Nobody waits for it: whoever did would keep the room that
-    /// they have.
+    /// Room for so many bytes more; `None` when there is none. Nobody waits for it: they would keep the room that they
+    /// have.
     pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;
         Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
@@ -79,12 +79,9 @@ impl Deref for Text {
     }
 }
 
-/// The JSON text of a request.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer: not declared as JSON, too large, too slow, or broken off; or there is no room for it.
-pub(super) async fn read_json(room: &Room, request: Request) -> Result<Text, Problem> {
+/// The JSON text of a request, unless it is not declared as JSON, too large, too slow, or broken off, or there is no
+/// room for it.
+pub(super) async fn read_json(room: &BodyBudget, request: Request) -> Result<Text, Problem> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         return Err(unsupported(&parts.headers, "application/json"));
@@ -93,11 +90,7 @@ pub(super) async fn read_json(room: &Room, request: Request) -> Result<Text, Pro
 }
 
 /// The JSON text of a request that may do without one: empty if it has none.
-///
-/// # Errors
-///
-/// As [`read_json`].
-pub(super) async fn read_optional_json(room: &Room, request: Request) -> Result<Text, Problem> {
+pub(super) async fn read_optional_json(room: &BodyBudget, request: Request) -> Result<Text, Problem> {
     let (parts, body) = request.into_parts();
     let text = read(&parts.headers, body, BODY_BYTES_MAX, Some(room)).await?;
     if text.is_empty() || is_json(&parts.headers) {
@@ -117,10 +110,6 @@ pub(super) enum BatchForm {
 }
 
 /// A batch, for which the caller has a place.
-///
-/// # Errors
-///
-/// As [`read_json`].
 pub(super) async fn read_batch(request: Request) -> Result<(BatchForm, Text), Problem> {
     let (parts, body) = request.into_parts();
     let form = match essence(&parts.headers).as_str() {
@@ -147,18 +136,18 @@ fn essence(headers: &HeaderMap) -> String {
 fn unsupported(headers: &HeaderMap, expected: &str) -> Problem {
     let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let found = found.unwrap_or("a body without content-type");
-    Problem::new(Code::UnsupportedMediaType, format!("send {expected}, not {}", excerpt(found)))
+    Problem::new(ProblemCode::UnsupportedMediaType, format!("send {expected}, not {}", excerpt(found)))
 }
 
 async fn read(
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
-    room: Option<&Room>,
+    room: Option<&BodyBudget>,
 ) -> Result<Text, Problem> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let declared: Option<usize> = declared.and_then(|length| length.parse().ok());
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("at most {bytes_max} bytes are read"));
+    let too_large = || Problem::new(ProblemCode::BodyTooLarge, format!("at most {bytes_max} bytes are read"));
     // A caller that asks first, or means to send far too much, is refused before it sends.
     let asks_first = headers.contains_key(header::EXPECT);
     if declared
@@ -176,7 +165,7 @@ async fn read(
         match chunk {
             None => return Ok(Text { bytes: read.into(), _room: taken }),
             Some(Err(_)) => {
-                return Err(Problem::new(Code::UnreadableBody, "the body broke off before its end"));
+                return Err(Problem::new(ProblemCode::UnreadableBody, "the body broke off before its end"));
             }
             Some(Ok(chunk)) if read.len() + chunk.len() > bytes_max => {
                 discard(stream).await;
@@ -224,13 +213,16 @@ async fn discard(mut stream: BodyDataStream) {
 
 fn no_room() -> Problem {
     Problem::new(
-        Code::TooManyBodies,
+        ProblemCode::TooManyBodies,
         format!("{} MiB of requests are being read and stored already", BODIES_BYTES_MAX / 1024 / 1024),
     )
 }
 
 fn too_slow() -> Problem {
-    Problem::new(Code::BodyTimeout, format!("the body did not come within {} s", BODY_TIME_MAX.as_secs()))
+    Problem::new(
+        ProblemCode::BodyTimeout,
+        format!("the body did not come within {} s", BODY_TIME_MAX.as_secs()),
+    )
 }
 
 #[cfg(test)]
@@ -259,12 +251,12 @@ mod tests {
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
         });
         let read = read(&HeaderMap::new(), Body::from_stream(endless), BODY_BYTES_MAX, None).await;
-        assert_eq!(read.map(drop).unwrap_err().code(), Code::BodyTimeout);
+        assert_eq!(read.map(drop).unwrap_err().code(), ProblemCode::BodyTimeout);
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_is_room_for_so_many_bodies_and_again_when_they_are_done() {
-        let room = Room::of(BODIES_BYTES_MAX);
+        let room = BodyBudget::of(BODIES_BYTES_MAX);
         let largest = || Body::from(vec![b' '; BODY_BYTES_MAX]);
         let (headers, places) = (HeaderMap::new(), BODIES_BYTES_MAX / BODY_BYTES_MAX);
         let mut held = Vec::new();
@@ -272,7 +264,7 @@ mod tests {
             held.push(read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await.unwrap());
         }
         let refused = read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await;
-        assert_eq!(refused.map(drop).unwrap_err().code(), Code::TooManyBodies);
+        assert_eq!(refused.map(drop).unwrap_err().code(), ProblemCode::TooManyBodies);
         held.pop();
         held.push(read(&headers, largest(), BODY_BYTES_MAX, Some(&room)).await.unwrap());
         assert_eq!(held.len(), places);

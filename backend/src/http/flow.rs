@@ -10,36 +10,26 @@ use super::{
     HttpState,
     actions::read_actor,
     body, dto,
-    fields::{Fields, Shape},
-    problem::{Code, Problem, ProblemBody},
+    fields::Fields,
+    problem::{Problem, ProblemCode},
+    responses::{CHANGE, Problems, TYPE, of},
     types,
 };
 use crate::{domain::TypeSettings, engine::Caller};
 
-/// The tag of these routes in the document.
 const TAG: &str = "types";
-
-/// The fields of limits.
-static LIMITS: Shape = Shape { what: "the body", at: "", names: &["running_max", "rate_per_second"] };
 
 /// Pause a type
 ///
 /// Its jobs are accepted and wait; attempts that are with the broker or run go on. Pausing a paused type
-/// changes nothing. A type that nobody knows yet can be paused too.
+/// changes nothing. A type that nobody knows yet can be paused too; 404 means that it cannot be the name of a type.
 #[utoipa::path(
     post, path = "/v1/types/{type}/pause", tag = TAG, operation_id = "pauseType",
     params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
     request_body = Option<dto::Actor>,
     responses(
         (status = 200, description = "The type is paused", body = dto::Type),
-        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`type-not-found`: that is no type's name", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-request`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ TYPE | CHANGE | of(&[ProblemCode::TooManyTypes]) }>,
     )
 )]
 pub(super) async fn pause(
@@ -47,7 +37,7 @@ pub(super) async fn pause(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
-    let job_type = types::named(&name)?;
+    let job_type = types::parse_type(&name)?;
     let (caller, reason) = read_actor(&state.bodies, request).await?;
     state.engine.pause_type(&caller, &job_type, reason).await?;
     changed(&state, &job_type).await
@@ -62,14 +52,7 @@ pub(super) async fn pause(
     request_body = Option<dto::Actor>,
     responses(
         (status = 200, description = "The type is not paused", body = dto::Type),
-        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-request`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ TYPE | CHANGE }>,
     )
 )]
 pub(super) async fn resume(
@@ -77,7 +60,7 @@ pub(super) async fn resume(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
-    let job_type = types::named(&name)?;
+    let job_type = types::parse_type(&name)?;
     let (caller, reason) = read_actor(&state.bodies, request).await?;
     // A name that was mistyped must not look like a success.
     if !state.engine.resume_type(&caller, &job_type, reason).await? {
@@ -88,21 +71,15 @@ pub(super) async fn resume(
 
 /// Limit a type
 ///
-/// Sets both limits; one that is left out or null is none.
+/// Sets both limits; left out or null means no limit. A type that nobody knows yet can be limited too; 404 means that
+/// it cannot be the name of a type.
 #[utoipa::path(
     put, path = "/v1/types/{type}/limits", tag = TAG, operation_id = "limitType",
     params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
     request_body = dto::Limits,
     responses(
         (status = 200, description = "The limits are set", body = dto::Type),
-        (status = 400, description = "`invalid-json`, `unreadable-body`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`type-not-found`: that is no type's name", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-request`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-bodies`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ TYPE | CHANGE | of(&[ProblemCode::TooManyTypes]) }>,
     )
 )]
 pub(super) async fn limit(
@@ -110,21 +87,13 @@ pub(super) async fn limit(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Type>, Problem> {
-    let job_type = types::named(&name)?;
+    let job_type = types::parse_type(&name)?;
     let text = body::read_json(&state.bodies, request).await?;
-    let mut fields = Fields::parse(&LIMITS, &text, Code::InvalidRequest)?;
+    let mut fields = Fields::parse("the body", &text, ProblemCode::InvalidRequest)?;
     let limits = TypeSettings::limits(fields.integer("running_max"), fields.number("rate_per_second"));
-    let mut problems = fields.finish();
-    match limits {
-        Ok(limits) if problems.is_empty() => {
-            state.engine.limit_type(&Caller::loopback(), &job_type, limits).await?;
-            changed(&state, &job_type).await
-        }
-        answer => {
-            problems.extend(answer.err().unwrap_or_default());
-            Err(Problem::with_errors(Code::InvalidRequest, problems))
-        }
-    }
+    let limits = fields.conclude(limits)?;
+    state.engine.limit_type(&Caller::loopback(), &job_type, limits).await?;
+    changed(&state, &job_type).await
 }
 
 /// The type as the command left it, also if nothing is left of it.

@@ -10,7 +10,6 @@ use axum::{
 use super::{HttpState, dto};
 use crate::engine::queries::Readiness;
 
-/// The tag of these routes in the document.
 const TAG: &str = "operation";
 
 /// The Prometheus text format.
@@ -21,7 +20,7 @@ const METRICS_MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// 200 for as long as it runs. It says nothing about the broker: restarting the backend would not help that.
 #[utoipa::path(
     get, path = "/livez", tag = TAG, operation_id = "alive",
-    responses((status = 200, description = "It is", body = dto::Alive))
+    responses((status = 200, description = "The process is alive", body = dto::Alive))
 )]
 pub(super) async fn livez() -> Json<dto::Alive> {
     Json(dto::Alive { status: "ok" })
@@ -34,8 +33,8 @@ pub(super) async fn livez() -> Json<dto::Alive> {
 #[utoipa::path(
     get, path = "/readyz", tag = TAG, operation_id = "ready",
     responses(
-        (status = 200, description = "It can", body = dto::Readiness),
-        (status = 503, description = "It cannot, and why", body = dto::Readiness),
+        (status = 200, description = "The backend can do its work", body = dto::Readiness),
+        (status = 503, description = "The backend cannot do its work; `checks` says why.", body = dto::Readiness),
     )
 )]
 pub(super) async fn readyz(State(state): State<HttpState>) -> impl IntoResponse {

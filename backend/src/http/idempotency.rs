@@ -3,23 +3,19 @@
 use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 use crate::engine::ports::IdempotencyKey;
 
 /// The header.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Says that the answer is about a job that was submitted before.
+/// Says that the job that is returned was submitted before.
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key, in characters.
 pub const KEY_LENGTH_MAX: usize = 255;
 
 /// The submitter's name for the submission, if there is one.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer when the header holds no such name, or is there more than once.
 pub(super) fn read_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -41,10 +37,6 @@ pub(super) fn bound(key: String, body: &[u8]) -> IdempotencyKey {
 }
 
 /// Refuses the header where it is not taken.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer when it is there.
 pub(super) fn refuse_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(invalid(
@@ -55,5 +47,5 @@ pub(super) fn refuse_key(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Code::InvalidIdempotencyKey, detail)
+    Problem::new(ProblemCode::InvalidIdempotencyKey, detail)
 }

@@ -1,6 +1,6 @@
 //! Submitting and reading jobs.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -14,8 +14,9 @@ use super::{
     HttpState,
     answers::{self, Pieces},
     body, cursor, dto, idempotency,
-    problem::{Code, Problem, ProblemBody},
-    query::{self, ListQuery},
+    problem::{Problem, ProblemCode},
+    query,
+    responses::{BODY, JOB, PAGE, Problems, QUERY, SEARCH, STORE, of},
     submission,
 };
 use crate::engine::{
@@ -39,13 +40,12 @@ pub(super) const PAGES_MAX: usize = 8;
 /// How long a page waits for its turn, as long as a read does in the store.
 const PAGE_TURN_WAIT: Duration = Duration::from_secs(10);
 
-/// The tag of these routes in the document.
 const TAG: &str = "jobs";
 
 /// Submit a job
 ///
-/// When this answers 201, the job is on disk and will be tried until it ends. With an `Idempotency-Key`, the
-/// same key and body within 24 hours answer 200 with the job that the first made, as it is now.
+/// A 201 means that the job is on disk and will be tried until it ends. With an `Idempotency-Key`, the same key and
+/// body within 24 hours return 200 with the job that the first request made, as it is now.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = TAG, operation_id = "submitJob",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "The submitter's own name for this submission: 1 to 255 visible ASCII characters")),
@@ -53,13 +53,10 @@ const TAG: &str = "jobs";
     responses(
         (status = 200, description = "The job is stored already, under this key", body = dto::Job, headers(("Location" = String, description = "The job's path"), ("Idempotency-Replayed" = String, description = "`true`"))),
         (status = 201, description = "The job is stored", body = dto::Job, headers(("Location" = String, description = "The job's path"))),
-        (status = 400, description = "`invalid-json`, `unreadable-body`, `invalid-idempotency-key`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "`body-timeout`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "`body-too-large`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "`unsupported-media-type`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid-submission`, `invalid-parameters`, `idempotency-key-reused`, `too-many-types`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-bodies`, `too-many-checks`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ BODY | STORE | of(&[
+            ProblemCode::InvalidIdempotencyKey, ProblemCode::InvalidSubmission, ProblemCode::InvalidParameters,
+            ProblemCode::IdempotencyKeyReused, ProblemCode::TooManyTypes, ProblemCode::TooManyChecks,
+        ]) }>,
     )
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
@@ -81,13 +78,9 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     }
 }
 
-/// Submits what a body says; or answers for the job that the same key and body made before, whatever would be said
-/// against it today.
-async fn submitted(
-    engine: &Arc<Engine>,
-    text: &[u8],
-    key: Option<IdempotencyKey>,
-) -> Result<Submitted, Problem> {
+/// Submits what a body says; or returns the job that the same key and body made before, whatever would be said against
+/// it today.
+async fn submitted(engine: &Engine, text: &[u8], key: Option<IdempotencyKey>) -> Result<Submitted, Problem> {
     let outcome = match submission::read(text, engine.now()) {
         Ok(submission) => {
             engine.submit(&Caller::loopback(), submission, key.clone()).await.map_err(Problem::from)
@@ -109,14 +102,11 @@ async fn submitted(
     get, path = "/v1/jobs/{id}", tag = TAG, operation_id = "getJob",
     params(
         ("id" = uuid::Uuid, Path, description = "The job's id"),
-        ("wait" = Option<u64>, Query, maximum = 60, description = "Answer when the job is over, or after this many seconds"),
+        ("wait" = Option<u64>, Query, maximum = 60, description = "Wait until the job is over, at most for so many seconds"),
     ),
     responses(
         (status = 200, description = "The job", body = dto::Job),
-        (status = 400, description = "`invalid-id`, `invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`job-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-watchers`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ JOB | QUERY | of(&[ProblemCode::TooManyWatchers]) }>,
     )
 )]
 pub(super) async fn get(
@@ -144,32 +134,27 @@ pub(super) async fn get(
 #[utoipa::path(
     get, path = "/v1/jobs", tag = TAG, operation_id = "listJobs",
     params(
-        ("state" = Option<String>, Query, description = "In one of these states, with commas between them", example = "ready,running"),
-        ("type" = Option<String>, Query, description = "Of this type; `*` stands for any characters", example = "image.*"),
-        ("label.NAME" = Option<String>, Query, description = "With this label; may be there for several names"),
-        ("created_after" = Option<String>, Query, format = DateTime, description = "Accepted at or after this time"),
-        ("created_before" = Option<String>, Query, format = DateTime, description = "Accepted before this time"),
+        dto::JobFilter,
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 50 if not given; a page of large jobs has fewer"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = dto::JobList, headers(("Link" = String, description = "`rel=\"next\"`: the page after this one, if there is one"))),
-        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `read-too-slow`: a filter finds few among many", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ PAGE | SEARCH }>,
     )
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = ListQuery::read(raw.as_deref())?;
+    let raw = raw.as_deref();
+    let query = query::read_jobs(raw)?;
     let turn = tokio::time::timeout(PAGE_TURN_WAIT, state.pages.acquire()).await;
     let _turn = turn.ok().and_then(Result::ok).ok_or_else(answers::no_room)?;
-    let page = Page::read(&state, &asked.query).await?;
-    let next_cursor = page.last.filter(|_| page.more).map(cursor::encode);
-    let link =
-        next_cursor.as_deref().map(|cursor| format!("</v1/jobs?{}>; rel=\"next\"", asked.next(cursor)));
+    let page = Page::read(&state, &query).await?;
+    let next_cursor = page.last.filter(|_| page.more).map(|last| cursor::encode(&last));
+    let next_page = next_cursor.as_deref().map(|cursor| query::next_page(raw, cursor));
+    let link = next_page.map(|next_page| format!("</v1/jobs?{next_page}>; rel=\"next\""));
     let mut json = page.json;
     json.text("],\"next_cursor\":");
     json.json(&next_cursor)?;
@@ -207,7 +192,7 @@ impl Page {
             let mut found = state.engine.jobs(&step).await?.into_iter();
             let written = page.json.bytes();
             for job in found.by_ref().take(wanted) {
-                page.push(&dto::Job::in_list(&job, waiting.of(&job).as_ref()), job.id)?;
+                page.push(&dto::Job::summary(&job, waiting.of(&job).as_ref()), job.id)?;
                 if page.json.bytes() > PAGE_BYTES_MAX {
                     break;
                 }
@@ -233,7 +218,7 @@ impl Page {
 
 /// There is no job of this id.
 pub(super) fn not_found(id: JobId) -> Problem {
-    Problem::new(Code::JobNotFound, format!("there is no job {id}"))
+    Problem::new(ProblemCode::JobNotFound, format!("there is no job {id}"))
 }
 
 /// The id in a job's path.
@@ -246,7 +231,10 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let text = text.map(|Path(text)| text).unwrap_or_default();
         let invalid = |error: crewcall_proto::InvalidId| {
-            Problem::new(Code::InvalidId, format!("{error}, such as the one that a submission answers"))
+            Problem::new(
+                ProblemCode::InvalidId,
+                format!("{error}, such as the one that a submission returns"),
+            )
         };
         text.parse().map(Self).map_err(invalid)
     }

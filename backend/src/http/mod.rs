@@ -1,57 +1,36 @@
 //! The HTTP API: the only place that knows axum.
 //!
-//! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, [`access`]
-//! lets it in, [`answers`] takes room for what is answered, a route (`jobs`,
-//! `batch`, `actions`, `watch`, `workers`, `types`, `flow`, `quarantine`, `health`, `openapi`) reads it through
-//! [`body`], `fields` and [`query`], asks the use-cases of `engine`, and answers a shape of [`dto`] or a [`problem`].
+//! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workers`, `types`, `flow`,
+//! `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a command or a query
+//! of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which problems may come.
 
-pub mod serve;
-
-mod request;
-
-pub mod access;
-
-pub mod answers;
-
-mod jobs;
-
-pub mod batch;
-
+mod access;
 mod actions;
-
-mod watch;
-
-mod workers;
-
-mod types;
-
-mod flow;
-
-mod quarantine;
-
-mod health;
-
-mod openapi;
-
-pub mod body;
-
-mod fields;
-
-mod submission;
-
-pub mod idempotency;
-
-pub mod query;
-
-mod cursor;
-
-pub mod watchers;
-
-pub mod dto;
-
-pub mod problem;
-
+mod answers;
+mod batch;
+mod body;
 mod code;
+mod cursor;
+mod dto;
+mod fields;
+mod filter;
+mod flow;
+mod health;
+mod idempotency;
+mod jobs;
+mod openapi;
+mod problem;
+mod quarantine;
+mod query;
+mod request;
+mod responses;
+mod serve;
+mod submission;
+mod types;
+mod watch;
+mod watchers;
+mod workers;
 
 use std::sync::Arc;
 
@@ -62,14 +41,20 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use access::HttpHosts;
+// Limits for the tests, which hold the document and the program against them.
+pub use answers::ANSWERS_BYTES_MAX;
+pub use batch::{BATCH_ITEMS_MAX, BATCHES_MAX};
+pub use body::{BATCH_BYTES_MAX, BODY_BYTES_MAX};
+pub use code::ProblemCode;
+pub use idempotency::KEY_LENGTH_MAX;
+pub use query::{PAGE_JOBS_MAX, WAIT_MAX};
 pub use serve::serve;
+pub use watchers::WATCHERS_MAX;
 
 use crate::{engine::Engine, metrics::Metrics};
-use answers::ANSWERS_BYTES_MAX;
-use batch::BATCHES_MAX;
-use body::BODIES_BYTES_MAX;
+use body::{BODIES_BYTES_MAX, BodyBudget};
 use jobs::PAGES_MAX;
-use watchers::{WATCHERS_MAX, Watchers};
+use watchers::Watchers;
 
 /// What the routes work with. Cheap to clone.
 #[derive(Clone)]
@@ -85,9 +70,9 @@ pub struct HttpState {
     /// The places of batches.
     batches: Arc<Semaphore>,
     /// The room for all other bodies.
-    bodies: body::Room,
+    bodies: BodyBudget,
     /// The room for answers.
-    answers: body::Room,
+    answers: BodyBudget,
     /// The places in which pages are put together.
     pages: Arc<Semaphore>,
 }
@@ -103,8 +88,8 @@ impl HttpState {
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
-            bodies: body::Room::of(BODIES_BYTES_MAX),
-            answers: body::Room::of(ANSWERS_BYTES_MAX),
+            bodies: BodyBudget::of(BODIES_BYTES_MAX),
+            answers: BodyBudget::of(ANSWERS_BYTES_MAX),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
         }
     }
@@ -124,7 +109,7 @@ impl HttpState {
     /// The same with another limit than [`ANSWERS_BYTES_MAX`].
     #[must_use]
     pub fn answers_bytes_max(self, bytes_max: usize) -> Self {
-        Self { answers: body::Room::of(bytes_max), ..self }
+        Self { answers: BodyBudget::of(bytes_max), ..self }
     }
 
     /// How many streams and long polls are open.
@@ -166,7 +151,7 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(health::metrics))
         .routes(routes!(openapi::document))
         .split_for_parts();
-    openapi::add_refusals(&mut document);
+    responses::add_to_every(&mut document);
     let document = document.to_json().expect("a document made of constants can be written");
     routes
         .merge(openapi::pages())

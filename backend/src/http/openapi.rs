@@ -10,13 +10,10 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use utoipa::{
-    OpenApi,
-    openapi::{Content, Ref, RefOr, ResponseBuilder, path::Operation},
-};
+use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::problem::{Code, PROBLEM_MEDIA_TYPE};
+use super::problem::{ProblemBody, ProblemCode};
 
 /// Where the document stands.
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -35,6 +32,7 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
             `/docs/problems`. Every response carries the header `x-request-id`; a request may bring one of its own. \
             New fields and routes appear within `v1`; none changes its meaning."
     ),
+    components(schemas(ProblemBody)),
     tags(
         (name = "jobs", description = "Submit jobs, read them, and change their course"),
         (name = "watch", description = "Follow jobs by server-sent events"),
@@ -44,37 +42,6 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
     )
 )]
 pub(super) struct Document;
-
-/// Adds to every operation what [`super::access`] and [`super::answers`] may answer in its place.
-pub(super) fn add_refusals(document: &mut utoipa::openapi::OpenApi) {
-    const READING: [Code; 3] = [Code::InvalidHost, Code::HostNotAllowed, Code::TooManyAnswers];
-    for item in document.paths.paths.values_mut() {
-        let reading = item.get.iter_mut().map(|operation| (operation, None));
-        let changing = [&mut item.put, &mut item.post, &mut item.delete].into_iter().flatten();
-        let changing = changing.map(|operation| (operation, Some(Code::CrossSite)));
-        for (operation, more) in reading.chain(changing) {
-            for code in READING.into_iter().chain(more) {
-                add_refusal(operation, code);
-            }
-        }
-    }
-}
-
-fn add_refusal(operation: &mut Operation, code: Code) {
-    let status = code.status().as_str().to_owned();
-    let answers = &mut operation.responses.responses;
-    if let Some(RefOr::T(answer)) = answers.get_mut(&status) {
-        // Writing to a String does not fail.
-        let _ = write!(answer.description, "; `{}`", code.as_str());
-        return;
-    }
-    let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-    let answer = ResponseBuilder::new()
-        .description(format!("`{}`", code.as_str()))
-        .content(PROBLEM_MEDIA_TYPE, problem)
-        .build();
-    answers.insert(status, answer.into());
-}
 
 /// The finished document, written once.
 #[derive(Clone)]
@@ -110,14 +77,14 @@ async fn problems() -> Html<String> {
          <style>body{font:16px/1.5 sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}dt{margin-top:1rem}</style>\
          <h1>Problems</h1><p>What the field <code>code</code> of a failed request says.</p><dl>",
     );
-    for code in Code::ALL {
+    for code in ProblemCode::ALL {
         let (word, status) = (code.as_str(), code.status().as_u16());
         // Writing to a String does not fail.
         let _ = write!(
             page,
             "<dt id=\"{word}\"><code>{word}</code> ({status})</dt><dd>{}. {}</dd>",
-            code.title(),
-            code.advice()
+            code.explained().title,
+            code.explained().advice
         );
     }
     page.push_str("</dl></html>\n");

@@ -7,7 +7,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use super::code::Code;
+pub(super) use super::code::ProblemCode;
 use crate::{
     domain::{Problem as FieldProblem, State, excerpt::cut},
     engine::{
@@ -29,7 +29,7 @@ const MESSAGE_CHARACTERS_MAX: usize = 500;
 /// A failed request. As a response it has no body yet: the middleware knows the request id and writes it.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
-    code: Code,
+    code: ProblemCode,
     detail: String,
     errors: Vec<FieldProblem>,
     /// Where the job stands that the request would have changed.
@@ -38,12 +38,12 @@ pub(super) struct Problem {
 
 impl Problem {
     /// A problem with a sentence for the caller.
-    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(super) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), errors: Vec::new(), state: None }
     }
 
     /// A problem that lies in certain fields, told in the order of their pointers.
-    pub(super) fn with_errors(code: Code, mut errors: Vec<FieldProblem>) -> Self {
+    pub(super) fn with_errors(code: ProblemCode, mut errors: Vec<FieldProblem>) -> Self {
         for error in &mut errors {
             error.pointer = cut(&error.pointer, POINTER_CHARACTERS_MAX);
         }
@@ -59,10 +59,7 @@ impl Problem {
     /// Our fault. The cause is for the log alone.
     pub(super) fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "A request failed.");
-        Self::new(
-            Code::InternalError,
-            "the backend failed to answer; its log tells why, under this request id",
-        )
+        Self::new(ProblemCode::InternalError, "the backend failed; its log tells why, under this request id")
     }
 
     /// The same, with the state that stands in the way.
@@ -71,7 +68,7 @@ impl Problem {
     }
 
     /// What went wrong.
-    pub(super) const fn code(&self) -> Code {
+    pub(super) const fn code(&self) -> ProblemCode {
         self.code
     }
 
@@ -79,7 +76,7 @@ impl Problem {
     pub(super) fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
             r#type: format!("/docs/problems#{}", self.code.as_str()),
-            title: self.code.title(),
+            title: self.code.explained().title,
             status: self.code.status().as_u16(),
             code: self.code.as_str(),
             detail: self.detail(),
@@ -128,7 +125,10 @@ impl Problem {
     fn too_many_types(error: &dyn std::error::Error) -> Self {
         let advice =
             "start a worker of this one first, or look for a typing error in it; /v1/types lists the others";
-        Self::new(Code::TooManyTypes, format!("no worker ever announced this type, and {error}: {advice}"))
+        Self::new(
+            ProblemCode::TooManyTypes,
+            format!("no worker ever announced this type, and {error}: {advice}"),
+        )
     }
 }
 
@@ -138,7 +138,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { reason } => {
                 tracing::warn!(reason, "The store is unavailable.");
                 Self::new(
-                    Code::StoreUnavailable,
+                    ProblemCode::StoreUnavailable,
                     format!("the store cannot work now: {reason}; try again after the time in Retry-After"),
                 )
             }
@@ -148,15 +148,15 @@ impl From<StoreError> for Problem {
                     "the read took longer than {} s and was given up: ask for less, such as one type with one state, a rarer label, or a shorter time (created_after, created_before)",
                     after.as_secs_f64()
                 );
-                Self::new(Code::ReadTooSlow, detail)
+                Self::new(ProblemCode::ReadTooSlow, detail)
             }
             StoreError::Closed => {
-                Self::new(Code::StoreUnavailable, "the backend is shutting down: try again")
+                Self::new(ProblemCode::StoreUnavailable, "the backend is shutting down: try again")
             }
             StoreError::Failed { .. } => {
                 tracing::error!(cause = %error, "A request failed.");
                 Self::new(
-                    Code::InternalError,
+                    ProblemCode::InternalError,
                     "the store failed, and the backend ends: whether it stored this shows when it is back",
                 )
             }
@@ -168,14 +168,16 @@ impl From<StoreError> for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         match error {
-            SubmitError::Invalid(problems) => Self::with_errors(Code::InvalidSubmission, problems),
-            SubmitError::InvalidParameters(problems) => Self::with_errors(Code::InvalidParameters, problems),
+            SubmitError::Invalid(problems) => Self::with_errors(ProblemCode::InvalidSubmission, problems),
+            SubmitError::InvalidParameters(problems) => {
+                Self::with_errors(ProblemCode::InvalidParameters, problems)
+            }
             SubmitError::CheckBusy => Self::new(
-                Code::TooManyChecks,
+                ProblemCode::TooManyChecks,
                 "the parameters need more than a moment to be checked, and too many others do so already",
             ),
             SubmitError::KeyReused => Self::new(
-                Code::IdempotencyKeyReused,
+                ProblemCode::IdempotencyKeyReused,
                 "this Idempotency-Key was used for a submission with another body: use a new key for another job",
             ),
             SubmitError::TooManyTypes => Self::too_many_types(&error),
@@ -196,7 +198,7 @@ impl From<TypeLimitsError> for Problem {
 /// Why a request failed (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub struct ProblemBody {
+pub(super) struct ProblemBody {
     /// Where the code is explained: a path of this server.
     #[schema(example = "/docs/problems#job-not-found")]
     pub r#type: String,
@@ -223,7 +225,7 @@ pub struct ProblemBody {
 
 /// One field that is wrong.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct FieldError {
+pub(super) struct FieldError {
     /// A JSON pointer into the body, or a question mark and the name of a query parameter.
     #[schema(example = "/priority")]
     pub pointer: String,
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_shortened_between_characters() {
-        let body = Problem::new(Code::InternalError, "ü".repeat(MESSAGE_CHARACTERS_MAX + 1)).body("r");
+        let body = Problem::new(ProblemCode::InternalError, "ü".repeat(MESSAGE_CHARACTERS_MAX + 1)).body("r");
         assert_eq!(body.detail.chars().count(), MESSAGE_CHARACTERS_MAX + 1);
         assert!(body.detail.ends_with('…'));
     }

@@ -8,12 +8,12 @@ use axum::{
 
 use super::{
     HttpState, cursor, dto,
-    problem::{Code, Problem, ProblemBody},
-    query::QuarantineQuery,
+    problem::{Problem, ProblemCode},
+    query::{PAGE_JOBS_DEFAULT, PageQuery},
+    responses::{PAGE, Problems, STORE, of},
 };
 use crate::engine::Caller;
 
-/// The tag of these routes in the document.
 const TAG: &str = "operation";
 
 /// List the quarantine
@@ -28,21 +28,19 @@ const TAG: &str = "operation";
     ),
     responses(
         (status = 200, description = "A page", body = dto::QuarantineList),
-        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ PAGE | STORE }>,
     )
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<dto::QuarantineList>, Problem> {
-    let QuarantineQuery { limit, before } = QuarantineQuery::read(raw.as_deref())?;
+    let PageQuery { limit, after } = PageQuery::read(raw.as_deref(), PAGE_JOBS_DEFAULT)?;
     // One more than is wanted tells whether there are more.
-    let found = state.engine.quarantined(before, limit + 1).await?;
+    let found = state.engine.quarantined(after, limit + 1).await?;
     let page = found.get(..limit).unwrap_or(&found);
     let last = page.last().filter(|_| page.len() < found.len());
-    let next_cursor = last.map(|last| cursor::encode_number(last.number));
+    let next_cursor = last.map(|last| cursor::encode(&last.number));
     Ok(Json(dto::QuarantineList {
         messages: page.iter().map(dto::QuarantinedMessage::from).collect(),
         next_cursor,
@@ -55,10 +53,7 @@ pub(super) async fn list(
     params(("number" = u64, Path, description = "The message's number")),
     responses(
         (status = 204, description = "It is deleted"),
-        (status = 400, description = "`invalid-id`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`message-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ STORE | of(&[ProblemCode::InvalidId, ProblemCode::MessageNotFound]) }>,
     )
 )]
 pub(super) async fn delete(
@@ -69,12 +64,15 @@ pub(super) async fn delete(
     let number = number.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok());
     let number = number.ok_or_else(|| {
         Problem::new(
-            Code::InvalidId,
+            ProblemCode::InvalidId,
             "a message in quarantine has a whole number, as /v1/quarantine lists it",
         )
     })?;
     match state.engine.delete_quarantined(&Caller::loopback(), Some(number)).await? {
-        0 => Err(Problem::new(Code::MessageNotFound, format!("there is no message {number} in quarantine"))),
+        0 => Err(Problem::new(
+            ProblemCode::MessageNotFound,
+            format!("there is no message {number} in quarantine"),
+        )),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }
@@ -84,8 +82,7 @@ pub(super) async fn delete(
     delete, path = "/v1/quarantine", tag = TAG, operation_id = "emptyQuarantine",
     responses(
         (status = 200, description = "It is empty", body = dto::Deleted),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ STORE }>,
     )
 )]
 pub(super) async fn delete_all(State(state): State<HttpState>) -> Result<Json<dto::Deleted>, Problem> {

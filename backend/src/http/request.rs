@@ -1,4 +1,4 @@
-//! What happens to every request, whichever route answers it: it gets an id, a span and a measurement, and
+//! What happens to every request, whichever route handles it: it gets an id, a span and a measurement, and
 //! every failure leaves as a problem.
 
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     HttpState,
-    problem::{Code, PROBLEM_MEDIA_TYPE, Problem},
+    problem::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode},
 };
 use crate::domain::excerpt;
 
@@ -33,7 +33,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 64;
 /// What metrics call a request that no route matched: paths are the caller's words and have no bound.
 const UNMATCHED: &str = "unmatched";
 
-/// Answers a request through `next`, and sees to id, span, metrics, problems and headers.
+/// Handles a request through `next`, and sees to id, span, metrics, problems and headers.
 pub(super) async fn observe(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
@@ -63,7 +63,7 @@ pub(super) async fn observe(State(state): State<HttpState>, request: Request, ne
 /// There is no such route.
 pub(super) async fn route_not_found(uri: Uri) -> Problem {
     Problem::new(
-        Code::RouteNotFound,
+        ProblemCode::RouteNotFound,
         format!("there is no route {}; /openapi.json lists those that exist", excerpt(uri.path())),
     )
 }
@@ -78,7 +78,7 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
         excerpt(uri.path()),
         excerpt(method.as_str())
     );
-    Problem::new(Code::MethodNotAllowed, detail).into_response()
+    Problem::new(ProblemCode::MethodNotAllowed, detail).into_response()
 }
 
 /// The caller's id if it is one that logs can hold, else a new one.
@@ -136,10 +136,12 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
         return problem;
     }
     let (code, detail) = match status {
-        StatusCode::NOT_FOUND => (Code::RouteNotFound, "there is nothing at this path"),
-        StatusCode::METHOD_NOT_ALLOWED => (Code::MethodNotAllowed, "the header Allow names the methods"),
-        status if status.is_client_error() => (Code::UnreadableBody, "the request cannot be read"),
-        _ => (Code::InternalError, "the backend failed to answer"),
+        StatusCode::NOT_FOUND => (ProblemCode::RouteNotFound, "there is nothing at this path"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            (ProblemCode::MethodNotAllowed, "the header Allow names the methods")
+        }
+        status if status.is_client_error() => (ProblemCode::UnreadableBody, "the request cannot be read"),
+        _ => (ProblemCode::InternalError, "the backend failed"),
     };
     *response.status_mut() = code.status();
     Some(Problem::new(code, detail))

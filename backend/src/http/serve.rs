@@ -22,25 +22,25 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How many connections are open at once; further ones wait in the kernel's queue. Fewer where the process may not
 /// open so many files.
-pub const CONNECTIONS_MAX: usize = 4_096;
+const CONNECTIONS_MAX: usize = 4_096;
 
 /// How many of the files that the process may open are never given to callers. The store has some twenty open, each link
 /// to the broker four, and a link that is lost needs them again just when everybody is asking what is wrong.
-pub const FILES_RESERVED: usize = 96;
+const FILES_RESERVED: usize = 96;
 
 /// How much is read of a connection before it is looked at, in bytes; the head of a request must not be longer. The HTTP
 /// library's own limit is 400 KiB, which with every connection would be 1.6 GiB.
-pub const READ_BYTES_MAX: usize = 32 * 1024;
+const READ_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a connection may take to send the head of a request, or to say nothing between two.
-pub const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a caller may take nothing of what is sent to it. Then its connection is closed: what it was to get holds
 /// memory, and a watcher a place.
-pub const WRITE_IDLE_MAX: Duration = Duration::from_secs(30);
+const WRITE_IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long requests may take to end once the backend stops. Streams and long polls end at once.
-pub const STOP_GRACE: Duration = Duration::from_secs(5);
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves `router` on `listener` until `stop`, then lets the open requests end, at most for [`STOP_GRACE`].
 pub async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) {

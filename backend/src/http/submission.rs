@@ -6,8 +6,8 @@ use crewcall_proto::{
 };
 
 use super::{
-    fields::{Fields, Shape},
-    problem::{Code, Problem},
+    fields::Fields,
+    problem::{Problem, ProblemCode},
 };
 use crate::{
     domain::{
@@ -20,39 +20,10 @@ use crate::{
 /// The pointer to the parameters.
 const PARAMETERS: &str = "/parameters";
 
-/// The fields of a submission.
-static SUBMISSION: Shape = Shape {
-    what: "a submission",
-    at: "",
-    names: &[
-        "type",
-        "parameters",
-        "priority",
-        "max_attempts",
-        "labels",
-        "run_at",
-        "delay_seconds",
-        "expires_at",
-        "timeout_seconds",
-        "backoff",
-    ],
-};
-
-/// The fields of its back-off.
-static BACKOFF: Shape = Shape {
-    what: "a back-off",
-    at: "/backoff",
-    names: &["initial_seconds", "factor", "max_seconds", "jitter"],
-};
-
-/// Reads the JSON text of a submission that came in at `now`.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer. What is in the right shape but is still no job is found by the domain;
-/// if anything is in the wrong shape, the domain's findings are told along with it.
+/// Reads the JSON text of a submission that came in at `now`. What is in the right shape but is still not a job is found
+/// by the domain; if anything is in the wrong shape, the domain's findings are told along with it.
 pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
-    let mut fields = Fields::parse(&SUBMISSION, text, Code::InvalidSubmission)?;
+    let mut fields = Fields::parse("a submission", text, ProblemCode::InvalidSubmission)?;
     let submission = from_fields(&mut fields);
     for ChangedNumber { pointer, number } in changed_numbers(text, PARAMETERS, PROBLEMS_MAX) {
         let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
@@ -66,7 +37,7 @@ pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
     // A field of the wrong shape was left empty: what the domain says of it would be noise.
     let shapeless: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
     problems.extend(more.into_iter().filter(|problem| !shapeless.contains(&problem.pointer)));
-    Err(Problem::with_errors(Code::InvalidSubmission, problems))
+    Err(Problem::with_errors(ProblemCode::InvalidSubmission, problems))
 }
 
 fn from_fields(fields: &mut Fields) -> Submission {
@@ -78,7 +49,7 @@ fn from_fields(fields: &mut Fields) -> Submission {
         parameters: fields.some_object("parameters").unwrap_or_default(),
         priority: fields.integer("priority"),
         max_attempts: fields.integer("max_attempts"),
-        labels: fields.labels("labels"),
+        labels: fields.labels(),
         times: Times {
             run_at: fields.time("run_at"),
             delay_seconds: fields.number("delay_seconds"),
@@ -90,7 +61,7 @@ fn from_fields(fields: &mut Fields) -> Submission {
 }
 
 fn read_backoff(submission: &mut Fields) -> Option<BackoffRequest> {
-    let mut fields = Fields::new(&BACKOFF, submission.object("backoff")?);
+    let mut fields = submission.inner("backoff", "a back-off")?;
     let backoff = BackoffRequest {
         initial_seconds: fields.number("initial_seconds"),
         factor: fields.number("factor"),
@@ -150,8 +121,8 @@ mod tests {
         let deep =
             format!("{{\"type\":\"a\",\"parameters\":{{\"x\":{}{}}}}}", "[".repeat(31), "]".repeat(31));
         assert!(errors(&deep)[0].1.contains("deeper than 32"));
-        assert_eq!(read(b"{", NOW).unwrap_err().code(), Code::InvalidJson);
-        assert_eq!(read(b"{\"type\":\"a\"} x", NOW).unwrap_err().code(), Code::InvalidJson);
-        assert_eq!(read(b"\xff", NOW).unwrap_err().code(), Code::InvalidJson);
+        assert_eq!(read(b"{", NOW).unwrap_err().code(), ProblemCode::InvalidJson);
+        assert_eq!(read(b"{\"type\":\"a\"} x", NOW).unwrap_err().code(), ProblemCode::InvalidJson);
+        assert_eq!(read(b"\xff", NOW).unwrap_err().code(), ProblemCode::InvalidJson);
     }
 }

@@ -9,12 +9,12 @@ use crewcall_proto::JobType;
 
 use super::{
     HttpState, cursor, dto,
-    problem::{Code, Problem, ProblemBody},
-    query::TypesQuery,
+    problem::{Problem, ProblemCode},
+    query::{PAGE_JOBS_MAX, PageQuery},
+    responses::{PAGE, Problems, STORE, TYPE, of},
 };
 use crate::engine::{Caller, upkeep::forget::Forgotten};
 
-/// The tag of these routes in the document.
 const TAG: &str = "types";
 
 /// The schemas of one page may be this large, in bytes; then it ends early.
@@ -31,16 +31,14 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
     ),
     responses(
         (status = 200, description = "A page", body = dto::TypeList),
-        (status = 400, description = "`invalid-query`, `invalid-cursor`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ PAGE | STORE }>,
     )
 )]
 pub(super) async fn list(
     State(state): State<HttpState>,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<dto::TypeList>, Problem> {
-    let TypesQuery { limit, after } = TypesQuery::read(raw.as_deref())?;
+    let PageQuery { limit, after } = PageQuery::read(raw.as_deref(), PAGE_JOBS_MAX)?;
     // One more than is wanted tells whether there are more.
     let page = state.engine.job_types(after, limit + 1).await?;
     let (mut types, mut schema_bytes) = (Vec::new(), 0);
@@ -52,8 +50,8 @@ pub(super) async fn list(
             break;
         }
     }
-    let last = page.get(types.len()).and_then(|_| types.last());
-    let next_cursor = last.map(|last| cursor::encode_name(&last.r#type));
+    let shown = page.get(..types.len()).filter(|shown| shown.len() < page.len());
+    let next_cursor = shown.and_then(<[_]>::last).map(|last| cursor::encode(&last.job_type));
     Ok(Json(dto::TypeList { types, next_cursor }))
 }
 
@@ -63,68 +61,57 @@ pub(super) async fn list(
     params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
     responses(
         (status = 200, description = "The type", body = dto::Type),
-        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ TYPE }>,
     )
 )]
 pub(super) async fn get(
     State(state): State<HttpState>,
     Path(name): Path<String>,
 ) -> Result<Json<dto::Type>, Problem> {
-    let job_type = named(&name)?;
+    let job_type = parse_type(&name)?;
     let view = state.engine.job_type(&job_type).await?.ok_or_else(|| not_found(&name))?;
     Ok(Json(dto::Type::from(&view)))
 }
 
 /// Forget a job type
 ///
-/// Deletes a type that nobody uses any more, with what was set for it and its queue. A worker that announces it, or a
-/// job that names it, makes it known again. Types without jobs and workers are also forgotten by themselves after a time.
+/// Deletes a type that has neither jobs, over or not, nor workers, with what was set for it and its queue. A worker that
+/// announces it, or a job that names it, makes it known again. Types without jobs and workers are also forgotten by
+/// themselves after a time.
 #[utoipa::path(
     delete, path = "/v1/types/{type}", tag = TAG, operation_id = "deleteType",
     params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
     responses(
         (status = 204, description = "It is forgotten"),
-        (status = 404, description = "`type-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`type-in-use`: it has jobs, over or not, or workers", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ TYPE | of(&[ProblemCode::TypeInUse]) }>,
     )
 )]
 pub(super) async fn delete(
     State(state): State<HttpState>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let job_type = named(&name)?;
-    match state.engine.forget_type(&Caller::loopback(), &job_type).await? {
-        Forgotten::Done => Ok(StatusCode::NO_CONTENT),
-        Forgotten::Unknown => Err(not_found(&name)),
-        Forgotten::HasWorkers(workers) => Err(Problem::new(
-            Code::TypeInUse,
-            format!("{workers} workers serve {name}: end them first, or a new one would bring it back"),
-        )),
-        Forgotten::HasJobs => Err(Problem::new(
-            Code::TypeInUse,
-            format!(
-                "{name} has jobs: those that are not over have to end, and those that are over are deleted after their time"
-            ),
-        )),
-    }
+    let job_type = parse_type(&name)?;
+    let in_use = match state.engine.forget_type(&Caller::loopback(), &job_type).await? {
+        Forgotten::Done => return Ok(StatusCode::NO_CONTENT),
+        Forgotten::Unknown => return Err(not_found(&name)),
+        Forgotten::HasWorkers(workers) => {
+            format!("{workers} workers serve {name}: end them first, or a new one would bring it back")
+        }
+        Forgotten::HasJobs => format!(
+            "{name} has jobs: those that are not over have to end, and those that are over are deleted after their time"
+        ),
+    };
+    Err(Problem::new(ProblemCode::TypeInUse, in_use))
 }
 
-/// The type of this name.
-///
-/// # Errors
-///
-/// The [`Problem`] to answer when it is no type's name, and so nobody's.
-pub(super) fn named(name: &str) -> Result<JobType, Problem> {
-    JobType::new(name).map_err(|invalid| Problem::new(Code::TypeNotFound, invalid.to_string()))
+/// The type of this name. A name that cannot be a type's is not found either.
+pub(super) fn parse_type(name: &str) -> Result<JobType, Problem> {
+    JobType::new(name).map_err(|invalid| Problem::new(ProblemCode::TypeNotFound, invalid.to_string()))
 }
 
 /// Nobody knows a type of this name.
 pub(super) fn not_found(name: &str) -> Problem {
     let detail =
         format!("no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known");
-    Problem::new(Code::TypeNotFound, detail)
+    Problem::new(ProblemCode::TypeNotFound, detail)
 }

@@ -22,18 +22,19 @@ use tokio_util::sync::CancellationToken;
 use super::{
     HttpState,
     answers::SMALL_BYTES_MAX,
-    body::Room,
-    dto,
+    body::BodyBudget,
+    dto, filter,
     jobs::{JobPath, not_found},
-    problem::{Problem, ProblemBody},
-    query::WatchFilter,
+    problem::{Problem, ProblemCode},
+    query,
+    responses::{JOB, Problems, QUERY, of},
 };
 use crate::engine::{
     Engine, JobView,
+    ports::JobQuery,
     watch::{AllWatch, Changed, JobWatch},
 };
 
-/// The tag of these routes in the document.
 const TAG: &str = "watch";
 
 /// How often a silent stream says that it lives: proxies cut what is silent for a minute.
@@ -59,10 +60,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
     responses(
         (status = 200, description = "Events `job`, with a Job as data", body = dto::Job, content_type = "text/event-stream"),
         (status = 204, description = "The job is over, and its end was seen"),
-        (status = 400, description = "`invalid-id`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "`job-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`store-unavailable`, `too-many-watchers`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ JOB | of(&[ProblemCode::TooManyWatchers]) }>,
     )
 )]
 pub(super) async fn watch_job(
@@ -70,7 +68,7 @@ pub(super) async fn watch_job(
     JobPath(id): JobPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = state.watchers.admit()?;
+    let seat = Seat::take(&state)?;
     let watch = state.engine.watch_job(id);
     let view = state.engine.job(id).await?.ok_or_else(|| not_found(id))?;
     let seen = last_event_id(&headers).and_then(|id| id.parse().ok()).unwrap_or(0);
@@ -84,9 +82,7 @@ pub(super) async fn watch_job(
         seen,
         current: Some(view),
         over: false,
-        answers: state.answers.clone(),
-        room: None,
-        _place: place,
+        seat,
     };
     Ok(events(stream::unfold(feed, JobFeed::next), state.stop))
 }
@@ -105,8 +101,7 @@ pub(super) async fn watch_job(
     ),
     responses(
         (status = 200, description = "Events `job`, with a JobEvent as data, and `reset`", body = dto::JobEvent, content_type = "text/event-stream"),
-        (status = 400, description = "`invalid-query`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`too-many-watchers`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ QUERY | of(&[ProblemCode::TooManyWatchers]) }>,
     )
 )]
 pub(super) async fn watch_all(
@@ -114,9 +109,8 @@ pub(super) async fn watch_all(
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let filter = WatchFilter::read(raw.as_deref())?;
-    let place = state.watchers.admit()?;
-    let feed = AllFeed::new(&state, filter, last_event_id(&headers), place);
+    let filter = query::read_watch(raw.as_deref())?;
+    let feed = AllFeed::new(Arc::clone(&state.engine), filter, last_event_id(&headers), Seat::take(&state)?);
     Ok(events(stream::unfold(feed, AllFeed::next), state.stop))
 }
 
@@ -135,18 +129,32 @@ fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok())
 }
 
-/// The event of a job, and the room that it takes until the next is asked for, which is when it was sent. `None` cuts
-/// the watcher off: the job cannot be written, or too much waits to be read by others; it comes back and asks again.
-fn job_event(
-    answers: &Room,
-    id: String,
-    data: &impl Serialize,
-) -> Option<(Event, Option<OwnedSemaphorePermit>)> {
-    let text = serde_json::to_string(data)
-        .inspect_err(|error| tracing::error!(%error, "A job could not be written; its watcher is cut off."))
-        .ok()?;
-    let room = if text.len() <= SMALL_BYTES_MAX { None } else { Some(answers.take(text.len())?) };
-    Some((Event::default().event("job").id(id).data(text), room))
+/// The place of a watcher, and the room that its last event takes until the next is asked for, which is when that one
+/// was sent.
+struct Seat {
+    answers: BodyBudget,
+    room: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Seat {
+    fn take(state: &HttpState) -> Result<Self, Problem> {
+        Ok(Self { answers: state.answers.clone(), room: None, _place: state.watchers.admit()? })
+    }
+
+    /// The event of a job. `None` cuts the watcher off: the job cannot be written, or too much waits to be read by others;
+    /// it comes back and asks again.
+    fn job_event(&mut self, id: String, data: &impl Serialize) -> Option<Event> {
+        let text = serde_json::to_string(data)
+            .inspect_err(
+                |error| tracing::error!(%error, "A job could not be written; its watcher is cut off."),
+            )
+            .ok()?;
+        if text.len() > SMALL_BYTES_MAX {
+            self.room = Some(self.answers.take(text.len())?);
+        }
+        Some(Event::default().event("job").id(id).data(text))
+    }
 }
 
 /// One job's changes.
@@ -159,15 +167,12 @@ struct JobFeed {
     /// What was read and not yet looked at.
     current: Option<JobView>,
     over: bool,
-    /// The room for answers, and what of it the last event takes.
-    answers: Room,
-    room: Option<OwnedSemaphorePermit>,
-    _place: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl JobFeed {
     async fn next(mut self) -> Option<(Event, Self)> {
-        self.room = None;
+        self.seat.room = None;
         while !self.over {
             let view = match self.current.take() {
                 Some(view) => view,
@@ -178,8 +183,7 @@ impl JobFeed {
             if status.version > self.seen {
                 self.seen = status.version;
                 let id = status.version.to_string();
-                let (event, room) = job_event(&self.answers, id, &dto::Job::with_attempts(&view))?;
-                self.room = room;
+                let event = self.seat.job_event(id, &dto::Job::with_attempts(&view))?;
                 return Some((event, self));
             }
         }
@@ -199,25 +203,16 @@ impl JobFeed {
 /// Every job's changes.
 struct AllFeed {
     engine: Arc<Engine>,
-    filter: WatchFilter,
+    filter: JobQuery,
     watch: AllWatch,
     /// Whether the watcher has to be told to start over.
     reset: bool,
-    /// The room for answers, and what of it the last event takes.
-    answers: Room,
-    room: Option<OwnedSemaphorePermit>,
-    _place: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 impl AllFeed {
-    fn new(
-        state: &HttpState,
-        filter: WatchFilter,
-        last_event_id: Option<&str>,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
-        let engine = Arc::clone(&state.engine);
-        // An id of an earlier process, or none of ours, is as good as one that is forgotten.
+    fn new(engine: Arc<Engine>, filter: JobQuery, last_event_id: Option<&str>, seat: Seat) -> Self {
+        // An id of an earlier process, or not one of ours, is as good as one that is forgotten.
         let of_this_process = |id: &str| {
             let (epoch, sequence) = id.split_once('-')?;
             (epoch.parse() == Ok(engine.watch_epoch())).then(|| sequence.parse::<u64>().ok())?
@@ -229,19 +224,18 @@ impl AllFeed {
             Some(None) => (from_now(&engine), true),
             None => (from_now(&engine), false),
         };
-        Self { engine, filter, watch, reset, answers: state.answers.clone(), room: None, _place: place }
+        Self { engine, filter, watch, reset, seat }
     }
 
     async fn next(mut self) -> Option<(Event, Self)> {
-        self.room = None;
+        self.seat.room = None;
         loop {
             if std::mem::take(&mut self.reset) {
                 return Some((Event::default().event("reset").data("{}"), self));
             }
             match self.watch.next().await {
-                Ok(changed) if self.filter.wants(&changed.job_type, changed.state) => {
-                    if let Some((event, room)) = self.read(&changed).await? {
-                        self.room = room;
+                Ok(changed) if filter::selects(&self.filter, &changed.job_type, changed.state) => {
+                    if let Some(event) = self.read(&changed).await? {
                         return Some((event, self));
                     }
                 }
@@ -255,7 +249,7 @@ impl AllFeed {
     }
 
     /// The job that changed, unless it went on to what is not wanted. The outer `None` cuts the watcher off.
-    async fn read(&self, changed: &Changed) -> Option<Option<(Event, Option<OwnedSemaphorePermit>)>> {
+    async fn read(&mut self, changed: &Changed) -> Option<Option<Event>> {
         let job = match self.engine.job(changed.job_id).await {
             Ok(Some(view)) => view.job,
             Ok(None) => return Some(None),
@@ -264,10 +258,10 @@ impl AllFeed {
                 return None;
             }
         };
-        if !self.filter.wants(&job.job_type, job.status.state) {
+        if !filter::selects(&self.filter, &job.job_type, job.status.state) {
             return Some(None);
         }
         let id = format!("{}-{}", self.engine.watch_epoch(), changed.sequence);
-        job_event(&self.answers, id, &dto::JobEvent::from(&job)).map(Some)
+        self.seat.job_event(id, &dto::JobEvent::from(&job)).map(Some)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 
 /// How many streams and long polls there are at once. Each holds a connection, and watchers must leave some
 /// to submitters: see [`super::serve::CONNECTIONS_MAX`].
@@ -28,10 +28,10 @@ impl Watchers {
         self.places_max - self.places.available_permits()
     }
 
-    /// A place, free again when the answer is dropped; or the problem that there is none.
+    /// A place, which is free again when it is dropped.
     pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            Problem::new(Code::TooManyWatchers, "as many requests as may wait for changes do so already")
-        })
+        let full = "as many requests as may wait for changes do so already";
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| Problem::new(ProblemCode::TooManyWatchers, full))
     }
 }

@@ -9,14 +9,14 @@ use crewcall_proto::WorkerId;
 
 use super::{
     HttpState, dto,
-    problem::{Code, Problem, ProblemBody},
+    problem::{Problem, ProblemCode},
+    responses::{Problems, WORKER, of},
 };
 use crate::{
     domain::excerpt,
     engine::{Caller, commands::workers::TellError, fleet::registry::Worker},
 };
 
-/// The tag of these routes in the document.
 const TAG: &str = "workers";
 
 /// List workers
@@ -37,7 +37,7 @@ pub(super) async fn list(State(state): State<HttpState>) -> Json<dto::WorkerList
     params(("id" = String, Path, description = "The worker's id")),
     responses(
         (status = 200, description = "The worker", body = dto::Worker),
-        (status = 404, description = "`worker-not-found`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ of(&[ProblemCode::WorkerNotFound]) }>,
     )
 )]
 pub(super) async fn get(
@@ -57,10 +57,7 @@ pub(super) async fn get(
     params(("id" = String, Path, description = "The worker's id")),
     responses(
         (status = 202, description = "The worker is told", body = dto::Worker),
-        (status = 404, description = "`worker-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`worker-lost`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ WORKER }>,
     )
 )]
 pub(super) async fn drain(
@@ -79,10 +76,7 @@ pub(super) async fn drain(
     params(("id" = String, Path, description = "The worker's id")),
     responses(
         (status = 202, description = "The worker is told", body = dto::Worker),
-        (status = 404, description = "`worker-not-found`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`worker-lost`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 500, description = "`internal-error`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "`broker-unavailable`", body = ProblemBody, content_type = "application/problem+json"),
+        Problems<{ WORKER }>,
     )
 )]
 pub(super) async fn resume(
@@ -100,19 +94,19 @@ fn told(id: &str, told: Result<Worker, TellError>) -> Result<(StatusCode, Json<d
         Err(TellError::Unknown) => Err(not_found(id)),
         Err(TellError::Lost) => {
             let detail = format!("worker {id} fell silent: it would not hear it");
-            Err(Problem::new(Code::WorkerLost, detail))
+            Err(Problem::new(ProblemCode::WorkerLost, detail))
         }
-        Err(TellError::Unavailable(reason)) => Err(Problem::new(Code::BrokerUnavailable, reason)),
+        Err(TellError::Unavailable(reason)) => Err(Problem::new(ProblemCode::BrokerUnavailable, reason)),
         Err(error @ TellError::Refused(_)) => Err(Problem::internal(&error)),
     }
 }
 
-/// The worker's id. What is no id is nobody's id.
+/// The worker's id. What is not an id is nobody's.
 fn parse_id(id: &str) -> Result<WorkerId, Problem> {
     id.parse().map_err(|_| not_found(id))
 }
 
 fn not_found(id: &str) -> Problem {
     let detail = format!("no worker {:?} is known; /v1/workers lists those that are", excerpt(id));
-    Problem::new(Code::WorkerNotFound, detail)
+    Problem::new(ProblemCode::WorkerNotFound, detail)
 }

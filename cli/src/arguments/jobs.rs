@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use crewcall_proto::JobId;
+use serde_json::{Map, Value};
 
 use super::{ActorArguments, OutputArguments, parse_label};
 use crate::api::JobState;
@@ -63,14 +64,36 @@ pub(crate) struct FilterArguments {
 }
 
 impl FilterArguments {
-    /// Whether it lets every job through.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// It as the API reads it from a body: without what was not said, so empty if it lets every job through.
+    pub(crate) fn body(&self) -> Map<String, Value> {
         let Self { state, job_type, labels, created_after, created_before } = self;
-        state.is_empty()
-            && job_type.is_none()
-            && labels.is_empty()
-            && created_after.is_none()
-            && created_before.is_none()
+        let states = state.iter().map(|state| Value::from(state.word())).collect::<Vec<_>>();
+        let labels = labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        let labels = labels.collect::<Map<_, _>>();
+        let text = |text: &Option<String>| text.as_deref().map(Value::from);
+        [
+            ("state", (!states.is_empty()).then(|| states.into())),
+            ("labels", (!labels.is_empty()).then(|| labels.into())),
+            ("type", text(job_type)),
+            ("created_after", text(created_after)),
+            ("created_before", text(created_before)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+
+    /// It as the API reads it from a query string.
+    pub(crate) fn query(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let parameters = |(name, value): (String, Value)| match value {
+            Value::Array(words) => vec![(name, words.iter().map(text).collect::<Vec<_>>().join(","))],
+            Value::Object(labels) => {
+                labels.iter().map(|(label, value)| (format!("label.{label}"), text(value))).collect()
+            }
+            value => vec![(name, text(&value))],
+        };
+        self.body().into_iter().flat_map(parameters).collect()
     }
 }
 
@@ -107,4 +130,35 @@ pub(crate) struct TargetArguments {
     /// Only say how many jobs would be changed
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_has_only_what_was_said_in_a_body_and_in_a_query() {
+        assert!(FilterArguments::default().body().is_empty());
+        let filter = FilterArguments {
+            state: vec![JobState::Ready, JobState::Running],
+            job_type: Some("image.*".to_owned()),
+            labels: vec![("project".to_owned(), "x".to_owned())],
+            created_after: Some("2026-11-20T16:00:00Z".to_owned()),
+            created_before: None,
+        };
+        let body = json!({
+            "state": ["ready", "running"], "type": "image.*", "labels": {"project": "x"},
+            "created_after": "2026-11-20T16:00:00Z",
+        });
+        assert_eq!(Value::from(filter.body()), body);
+        let mut query = filter.query();
+        query.sort();
+        let said = query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        assert_eq!(
+            said.join("&"),
+            "created_after=2026-11-20T16:00:00Z&label.project=x&state=ready,running&type=image.*"
+        );
+    }
 }

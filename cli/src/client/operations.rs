@@ -1,7 +1,7 @@
 //! What people who look after jobs and workers ask for.
 
 use crewcall_proto::JobId;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Client, ClientError};
 use crate::api::{BulkOutcome, Deleted, Document, Job, QuarantinePage};
@@ -64,15 +64,15 @@ impl Client {
     pub(crate) async fn act_on_all(
         &self,
         action: JobAction<'_>,
-        filter: &Value,
+        filter: &Map<String, Value>,
         dry_run: bool,
     ) -> Result<BulkOutcome, ClientError> {
         let url = self.endpoint(&["v1", "jobs", action.path()]);
         let mut body = action.body();
-        body["filter"] = filter.clone();
+        body["filter"] = filter.clone().into();
         body["dry_run"] = json!(dry_run);
         // A filter that lets everything through may be a slip of a script; whoever comes here has been asked.
-        if filter.as_object().is_some_and(serde_json::Map::is_empty) {
+        if filter.is_empty() {
             body["all"] = json!(true);
         }
         self.json(self.http.post(url.clone()).json(&body), &url).await

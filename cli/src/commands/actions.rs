@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     api::{BulkOutcome, Job, JobState},
-    arguments::{ActionArguments, FilterArguments},
+    arguments::ActionArguments,
     client::{Client, ClientError, operations::JobAction},
     exit::{Exit, Failure},
     output::{Format, print, print_json, print_message, print_one},
@@ -25,14 +25,14 @@ pub(crate) async fn run(
     if !target.ids.is_empty() {
         return each(client, action, &target.ids, format).await;
     }
-    if target.filter.is_empty() && !target.all {
+    let filter = target.filter.body();
+    if filter.is_empty() && !target.all {
         return Err(Failure::Usage(
             "which jobs? Name them by their ids, choose them by --state, --type, --label, --created-after or \
              --created-before, or say --all"
                 .to_owned(),
         ));
     }
-    let filter = filter(&target.filter);
     let outcome = all(client, action, &filter, target.dry_run).await?;
     match format {
         Format::Table | Format::Name => print(&sentence(action, outcome, target.dry_run))?,
@@ -73,7 +73,7 @@ async fn each(
 async fn all(
     client: &Client,
     action: JobAction<'_>,
-    filter: &Value,
+    filter: &Map<String, Value>,
     dry_run: bool,
 ) -> Result<BulkOutcome, ClientError> {
     let mut sum = BulkOutcome::default();
@@ -88,23 +88,6 @@ async fn all(
         }
         print_message(&format!("{} so far …", jobs(sum.changed)));
     }
-}
-
-fn filter(arguments: &FilterArguments) -> Value {
-    let FilterArguments { state, job_type, labels, created_after, created_before } = arguments;
-    let mut filter = Map::new();
-    if !state.is_empty() {
-        filter.insert("state".to_owned(), state.iter().map(|state| state.word()).collect());
-    }
-    if !labels.is_empty() {
-        let labels = labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-        filter.insert("labels".to_owned(), Value::Object(labels));
-    }
-    let texts = [("type", job_type), ("created_after", created_after), ("created_before", created_before)];
-    for (name, text) in texts {
-        filter.extend(text.as_ref().map(|text| (name.to_owned(), json!(text))));
-    }
-    Value::Object(filter)
 }
 
 /// `0192e4a0-… cancelled`
@@ -175,18 +158,5 @@ mod tests {
             sentence(retry, outcome(12, 12, false), false),
         ];
         insta::assert_snapshot!(sentences.join("\n"));
-    }
-
-    #[test]
-    fn a_filter_has_only_what_was_said() {
-        assert_eq!(filter(&FilterArguments::default()), json!({}));
-        let arguments = FilterArguments {
-            state: vec![JobState::Ready, JobState::Running],
-            job_type: Some("image.*".to_owned()),
-            labels: vec![("project".to_owned(), "x".to_owned())],
-            created_after: Some("2026-11-20T16:00:00Z".to_owned()),
-            created_before: None,
-        };
-        insta::assert_json_snapshot!(filter(&arguments));
     }
 }

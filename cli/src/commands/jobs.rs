@@ -1,8 +1,7 @@
 //! `crewcall jobs ls|get`: what became of jobs. What is done to them is in [`super::actions`].
 
 use crate::{
-    api::JobState,
-    arguments::{ActorArguments, FilterArguments, JobsCommand, JobsListArguments},
+    arguments::{ActorArguments, JobsCommand, JobsListArguments},
     client::{
         Client,
         operations::{Actor, JobAction},
@@ -39,7 +38,7 @@ async fn list(client: &Client, arguments: &JobsListArguments) -> Result<(), Fail
     let mut cursor = arguments.cursor.clone();
     let mut jobs = Vec::new();
     loop {
-        let mut query = filters(&arguments.filter);
+        let mut query = arguments.filter.query();
         query.push(("limit".to_owned(), PAGE_JOBS_MAX.min(limit - jobs.len()).to_string()));
         query.extend(cursor.take().map(|cursor| ("cursor".to_owned(), cursor)));
         let page = client.jobs(&query).await?;
@@ -61,24 +60,4 @@ async fn list(client: &Client, arguments: &JobsListArguments) -> Result<(), Fail
 /// Who does something, and why, as far as it was said.
 pub(crate) fn actor(arguments: &ActorArguments) -> Actor<'_> {
     Actor { by: arguments.by.as_deref().filter(|by| !by.is_empty()), reason: arguments.reason.as_deref() }
-}
-
-fn filters(filter: &FilterArguments) -> Vec<(String, String)> {
-    let mut query = state_and_type(&filter.state, filter.job_type.as_deref());
-    let labels = filter.labels.iter().map(|(key, value)| (format!("label.{key}"), value.clone()));
-    query.extend(labels);
-    let times = [("created_after", &filter.created_after), ("created_before", &filter.created_before)];
-    query.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time.clone()?))));
-    query
-}
-
-/// The filters that lists and streams of jobs share.
-pub(crate) fn state_and_type(states: &[JobState], job_type: Option<&str>) -> Vec<(String, String)> {
-    let mut query = Vec::new();
-    if !states.is_empty() {
-        let words: Vec<&str> = states.iter().map(|state| state.word()).collect();
-        query.push(("state".to_owned(), words.join(",")));
-    }
-    query.extend(job_type.map(|job_type| ("type".to_owned(), job_type.to_owned())));
-    query
 }

@@ -4,12 +4,12 @@ use crewcall_proto::JobId;
 
 use crate::{
     api::{Document, Job, JobState},
-    arguments::WatchArguments,
+    arguments::{FilterArguments, WatchArguments},
     client::{
         Client,
         follow::{ABSENCE_MAX, FeedEvent},
     },
-    commands::{jobs::state_and_type, submit::conclude},
+    commands::submit::conclude,
     exit::{Exit, Failure},
     output::{Format, print, print_message, print_one},
     progress::{BACK, went_away},
@@ -48,8 +48,9 @@ async fn watch_one(client: &Client, id: JobId, format: Format) -> Result<Exit, F
 }
 
 async fn watch_all(client: &Client, arguments: &WatchArguments) -> Result<Exit, Failure> {
-    let query = state_and_type(&arguments.state, arguments.job_type.as_deref());
-    let mut feed = client.follow_all(&query);
+    let (state, job_type) = (arguments.state.clone(), arguments.job_type.clone());
+    let filter = FilterArguments { state, job_type, ..FilterArguments::default() };
+    let mut feed = client.follow_all(&filter.query());
     loop {
         match feed.next().await? {
             FeedEvent::Job(job) => print_change(&job, arguments.output.format)?,

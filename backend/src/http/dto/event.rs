@@ -14,7 +14,7 @@ use crate::domain;
 
 /// A job that changed: the job without its parameters, its result and its attempts.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobEvent {
+pub(crate) struct JobEvent {
     /// Its id.
     #[schema(format = Uuid)]
     pub id: String,
@@ -22,7 +22,8 @@ pub struct JobEvent {
     #[schema(example = "image.thumbnail")]
     pub r#type: String,
     /// Where it stands.
-    pub state: JobState,
+    #[schema(value_type = JobState)]
+    pub state: &'static str,
     /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
     pub priority: u8,
     /// Words to find it by.
@@ -61,7 +62,7 @@ impl From<&domain::Job> for JobEvent {
         Self {
             id: job.id.to_string(),
             r#type: job.job_type.to_string(),
-            state: status.state.into(),
+            state: status.state.as_str(),
             priority: job.priority.get(),
             labels: job.labels.clone(),
             attempt: status.attempt.get(),

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Alive {
+pub(crate) struct Alive {
     /// Always `ok`.
     #[schema(example = "ok")]
     pub status: &'static str,
@@ -13,7 +13,7 @@ pub struct Alive {
 
 /// Whether the backend can store jobs and reach workers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// `ready`, or `not ready`.
     #[schema(example = "ready")]
     pub status: &'static str,
@@ -23,8 +23,8 @@ pub struct Readiness {
 
 /// What readiness is made of.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Checks {
-    /// The store answers.
+pub(crate) struct Checks {
+    /// The store can be read and written.
     pub store: Check,
     /// The broker is there and takes messages. Without it, jobs are accepted and wait.
     pub broker: Check,
@@ -32,7 +32,7 @@ pub struct Checks {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Check {
+pub(crate) struct Check {
     /// Whether it is well.
     pub ok: bool,
     /// Why not.
@@ -42,7 +42,7 @@ pub struct Check {
 
 impl Check {
     /// Well, unless there is a reason why not.
-    pub(in crate::http) const fn new(reason: Option<String>) -> Self {
+    pub(crate) const fn new(reason: Option<String>) -> Self {
         Self { ok: reason.is_none(), reason }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crewcall_proto::JsonObject;
+use crewcall_proto::{JsonObject, Timestamp};
 use serde::Serialize;
 use serde_json::{Number, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 use super::{rfc3339, seconds};
 use crate::{
@@ -18,11 +21,11 @@ use crate::{
 #[derive(ToSchema)]
 #[schema(as = NewJob)]
 #[expect(dead_code, reason = "the schema of the request; never made as a value")]
-pub struct NewJob {
+pub(crate) struct NewJob {
     /// The job type: 1 to 128 characters of `a-z 0-9 . _ -` in dot-separated words.
-    #[schema(example = "image.thumbnail")]
+    #[schema(example = "image.thumbnail", max_length = 128)]
     r#type: String,
-    /// What to work on; at most 256 KiB of JSON. Held against the schema that the type's workers announced. Numbers are
+    /// What to work on; at most 256 KiB of JSON. Checked against the schema that the type's workers announced. Numbers are
     /// integers from −2^63 to 2^64−1 or 64-bit floats; another one is refused, since it would not arrive as it was sent.
     #[schema(value_type = Object, required = false)]
     parameters: JsonObject,
@@ -55,7 +58,7 @@ pub struct NewJob {
 /// The waits between attempts: `initial_seconds × factor^(attempt − 1)`, at most `max_seconds`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the schema of the request; never made as a value")]
-pub struct NewBackoff {
+pub(crate) struct NewBackoff {
     /// The wait after the first attempt.
     #[schema(minimum = 0, maximum = 86_400, default = 2)]
     initial_seconds: Option<f64>,
@@ -72,7 +75,7 @@ pub struct NewBackoff {
 
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Job {
+pub(crate) struct Job {
     /// Its id.
     #[schema(format = Uuid)]
     pub id: String,
@@ -80,7 +83,8 @@ pub struct Job {
     #[schema(example = "image.thumbnail")]
     pub r#type: String,
     /// Where it stands.
-    pub state: JobState,
+    #[schema(value_type = JobState)]
+    pub state: &'static str,
     /// Who goes first among the jobs of a type: 0 (last) to 9 (first).
     pub priority: u8,
     /// What to work on.
@@ -123,7 +127,7 @@ pub struct Job {
     /// Whether somebody asked to cancel it, and it is not over.
     pub cancel_requested: bool,
     /// Who asked to cancel it, if somebody did.
-    pub cancellation: Option<Cancellation>,
+    pub cancellation: Option<ActorNote>,
     /// What it waits for; `null` when it is over.
     pub waiting_for: Option<WaitingFor>,
     /// Counts the changes, from 1.
@@ -135,18 +139,18 @@ pub struct Job {
 
 impl Job {
     /// A job with its attempts.
-    pub(in crate::http) fn with_attempts(view: &JobView) -> Self {
+    pub(crate) fn with_attempts(view: &JobView) -> Self {
         let attempts = view.attempts.iter().map(AttemptEntry::from).collect();
-        Self { attempts: Some(attempts), ..Self::in_list(&view.job, view.waiting.as_ref()) }
+        Self { attempts: Some(attempts), ..Self::summary(&view.job, view.waiting.as_ref()) }
     }
 
     /// A job as it stands in a list.
-    pub(in crate::http) fn in_list(job: &domain::Job, waiting: Option<&Waiting>) -> Self {
+    pub(crate) fn summary(job: &domain::Job, waiting: Option<&Waiting>) -> Self {
         let status = &job.status;
         Self {
             id: job.id.to_string(),
             r#type: job.job_type.to_string(),
-            state: status.state.into(),
+            state: status.state.as_str(),
             priority: job.priority.get(),
             parameters: job.parameters.clone(),
             labels: job.labels.clone(),
@@ -164,7 +168,10 @@ impl Job {
             expires_at: job.policy.expires_at.map(rfc3339),
             backoff: (&job.policy.backoff).into(),
             cancel_requested: cancel_requested(status),
-            cancellation: status.cancellation.as_ref().map(Cancellation::from),
+            cancellation: status
+                .cancellation
+                .as_ref()
+                .map(|it| ActorNote::new(&it.by, it.reason.as_ref(), it.at)),
             waiting_for: waiting.map(WaitingFor::from),
             version: status.version,
             attempts: None,
@@ -181,14 +188,14 @@ pub(super) fn worker_id(status: &JobStatus) -> Option<String> {
     status.claim.as_ref().map(|claim| claim.worker_id.to_string())
 }
 
-/// The recorder stores nothing but JSON; a damaged text is shown as it is rather than hidden.
+/// Nothing but JSON is stored; a damaged text is shown as it is rather than hidden.
 fn read_result(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 /// The waits between attempts: `initial_seconds × factor^(attempt − 1)`, at most `max_seconds`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// The wait after the first attempt.
     #[schema(value_type = f64)]
     pub initial_seconds: Number,
@@ -212,9 +219,9 @@ impl From<&domain::Backoff> for Backoff {
     }
 }
 
-/// Who asked to cancel a job.
+/// Who did something, and why.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Cancellation {
+pub(crate) struct ActorNote {
     /// As they call themselves.
     #[schema(example = "anonymous")]
     pub by: String,
@@ -225,65 +232,38 @@ pub struct Cancellation {
     pub at: String,
 }
 
-impl From<&domain::Cancellation> for Cancellation {
-    fn from(cancellation: &domain::Cancellation) -> Self {
-        Self {
-            by: cancellation.by.clone(),
-            reason: cancellation.reason.clone(),
-            at: rfc3339(cancellation.at),
-        }
+impl ActorNote {
+    /// A note of what was done at `at`.
+    pub(super) fn new(by: &str, reason: Option<&String>, at: Timestamp) -> Self {
+        Self { by: by.to_owned(), reason: reason.cloned(), at: rfc3339(at) }
     }
 }
 
 /// Jobs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobList {
+pub(crate) struct JobList {
     /// The jobs of this page, without their attempts.
     pub jobs: Vec<Job>,
     /// Pass it as `cursor` for the next page; `null` on the last one.
     pub next_cursor: Option<String>,
 }
 
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Due later: its time has not come, or the back-off before the next attempt.
-    Scheduled,
-    /// Due, and waiting for its turn.
-    Ready,
-    /// No worker has ever served its type.
-    Unroutable,
-    /// An order for the current attempt is with the broker.
-    Dispatched,
-    /// A worker reported the start of the current attempt.
-    Running,
-    /// An attempt succeeded.
-    Completed,
-    /// The last attempt failed, or one failed for good.
-    Failed,
-    /// Somebody cancelled it.
-    Cancelled,
-}
+/// The schema of a state, whose words are the domain's; never made as a value.
+pub(crate) enum JobState {}
 
-impl From<State> for JobState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Scheduled => Self::Scheduled,
-            State::Ready => Self::Ready,
-            State::Unroutable => Self::Unroutable,
-            State::Dispatched => Self::Dispatched,
-            State::Running => Self::Running,
-            State::Completed => Self::Completed,
-            State::Failed => Self::Failed,
-            State::Cancelled => Self::Cancelled,
-        }
+impl ToSchema for JobState {}
+
+impl PartialSchema for JobState {
+    fn schema() -> RefOr<Schema> {
+        let words = State::ALL.map(State::as_str);
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+        schema.description(Some("Where a job stands.")).into()
     }
 }
 
 /// How far an attempt got.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// How much is done; never falls within an attempt.
     #[schema(minimum = 0, maximum = 100)]
     pub percent: u8,
@@ -302,7 +282,7 @@ impl From<&domain::Progress> for Progress {
 
 /// Why an attempt or a job failed.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobError {
+pub(crate) struct JobError {
     /// One of `handler`, `panic`, `timeout`, `invalid_parameters`, `worker_lost`, `crash_loop`,
     /// `malformed`, `cancelled`, `expired`, `unknown`.
     #[schema(example = "handler")]
@@ -328,7 +308,7 @@ impl From<&domain::JobError> for JobError {
 
 /// What a job that is not over waits for.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WaitingFor {
+pub(crate) struct WaitingFor {
     /// One of `due`, `turn`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `refused`, `first_worker`, `worker`,
     /// `draining`, `slot`, `start`, `response`, `redelivery`, `lease`, `cancellation`.
     #[schema(example = "slot")]
@@ -345,7 +325,7 @@ impl From<&Waiting> for WaitingFor {
 
 /// An attempt that ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AttemptEntry {
+pub(crate) struct AttemptEntry {
     /// Its number, from 1.
     pub attempt: u32,
     /// `completed`, `cancelled`, or the kind of its error.

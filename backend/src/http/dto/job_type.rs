@@ -4,14 +4,11 @@ use crewcall_proto::JsonObject;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rfc3339;
-use crate::{
-    domain::{self, State},
-    engine::queries::TypeView,
-};
+use super::{job::ActorNote, rfc3339};
+use crate::{domain::State, engine::queries::TypeView};
 /// Every type that was ever announced, has jobs, or had something set for it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TypeList {
+pub(crate) struct TypeList {
     /// By name.
     pub types: Vec<Type>,
     /// Pass it as `cursor` for the next page; `null` on the last one.
@@ -20,7 +17,7 @@ pub struct TypeList {
 
 /// A job type.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Type {
+pub(crate) struct Type {
     /// Its name.
     #[schema(example = "image.thumbnail")]
     pub r#type: String,
@@ -36,7 +33,7 @@ pub struct Type {
     /// JSON Schema of the result.
     #[schema(value_type = Object)]
     pub result_schema: JsonObject,
-    /// Why it is not served with the schemas that were announced last, if it is not: one is no JSON Schema, is too
+    /// Why it is not served with the schemas that were announced last, if it is not: one is not a JSON Schema, is too
     /// large or too costly to check, or has a pattern that needs backtracking. Any parameters are taken then.
     pub schema_error: Option<String>,
     /// Why it was not taken when a worker announced it last, if it was not: its workers get no jobs.
@@ -52,7 +49,7 @@ pub struct Type {
     /// How many jobs are in each state.
     pub jobs: JobCounts,
     /// Who paused it, if it is paused.
-    pub paused: Option<Pause>,
+    pub paused: Option<ActorNote>,
     /// How many of its attempts run at once at most; `null` for no limit.
     pub running_max: Option<u32>,
     /// How many of its attempts begin in a second at most; `null` for no limit.
@@ -89,7 +86,7 @@ impl From<&TypeView> for Type {
             slots: capacity.slots,
             queue_error: view.queue_error.clone(),
             jobs,
-            paused: settings.pause.as_ref().map(Pause::from),
+            paused: settings.pause.as_ref().map(|it| ActorNote::new(&it.by, it.reason.as_ref(), it.at)),
             running_max: settings.running_max,
             rate_per_second: settings.rate_per_second,
             oldest_waiting_at: view.oldest_waiting.map(rfc3339),
@@ -101,7 +98,7 @@ impl From<&TypeView> for Type {
 
 impl Type {
     /// How large its schemas are as JSON.
-    pub(in crate::http) fn schema_bytes(&self) -> usize {
+    pub(crate) fn schema_bytes(&self) -> usize {
         [&self.parameters_schema, &self.result_schema]
             .map(|schema| serde_json::to_vec(schema).map_or(0, |text| text.len()))
             .iter()
@@ -109,30 +106,11 @@ impl Type {
     }
 }
 
-/// Somebody paused a type.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Pause {
-    /// As they call themselves.
-    #[schema(example = "anonymous")]
-    pub by: String,
-    /// Why, if they said so.
-    pub reason: Option<String>,
-    /// When.
-    #[schema(format = DateTime)]
-    pub at: String,
-}
-
-impl From<&domain::Pause> for Pause {
-    fn from(pause: &domain::Pause) -> Self {
-        Self { by: pause.by.clone(), reason: pause.reason.clone(), at: rfc3339(pause.at) }
-    }
-}
-
-/// The limits of a type. What is left out or null is no limit.
+/// The limits of a type. Left out or null means no limit.
 // Only describes the request: `flow` reads it.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the schema of a request; never made as a value")]
-pub struct Limits {
+pub(crate) struct Limits {
     /// How many of its attempts run at once at most.
     #[schema(minimum = 1, maximum = 100_000)]
     running_max: Option<u32>,
@@ -143,7 +121,7 @@ pub struct Limits {
 
 /// How many jobs are in each state.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct JobCounts {
+pub(crate) struct JobCounts {
     /// Due later.
     pub scheduled: u64,
     /// Waiting for their turn.

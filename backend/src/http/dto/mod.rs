@@ -1,4 +1,4 @@
-//! The shapes of the API: what the routes answer. They are made from the domain's values and never the
+//! The shapes of the API: what the routes return. They are made from the domain's values and never the
 //! other way round, so that the two can change apart.
 //!
 //! Additive: a field may appear, none changes its meaning or goes away.
@@ -16,16 +16,13 @@ use std::time::Duration;
 use crewcall_proto::Timestamp;
 use serde_json::Number;
 
-pub use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkFilter, BulkRequest, BulkResult};
-pub use event::JobEvent;
-pub use health::{Alive, Check, Checks, Readiness};
-pub use job::{
-    AttemptEntry, Backoff, Cancellation, Job, JobError, JobList, JobState, NewBackoff, NewJob, Progress,
-    WaitingFor,
-};
-pub use job_type::{JobCounts, Limits, Pause, Type, TypeList};
-pub use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
-pub use worker::{RunningOrder, Sdk, Worker, WorkerList};
+pub(crate) use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkRequest, BulkResult, JobFilter};
+pub(crate) use event::JobEvent;
+pub(crate) use health::{Alive, Check, Checks, Readiness};
+pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
+pub(crate) use job_type::{Limits, Type, TypeList};
+pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
+pub(crate) use worker::{Worker, WorkerList};
 
 /// A time as the API writes it: RFC 3339, UTC, three digits of milliseconds.
 pub(super) fn rfc3339(time: Timestamp) -> String {

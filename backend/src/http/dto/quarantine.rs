@@ -9,7 +9,7 @@ use crate::engine::ports::QuarantineEntry;
 
 /// Messages that were set aside, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct QuarantineList {
+pub(crate) struct QuarantineList {
     /// The messages of this page.
     pub messages: Vec<QuarantinedMessage>,
     /// Pass it as `cursor` for the next page; `null` on the last one.
@@ -18,7 +18,7 @@ pub struct QuarantineList {
 
 /// A message that could not be read.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct QuarantinedMessage {
+pub(crate) struct QuarantinedMessage {
     /// Counts the messages, upwards.
     pub number: u64,
     /// The queue that it came from.
@@ -57,7 +57,7 @@ impl From<&QuarantineEntry> for QuarantinedMessage {
 
 /// What was deleted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// How many messages.
     pub deleted: usize,
 }

@@ -8,14 +8,14 @@ use crate::engine::fleet::registry;
 
 /// The workers that are there, and those that were lost in the last ten minutes.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkerList {
+pub(crate) struct WorkerList {
     /// By name, then by id.
     pub workers: Vec<Worker>,
 }
 
 /// A running worker process.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Its id.
     pub id: String,
     /// The program's name.
@@ -53,7 +53,7 @@ pub struct Worker {
 
 /// The library that a worker was built with.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Sdk {
+pub(crate) struct Sdk {
     /// The language.
     #[schema(example = "rust")]
     pub language: String,
@@ -63,7 +63,7 @@ pub struct Sdk {
 
 /// An attempt that a worker runs.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RunningOrder {
+pub(crate) struct RunningOrder {
     /// The job.
     #[schema(format = Uuid)]
     pub job_id: String,

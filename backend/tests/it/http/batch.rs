@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crewcall_backend::http::{batch::BATCHES_MAX, body::BATCH_BYTES_MAX};
+use crewcall_backend::http::{BATCH_BYTES_MAX, BATCHES_MAX};
 use futures_util::future::join_all;
 use reqwest::{Body, RequestBuilder, StatusCode};
 use serde_json::{Value, json};

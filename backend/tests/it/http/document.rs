@@ -1,18 +1,24 @@
 //! The description of the API: whole, and readable without the rest of the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crewcall_backend::{
     domain::{
-        retry::ATTEMPTS_MAX,
+        Backoff, Priority,
+        retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
+        submission::{LABEL_NAME_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, LABELS_MAX},
         type_settings::{RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, RUNNING_MAX_MAX},
     },
-    http::{
-        idempotency::KEY_LENGTH_MAX,
-        query::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX, WAIT_MAX},
+    engine::{
+        caller::{ACTOR_LENGTH_MAX, REASON_LENGTH_MAX},
+        commands::actions::BULK_JOBS_MAX,
+        ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX},
+        settings::schema::PROBLEMS_MAX,
     },
+    http::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, KEY_LENGTH_MAX, PAGE_JOBS_MAX, WAIT_MAX},
 };
+use crewcall_proto::{JobType, codec::PAYLOAD_BYTES_MAX};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -107,45 +113,135 @@ async fn the_documentation_asks_no_other_host() {
 async fn the_limits_of_the_document_are_those_of_the_program() {
     let server = Server::start().await;
     let document = server.read("/openapi.json").await;
-    let schemas = &document["components"]["schemas"];
-    for (schema, field, limit, expected) in [
-        ("NewJob", "priority", "minimum", 0.0),
-        ("NewJob", "priority", "maximum", 9.0),
-        ("NewJob", "max_attempts", "minimum", 1.0),
-        ("NewJob", "max_attempts", "maximum", f64::from(ATTEMPTS_MAX)),
-        ("NewJob", "delay_seconds", "maximum", SCHEDULE_AHEAD_MAX.as_secs_f64()),
-        ("NewJob", "timeout_seconds", "minimum", TIMEOUT_MIN.as_secs_f64()),
-        ("NewJob", "timeout_seconds", "maximum", TIMEOUT_MAX.as_secs_f64()),
-        ("NewBackoff", "initial_seconds", "maximum", BACKOFF_MAX.as_secs_f64()),
-        ("NewBackoff", "max_seconds", "maximum", BACKOFF_MAX.as_secs_f64()),
-        ("NewBackoff", "factor", "minimum", 1.0),
-        ("NewBackoff", "factor", "maximum", BACKOFF_FACTOR_MAX),
-        ("Limits", "running_max", "minimum", 1.0),
-        ("Limits", "running_max", "maximum", f64::from(RUNNING_MAX_MAX)),
-        ("Limits", "rate_per_second", "minimum", RATE_PER_SECOND_MIN),
-        ("Limits", "rate_per_second", "maximum", RATE_PER_SECOND_MAX),
-    ] {
-        let found = &schemas[schema]["properties"][field][limit];
-        assert_eq!(found.as_f64(), Some(expected), "{limit} of {field} of {schema}: {found}");
-    }
-    let days = SCHEDULE_AHEAD_MAX.as_secs() / (24 * 60 * 60);
-    for field in ["run_at", "expires_at"] {
-        let said = schemas["NewJob"]["properties"][field]["description"].as_str().unwrap();
-        assert!(said.contains(&format!("{days} days")), "{field}: {said}");
-    }
-    let parameter = |path: &str, method: &str, name: &str| {
-        let all = document["paths"][path][method]["parameters"].as_array().unwrap();
-        all.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"].clone()
-    };
-    assert_eq!(parameter("/v1/jobs", "get", "limit")["maximum"], PAGE_JOBS_MAX);
-    assert!((1..=PAGE_JOBS_MAX).contains(&PAGE_JOBS_DEFAULT));
-    assert_eq!(parameter("/v1/jobs/{id}", "get", "wait")["maximum"], WAIT_MAX.as_secs());
-    let key = parameter("/v1/jobs", "post", "Idempotency-Key");
-    assert_eq!((&key["minLength"], &key["maxLength"]), (&json!(1), &json!(KEY_LENGTH_MAX)), "{key}");
-    assert_eq!(key["pattern"], "^[!-~]+$");
+    let (mut found, backoff) = (BTreeMap::new(), Backoff::default());
+    limits(&document, "", &mut found);
+    let expected = [
+        ("Actor by maxLength", json!(ACTOR_LENGTH_MAX)),
+        ("Actor reason maxLength", json!(REASON_LENGTH_MAX)),
+        ("BulkRequest all default", json!(false)),
+        ("BulkRequest by maxLength", json!(ACTOR_LENGTH_MAX)),
+        ("BulkRequest dry_run default", json!(false)),
+        ("BulkRequest reason maxLength", json!(REASON_LENGTH_MAX)),
+        ("Limits rate_per_second maximum", json!(RATE_PER_SECOND_MAX)),
+        ("Limits rate_per_second minimum", json!(RATE_PER_SECOND_MIN)),
+        ("Limits running_max maximum", json!(RUNNING_MAX_MAX)),
+        ("Limits running_max minimum", json!(1)),
+        ("NewBackoff factor default", json!(backoff.factor)),
+        ("NewBackoff factor maximum", json!(BACKOFF_FACTOR_MAX)),
+        ("NewBackoff factor minimum", json!(1)),
+        ("NewBackoff initial_seconds default", json!(backoff.initial.as_secs())),
+        ("NewBackoff initial_seconds maximum", json!(BACKOFF_MAX.as_secs())),
+        ("NewBackoff jitter default", json!(backoff.jitter)),
+        ("NewBackoff jitter maximum", json!(1)),
+        ("NewBackoff max_seconds maximum", json!(BACKOFF_MAX.as_secs())),
+        ("NewJob delay_seconds maximum", json!(SCHEDULE_AHEAD_MAX.as_secs())),
+        ("NewJob max_attempts default", json!(ATTEMPTS_DEFAULT)),
+        ("NewJob max_attempts maximum", json!(ATTEMPTS_MAX)),
+        ("NewJob max_attempts minimum", json!(1)),
+        ("NewJob priority default", json!(Priority::default().get())),
+        ("NewJob priority maximum", json!(Priority::MAX)),
+        ("NewJob timeout_seconds maximum", json!(TIMEOUT_MAX.as_secs())),
+        ("NewJob timeout_seconds minimum", json!(TIMEOUT_MIN.as_secs_f64())),
+        ("NewJob type maxLength", json!(JobType::LENGTH_MAX)),
+        ("Progress percent maximum", json!(100)),
+        ("getJob wait maximum", json!(WAIT_MAX.as_secs())),
+        ("listJobs limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listJobs limit minimum", json!(1)),
+        ("listQuarantine limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listQuarantine limit minimum", json!(1)),
+        ("listTypes limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listTypes limit minimum", json!(1)),
+        ("submitJob Idempotency-Key maxLength", json!(KEY_LENGTH_MAX)),
+        ("submitJob Idempotency-Key minLength", json!(1)),
+        ("submitJob Idempotency-Key pattern", json!("^[!-~]+$")),
+    ];
+    let expected = expected.map(|(place, limit)| (place.to_owned(), plain(&limit)));
+    assert_eq!(found, BTreeMap::from(expected));
     for (given, expected) in [("!~", 201), ("two words", 400), ("", 400), ("\u{e9}", 400)] {
         let request = server.post("/v1/jobs", &json!({"type": "a"})).header("idempotency-key", given);
         assert_eq!(answer(request).await.status().as_u16(), expected, "{given:?}");
+    }
+    server.stop().await;
+}
+
+/// The limits of every schema and parameter below `value`, by their places: `NewJob priority maximum`. That what has no
+/// sign is not negative says nothing.
+fn limits(value: &Value, place: &str, found: &mut BTreeMap<String, String>) {
+    const LIMITS: [&str; 11] = [
+        "default",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minimum",
+        "pattern",
+    ];
+    match value {
+        Value::Object(fields) => {
+            let name = fields.get("operationId").or(fields.get("name")).and_then(Value::as_str);
+            let place = name.map_or_else(|| place.to_owned(), |name| format!("{place} {name}"));
+            for (key, value) in fields {
+                let is_limit = LIMITS.contains(&key.as_str()) && !value.is_object();
+                if is_limit && !(key == "minimum" && value.as_f64() == Some(0.0)) {
+                    found.insert(format!("{place} {key}").trim().to_owned(), plain(value));
+                }
+                // What only leads to a schema does not name it.
+                let leads = [
+                    "components",
+                    "schemas",
+                    "properties",
+                    "parameters",
+                    "schema",
+                    "paths",
+                    "get",
+                    "put",
+                    "post",
+                ]
+                .contains(&key.as_str())
+                    || key.starts_with('/');
+                limits(value, &if leads { place.clone() } else { format!("{place} {key}") }, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| limits(item, place, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A limit as text, in which 2 and 2.0 are the same.
+fn plain(limit: &Value) -> String {
+    limit.as_f64().map_or_else(|| limit.to_string(), |number| number.to_string())
+}
+
+#[tokio::test]
+async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
+    let server = Server::start().await;
+    let document = server.read("/openapi.json").await;
+    let days = SCHEDULE_AHEAD_MAX.as_secs() / (24 * 60 * 60);
+    let labels = format!(
+        "at most {LABELS_MAX}, names of 1 to {LABEL_NAME_LENGTH_MAX} characters of `a-z A-Z 0-9 . _ -`, values of at most {LABEL_VALUE_LENGTH_MAX} characters"
+    );
+    let of_new_job = |field: &str| format!("/components/schemas/NewJob/properties/{field}/description");
+    let of_path = |path: &str| format!("/paths/{}/description", path.replace('/', "~1").replace('#', "/"));
+    let thousands = |number: usize| format!("{} {:03}", number / 1000, number % 1000);
+    for (place, words) in [
+        (of_new_job("run_at"), format!("{days} days")),
+        (of_new_job("expires_at"), format!("{days} days")),
+        (of_new_job("parameters"), format!("{} KiB", PAYLOAD_BYTES_MAX / 1024)),
+        (of_new_job("labels"), labels),
+        (of_path("/v1/jobs/batch#post"), thousands(BATCH_ITEMS_MAX)),
+        (of_path("/v1/jobs/batch#post"), format!("{} MiB", BATCH_BYTES_MAX / 1024 / 1024)),
+        (of_path("/v1/jobs/cancel#post"), thousands(BULK_JOBS_MAX)),
+        (of_path("/v1/jobs/retry#post"), thousands(BULK_JOBS_MAX)),
+        (of_path("/v1/quarantine#get"), thousands(QUARANTINE_MESSAGES_MAX as usize)),
+        (of_path("/v1/quarantine#get"), format!("{} KiB", QUARANTINE_BODY_BYTES_MAX / 1024)),
+        ("/components/schemas/Problem/properties/errors/description".to_owned(), PROBLEMS_MAX.to_string()),
+    ] {
+        let said = document.pointer(&place).and_then(Value::as_str).unwrap_or_default();
+        assert!(said.replace('\n', " ").contains(&words), "{place} should say {words:?}: {said}");
     }
     server.stop().await;
 }

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_backend::{engine::ports::StoreError, http::body::BODY_BYTES_MAX, http::problem::Code};
+use crewcall_backend::{
+    engine::ports::StoreError,
+    http::{BODY_BYTES_MAX, ProblemCode},
+};
 use reqwest::{Body, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
@@ -255,7 +258,7 @@ async fn our_own_faults_tell_the_caller_nothing_but_the_request_id() {
 async fn every_code_is_explained_under_its_own_address() {
     let server = Server::start().await;
     let page = answer(server.get("/docs/problems")).await.text().await.unwrap();
-    for code in Code::ALL {
+    for code in ProblemCode::ALL {
         assert!(page.contains(&format!("id=\"{}\"", code.as_str())), "{code:?}");
     }
     assert_eq!(problem(server.get("/nothing")).await["type"], "/docs/problems#route-not-found");

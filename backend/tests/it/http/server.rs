@@ -15,7 +15,7 @@ use crewcall_backend::{
         ports::{Applied, Broker, BrokerStatus, JobEvent, Store},
         upkeep::retention::Retention,
     },
-    http::{self, HttpHosts, HttpState, answers::ANSWERS_BYTES_MAX, watchers::WATCHERS_MAX},
+    http::{self, ANSWERS_BYTES_MAX, HttpHosts, HttpState, WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
     tasks::Tasks,
