@@ -13,7 +13,9 @@ use crewcall_backend::{
     engine::{
         caller::{ACTOR_LENGTH_MAX, REASON_LENGTH_MAX},
         commands::actions::BULK_JOBS_MAX,
-        ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX},
+        ports::{
+            IDEMPOTENCY_KEPT_FOR, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, UNANNOUNCED_TYPES_MAX,
+        },
         settings::schema::PROBLEMS_MAX,
     },
     http::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, KEY_LENGTH_MAX, PAGE_JOBS_MAX, WAIT_MAX},
@@ -242,6 +244,15 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
     ] {
         let said = document.pointer(&place).and_then(Value::as_str).unwrap_or_default();
         assert!(said.replace('\n', " ").contains(&words), "{place} should say {words:?}: {said}");
+    }
+    let page = answer(server.get("/docs/problems")).await.text().await.unwrap();
+    for words in [
+        format!("1 to {KEY_LENGTH_MAX} visible ASCII characters"),
+        format!("remembered for {} hours", IDEMPOTENCY_KEPT_FOR.as_secs() / 3600),
+        format!("at most {BATCH_ITEMS_MAX} submissions"),
+        format!("{UNANNOUNCED_TYPES_MAX} types that no worker ever announced"),
+    ] {
+        assert!(page.contains(&words), "/docs/problems should say {words:?}");
     }
     server.stop().await;
 }
