@@ -27,7 +27,7 @@ mod cancel_and_retry;
 
 mod batch;
 
-mod flow;
+mod type_settings;
 
 mod long_jobs;
 

@@ -144,7 +144,7 @@ const RULES: [Rule; 17] = [
             "crate::tasks",
             "crate::engine::ports::Store",
             "crate::engine::ports::Broker",
-            "crate::engine::Ledger",
+            "crate::engine::Changes",
             "crate::engine::changes",
             "crate::engine::relay",
             "crate::engine::fleet::discovery",

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::{
     preload::Preload,
     process::Process,
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 
 /// The size of the file system: small, so that it is full at once.
@@ -55,16 +55,16 @@ impl SmallDisk {
     /// # Errors
     ///
     /// When neither kind of disk can be had.
-    pub async fn prepare(folder: &Path) -> anyhow::Result<(Self, Surroundings)> {
+    pub async fn prepare(folder: &Path) -> anyhow::Result<(Self, ProcessEnvironment)> {
         let wrapper = ["unshare", "-rm", "sh", "-c", MOUNT, SIZE].map(str::to_owned).to_vec();
         let mut attempt = Command::new("unshare");
         attempt.args(&wrapper[1..]).arg("true").current_dir(folder);
         if attempt.output().await.is_ok_and(|attempt| attempt.status.success()) {
-            return Ok((Self::Mounted, Surroundings { variables: Vec::new(), wrapper }));
+            return Ok((Self::Mounted, ProcessEnvironment { variables: Vec::new(), wrapper }));
         }
         let preload = Preload::prepare(folder).await?;
         let variables = preload.variables().map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Ok((Self::Pretended(preload), Surroundings { variables, wrapper: Vec::new() }))
+        Ok((Self::Pretended(preload), ProcessEnvironment { variables, wrapper: Vec::new() }))
     }
 
     /// Fills it to the last byte.

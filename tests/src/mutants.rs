@@ -53,9 +53,9 @@ pub const MUTANTS: [Mutant; 29] = [
     Mutant::new("key_forgotten", "an idempotency key is not kept with its job",
         "faults::races::submit::f58_a_hundred_submissions_with_one_key_are_one_job"),
     Mutant::new("limit_ignored", "more attempts of a type run at once than its limit allows",
-        "flow::a_limit_keeps_attempts_from_running_at_once"),
+        "type_settings::a_limit_keeps_attempts_from_running_at_once"),
     Mutant::new("settings_unkept", "what is set for a type is not written down, and gone with the process",
-        "flow::a_paused_type_waits_and_says_by_whom").quick(),
+        "type_settings::a_paused_type_waits_and_says_by_whom").quick(),
     // The relay.
     Mutant::new("mark_early", "an order counts as confirmed before it is published",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),

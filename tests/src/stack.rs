@@ -35,7 +35,7 @@ pub struct Stack {
     pub amqp_url: String,
     folder: TempDir,
     http_listen: String,
-    surroundings: Surroundings,
+    environment: ProcessEnvironment,
     submissions: Submissions,
     expected_errors: Vec<String>,
     workers: usize,
@@ -44,14 +44,14 @@ pub struct Stack {
 
 /// What a backend is started in.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct ProcessEnvironment {
     /// Variables that are set for it.
     pub variables: Vec<(String, String)>,
     /// The command that starts it and becomes it, such as `prlimit --nofile=64`; none when empty.
     pub wrapper: Vec<String>,
 }
 
-impl Surroundings {
+impl ProcessEnvironment {
     /// Nothing but variables.
     #[must_use]
     pub fn variables(variables: &[(&str, &str)]) -> Self {
@@ -79,10 +79,10 @@ impl Stack {
     ///
     /// When the backend does not come up.
     pub async fn start_on(amqp_url: String) -> anyhow::Result<Self> {
-        Self::start_in(tempfile::tempdir()?, amqp_url, Surroundings::default()).await
+        Self::start_in(tempfile::tempdir()?, amqp_url, ProcessEnvironment::default()).await
     }
 
-    /// A backend in `folder` and in special surroundings, for the broker at `amqp_url`, which need not be there.
+    /// A backend in `folder` and with an environment of its own, for the broker at `amqp_url`, which need not be there.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl Stack {
     pub async fn start_in(
         folder: TempDir,
         amqp_url: String,
-        surroundings: Surroundings,
+        environment: ProcessEnvironment,
     ) -> anyhow::Result<Self> {
-        let (backend, base) = start_backend(folder.path(), &amqp_url, "127.0.0.1:0", &surroundings).await?;
+        let (backend, base) = start_backend(folder.path(), &amqp_url, "127.0.0.1:0", &environment).await?;
         let http_listen = base.strip_prefix("http://").context("an address begins with http://")?.to_owned();
         let api = Api::new(base)?;
         Ok(Self {
@@ -101,7 +101,7 @@ impl Stack {
             amqp_url,
             folder,
             http_listen,
-            surroundings,
+            environment,
             submissions: Submissions::default(),
             expected_errors: Vec::new(),
             workers: 0,
@@ -160,14 +160,14 @@ impl Stack {
     ///
     /// When it does not come up.
     pub async fn restart_backend(&mut self) -> anyhow::Result<()> {
-        let Self { folder, amqp_url, http_listen, surroundings, .. } = self;
-        self.backend = start_backend(folder.path(), amqp_url, http_listen, surroundings).await?.0;
+        let Self { folder, amqp_url, http_listen, environment, .. } = self;
+        self.backend = start_backend(folder.path(), amqp_url, http_listen, environment).await?.0;
         Ok(())
     }
 
     /// In what the backend is started from now on.
-    pub fn surround(&mut self, surroundings: Surroundings) {
-        self.surroundings = surroundings;
+    pub fn set_environment(&mut self, environment: ProcessEnvironment) {
+        self.environment = environment;
     }
 
     /// Starts a test worker that serves `types`, and waits until it does.
@@ -341,15 +341,15 @@ async fn start_backend(
     folder: &Path,
     amqp_url: &str,
     listen: &str,
-    surroundings: &Surroundings,
+    environment: &ProcessEnvironment,
 ) -> anyhow::Result<(Process, String)> {
-    let mut command = wrapped(&surroundings.wrapper, "crewcall", folder)?;
+    let mut command = wrapped(&environment.wrapper, "crewcall", folder)?;
     command
         .arg("serve")
         .env("CREWCALL_AMQP_URL", amqp_url)
         .env("CREWCALL_HTTP_LISTEN", listen)
         .env("CREWCALL_DATABASE_URL", "sqlite://crewcall.db")
-        .envs(settings(&surroundings.variables));
+        .envs(settings(&environment.variables));
     let mut backend = Process::start("backend", folder, command)?;
     let base = backend.line_after("listening on ").await?;
     Ok((backend, base))

@@ -13,7 +13,7 @@ use crate::{error::JobError, progress::ProgressBoard, stop_cause::StopCause};
 /// `tokio::task::spawn_blocking` for long computations. After the attempt has ended its methods do nothing.
 ///
 /// A thread of `spawn_blocking` cannot be dropped. When an attempt is cancelled or runs out of time while such a
-/// thread works for it, that is reported in time all the same, but **the slot stays taken until the last clone of
+/// thread works for it, that is still reported in time, but **the slot stays taken until the last clone of
 /// the context is gone**: so the machine never runs more than the worker has slots, provided that the thread has
 /// a clone. Ask [`is_cancelled`](Self::is_cancelled) in its loop, and it ends soon.
 #[derive(Clone)]

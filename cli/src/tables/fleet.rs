@@ -58,7 +58,7 @@ impl Show for Worker {
 impl Show for JobType {
     const PLURAL: &'static str = "job types";
     const HEADER: &'static [&'static str] =
-        &["TYPE", "WORKERS", "SLOTS", "WAITING", "RUNNING", "FAILED", "FLOW", "DESCRIPTION"];
+        &["TYPE", "WORKERS", "SLOTS", "WAITING", "RUNNING", "FAILED", "STATUS", "DESCRIPTION"];
 
     fn identity(&self) -> String {
         self.name.clone()
@@ -78,7 +78,7 @@ impl Show for JobType {
                 .to_string(),
             ["dispatched", "running"].iter().map(|state| self.count(state)).sum::<u64>().to_string(),
             self.count("failed").to_string(),
-            self.flow(),
+            self.status(),
             shorten(description.lines().next().unwrap_or_default(), REMARK_CHARACTERS_MAX),
         ]
     }
@@ -120,7 +120,7 @@ impl Show for JobType {
 
 impl JobType {
     /// `refused`, `queue error`, `unchecked`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
-    fn flow(&self) -> String {
+    fn status(&self) -> String {
         let parts = [
             self.refused.as_ref().map(|_| "refused".to_owned()),
             self.queue_error.as_ref().map(|_| "queue error".to_owned()),

@@ -14,7 +14,7 @@ use e2e::{
     failpoints::{BackendFailpoint, LinkFailpoint, dies_at},
     process::Process,
     raw_worker::RawWorker,
-    stack::{RESUMES_WITHIN, Stack, Surroundings},
+    stack::{ProcessEnvironment, RESUMES_WITHIN, Stack},
 };
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -29,8 +29,8 @@ const JOBS: usize = 40;
 const CLIENTS: usize = 4;
 
 /// A backend that dies at a failpoint as [`dies_at`] says it.
-fn dying_at(failpoint: &str) -> Surroundings {
-    Surroundings::variables(&[("FAILPOINTS", failpoint)])
+fn dying_at(failpoint: &str) -> ProcessEnvironment {
+    ProcessEnvironment::variables(&[("FAILPOINTS", failpoint)])
 }
 
 async fn start_dying_at(purpose: &str, failpoint: &str) -> Stack {
@@ -49,7 +49,7 @@ async fn dead(stack: &mut Stack) {
 
 /// Starts a backend that has nothing to die at.
 async fn start_again(stack: &mut Stack) {
-    stack.surround(Surroundings::default());
+    stack.set_environment(ProcessEnvironment::default());
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
 }
@@ -344,7 +344,7 @@ async fn f24_the_backend_dies_inside_the_retention() {
     let kept = stack.submit("test.echo", json!({"text": "young"})).await.unwrap();
     stack.backend.kill().await.unwrap();
     let retention = ("CREWCALL_RETENTION_CANCELLED", "1ms");
-    stack.surround(Surroundings::variables(&[
+    stack.set_environment(ProcessEnvironment::variables(&[
         ("FAILPOINTS", &dies_at(BackendFailpoint::JobsDeleted.name(), 1)),
         retention,
     ]));
@@ -352,7 +352,7 @@ async fn f24_the_backend_dies_inside_the_retention() {
     dead(&mut stack).await;
     let left = stack.query("SELECT count(*) FROM jobs WHERE type = 'test.old'").unwrap();
     assert_eq!(left, 50, "two steps of 200 were taken");
-    stack.surround(Surroundings::variables(&[retention]));
+    stack.set_environment(ProcessEnvironment::variables(&[retention]));
     stack.restart_backend().await.unwrap();
     stack.api.json_when("/v1/jobs?type=test.old", |page| page["jobs"] == json!([])).await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();

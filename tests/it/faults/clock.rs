@@ -7,7 +7,7 @@ use e2e::{
     broker,
     preload::Preload,
     process::Process,
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn start(purpose: &str) -> (Stack, Preload, Process) {
     let preload = Preload::prepare(folder.path()).await.unwrap();
     let preloaded = preload.variables();
     let all: Vec<_> = preloaded.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let mut stack = Stack::start_in(folder, vhost.url, Surroundings::variables(&all)).await.unwrap();
+    let mut stack = Stack::start_in(folder, vhost.url, ProcessEnvironment::variables(&all)).await.unwrap();
     stack.api.ready().await.unwrap();
     for (name, value) in &preloaded {
         stack.worker_setting(name, value);

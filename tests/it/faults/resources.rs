@@ -9,7 +9,7 @@ use e2e::{
     broker,
     footprint::Footprint,
     process::{PATIENCE, Process, wrapped},
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 use futures_util::future::join_all;
 use rustix::process::Signal;
@@ -78,8 +78,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 async fn f111_no_log_can_be_written() {
     let vhost = broker::vhost("f111").await.unwrap();
     let unlogged = ["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"].map(str::to_owned).to_vec();
-    let surroundings = Surroundings { wrapper: unlogged.clone(), ..Surroundings::default() };
-    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, surroundings).await.unwrap();
+    let environment = ProcessEnvironment { wrapper: unlogged.clone(), ..ProcessEnvironment::default() };
+    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, environment).await.unwrap();
     stack.api.ready().await.unwrap();
     let mut command = wrapped(&unlogged, "test-worker", stack.folder()).unwrap();
     command.env("CREWCALL_AMQP_URL", &stack.amqp_url).env("TEST_WORKER_TYPES", "test.echo");
@@ -103,9 +103,9 @@ async fn f111_no_log_can_be_written() {
 async fn f52_out_of_file_descriptors() {
     let vhost = broker::vhost("f52").await.unwrap();
     let wrapper = vec!["prlimit".to_owned(), format!("--nofile={FILES_MAX}")];
-    let surroundings = Surroundings { wrapper, ..Surroundings::default() };
+    let environment = ProcessEnvironment { wrapper, ..ProcessEnvironment::default() };
     let mut stack =
-        Stack::start_in(tempfile::tempdir().unwrap(), vhost.url.clone(), surroundings).await.unwrap();
+        Stack::start_in(tempfile::tempdir().unwrap(), vhost.url.clone(), environment).await.unwrap();
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep"], 2).await.unwrap();
     let Footprint { descriptors: files_before, computed, .. } = Footprint::of(&stack.backend).unwrap();
@@ -171,8 +171,8 @@ async fn f53_out_of_memory() {
     let _turn = crate::faults::processors().await;
     let vhost = broker::vhost("f53").await.unwrap();
     let wrapper = vec!["prlimit".to_owned(), format!("--data={MEMORY_BYTES_MAX}")];
-    let surroundings = Surroundings { wrapper, ..Surroundings::default() };
-    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, surroundings).await.unwrap();
+    let environment = ProcessEnvironment { wrapper, ..ProcessEnvironment::default() };
+    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, environment).await.unwrap();
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.echo", "test.sleep"], 4).await.unwrap();
     let running = stack.submit("test.sleep", json!({"steps": 40, "step_ms": 250})).await.unwrap();

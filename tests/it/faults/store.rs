@@ -8,7 +8,7 @@ use e2e::{
     broker::{self, Vhost},
     disk::SmallDisk,
     preload::Preload,
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 use futures_util::future::join_all;
 use reqwest::StatusCode;
@@ -66,8 +66,8 @@ async fn responses_with_the_broker(vhost: &Vhost) -> (u32, u32) {
 async fn f40_the_disk_is_full() {
     let vhost = broker::vhost("f40").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (disk, surroundings) = SmallDisk::prepare(folder.path()).await.unwrap();
-    let mut stack = Stack::start_in(folder, vhost.url.clone(), surroundings).await.unwrap();
+    let (disk, environment) = SmallDisk::prepare(folder.path()).await.unwrap();
+    let mut stack = Stack::start_in(folder, vhost.url.clone(), environment).await.unwrap();
     stack.expect_error(GIVEN_UP);
     stack.api.ready().await.unwrap();
     let _worker = stack.worker(&["test.sleep", "test.echo"], 2).await.unwrap();
@@ -182,8 +182,8 @@ async fn f42_fsync_fails() {
     let preload = Preload::prepare(folder.path()).await.unwrap();
     let variables = preload.variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let surroundings = Surroundings::variables(&variables);
-    let mut stack = Stack::start_in(folder, vhost.url, surroundings).await.unwrap();
+    let environment = ProcessEnvironment::variables(&variables);
+    let mut stack = Stack::start_in(folder, vhost.url, environment).await.unwrap();
     stack.expect_error(GIVEN_UP);
     stack.expect_error("A request failed.");
     stack.api.ready().await.unwrap();

@@ -29,7 +29,7 @@ use crate::{
     preload::Preload,
     process::{FAILPOINTS, Process},
     proxy::{FaultProxy, Mode},
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 
 /// How long a backend may take to come up: the store may be locked, and the machine busy.
@@ -95,7 +95,7 @@ impl Installation {
         let folder_path = folder.path().to_owned();
         let log = FaultLog::open(&folder_path)?;
         let preload = Preload::prepare(&folder_path).await?;
-        let stack = Stack::start_in(folder, through(&lines[0]), surroundings(&preload, "")).await?;
+        let stack = Stack::start_in(folder, through(&lines[0]), environment(&preload, "")).await?;
         let callers_line = FaultProxy::start(stack.http_listen().parse()?, tracker).await?;
         let mut workers = Vec::new();
         let numbers = if python().is_some() { 0..=PYTHON } else { 0..=WORKERS - 1 };
@@ -184,7 +184,7 @@ impl Installation {
     ///
     /// When it does not come up.
     pub(super) async fn start_backend(&self, stack: &mut Stack, failpoint: &str) -> anyhow::Result<()> {
-        stack.surround(surroundings(&self.preload, failpoint));
+        stack.set_environment(environment(&self.preload, failpoint));
         let deadline = Instant::now() + START_PATIENCE;
         while let Err(error) = stack.restart_backend().await {
             if !failpoint.is_empty() && stack.backend.try_wait()?.is_some() {
@@ -290,13 +290,13 @@ impl Installation {
 }
 
 /// `setsid` for the reason for which workers have a process group of their own.
-fn surroundings(preload: &Preload, failpoint: &str) -> Surroundings {
+fn environment(preload: &Preload, failpoint: &str) -> ProcessEnvironment {
     let mut variables = vec![
         (FAILPOINTS.to_owned(), failpoint.to_owned()),
         ("CREWCALL_RETENTION_CANCELLED".to_owned(), format!("{CANCELLED_KEPT_SECONDS}s")),
     ];
     variables.extend(preload.variables().map(|(name, value)| (name.to_owned(), value)));
-    Surroundings { variables, wrapper: vec!["setsid".to_owned()] }
+    ProcessEnvironment { variables, wrapper: vec!["setsid".to_owned()] }
 }
 
 /// Starts the node if it does not run, and takes back what was set for it. Each step may be needed or not.

@@ -59,7 +59,7 @@ impl WorkerLoop {
         match control {
             Control::Welcome { types, refused, revoked } => {
                 revoked.into_iter().for_each(|attempt| self.revoke(attempt));
-                tell_refused(&types, &refused);
+                log_refused(&types, &refused);
                 self.on_welcome(types);
             }
             Control::Refused { reason } => {
@@ -319,8 +319,8 @@ impl WorkerLoop {
     }
 }
 
-/// The worker goes on without, so whoever runs it has to read of it.
-fn tell_refused(types: &[JobType], refused: &[RefusedType]) {
+/// The worker goes on without them, so whoever runs it has to read about it.
+fn log_refused(types: &[JobType], refused: &[RefusedType]) {
     for RefusedType { job_type, reason } in refused {
         if types.contains(job_type) {
             tracing::error!(job.r#type = %job_type, reason, "The backend serves a type, but not as it was announced.");

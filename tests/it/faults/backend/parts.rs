@@ -2,7 +2,7 @@
 
 use e2e::{
     failpoints::{BackendFailpoint, LinkFailpoint},
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 use serde_json::json;
 
@@ -24,7 +24,7 @@ async fn f73_a_part_of_the_backend_panics() {
     let mut said = Vec::new();
     for (failpoint, sentence) in PARTS {
         stack.backend.kill().await.unwrap();
-        stack.surround(dying_at(&format!("{failpoint}=panic")));
+        stack.set_environment(dying_at(&format!("{failpoint}=panic")));
         stack.restart_backend().await.unwrap();
         match stack.api.submit(short_job(stack.folder())).await {
             Ok(id) => stack.remember_accepted(id),
@@ -36,7 +36,7 @@ async fn f73_a_part_of_the_backend_panics() {
         assert!(last.contains(sentence) && last.contains("start it again"), "{last}");
         said.push(last);
     }
-    stack.surround(Surroundings::default());
+    stack.set_environment(ProcessEnvironment::default());
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
     let took = stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();

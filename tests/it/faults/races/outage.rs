@@ -7,7 +7,7 @@ use e2e::{
     footprint::Footprint,
     preload::Preload,
     raw_worker::RawWorker,
-    stack::{RESUMES_WITHIN, Stack, Surroundings},
+    stack::{ProcessEnvironment, RESUMES_WITHIN, Stack},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -58,7 +58,7 @@ async fn f59_a_hundred_thousand_jobs_are_due_at_once() {
     let variables = preload.variables();
     let preloaded: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    stack.surround(Surroundings::variables(&preloaded));
+    stack.set_environment(ProcessEnvironment::variables(&preloaded));
     let _workers =
         [stack.worker(&["test.echo"], 64).await.unwrap(), stack.worker(&["test.other"], 2).await.unwrap()];
     let run_at = stack.from_now(AWAY_SECONDS / 2).await.unwrap();

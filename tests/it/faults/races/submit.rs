@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use e2e::{
     failpoints::{BackendFailpoint, dies_at},
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
 };
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -41,7 +41,7 @@ async fn f58_a_hundred_submissions_with_one_key_are_one_job() {
 async fn f58_one_key_outlives_the_backend() {
     let mut stack = Stack::start("one-key-killed").await.unwrap();
     let _worker = stack.worker(&["test.echo"], 1).await.unwrap();
-    stack.surround(Surroundings::variables(&[(
+    stack.set_environment(ProcessEnvironment::variables(&[(
         "FAILPOINTS",
         &dies_at(BackendFailpoint::JobStored.name(), 0),
     )]));
@@ -50,7 +50,7 @@ async fn f58_one_key_outlives_the_backend() {
     let first = send(&stack).await;
     assert_eq!((first.ids.len(), first.unanswered), (0, TIMES), "nobody was answered");
     stack.backend.wait().await.unwrap();
-    stack.surround(Surroundings::default());
+    stack.set_environment(ProcessEnvironment::default());
     stack.restart_backend().await.unwrap();
     let stored_before = jobs_stored(&stack);
     assert_eq!(stored_before, 1, "I2: it was on disk");

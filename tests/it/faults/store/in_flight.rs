@@ -4,7 +4,7 @@ use e2e::{
     broker::{self, Vhost},
     preload::Preload,
     process::{PATIENCE, Process},
-    stack::{Stack, Surroundings},
+    stack::{ProcessEnvironment, Stack},
     wait::until,
 };
 use rusqlite::Connection;
@@ -81,8 +81,8 @@ async fn preloaded(vhost: &Vhost) -> (Preload, Stack) {
     let preload = Preload::prepare(folder.path()).await.unwrap();
     let variables = preload.variables();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let surroundings = Surroundings::variables(&variables);
-    let stack = Stack::start_in(folder, vhost.url.clone(), surroundings).await.unwrap();
+    let environment = ProcessEnvironment::variables(&variables);
+    let stack = Stack::start_in(folder, vhost.url.clone(), environment).await.unwrap();
     stack.api.ready().await.unwrap();
     (preload, stack)
 }
