@@ -97,7 +97,7 @@ impl Delivery {
     /// Acknowledges this message: the broker forgets it. A message that is settled already is left as it is.
     ///
     /// The acknowledgement has left this process when the future completes; if the connection breaks right then, the
-    /// broker may deliver the message once more all the same.
+    /// broker may still deliver the message once more.
     ///
     /// # Errors
     ///
