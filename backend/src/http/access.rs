@@ -113,7 +113,7 @@ fn host_header(headers: &HeaderMap) -> Result<Authority, Problem> {
     let mut values = headers.get_all(header::HOST).iter();
     let value = values.next().ok_or_else(|| invalid("the request has no header Host"))?;
     if values.next().is_some() {
-        return Err(invalid("the header Host is there more than once"));
+        return Err(invalid("the header Host is given more than once"));
     }
     let host = Authority::try_from(value.as_bytes()).ok().filter(is_host);
     host.ok_or_else(|| invalid("the header Host is not a host with an optional port"))

@@ -40,7 +40,8 @@ const ITEM_PROBLEMS_MAX: usize = 4;
 ///
 /// A JSON array, or one submission on each line; at most 10 000, and 16 MiB. Each is accepted or refused for
 /// itself: one that is not a job does not spoil the rest. The results stand in the order of the items. If the store
-/// fails in between, what was stored keeps its id, and the rest says so; a request that fails has stored nothing.
+/// fails in between, what was stored keeps its id, and the rest says so; a request that fails has stored nothing,
+/// unless its `detail` says otherwise.
 #[utoipa::path(
     post, path = "/v1/jobs/batch", tag = "jobs", operation_id = "submitJobs",
     request_body(content((Vec<dto::NewJob> = "application/json"), (String = "application/x-ndjson"))),

@@ -68,7 +68,7 @@ codes! {
     WorkerNotFound = "worker-not-found", NOT_FOUND, "No such worker",
         "A worker that said goodbye is forgotten at once, a lost one after ten minutes.";
     TypeNotFound = "type-not-found", NOT_FOUND, "No such type",
-        "No worker ever announced the type and no job has it.";
+        "No worker has ever announced the type, and no job has it.";
     MessageNotFound = "message-not-found", NOT_FOUND, "No such message in quarantine",
         "It was deleted, or it made room for newer ones: GET /v1/quarantine lists those that are kept.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -100,7 +100,7 @@ codes! {
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another body",
         "Use a new key for another job. A key is remembered for 24 hours, together with the bytes of its body.";
     TooManyTypes = "too-many-types", UNPROCESSABLE_ENTITY, "Too many types that nobody announced",
-        "1000 types that no worker ever announced have jobs or settings. Look for a typing error in the type, or for a program that makes up types; cancel its jobs. A type that a worker announces does not count. Nothing was stored.";
+        "1000 types that no worker has ever announced have jobs or settings. Look for a typing error in the type, or for a program that makes up types; cancel its jobs. A type that a worker announces does not count. Nothing was stored.";
     InternalError = "internal-error", INTERNAL_SERVER_ERROR, "The backend failed",
         "The backend's log has the cause, under the request id.";
     StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The store cannot work now",

@@ -71,7 +71,7 @@ impl Fields {
             if name == "state" {
                 states.extend(value.split(',').map(|word| Value::from(word.trim())));
             } else if query.fields.insert(name.clone().into_owned(), Value::from(&*value)).is_some() {
-                query.wrong(&name, "it is there more than once");
+                query.wrong(&name, "it is given more than once");
             }
         }
         if !states.is_empty() {

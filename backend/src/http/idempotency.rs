@@ -27,7 +27,7 @@ pub(super) fn read_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         (None, _) => Err(invalid(format!(
             "an Idempotency-Key is 1 to {KEY_LENGTH_MAX} visible ASCII characters, without spaces"
         ))),
-        (_, Some(_)) => Err(invalid("the header Idempotency-Key is there more than once")),
+        (_, Some(_)) => Err(invalid("the header Idempotency-Key is given more than once")),
     }
 }
 
@@ -40,7 +40,7 @@ pub(super) fn bound(key: String, body: &[u8]) -> IdempotencyKey {
 pub(super) fn refuse_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(IDEMPOTENCY_KEY) {
         return Err(invalid(
-            "a batch takes no Idempotency-Key: submit jobs that need one singly, to POST /v1/jobs",
+            "a batch takes no Idempotency-Key: submit each job that needs one by itself, to POST /v1/jobs",
         ));
     }
     Ok(())

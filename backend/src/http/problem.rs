@@ -127,7 +127,7 @@ impl Problem {
             "start a worker of this one first, or look for a typing error in it; /v1/types lists the others";
         Self::new(
             ProblemCode::TooManyTypes,
-            format!("no worker ever announced this type, and {error}: {advice}"),
+            format!("no worker has ever announced this type, and {error}: {advice}"),
         )
     }
 }
@@ -157,7 +157,7 @@ impl From<StoreError> for Problem {
                 tracing::error!(cause = %error, "A request failed.");
                 Self::new(
                     ProblemCode::InternalError,
-                    "the store failed, and the backend ends: whether it stored this shows when it is back",
+                    "the store failed and the backend is shutting down: whether this was stored will show when it is back",
                 )
             }
             StoreError::Broken { .. } => Self::internal(&error),
@@ -174,7 +174,7 @@ impl From<SubmitError> for Problem {
             }
             SubmitError::CheckBusy => Self::new(
                 ProblemCode::TooManyChecks,
-                "the parameters need more than a moment to be checked, and too many others do so already",
+                "checking the parameters takes more than a moment, and too many others are being checked already",
             ),
             SubmitError::KeyReused => Self::new(
                 ProblemCode::IdempotencyKeyReused,

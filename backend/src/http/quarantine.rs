@@ -65,7 +65,7 @@ pub(super) async fn delete(
     let number = number.ok_or_else(|| {
         Problem::new(
             ProblemCode::InvalidId,
-            "a message in quarantine has a whole number, as /v1/quarantine lists it",
+            "a message in quarantine is named by a whole number, which /v1/quarantine lists",
         )
     })?;
     match state.engine.delete_quarantined(&Caller::loopback(), Some(number)).await? {

@@ -22,7 +22,8 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// List job types
 ///
-/// Every type that was ever announced, has jobs, or had something set for it, with its schemas, its workers and how many jobs are in each state. By name.
+/// Every type that was ever announced, has jobs, or had something set for it, with its schemas, its workers and how many
+/// jobs are in each state. By name.
 #[utoipa::path(
     get, path = "/v1/types", tag = TAG, operation_id = "listTypes",
     params(
@@ -111,7 +112,8 @@ pub(super) fn parse_type(name: &str) -> Result<JobType, Problem> {
 
 /// Nobody knows a type of this name.
 pub(super) fn not_found(name: &str) -> Problem {
-    let detail =
-        format!("no worker ever announced {name:?}, and no job has it; /v1/types lists those that are known");
+    let detail = format!(
+        "no worker has ever announced {name:?}, and no job has it; /v1/types lists those that are known"
+    );
     Problem::new(ProblemCode::TypeNotFound, detail)
 }

@@ -30,7 +30,7 @@ impl Watchers {
 
     /// A place, which is free again when it is dropped.
     pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let full = "as many requests as may wait for changes do so already";
+        let full = "too many requests wait for changes already";
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| Problem::new(ProblemCode::TooManyWatchers, full))
     }

@@ -93,7 +93,7 @@ fn told(id: &str, told: Result<Worker, TellError>) -> Result<(StatusCode, Json<d
         Ok(worker) => Ok((StatusCode::ACCEPTED, Json(dto::Worker::from(&worker)))),
         Err(TellError::Unknown) => Err(not_found(id)),
         Err(TellError::Lost) => {
-            let detail = format!("worker {id} fell silent: it would not hear it");
+            let detail = format!("worker {id} fell silent and would not hear this");
             Err(Problem::new(ProblemCode::WorkerLost, detail))
         }
         Err(TellError::Unavailable(reason)) => Err(Problem::new(ProblemCode::BrokerUnavailable, reason)),

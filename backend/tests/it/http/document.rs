@@ -250,7 +250,7 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
         format!("1 to {KEY_LENGTH_MAX} visible ASCII characters"),
         format!("remembered for {} hours", IDEMPOTENCY_KEPT_FOR.as_secs() / 3600),
         format!("at most {BATCH_ITEMS_MAX} submissions"),
-        format!("{UNANNOUNCED_TYPES_MAX} types that no worker ever announced"),
+        format!("{UNANNOUNCED_TYPES_MAX} types that no worker has ever announced"),
     ] {
         assert!(page.contains(&words), "/docs/problems should say {words:?}");
     }
