@@ -1,36 +1,44 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
-//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workers`, `types`, `flow`,
-//! `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a command or a query
-//! of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which problems may come.
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workers`, `types`,
+//! `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
+//! command or a query of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which
+//! problems may come.
 
+// The way of every request.
 mod access;
-mod actions;
 mod answers;
+mod request;
+mod serve;
+
+// The routes.
+mod actions;
 mod batch;
-mod body;
-mod code;
-mod cursor;
-mod dto;
-mod fields;
-mod filter;
-mod flow;
 mod health;
-mod idempotency;
 mod jobs;
 mod openapi;
-mod problem;
 mod quarantine;
-mod query;
-mod request;
-mod responses;
-mod serve;
-mod submission;
+mod type_settings;
 mod types;
 mod watch;
-mod watchers;
 mod workers;
+
+// What they read.
+mod body;
+mod cursor;
+mod fields;
+mod filter;
+mod idempotency;
+mod query;
+mod submission;
+
+// What they return.
+mod code;
+mod dto;
+mod problem;
+mod responses;
+mod watchers;
 
 use std::sync::Arc;
 
@@ -141,9 +149,9 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(workers::resume))
         .routes(routes!(types::list))
         .routes(routes!(types::get, types::delete))
-        .routes(routes!(flow::pause))
-        .routes(routes!(flow::resume))
-        .routes(routes!(flow::limit))
+        .routes(routes!(type_settings::pause))
+        .routes(routes!(type_settings::resume))
+        .routes(routes!(type_settings::limit))
         .routes(routes!(quarantine::list, quarantine::delete_all))
         .routes(routes!(quarantine::delete))
         .routes(routes!(health::livez))

@@ -12,9 +12,9 @@ mod batch;
 
 mod catalogue;
 
-mod intervene;
+mod actions;
 
-mod flow;
+mod type_settings;
 
 mod quarantine;
 
