@@ -38,7 +38,7 @@ pub mod settings;
 
 pub mod upkeep;
 
-pub(crate) mod rules;
+pub mod rules;
 
 use std::sync::Arc;
 

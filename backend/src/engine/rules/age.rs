@@ -7,12 +7,12 @@ use crewcall_proto::Timestamp;
 use crate::engine::ports::IDEMPOTENCY_KEPT_FOR;
 
 /// Idempotency keys of this time and earlier are forgotten.
-pub(crate) fn forgotten_until(now: Timestamp) -> Timestamp {
+pub fn forgotten_until(now: Timestamp) -> Timestamp {
     before(now, IDEMPOTENCY_KEPT_FOR)
 }
 
 /// Jobs that finished before this time have been kept for long enough.
-pub(crate) fn finished_until(now: Timestamp, kept_for: Duration) -> Timestamp {
+pub fn finished_until(now: Timestamp, kept_for: Duration) -> Timestamp {
     before(now, kept_for)
 }
 

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use crewcall_proto::{JobType, Timestamp};
 
 use super::{
-    super::ports::{Count, DispatchNumber, UNANNOUNCED_TYPES_MAX},
+    super::ports::{Count, DispatchNumber, InFlight, UNANNOUNCED_TYPES_MAX},
     room::Room,
 };
 use crate::{
@@ -16,33 +16,54 @@ use crate::{
     mutant::mutant,
 };
 
-/// How many jobs of one type are in each state.
+/// How many jobs of one type are in each state, and how many of them occupy its dispatch window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct StateCounts([u64; State::ALL.len()]);
+pub struct StateCounts {
+    states: [u64; State::ALL.len()],
+    occupying: u64,
+}
 
 impl StateCounts {
-    pub(crate) const fn get(&self, state: State) -> u64 {
-        self.0[state as usize]
+    /// How many jobs are in this state.
+    pub const fn get(&self, state: State) -> u64 {
+        self.states[state as usize]
     }
 
-    pub(crate) fn add(&mut self, state: State, jobs: u64) {
-        let count = &mut self.0[state as usize];
+    /// How many attempts are with the broker or run.
+    pub fn in_flight(&self) -> InFlight {
+        let all = self.get(State::Dispatched).saturating_add(self.get(State::Running));
+        let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        InFlight { with_broker: number(self.occupying), all: number(all) }
+    }
+
+    /// Adds what a store held when it was opened.
+    fn load(&mut self, state: State, jobs: u64, occupying: u64) {
+        let count = &mut self.states[state as usize];
         *count = count.saturating_add(jobs);
+        self.occupying += occupying;
     }
 
-    pub(crate) fn subtract(&mut self, state: State, jobs: u64) {
-        let count = &mut self.0[state as usize];
-        debug_assert!(*count >= jobs, "more jobs left the state {state} than were in it");
-        *count = count.saturating_sub(jobs);
+    /// One job came (`from` is `None`), moved, or went (`to` is `None`).
+    pub fn change(&mut self, from: Option<CountedAs>, to: Option<CountedAs>) {
+        if let Some(CountedAs { state, occupies_window }) = from {
+            let count = &mut self.states[state as usize];
+            debug_assert!(*count > 0, "more jobs left the state {state} than were in it");
+            *count = count.saturating_sub(1);
+            self.occupying = self.occupying.saturating_sub(u64::from(occupies_window));
+        }
+        if let Some(CountedAs { state, occupies_window }) = to {
+            self.load(state, 1, u64::from(occupies_window));
+        }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|count| *count == 0)
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.states.iter().all(|count| *count == 0)
     }
 }
 
 /// The states of a type that have jobs.
-pub(crate) fn counted(job_type: &JobType, counts: StateCounts) -> impl Iterator<Item = Count> {
+pub fn counted(job_type: &JobType, counts: StateCounts) -> impl Iterator<Item = Count> {
     let states = State::ALL.into_iter().filter(move |state| counts.get(*state) > 0);
     let job_type = job_type.clone();
     states.map(move |state| Count { job_type: job_type.clone(), state, jobs: counts.get(state) })
@@ -50,41 +71,41 @@ pub(crate) fn counted(job_type: &JobType, counts: StateCounts) -> impl Iterator<
 
 /// Where a job counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CountedAs {
-    pub(crate) state: State,
-    pub(crate) occupies_window: bool,
+pub struct CountedAs {
+    pub state: State,
+    pub occupies_window: bool,
 }
 
 impl CountedAs {
-    pub(crate) fn of(status: &JobStatus) -> Self {
+    pub fn of(status: &JobStatus) -> Self {
         Self { state: status.state, occupies_window: status.occupies_window() }
     }
 }
 
 /// What is kept for a type, whatever jobs it has.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// Whether a worker ever announced it.
-    pub(crate) announced: bool,
+    pub announced: bool,
     /// What is set for it.
-    pub(crate) settings: TypeSettings,
+    pub settings: TypeSettings,
     /// The last slot of its rate limit that was taken.
-    pub(crate) slot: Option<Slot>,
+    pub slot: Option<Slot>,
 }
 
 impl Terms {
     /// With other settings. What was taken of a rate limit stays taken, for as long as there is one.
-    pub(crate) fn with(self, settings: TypeSettings) -> Self {
+    pub fn with(self, settings: TypeSettings) -> Self {
         Self { slot: self.slot.filter(|_| settings.rate_per_second.is_some()), settings, ..self }
     }
 }
 
 /// One job came (`from` is `None`), moved, or went (`to` is `None`).
 #[derive(Debug)]
-pub(crate) struct CountedChange {
-    pub(crate) job_type: JobType,
-    pub(crate) from: Option<CountedAs>,
-    pub(crate) to: Option<CountedAs>,
+pub struct CountedChange {
+    pub job_type: JobType,
+    pub from: Option<CountedAs>,
+    pub to: Option<CountedAs>,
 }
 
 /// Something that the open transaction did, with what takes it back.
@@ -101,24 +122,19 @@ enum Step {
 #[derive(Debug, Default)]
 struct TypeCounts {
     counts: StateCounts,
-    occupying: u64,
     terms: Terms,
 }
 
 impl TypeCounts {
-    /// How many attempts are with the broker or run, held ones included: what a limit counts.
-    fn in_flight(&self) -> u64 {
-        self.counts.get(State::Dispatched).saturating_add(self.counts.get(State::Running))
-    }
-
     /// How many more attempts fit the window, and may be there by what is set; a rate limit aside.
     fn room(&self, window: usize) -> usize {
-        let window = window.saturating_sub(usize::try_from(self.occupying).unwrap_or(usize::MAX));
+        // A limit counts held attempts, too.
+        let InFlight { with_broker, all } = self.counts.in_flight();
+        let window = window.saturating_sub(with_broker);
         match self.terms.settings {
             TypeSettings { pause: Some(_), .. } => 0,
             TypeSettings { running_max: Some(limit), .. } if !mutant("limit_ignored") => {
-                let limit = u64::from(limit).saturating_sub(self.in_flight());
-                window.min(usize::try_from(limit).unwrap_or(usize::MAX))
+                window.min(usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(all))
             }
             TypeSettings { pause: None, .. } => window,
         }
@@ -135,14 +151,14 @@ impl TypeCounts {
 
 /// What the counts can be rolled back to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Savepoint {
+pub struct Savepoint {
     steps: usize,
     number: DispatchNumber,
 }
 
 /// The counts, with what the open transaction changed.
 #[derive(Debug)]
-pub(crate) struct JobCounts {
+pub struct JobCounts {
     types: HashMap<JobType, TypeCounts>,
     /// How many of the types were announced.
     announced: usize,
@@ -153,40 +169,38 @@ pub(crate) struct JobCounts {
 }
 
 impl JobCounts {
-    pub(crate) fn new(number: DispatchNumber) -> Self {
+    pub fn new(number: DispatchNumber) -> Self {
         Self { types: HashMap::new(), announced: 0, number, steps: Vec::new() }
     }
 
-    /// Adds what the database held when it was opened.
-    pub(crate) fn load(&mut self, job_type: &JobType, state: State, jobs: u64, occupying: u64) {
-        let counts = self.types.entry(job_type.clone()).or_default();
-        counts.counts.add(state, jobs);
-        counts.occupying += occupying;
+    /// Adds what the store held when it was opened.
+    pub fn load(&mut self, job_type: &JobType, state: State, jobs: u64, occupying: u64) {
+        self.types.entry(job_type.clone()).or_default().counts.load(state, jobs, occupying);
     }
 
-    /// How many jobs of each type there are in each state, and how many of them occupy the dispatch window.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&JobType, StateCounts, u64)> {
-        self.types.iter().map(|(job_type, counts)| (job_type, counts.counts, counts.occupying))
+    /// How many jobs of each type there are.
+    pub fn all(&self) -> impl Iterator<Item = (&JobType, StateCounts)> {
+        self.types.iter().map(|(job_type, counts)| (job_type, counts.counts))
     }
 
-    /// Adds what was kept for a type when the database was opened.
-    pub(crate) fn load_terms(&mut self, job_type: &JobType, terms: Terms) {
+    /// Adds what was kept for a type when the store was opened.
+    pub fn load_terms(&mut self, job_type: &JobType, terms: Terms) {
         self.put_terms(job_type, terms);
     }
 
     /// Whether jobs and settings of the type are taken. They are not when it would be one more than
     /// [`UNANNOUNCED_TYPES_MAX`].
-    pub(crate) fn takes(&self, job_type: &JobType) -> bool {
+    pub fn takes(&self, job_type: &JobType) -> bool {
         self.types.contains_key(job_type) || self.types.len() - self.announced < UNANNOUNCED_TYPES_MAX
     }
 
     /// Whether there are jobs of the type, over or not.
-    pub(crate) fn has_jobs(&self, job_type: &JobType) -> bool {
+    pub fn has_jobs(&self, job_type: &JobType) -> bool {
         self.types.get(job_type).is_some_and(|counts| !counts.counts.is_empty())
     }
 
     /// How many attempts of the type may go to the broker, if `window` may be there at once.
-    pub(crate) fn room(&self, job_type: &JobType, window: usize) -> Room {
+    pub fn room(&self, job_type: &JobType, window: usize) -> Room {
         match self.types.get(job_type) {
             Some(counts) => Room { jobs: counts.room(window), pace: counts.pace() },
             None => Room { jobs: window, pace: None },
@@ -195,7 +209,7 @@ impl JobCounts {
 
     /// Whether a new job of the type can go to the broker at once: without overtaking anybody, and without asking what
     /// is set for the type. The relay asks that.
-    pub(crate) fn has_room(&self, job_type: &JobType, window: usize) -> bool {
+    pub fn has_room(&self, job_type: &JobType, window: usize) -> bool {
         self.types.get(job_type).map_or(window > 0, |counts| {
             counts.counts.get(State::Ready) == 0
                 && counts.terms.settings == TypeSettings::default()
@@ -204,7 +218,7 @@ impl JobCounts {
     }
 
     /// When `dispatched` jobs went of the room there was and only the rate limit keeps others: for how long.
-    pub(crate) fn rate_wait(
+    pub fn rate_wait(
         &self,
         job_type: &JobType,
         room: Room,
@@ -217,33 +231,33 @@ impl JobCounts {
     }
 
     /// How many jobs of the type wait for their dispatch.
-    pub(crate) fn ready(&self, job_type: &JobType) -> u64 {
+    pub fn ready(&self, job_type: &JobType) -> u64 {
         self.types.get(job_type).map_or(0, |counts| counts.counts.get(State::Ready))
     }
 
     /// What is kept for a type.
-    pub(crate) fn terms(&self, job_type: &JobType) -> Terms {
+    pub fn terms(&self, job_type: &JobType) -> Terms {
         self.types.get(job_type).map(|counts| counts.terms.clone()).unwrap_or_default()
     }
 
     /// Changes what is kept for a type.
-    pub(crate) fn set_terms(&mut self, job_type: &JobType, terms: Terms) {
+    pub fn set_terms(&mut self, job_type: &JobType, terms: Terms) {
         let before = self.put_terms(job_type, terms);
         self.steps.push(Step::Terms { job_type: job_type.clone(), before });
     }
 
-    pub(crate) fn next_number(&mut self) -> DispatchNumber {
+    pub fn next_number(&mut self) -> DispatchNumber {
         self.number.0 += 1;
         self.number
     }
 
     /// The last dispatch number that was given out.
-    pub(crate) const fn number(&self) -> DispatchNumber {
+    pub const fn number(&self) -> DispatchNumber {
         self.number
     }
 
     /// A job came (`from` is `None`), moved, or went (`to` is `None`).
-    pub(crate) fn step(&mut self, job_type: &JobType, from: Option<CountedAs>, to: Option<CountedAs>) {
+    pub fn step(&mut self, job_type: &JobType, from: Option<CountedAs>, to: Option<CountedAs>) {
         if from == to {
             return;
         }
@@ -251,12 +265,12 @@ impl JobCounts {
         self.steps.push(Step::Job(CountedChange { job_type: job_type.clone(), from, to }));
     }
 
-    pub(crate) const fn savepoint(&self) -> Savepoint {
+    pub const fn savepoint(&self) -> Savepoint {
         Savepoint { steps: self.steps.len(), number: self.number }
     }
 
     /// Takes back every step since `savepoint`.
-    pub(crate) fn roll_back_to(&mut self, savepoint: Savepoint) {
+    pub fn roll_back_to(&mut self, savepoint: Savepoint) {
         while self.steps.len() > savepoint.steps
             && let Some(step) = self.steps.pop()
         {
@@ -269,7 +283,7 @@ impl JobCounts {
     }
 
     /// The transaction was committed: its steps are final. Returns the jobs that came, moved and went.
-    pub(crate) fn commit(&mut self) -> impl Iterator<Item = CountedChange> {
+    pub fn commit(&mut self) -> impl Iterator<Item = CountedChange> {
         self.steps.drain(..).filter_map(|step| match step {
             Step::Job(change) => Some(change),
             Step::Terms { .. } => None,
@@ -282,14 +296,7 @@ impl JobCounts {
             self.types.insert(job_type.clone(), TypeCounts::default());
         }
         let Some(counts) = self.types.get_mut(job_type) else { return };
-        if let Some(from) = from {
-            counts.counts.subtract(from.state, 1);
-            counts.occupying = counts.occupying.saturating_sub(u64::from(from.occupies_window));
-        }
-        if let Some(to) = to {
-            counts.counts.add(to.state, 1);
-            counts.occupying += u64::from(to.occupies_window);
-        }
+        counts.counts.change(from, to);
         if counts.is_empty() {
             self.types.remove(job_type);
         }

@@ -4,7 +4,9 @@
 //! ([`reader`]). The file is in write-ahead mode with `synchronous = FULL`, so what was committed survives the
 //! loss of power, and reads and writes do not wait for each other.
 //!
-//! Reading order: `open`, `writer`, `context` and `commands` (what is written), `rows`, then `reader`, `queries` and
+//! What is decided in a transaction is decided elsewhere ([`rules`](crate::engine::rules)): here it is read and written.
+//!
+//! Reading order: `open`, `writer`, `write_context`, `load` and `write` (transactions), `rows`, then `reader`, `queries` and
 //! `list` (what is read).
 
 mod open;
@@ -25,7 +27,13 @@ mod clock_rollback;
 
 mod shared_counts;
 
-mod commands;
+mod load;
+
+mod write;
+
+mod rehearse;
+
+mod quarantine;
 
 mod columns;
 
@@ -50,7 +58,7 @@ use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
 pub use self::open::{BUSY_WAIT, OpenError};
 use self::{
-    commands::NewRow,
+    counters::DISPATCHES_CONFIRMED,
     open::{Ownership, Refusal},
     reader::Readers,
     shared_counts::SharedCounts,
@@ -68,7 +76,10 @@ use crate::{
             QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoredClaim, StoredType, Types,
             Written,
         },
-        rules::counted,
+        rules::{
+            ApplyEvents, Decide, DeleteFinished, DeleteType, DispatchDue, ExpireDue, NewJob, PutType,
+            PutTypeSettings, ReleaseDue, ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
+        },
     },
     metrics::Metrics,
 };
@@ -99,6 +110,15 @@ impl SqliteStore {
             .map_err(|error| OpenError::Other { path, reason: error.to_string() })?;
         Ok(Self { writer, readers, counts })
     }
+
+    /// Does something in a transaction, which is about so many rows.
+    async fn run<D>(&self, rows: usize, command: D) -> Result<Written<D::Value>, StoreError>
+    where
+        D: Decide + Send + 'static,
+        D::Value: Send + 'static,
+    {
+        self.writer.write(rows, move |context| context.run(command)).await
+    }
 }
 
 fn refusal(error: TransactionError, path: &Path) -> OpenError {
@@ -114,18 +134,19 @@ fn refusal(error: TransactionError, path: &Path) -> OpenError {
 impl Jobs for SqliteStore {
     async fn insert(&self, jobs: Vec<Accepted>) -> Result<Written<Vec<Inserted>>, StoreError> {
         // Encoded here, on the caller's thread: the writer's is the one that everybody waits for.
-        let rows: Vec<NewRow> = jobs.into_iter().map(NewRow::new).collect();
-        self.writer.write(rows.len(), move |context| commands::insert(context, rows)).await
+        let new: Result<Vec<NewJob>, _> = jobs.into_iter().map(NewJob::new).collect();
+        let new = new.map_err(|error| StoreError::Broken { reason: error.to_string() })?;
+        self.run(new.len(), StoreJobs(new)).await
     }
 
     async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Inserted>, StoreError> {
         // The writer is asked: the first submission may still be on its way to it.
         let key = key.clone();
-        self.writer.write(1, move |context| commands::earlier(context, &key)).await
+        self.run(1, SubmittedBefore(key)).await.map(|written| written.value)
     }
 
     async fn apply(&self, events: Vec<JobEvent>) -> Result<Written<Vec<Applied>>, StoreError> {
-        self.writer.write(events.len(), move |context| commands::apply(context, events)).await
+        self.run(events.len(), ApplyEvents(events)).await
     }
 
     async fn dispatch_due(
@@ -135,13 +156,14 @@ impl Jobs for SqliteStore {
         limit: usize,
     ) -> Result<Written<Option<Duration>>, StoreError> {
         let job_type = job_type.clone();
-        self.writer
-            .write(limit, move |context| commands::dispatch_due(context, &job_type, window, limit))
-            .await
+        self.run(limit, DispatchDue { job_type, window, limit }).await
     }
 
     async fn confirm_dispatches(&self, up_to: DispatchNumber) -> Result<(), StoreError> {
-        self.writer.write(1, move |context| commands::confirm_dispatches(context, up_to)).await
+        let raise = move |context: &mut WriteContext| {
+            counters::raise(&context.connection, DISPATCHES_CONFIRMED, up_to.0)
+        };
+        self.writer.write(1, raise).await
     }
 
     async fn unconfirmed_dispatches(
@@ -157,16 +179,16 @@ impl Jobs for SqliteStore {
     }
 
     async fn release_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
-        self.writer.write(limit, move |context| commands::release_due(context, limit)).await
+        self.run(limit, ReleaseDue { limit }).await
     }
 
     async fn release_unroutable(&self, job_type: &JobType, limit: usize) -> Result<Written<()>, StoreError> {
         let job_type = job_type.clone();
-        self.writer.write(limit, move |context| commands::release_unroutable(context, &job_type, limit)).await
+        self.run(limit, ReleaseUnroutable { job_type, limit }).await
     }
 
     async fn expire_due(&self, limit: usize) -> Result<Written<Option<Timestamp>>, StoreError> {
-        self.writer.write(limit, move |context| commands::expire_due(context, limit)).await
+        self.run(limit, ExpireDue { limit }).await
     }
 
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
@@ -211,9 +233,7 @@ impl Jobs for SqliteStore {
         kept_for: Duration,
         limit: usize,
     ) -> Result<Written<()>, StoreError> {
-        self.writer
-            .write(limit, move |context| commands::delete_finished(context, state, kept_for, limit))
-            .await
+        self.run(limit, DeleteFinished { state, kept_for, limit }).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
@@ -234,7 +254,7 @@ impl Jobs for SqliteStore {
     }
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
-        self.counts.in_flight(job_type)
+        self.counts.of(job_type).in_flight()
     }
 }
 
@@ -245,12 +265,11 @@ impl Types for SqliteStore {
     }
 
     async fn put_type(&self, stored: StoredType) -> Result<(), StoreError> {
-        self.writer.write(1, move |context| commands::put_type(context, &stored)).await
+        self.run(1, PutType(stored)).await.map(|written| written.value)
     }
 
     async fn delete_type(&self, job_type: &JobType) -> Result<Option<usize>, StoreError> {
-        let job_type = job_type.clone();
-        self.writer.write(1, move |context| commands::delete_type(context, &job_type)).await
+        self.run(1, DeleteType(job_type.clone())).await.map(|written| written.value)
     }
 
     async fn type_settings(&self) -> Result<Vec<(JobType, TypeSettings)>, StoreError> {
@@ -262,8 +281,8 @@ impl Types for SqliteStore {
         job_type: &JobType,
         settings: &TypeSettings,
     ) -> Result<bool, StoreError> {
-        let (job_type, settings) = (job_type.clone(), settings.clone());
-        self.writer.write(1, move |context| commands::put_type_settings(context, &job_type, settings)).await
+        let command = PutTypeSettings { job_type: job_type.clone(), settings: settings.clone() };
+        self.run(1, command).await.map(|written| written.value)
     }
 }
 
@@ -278,11 +297,11 @@ impl Quarantine for SqliteStore {
     }
 
     async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError> {
-        self.writer.write(1, move |context| commands::delete_quarantined(context, number)).await
+        self.writer.write(1, move |context| quarantine::delete(context, number)).await
     }
 
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError> {
-        self.writer.write(messages.len(), move |context| commands::quarantine(context, messages)).await
+        self.writer.write(messages.len(), move |context| quarantine::keep(context, messages)).await
     }
 }
 
@@ -294,7 +313,7 @@ impl Lifecycle for SqliteStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         self.readers.read(queries::dispatch_marks).await?;
-        self.writer.write(1, commands::rehearse).await
+        self.writer.write(1, rehearse::rehearse).await
     }
 
     async fn failed(&self) -> String {

@@ -30,7 +30,7 @@ pub(super) fn get(
     let Some(whole) = first::<WholeJob>(connection, job, [id_bytes(&id)])? else { return Ok(None) };
     let attempts =
         sql!("SELECT {} FROM attempts WHERE job_seq = ? ORDER BY attempt", list::<AttemptRecord>());
-    let attempts = all(connection, attempts, [whole.found.seq])?;
+    let attempts = all(connection, attempts, [whole.found.row])?;
     Ok(Some((whole.job()?, attempts)))
 }
 

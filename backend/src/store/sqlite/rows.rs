@@ -9,11 +9,14 @@ use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Timestam
 use super::{
     columns::{Columns, Parameters, PartlyIndexed, Value, columns, names_of, unreadable},
     transaction_error::TransactionError,
-    values::{from_json, to_json},
+    values::from_json,
 };
 use crate::{
     domain::{AttemptRecord, Claim, Job, JobStatus, Policy, Slot, State, TypeSettings},
-    engine::ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
+    engine::{
+        ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
+        rules::FoundJob,
+    },
 };
 
 columns!(JobStatus {
@@ -49,14 +52,7 @@ columns!(StoredJob {
     status: "",
 });
 
-/// A job as a transaction finds it, without what never changes and nobody asked for.
-pub(super) struct FoundJob {
-    /// The number of its row.
-    pub(super) seq: i64,
-    pub(super) job: StoredJob,
-}
-
-columns!(FoundJob { seq: "seq", job: "" });
+columns!(FoundJob { row: "seq", job: "" });
 
 /// What never changes of a job and may be large, as JSON text.
 pub(super) struct Payload {
@@ -68,12 +64,7 @@ pub(super) struct Payload {
 columns!(Payload { parameters: "parameters", labels: "labels" });
 
 impl Payload {
-    pub(super) fn of(job: &Job) -> Self {
-        let labels = (!job.labels.is_empty()).then(|| to_json(&job.labels));
-        Self { parameters: to_json(&job.parameters), labels }
-    }
-
-    pub(super) fn parameters(&self) -> Result<JsonObject, TransactionError> {
+    fn parameters(&self) -> Result<JsonObject, TransactionError> {
         from_json(&self.parameters).map_err(|error| unreadable("parameters", error))
     }
 
@@ -141,6 +132,17 @@ pub(super) struct KeyRow {
 }
 
 columns!(KeyRow { key: "key", body_hash: "body_hash", job_seq: "job_seq", created_at: "created_at" });
+
+/// A job that goes, from `jobs` joined with `job_payloads`.
+pub(super) struct OldRow {
+    pub(super) seq: i64,
+    pub(super) id: JobId,
+    pub(super) job_type: JobType,
+    pub(super) created_at: Timestamp,
+    pub(super) payload: Payload,
+}
+
+columns!(OldRow { seq: "seq", id: "id", job_type: "type", created_at: "created_at", payload: "" });
 
 columns!(StoredType {
     job_type: "type",

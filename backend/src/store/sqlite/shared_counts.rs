@@ -5,32 +5,19 @@ use std::sync::Arc;
 use crewcall_proto::JobType;
 use dashmap::DashMap;
 
-use crate::{
-    domain::State,
-    engine::{
-        ports::InFlight,
-        rules::{CountedChange, JobCounts, StateCounts},
-    },
-};
+use crate::engine::rules::{CountedChange, JobCounts, StateCounts};
 
 /// The committed counts of the types that have jobs, for readers. The writer waits for nobody who reads them: a reader
 /// holds a few types at a time.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedCounts(Arc<DashMap<JobType, Committed>>);
-
-/// What was committed of one type.
-#[derive(Debug, Clone, Copy, Default)]
-struct Committed {
-    counts: StateCounts,
-    occupying: u64,
-}
+pub(super) struct SharedCounts(Arc<DashMap<JobType, StateCounts>>);
 
 impl SharedCounts {
     /// What the database held when it was opened.
     pub(super) fn loaded(counts: &JobCounts) -> Self {
         let shared = Self::default();
-        for (job_type, counts, occupying) in counts.all().filter(|(_, counts, _)| !counts.is_empty()) {
-            shared.0.insert(job_type.clone(), Committed { counts, occupying });
+        for (job_type, counts) in counts.all().filter(|(_, counts)| !counts.is_empty()) {
+            shared.0.insert(job_type.clone(), counts);
         }
         shared
     }
@@ -39,15 +26,8 @@ impl SharedCounts {
     pub(super) fn add(&self, changes: impl Iterator<Item = CountedChange>) {
         for CountedChange { job_type, from, to } in changes {
             let mut committed = self.0.entry(job_type.clone()).or_default();
-            if let Some(from) = from {
-                committed.counts.subtract(from.state, 1);
-                committed.occupying = committed.occupying.saturating_sub(u64::from(from.occupies_window));
-            }
-            if let Some(to) = to {
-                committed.counts.add(to.state, 1);
-                committed.occupying += u64::from(to.occupies_window);
-            }
-            let gone = committed.counts.is_empty();
+            committed.change(from, to);
+            let gone = committed.is_empty();
             drop(committed);
             if gone {
                 self.0.remove(&job_type);
@@ -60,35 +40,30 @@ impl SharedCounts {
         self.some(|_, _| true)
     }
 
-    /// How many attempts of one type are dispatched or run.
-    pub(super) fn in_flight(&self, job_type: &JobType) -> InFlight {
-        let Committed { counts, occupying } = self.0.get(job_type).map(|entry| *entry).unwrap_or_default();
-        let all = counts.get(State::Dispatched).saturating_add(counts.get(State::Running));
-        let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
-        InFlight { with_broker: number(occupying), all: number(all) }
-    }
-
     /// Those of the types that pass, by name.
     pub(super) fn some(
         &self,
         passes: impl Fn(&JobType, &StateCounts) -> bool,
     ) -> Vec<(JobType, StateCounts)> {
-        let types = self.0.iter().filter(|entry| passes(entry.key(), &entry.value().counts));
-        let mut types: Vec<_> = types.map(|entry| (entry.key().clone(), entry.value().counts)).collect();
+        let types = self.0.iter().filter(|entry| passes(entry.key(), entry.value()));
+        let mut types: Vec<_> = types.map(|entry| (entry.key().clone(), *entry.value())).collect();
         types.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         types
     }
 
     /// Those of one type.
     pub(super) fn of(&self, job_type: &JobType) -> StateCounts {
-        self.0.get(job_type).map_or_else(StateCounts::default, |committed| committed.counts)
+        self.0.get(job_type).map_or_else(StateCounts::default, |committed| *committed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{ports::DispatchNumber, rules::CountedAs};
+    use crate::{
+        domain::State,
+        engine::{ports::DispatchNumber, rules::CountedAs},
+    };
 
     #[test]
     fn readers_see_what_was_committed() {

@@ -2,7 +2,7 @@
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::engine::ports::StoreError;
+use crate::engine::{ports::StoreError, rules::Inconsistent};
 
 /// Why a piece of work in the database failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,12 @@ pub(super) enum TransactionError {
     /// A row is not what the same transaction read before.
     #[error("{0}")]
     Inconsistent(&'static str),
+}
+
+impl From<Inconsistent> for TransactionError {
+    fn from(Inconsistent(what): Inconsistent) -> Self {
+        Self::Inconsistent(what)
+    }
 }
 
 /// How bad an error is.

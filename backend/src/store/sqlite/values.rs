@@ -146,47 +146,33 @@ impl Value for Option<Claim> {
     }
 }
 
-impl Value for Option<Cancellation> {
-    fn names(name: &str) -> Vec<String> {
-        ["by", "reason", "at"].map(|part| format!("{name}_{part}")).to_vec()
-    }
+/// What somebody did, why and when: three columns, or none of them.
+macro_rules! deed {
+    ($deed:ident, $half:literal) => {
+        impl Value for Option<$deed> {
+            fn names(name: &str) -> Vec<String> {
+                ["by", "reason", "at"].map(|part| format!("{name}_{part}")).to_vec()
+            }
 
-    fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
-        match (columns.value()?, columns.value()?, columns.value()?) {
-            (Some(by), reason, Some(at)) => Ok(Some(Cancellation { by, reason, at })),
-            (None, None, None) => Ok(None),
-            _ => Err(columns.unreadable("half a cancellation")),
+            fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
+                match (columns.value()?, columns.value()?, columns.value()?) {
+                    (Some(by), reason, Some(at)) => Ok(Some($deed { by, reason, at })),
+                    (None, None, None) => Ok(None),
+                    _ => Err(columns.unreadable($half)),
+                }
+            }
+
+            fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
+                parameters.raw(self.as_ref().map(|deed| deed.by.as_str()))?;
+                parameters.raw(self.as_ref().and_then(|deed| deed.reason.as_deref()))?;
+                parameters.raw(self.as_ref().map(|deed| deed.at.as_millis()))
+            }
         }
-    }
-
-    fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
-        let cancellation = self.as_ref();
-        parameters.raw(cancellation.map(|cancellation| cancellation.by.as_str()))?;
-        parameters.raw(cancellation.and_then(|cancellation| cancellation.reason.as_deref()))?;
-        parameters.raw(cancellation.map(|cancellation| cancellation.at.as_millis()))
-    }
+    };
 }
 
-impl Value for Option<Pause> {
-    fn names(name: &str) -> Vec<String> {
-        ["by", "reason", "at"].map(|part| format!("{name}_{part}")).to_vec()
-    }
-
-    fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
-        match (columns.value()?, columns.value()?, columns.value()?) {
-            (Some(by), reason, Some(at)) => Ok(Some(Pause { by, reason, at })),
-            (None, None, None) => Ok(None),
-            _ => Err(columns.unreadable("half a pause")),
-        }
-    }
-
-    fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
-        let pause = self.as_ref();
-        parameters.raw(pause.map(|pause| pause.by.as_str()))?;
-        parameters.raw(pause.and_then(|pause| pause.reason.as_deref()))?;
-        parameters.raw(pause.map(|pause| pause.at.as_millis()))
-    }
-}
+deed!(Cancellation, "half a cancellation");
+deed!(Pause, "half a pause");
 
 impl Value for Option<Progress> {
     fn names(name: &str) -> Vec<String> {

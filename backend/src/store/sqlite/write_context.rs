@@ -10,15 +10,19 @@ use super::{
     columns::{Parameters, Value, all},
     counters::{self, DISPATCHES_NUMBERED},
     id_clock_skew::IdClockSkew,
+    load::load,
     queries,
     rows::CountRow,
     shared_counts::SharedCounts,
     transaction_error::TransactionError,
+    write::write,
 };
 use crate::{
     clock::Clock,
-    domain::{Change, Event, JobStatus, Policy, Stale, TransitionContext, transition},
-    engine::{ports::DispatchNumber, rules::JobCounts},
+    engine::{
+        ports::{DispatchNumber, Written},
+        rules::{Decide, JobCounts, Rules},
+    },
 };
 
 /// How much of the time may be forgotten by a crash of a busy process.
@@ -27,9 +31,8 @@ const TIME_KEPT_EVERY_MS: i64 = 1_000;
 /// What commands work with, inside the transaction that the writer opened.
 pub(super) struct WriteContext {
     pub(super) connection: Connection,
-    pub(super) counts: JobCounts,
+    pub(super) rules: Rules,
     shared: SharedCounts,
-    clock: Arc<dyn Clock>,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
     skew: IdClockSkew,
@@ -61,33 +64,17 @@ impl WriteContext {
         }
         let shared = SharedCounts::loaded(&counts);
         let skew = IdClockSkew::read(&connection)?;
-        Ok(Self { connection, counts, shared, clock, number_kept: number, skew, skew_kept: skew, time_kept })
+        let rules = Rules::new(counts, clock);
+        Ok(Self { connection, rules, shared, number_kept: number, skew, skew_kept: skew, time_kept })
     }
 
-    /// The time, by the backend's clock.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// Runs the state machine, now.
-    pub(super) fn transition(
-        &self,
-        status: &JobStatus,
-        policy: &Policy,
-        event: Event,
-    ) -> Result<Change, Stale> {
-        self.transition_at(status, policy, event, self.now())
-    }
-
-    /// Runs the state machine as of `now`.
-    pub(super) fn transition_at(
-        &self,
-        status: &JobStatus,
-        policy: &Policy,
-        event: Event,
-        now: Timestamp,
-    ) -> Result<Change, Stale> {
-        transition(status, policy, event, TransitionContext { now, jitter_sample: rand::random() })
+    /// Does something: reads what it wants, and writes what it decides.
+    pub(super) fn run<D: Decide>(&mut self, command: D) -> Result<Written<D::Value>, TransactionError> {
+        let wanted = command.wants(&self.rules);
+        let loaded = load(&self.connection, wanted, self.rules.now())?;
+        let (written, writes) = command.decide(loaded, &mut self.rules)?.written();
+        write(self, writes)?;
+        Ok(written)
     }
 
     /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the
@@ -121,14 +108,14 @@ impl WriteContext {
 
     /// Writes what the counts know and the database has to: part of every transaction, right before its end.
     pub(super) fn finish(&mut self) -> Result<(), TransactionError> {
-        let number = self.counts.number();
+        let number = self.rules.counts.number();
         if number != self.number_kept {
             counters::raise(&self.connection, DISPATCHES_NUMBERED, number.0)?;
         }
         if self.skew != self.skew_kept {
             self.skew.keep(&self.connection)?;
         }
-        if self.now() >= self.time_kept.plus_millis(TIME_KEPT_EVERY_MS) {
+        if self.rules.now() >= self.time_kept.plus_millis(TIME_KEPT_EVERY_MS) {
             self.keep_time()?;
         }
         Ok(())
@@ -136,7 +123,7 @@ impl WriteContext {
 
     /// Keeps the time.
     pub(super) fn keep_time(&mut self) -> Result<(), TransactionError> {
-        let now = self.now();
+        let now = self.rules.now();
         clock_rollback::keep(&self.connection, now)?;
         // Not taken back with the transaction: the time is kept again a second later.
         self.time_kept = now;
@@ -145,8 +132,8 @@ impl WriteContext {
 
     /// The transaction was committed.
     pub(super) fn committed(&mut self) {
-        self.number_kept = self.counts.number();
+        self.number_kept = self.rules.counts.number();
         self.skew_kept = self.skew;
-        self.shared.add(self.counts.commit());
+        self.shared.add(self.rules.counts.commit());
     }
 }

@@ -89,7 +89,7 @@ async fn a_command_that_fails_is_taken_back_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path(), &Arc::default());
     let fail = |context: &mut WriteContext| {
-        context.counts.next_number();
+        context.rules.counts.next_number();
         context.execute("UPDATE jobs SET state = 'failed'", ())?;
         Err(TransactionError::Inconsistent("a test"))
     };

@@ -1,7 +1,7 @@
 //! The store, through its port.
 //!
-//! The modules beside [`sqlite`] are the conformance suite: they know the port only, and every
-//! implementation runs all of them.
+//! The modules that [`conformance`] names are the suite: they know the port only, and every implementation runs all of
+//! them. [`memory`] is the reference; [`sqlite`] has what only a file can have.
 
 #![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -22,5 +22,9 @@ mod types;
 mod model;
 
 mod under_test;
+
+mod conformance;
+
+mod memory;
 
 mod sqlite;

@@ -1,4 +1,4 @@
-//! The suite on SQLite, and what only a file can have.
+//! What only a file can have.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -11,87 +11,6 @@ use crewcall_backend::{
 use rusqlite::Connection;
 
 use super::under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open};
-
-macro_rules! conforms {
-    ($($module:ident { $($case:ident),+ $(,)? })+) => {
-        $(mod $module {
-            $(#[tokio::test]
-            async fn $case() {
-                super::super::$module::$case(super::StoreUnderTest::sqlite()).await;
-            })+
-        })+
-    };
-}
-
-conforms! {
-    insert {
-        a_job_comes_back_as_it_was_accepted,
-        room_in_the_window_dispatches_at_once,
-        nobody_overtakes_a_job_that_waits,
-        several_jobs_are_stored_together_or_not_at_all,
-        a_failing_call_does_not_harm_those_that_come_with_it,
-        a_window_is_never_exceeded_by_many_callers,
-        a_job_that_is_due_later_waits_for_its_time,
-    }
-    idempotency {
-        a_job_that_is_submitted_again_is_the_same_as_it_is_now,
-        of_a_hundred_at_once_one_is_stored,
-        a_key_is_unique_also_within_one_call,
-        a_key_of_a_call_that_failed_is_free,
-        a_key_is_forgotten_after_its_time,
-        a_job_that_is_deleted_frees_its_key,
-    }
-    apply {
-        a_job_runs_and_is_completed,
-        a_failed_attempt_is_followed_by_another_when_it_is_due,
-        due_jobs_are_released_in_steps,
-        an_unroutable_order_waits_for_the_first_worker,
-        several_events_of_one_job_are_taken_in_order,
-        a_cancelled_attempt_and_a_retry_are_kept,
-        what_waits_is_cancelled_at_once,
-        each_job_is_tried_again_by_its_own_policy,
-        how_often_an_order_was_sent_outlives_a_restart,
-        every_kind_of_error_is_kept,
-    }
-    dispatch {
-        jobs_go_by_priority_then_due_time_then_id,
-        a_held_or_ended_attempt_makes_room,
-        what_is_set_for_a_type_holds_for_each_dispatch,
-        a_rate_limit_remembers_what_began,
-        room_is_known_after_a_restart,
-        a_lost_order_is_sent_again_with_its_token_and_a_new_number,
-        what_was_not_confirmed_is_found_after_a_restart,
-        orders_with_the_broker_are_listed_longest_dispatched_first,
-    }
-    time {
-        what_was_not_started_in_time_expires,
-        what_was_started_or_is_over_does_not_expire,
-        waits_go_on_when_the_clock_was_set_back,
-        old_jobs_go_with_everything_about_them,
-        only_what_is_over_is_deleted,
-        deleting_and_writing_go_on_together,
-    }
-    list {
-        every_filter_finds_what_it_names_newest_first,
-        pages_neither_skip_nor_repeat_while_jobs_come,
-        counts_are_exact_also_after_a_restart,
-        claims_of_running_jobs_are_read_in_pages,
-        lists_by_time_are_right_also_when_the_clocks_differ,
-        filters_agree_whichever_leads,
-    }
-    types {
-        types_are_kept_as_they_were_last_announced,
-        what_is_set_for_types_is_kept,
-        types_that_nobody_announced_are_limited,
-        quarantined_messages_are_read_and_deleted,
-        the_newest_unreadable_messages_are_kept,
-    }
-}
-
-#[test]
-fn any_status_is_that_of_the_state_machine() {
-    super::model::any_status_is_that_of_the_state_machine(StoreUnderTest::sqlite);
-}
 
 /// Why the file cannot be opened, and the words for it without the directory of the test.
 fn refusal(path: &Path) -> (OpenError, String) {

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -24,6 +24,8 @@ use crewcall_proto::{
     response::{ErrorKind, Origin},
 };
 use tempfile::TempDir;
+
+use super::memory::{Disk, MemoryStore};
 
 /// Where the clock of every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -83,7 +85,7 @@ impl From<JobChanged> for JobChange {
             created_at: change.created_at,
             timeout: change.policy.timeout,
             from: change.was.expect("it is not new"),
-            status: change.is.expect("it is not deleted"),
+            status: change.is.expect("it is not deleted").as_ref().clone(),
             ended: change.ended,
             freed_window: change.freed_window,
         }
@@ -129,7 +131,13 @@ pub(crate) fn accepted(job: Job, window: usize) -> Accepted {
 pub(crate) struct StoreUnderTest {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<HandClock>,
-    directory: TempDir,
+    kept_in: KeptIn,
+}
+
+/// Where the jobs are that outlive a store.
+enum KeptIn {
+    File(TempDir),
+    Memory(Arc<Mutex<Disk>>),
 }
 
 impl StoreUnderTest {
@@ -137,22 +145,40 @@ impl StoreUnderTest {
         let directory = tempfile::tempdir().unwrap();
         let clock = HandClock::new();
         let store = Arc::new(open(&file(directory.path()), &clock).unwrap());
-        Self { store, clock, directory }
+        Self { store, clock, kept_in: KeptIn::File(directory) }
     }
 
+    pub(crate) fn memory() -> Self {
+        let (disk, clock) = (Arc::default(), HandClock::new());
+        let store = Arc::new(MemoryStore::open(&disk, Arc::clone(&clock) as Arc<dyn Clock>));
+        Self { store, clock, kept_in: KeptIn::Memory(disk) }
+    }
+
+    /// Where the file is.
     pub(crate) fn path(&self) -> PathBuf {
-        file(self.directory.path())
+        match &self.kept_in {
+            KeptIn::File(directory) => file(directory.path()),
+            KeptIn::Memory(_) => panic!("there is no file"),
+        }
     }
 
     /// Closes the store and opens it again, as a restart of the process does.
     pub(crate) async fn reopen(&mut self) {
         self.store.close().await;
-        self.store = Arc::new(open(&self.path(), &self.clock).unwrap());
+        self.store = match &self.kept_in {
+            KeptIn::File(_) => Arc::new(open(&self.path(), &self.clock).unwrap()),
+            KeptIn::Memory(disk) => {
+                Arc::new(MemoryStore::open(disk, Arc::clone(&self.clock) as Arc<dyn Clock>))
+            }
+        };
     }
 
-    /// Closes the store and looks at its file.
+    /// Closes the store and looks at its file, if it has one.
     pub(crate) async fn finish(self) {
         self.store.close().await;
+        if matches!(self.kept_in, KeptIn::Memory(_)) {
+            return;
+        }
         let connection = rusqlite::Connection::open(self.path()).unwrap();
         let check: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
@@ -160,6 +186,23 @@ impl StoreUnderTest {
             .query_row("SELECT count(*) FROM pragma_foreign_key_check", (), |row| row.get(0))
             .unwrap();
         assert_eq!(orphans, 0);
+    }
+
+    /// Closes the store and looks whether anything is left of any job.
+    pub(crate) async fn finish_empty(self) {
+        self.store.close().await;
+        match &self.kept_in {
+            KeptIn::Memory(disk) => assert!(disk.lock().unwrap().is_empty()),
+            KeptIn::File(_) => {
+                let connection = rusqlite::Connection::open(self.path()).unwrap();
+                for table in ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"] {
+                    let sql = format!("SELECT count(*) FROM {table}");
+                    let rows: i64 = connection.query_row(&sql, (), |row| row.get(0)).unwrap();
+                    assert_eq!(rows, 0, "{table}");
+                }
+            }
+        }
+        self.finish().await;
     }
 
     /// What is due at this time.
@@ -180,7 +223,7 @@ impl StoreUnderTest {
             self.store.dispatch_due(job_type, window, limit).await.unwrap();
         let dispatch = |change: JobChanged| {
             let dispatch = change.dispatch.expect("it is dispatched");
-            assert_eq!((change.was, change.is.as_ref()), (Some(State::Ready), Some(&dispatch.job.status)));
+            assert_eq!((change.was, change.is.as_deref()), (Some(State::Ready), Some(&dispatch.job.status)));
             dispatch
         };
         Due { dispatches: changes.into_iter().map(dispatch).collect(), rate_wait }
@@ -217,7 +260,7 @@ impl StoreUnderTest {
         assert_eq!((change.was, written.changes.len()), (None, 0));
         match written.value.remove(0) {
             Inserted::Stored { job } => {
-                assert_eq!((change.job_id, change.is.as_ref()), (job.id, Some(&job.status)));
+                assert_eq!((change.job_id, change.is.as_deref()), (job.id, Some(&job.status)));
                 Stored { job, dispatched: change.dispatch.map(|dispatch| dispatch.number) }
             }
             other => panic!("the job should be stored, not {other:?}"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crewcall_proto::{JobId, JobType, Timestamp};
 
 use super::records::{Dispatch, DispatchNumber};
-use crate::domain::{AttemptRecord, Change, Job, JobStatus, Policy, Priority, State};
+use crate::domain::{AttemptRecord, Job, JobStatus, Policy, Priority, State};
 
 /// What a write of the store did: what it returns, and what happened to jobs.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +30,7 @@ pub struct JobChanged {
     /// Where it stood; `None` if it is new.
     pub was: Option<State>,
     /// How it stands now; `None` if it is deleted.
-    pub is: Option<JobStatus>,
+    pub is: Option<Arc<JobStatus>>,
     /// The attempt that ended, if one did.
     pub ended: Option<AttemptRecord>,
     /// Whether room came free in the dispatch window of its type.
@@ -47,32 +47,35 @@ impl JobChanged {
     #[must_use]
     pub fn stored(job: &Arc<Job>, number: Option<DispatchNumber>) -> Self {
         let dispatch = number.map(|number| Dispatch { number, job: Arc::clone(job) });
-        Self { dispatch, ..Self::of(job, None, Some(job.status.clone())) }
+        Self { dispatch, ..Self::of(job, None) }
     }
 
     /// A waiting job was dispatched.
     #[must_use]
     pub fn dispatched(was: State, dispatch: Dispatch) -> Self {
         let job = Arc::clone(&dispatch.job);
-        Self { dispatch: Some(dispatch), ..Self::of(&job, Some(was), Some(job.status.clone())) }
+        Self { dispatch: Some(dispatch), ..Self::of(&job, Some(was)) }
     }
 
-    /// Something happened to a job that is stored.
+    /// Something happened to a job that is stored: it stood like `before`, and stands like `status` now.
     #[must_use]
-    pub fn happened(job: StoredJob, change: Change) -> Self {
-        let StoredJob { id, job_type, priority: _, created_at, number, policy, status: before } = job;
-        let Change { status, ended } = change;
+    pub fn happened(
+        job: &StoredJob,
+        before: &JobStatus,
+        status: Arc<JobStatus>,
+        ended: Option<AttemptRecord>,
+    ) -> Self {
         let is_first_word = before.state == State::Dispatched
             && (status.state == State::Running
                 || ended.as_ref().is_some_and(|ended| ended.worker_id.is_some()));
         Self {
-            job_id: id,
-            job_type,
-            created_at,
-            policy,
+            job_id: job.id,
+            job_type: job.job_type.clone(),
+            created_at: job.created_at,
+            policy: job.policy,
             was: Some(before.state),
             freed_window: before.occupies_window() && !status.occupies_window(),
-            delivered: number.filter(|_| is_first_word && before.resends == 0),
+            delivered: job.number.filter(|_| is_first_word && before.resends == 0),
             is: Some(status),
             ended,
             dispatch: None,
@@ -109,14 +112,14 @@ impl JobChanged {
         self.was.is_some_and(State::is_terminal)
     }
 
-    fn of(job: &Job, was: Option<State>, is: Option<JobStatus>) -> Self {
+    fn of(job: &Job, was: Option<State>) -> Self {
         Self {
             job_id: job.id,
             job_type: job.job_type.clone(),
             created_at: job.created_at,
             policy: job.policy,
             was,
-            is,
+            is: Some(Arc::new(job.status.clone())),
             ended: None,
             freed_window: false,
             delivered: None,

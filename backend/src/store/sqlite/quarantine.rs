@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::super::{
+use super::{
     columns::{sql, values},
     transaction_error::TransactionError,
     values::to_integer,
@@ -11,7 +11,7 @@ use super::super::{
 use crate::engine::ports::{QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantinedMessage};
 
 /// Keeps messages; the oldest make room.
-pub(in super::super) fn quarantine(
+pub(super) fn keep(
     context: &WriteContext,
     messages: Vec<QuarantinedMessage>,
 ) -> Result<(), TransactionError> {
@@ -30,10 +30,7 @@ pub(in super::super) fn quarantine(
 }
 
 /// Deletes one message, or all.
-pub(in super::super) fn delete_quarantined(
-    context: &WriteContext,
-    number: Option<u64>,
-) -> Result<usize, TransactionError> {
+pub(super) fn delete(context: &WriteContext, number: Option<u64>) -> Result<usize, TransactionError> {
     match number {
         Some(number) => context.execute("DELETE FROM quarantine WHERE seq = ?", [to_integer(number)]),
         None => context.execute("DELETE FROM quarantine", ()),

@@ -2,40 +2,39 @@
 
 use crewcall_proto::{AttemptToken, ExecutionId, JobId, WorkerId, response::Origin};
 
-use super::{
-    super::{transaction_error::TransactionError, write_context::WriteContext},
-    apply::apply,
-    insert::{NewRow, insert},
-};
+use super::{transaction_error::TransactionError, write_context::WriteContext};
 use crate::{
     domain::{Event, Submission},
-    engine::ports::{Accepted, Applied, Inserted, JobEvent},
+    engine::{
+        ports::{Accepted, Applied, Inserted, JobEvent},
+        rules::{ApplyEvents, NewJob, StoreJobs},
+    },
 };
 
 /// The type of the job: no worker announces it, and nobody ever sees it.
 const JOB_TYPE: &str = "rehearsal";
 
 /// Keeps the time, and stores, dispatches and completes a job as for real. Fails as these would.
-pub(in super::super) fn rehearse(context: &mut WriteContext) -> Result<(), TransactionError> {
+pub(super) fn rehearse(context: &mut WriteContext) -> Result<(), TransactionError> {
     context.keep_time()?;
-    let savepoint = context.counts.savepoint();
+    let savepoint = context.rules.counts.savepoint();
     context.execute("SAVEPOINT rehearsal", ())?;
     // When it fails, it is taken back with the whole command.
     play(context)?;
     context.execute("ROLLBACK TO rehearsal", ())?;
     context.execute("RELEASE rehearsal", ())?;
-    context.counts.roll_back_to(savepoint);
+    context.rules.counts.roll_back_to(savepoint);
     Ok(())
 }
 
 fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     const NO_JOB: TransactionError = TransactionError::Inconsistent("a job that was rehearsed is none");
-    let (now, job_id) = (context.now(), JobId::generate());
+    let (now, job_id) = (context.rules.now(), JobId::generate());
     let submission = Submission { job_type: JOB_TYPE.to_owned(), ..Submission::default() };
     let job = submission.validate(now).map_err(|_| NO_JOB)?.accept(job_id, now);
     // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
-    let row = NewRow::new(Accepted { job, window: 0, idempotency: None });
-    let stored = insert(context, vec![row])?;
+    let new = NewJob::new(Accepted { job, window: 0, idempotency: None }).map_err(|_| NO_JOB)?;
+    let stored = context.run(StoreJobs(vec![new]))?;
     let Some(Inserted::Stored { job, .. }) = stored.value.first() else { return Err(NO_JOB) };
     let token = AttemptToken::generate();
     let origin = Origin {
@@ -47,7 +46,7 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     };
     let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
     let events = [Event::Dispatched { token }, completed];
-    let applied = apply(context, events.map(|event| JobEvent { job_id, event }).to_vec())?;
+    let applied = context.run(ApplyEvents(events.map(|event| JobEvent { job_id, event }).to_vec()))?;
     let changed = applied.value.iter().all(|applied| *applied == Applied::Changed);
     if changed { Ok(()) } else { Err(NO_JOB) }
 }

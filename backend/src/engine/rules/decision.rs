@@ -1,0 +1,107 @@
+//! What was decided: what is returned, what is told, and what is written.
+
+use std::sync::Arc;
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+
+use super::{CountedAs, FoundJob, OldJob, Rules, Terms};
+use crate::{
+    domain::{AttemptRecord, Change, Job, JobStatus},
+    engine::ports::{DispatchNumber, IdempotencyKey, JobChanged, StoredType, Written},
+};
+
+/// What a command decided.
+#[derive(Debug)]
+pub struct Decision<T> {
+    /// What it returns.
+    pub value: T,
+    /// What happens to jobs by it.
+    pub changes: Vec<JobChanged>,
+    /// What is to be written.
+    pub writes: Writes,
+}
+
+/// What is to be written, all or nothing: each list may be one statement.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// Jobs that come, with what never changes of them.
+    pub inserts: Vec<NewRow>,
+    /// Jobs that change, each once.
+    pub updates: Vec<Update>,
+    /// Attempts that ended, each with the row and the id of its job.
+    pub attempts: Vec<(i64, JobId, AttemptRecord)>,
+    /// Jobs that go, with everything about them.
+    pub deletes: Vec<OldJob>,
+    /// So many idempotency keys of this time and earlier go.
+    pub forget_keys: Option<(Timestamp, usize)>,
+    /// What is kept of types beside their jobs.
+    pub terms: Vec<(JobType, Terms)>,
+    /// Types, as they were last announced.
+    pub types: Vec<StoredType>,
+    /// Types that nobody knows any more.
+    pub deleted_types: Vec<JobType>,
+}
+
+/// A job that comes.
+#[derive(Debug)]
+pub struct NewRow {
+    /// The job.
+    pub job: Arc<Job>,
+    /// Its parameters as JSON text.
+    pub parameters: String,
+    /// Its labels as JSON text; `None` when it has none.
+    pub labels: Option<String>,
+    /// Its dispatch, if it goes at once.
+    pub number: Option<DispatchNumber>,
+    /// Under which name it was submitted, if it has one.
+    pub key: Option<IdempotencyKey>,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// A job that changes.
+#[derive(Debug)]
+pub struct Update {
+    /// As it was found.
+    pub found: FoundJob,
+    /// Its status from now on.
+    pub status: Arc<JobStatus>,
+    /// Its dispatch, if it was dispatched.
+    pub number: Option<DispatchNumber>,
+}
+
+impl<T> Decision<T> {
+    /// Nothing happens.
+    pub(super) fn nothing(value: T) -> Self {
+        Self { value, changes: Vec::new(), writes: Writes::default() }
+    }
+
+    /// What the state machine said of a job happens: it is counted, told and written.
+    pub(super) fn happen(&mut self, rules: &mut Rules, found: FoundJob, change: Change) {
+        let before = CountedAs::of(&found.job.status);
+        rules.counts.step(&found.job.job_type, Some(before), Some(CountedAs::of(&change.status)));
+        let status = Arc::new(change.status);
+        self.writes.attempts.extend(change.ended.clone().map(|ended| (found.row, found.job.id, ended)));
+        let told = JobChanged::happened(&found.job, &found.job.status, Arc::clone(&status), change.ended);
+        self.changes.push(told);
+        self.writes.updates.push(Update { found, status, number: None });
+    }
+
+    /// The same for a job to which something happened in this decision before.
+    pub(super) fn happen_again(&mut self, rules: &mut Rules, index: usize, change: Change) {
+        let Some(update) = self.writes.updates.get_mut(index) else { return };
+        let Update { found, status, .. } = update;
+        let before = std::mem::replace(status, Arc::new(change.status));
+        let (counted, counted_now) = (CountedAs::of(&before), CountedAs::of(status));
+        rules.counts.step(&found.job.job_type, Some(counted), Some(counted_now));
+        let (row, id) = (found.row, found.job.id);
+        let told = JobChanged::happened(&found.job, &before, Arc::clone(status), change.ended);
+        self.writes.attempts.extend(told.ended.clone().map(|ended| (row, id, ended)));
+        self.changes.push(told);
+    }
+
+    /// What is returned and told.
+    pub fn written(self) -> (Written<T>, Writes) {
+        (Written { value: self.value, changes: self.changes }, self.writes)
+    }
+}

@@ -1,0 +1,82 @@
+//! Ready jobs go to the broker, as far as there is room and what is set for their type allows.
+
+use std::{sync::Arc, time::Duration};
+
+use crewcall_proto::{AttemptToken, JobType};
+
+use super::{
+    CountedAs, Decide, Decision, FoundJob, FoundReady, Inconsistent, Loaded, Rules, Terms, Update, Wanted,
+};
+use crate::{
+    domain::{Event, State},
+    engine::ports::{Dispatch, JobChanged, StoredJob},
+};
+
+/// Dispatches the ready jobs of a type whose turn it is.
+pub struct DispatchDue {
+    /// The type.
+    pub job_type: JobType,
+    /// How many of its attempts may be with the broker at once.
+    pub window: usize,
+    /// How many go at most.
+    pub limit: usize,
+}
+
+impl Decide for DispatchDue {
+    type Value = Option<Duration>;
+
+    fn wants(&self, rules: &Rules) -> Wanted {
+        let room = rules.counts.room(&self.job_type, self.window);
+        match room.open(rules.now()).min(self.limit) {
+            0 => Wanted::Nothing,
+            limit => Wanted::Ready { job_type: self.job_type.clone(), limit },
+        }
+    }
+
+    fn decide(self, loaded: Loaded, rules: &mut Rules) -> Result<Decision<Option<Duration>>, Inconsistent> {
+        let Self { job_type, window, limit } = self;
+        let (now, room) = (rules.now(), rules.counts.room(&job_type, window));
+        let mut decision = Decision::nothing(None);
+        for found in loaded.ready.into_iter().take(room.open(now).min(limit)) {
+            dispatch(found, rules, &mut decision)?;
+        }
+        let dispatched = decision.changes.len();
+        if let Some(slot) = room.slot_after(now, dispatched) {
+            let terms = Terms { slot: Some(slot), ..rules.counts.terms(&job_type) };
+            decision.put_terms(rules, &job_type, terms);
+        }
+        decision.value = rules.counts.rate_wait(&job_type, room, dispatched, now);
+        Ok(decision)
+    }
+}
+
+fn dispatch(
+    found: FoundReady,
+    rules: &mut Rules,
+    decision: &mut Decision<Option<Duration>>,
+) -> Result<(), Inconsistent> {
+    let FoundReady { row, number: before, mut job } = found;
+    let event = Event::Dispatched { token: AttemptToken::generate() };
+    let Ok(change) = rules.transition(&job.status, &job.policy, event, rules.now()) else {
+        return Err(Inconsistent("a ready job could not be dispatched"));
+    };
+    let (counted, counted_now) = (CountedAs::of(&job.status), CountedAs::of(&change.status));
+    rules.counts.step(&job.job_type, Some(counted), Some(counted_now));
+    let number = rules.counts.next_number();
+    let stored = StoredJob {
+        id: job.id,
+        job_type: job.job_type.clone(),
+        priority: job.priority,
+        created_at: job.created_at,
+        number: before,
+        policy: job.policy,
+        status: std::mem::replace(&mut job.status, change.status),
+    };
+    let change = JobChanged::dispatched(State::Ready, Dispatch { number, job: Arc::new(job) });
+    if let Some(status) = change.is.clone() {
+        let found = FoundJob { row, job: stored };
+        decision.writes.updates.push(Update { found, status, number: Some(number) });
+    }
+    decision.changes.push(change);
+    Ok(())
+}

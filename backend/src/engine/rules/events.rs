@@ -1,0 +1,54 @@
+//! Events change jobs, as the state machine says.
+
+use std::collections::HashMap;
+
+use crewcall_proto::JobId;
+
+use super::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted};
+use crate::engine::ports::{Applied, JobEvent};
+
+/// Runs the state machine over events, in order.
+pub struct ApplyEvents(pub Vec<JobEvent>);
+
+impl Decide for ApplyEvents {
+    type Value = Vec<Applied>;
+
+    fn wants(&self, _: &Rules) -> Wanted {
+        Wanted::Jobs(self.0.iter().map(|event| event.job_id).collect())
+    }
+
+    fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Applied>>, Inconsistent> {
+        let mut decision = Decision::nothing(Vec::with_capacity(self.0.len()));
+        // Where the jobs are among the updates that changed already.
+        let mut changed = HashMap::<JobId, usize>::new();
+        for JobEvent { job_id, event } in self.0 {
+            let now = rules.now();
+            let applied = if let Some(index) = changed.get(&job_id).copied()
+                && let Some(update) = decision.writes.updates.get(index)
+            {
+                match rules.transition(&update.status, &update.found.job.policy, event, now) {
+                    Err(stale) => Applied::Stale(stale),
+                    Ok(change) => {
+                        decision.happen_again(rules, index, change);
+                        Applied::Changed
+                    }
+                }
+            } else if let Some(found) = loaded.jobs.get(&job_id) {
+                match rules.transition(&found.job.status, &found.job.policy, event, now) {
+                    Err(stale) => Applied::Stale(stale),
+                    Ok(change) => {
+                        changed.insert(job_id, decision.writes.updates.len());
+                        if let Some(found) = loaded.jobs.remove(&job_id) {
+                            decision.happen(rules, found, change);
+                        }
+                        Applied::Changed
+                    }
+                }
+            } else {
+                Applied::UnknownJob
+            };
+            decision.value.push(applied);
+        }
+        Ok(decision)
+    }
+}

@@ -1,0 +1,123 @@
+//! What a command wants to know of the jobs there are, and what a store found.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+
+use crate::{
+    domain::{Job, State},
+    engine::ports::{DispatchNumber, StoredJob},
+};
+
+/// What has to be loaded. Each is one query, whatever its length.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// The jobs with these ids.
+    Jobs(Vec<JobId>),
+    /// The idempotency keys with these names that are not forgotten, with their jobs.
+    Keys(Vec<String>),
+    /// The ready jobs of a type whose turn it is: by priority (highest first), due time and id.
+    Ready {
+        /// The type.
+        job_type: JobType,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The scheduled jobs whose time has come, those first that have been due for longest; and when the next is due.
+    Scheduled {
+        /// Until when.
+        until: Timestamp,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The unroutable jobs of a type, oldest first.
+    Unroutable {
+        /// The type.
+        job_type: JobType,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The jobs that were not started in time, those first that expired first; and when the next expires.
+    Expiring {
+        /// Until when.
+        until: Timestamp,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The jobs that have been over for long enough, those first that finished first.
+    Finished {
+        /// In which state.
+        state: State,
+        /// For longer than this.
+        kept_for: Duration,
+        /// How many at most.
+        limit: usize,
+    },
+}
+
+/// What was found of that.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Jobs, by id.
+    pub jobs: HashMap<JobId, FoundJob>,
+    /// Idempotency keys, by name.
+    pub keys: HashMap<String, FoundKey>,
+    /// Ready jobs, in their order.
+    pub ready: Vec<FoundReady>,
+    /// Scheduled, unroutable or expiring jobs, in their order.
+    pub waiting: Vec<FoundJob>,
+    /// When the next job is due, or expires, that is not among them.
+    pub next_at: Option<Timestamp>,
+    /// Jobs that go, in their order.
+    pub old: Vec<OldJob>,
+}
+
+/// A job, as it was found.
+#[derive(Debug, Clone)]
+pub struct FoundJob {
+    /// The store's own number of its row.
+    pub row: i64,
+    /// The job.
+    pub job: StoredJob,
+}
+
+/// A job that is ready, as a whole: it is about to be published.
+#[derive(Debug, Clone)]
+pub struct FoundReady {
+    /// The store's own number of its row.
+    pub row: i64,
+    /// Which dispatch it was last sent with.
+    pub number: Option<DispatchNumber>,
+    /// The job.
+    pub job: Job,
+}
+
+/// An idempotency key that is not forgotten.
+#[derive(Debug, Clone)]
+pub struct FoundKey {
+    /// What the body was: its SHA-256.
+    pub body_hash: [u8; 32],
+    /// The job that was made of it, as it is now.
+    pub job: Arc<Job>,
+}
+
+/// A job that goes.
+#[derive(Debug, Clone)]
+pub struct OldJob {
+    /// The store's own number of its row.
+    pub row: i64,
+    /// Which job.
+    pub id: JobId,
+    /// Its type.
+    pub job_type: JobType,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}

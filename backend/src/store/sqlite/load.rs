@@ -1,0 +1,155 @@
+//! What commands want to know, read row by row inside their transaction.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+use rusqlite::{Connection, params};
+
+use super::{
+    columns::{all, first, list, sql},
+    queries,
+    rows::{KeyRow, OldRow, WholeJob},
+    transaction_error::TransactionError,
+    values::{id_bytes, to_limit},
+};
+use crate::{
+    domain::State,
+    engine::rules::{
+        FoundJob, FoundKey, FoundReady, Loaded, OldJob, Wanted, finished_until, forgotten_until,
+    },
+};
+
+/// Which jobs can expire: the condition of the index, word for word.
+const MAY_EXPIRE: &str = "jobs INDEXED BY jobs_expiring \
+    WHERE expires_at IS NOT NULL AND attempt = 1 AND started_at IS NULL \
+      AND state IN ('scheduled', 'ready', 'unroutable', 'dispatched')";
+
+/// Reads what a command wants.
+pub(super) fn load(
+    connection: &Connection,
+    wanted: Wanted,
+    now: Timestamp,
+) -> Result<Loaded, TransactionError> {
+    let none = Loaded::default();
+    Ok(match wanted {
+        Wanted::Nothing => none,
+        Wanted::Jobs(ids) => Loaded { jobs: jobs(connection, &ids)?, ..none },
+        Wanted::Keys(names) => Loaded { keys: keys(connection, names, forgotten_until(now))?, ..none },
+        Wanted::Ready { job_type, limit } => Loaded { ready: ready(connection, &job_type, limit)?, ..none },
+        Wanted::Unroutable { job_type, limit } => {
+            Loaded { waiting: unroutable(connection, &job_type, limit)?, ..none }
+        }
+        Wanted::Scheduled { until, limit } => {
+            let waiting = sql!(
+                "SELECT {} FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' AND due_at <= ? \
+                 ORDER BY due_at LIMIT ?",
+                list::<FoundJob>()
+            );
+            let next = "SELECT due_at FROM jobs INDEXED BY jobs_scheduled WHERE state = 'scheduled' \
+                 ORDER BY due_at LIMIT 1 OFFSET ?";
+            waiting_until(connection, [waiting, next], until, limit)?
+        }
+        Wanted::Expiring { until, limit } => {
+            let waiting = sql!(
+                "SELECT {} FROM {MAY_EXPIRE} AND expires_at <= ? ORDER BY expires_at LIMIT ?",
+                list::<FoundJob>()
+            );
+            let next = sql!("SELECT expires_at FROM {MAY_EXPIRE} ORDER BY expires_at LIMIT 1 OFFSET ?");
+            waiting_until(connection, [waiting, next], until, limit)?
+        }
+        Wanted::Finished { state, kept_for, limit } => {
+            Loaded { old: finished(connection, state, finished_until(now, kept_for), limit)?, ..none }
+        }
+    })
+}
+
+fn jobs(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, FoundJob>, TransactionError> {
+    let sql = sql!("SELECT {} FROM jobs WHERE id = ?", list::<FoundJob>());
+    let mut jobs = HashMap::with_capacity(ids.len());
+    for id in ids {
+        if !jobs.contains_key(id)
+            && let Some(found) = first::<FoundJob>(connection, sql, [id_bytes(id)])?
+        {
+            jobs.insert(*id, found);
+        }
+    }
+    Ok(jobs)
+}
+
+fn keys(
+    connection: &Connection,
+    names: Vec<String>,
+    forgotten: Timestamp,
+) -> Result<HashMap<String, FoundKey>, TransactionError> {
+    let sql = sql!("SELECT {} FROM idempotency_keys WHERE key = ? AND created_at > ?", list::<KeyRow>());
+    let mut keys = HashMap::new();
+    for name in names {
+        let found = first::<KeyRow>(connection, sql, params![name, forgotten.as_millis()])?;
+        if let Some(KeyRow { key, body_hash, job_seq, .. }) = found {
+            let job = Arc::new(queries::job_of_row(connection, job_seq)?);
+            keys.insert(key, FoundKey { body_hash, job });
+        }
+    }
+    Ok(keys)
+}
+
+fn ready(
+    connection: &Connection,
+    job_type: &JobType,
+    limit: usize,
+) -> Result<Vec<FoundReady>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_ready JOIN job_payloads ON job_seq = seq \
+         WHERE type = ? AND state = 'ready' ORDER BY priority DESC, due_at, id LIMIT ?",
+        list::<WholeJob>()
+    );
+    let ready: Vec<WholeJob> = all(connection, sql, params![job_type.as_str(), to_limit(limit)])?;
+    let found = |whole: WholeJob| {
+        let (row, number) = (whole.found.row, whole.found.job.number);
+        Ok(FoundReady { row, number, job: whole.job()? })
+    };
+    ready.into_iter().map(found).collect()
+}
+
+fn unroutable(
+    connection: &Connection,
+    job_type: &JobType,
+    limit: usize,
+) -> Result<Vec<FoundJob>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_by_state WHERE state = 'unroutable' AND type = ? \
+         ORDER BY id LIMIT ?",
+        list::<FoundJob>()
+    );
+    all(connection, sql, params![job_type.as_str(), to_limit(limit)])
+}
+
+/// Jobs whose time has come, and when that of the next one comes.
+fn waiting_until(
+    connection: &Connection,
+    [sql, next]: [&str; 2],
+    until: Timestamp,
+    limit: usize,
+) -> Result<Loaded, TransactionError> {
+    let waiting: Vec<FoundJob> = all(connection, sql, params![until.as_millis(), to_limit(limit)])?;
+    let next_at = first(connection, next, [to_limit(waiting.len())])?;
+    Ok(Loaded { waiting, next_at, ..Loaded::default() })
+}
+
+fn finished(
+    connection: &Connection,
+    state: State,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<OldJob>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs INDEXED BY jobs_finished JOIN job_payloads ON job_seq = seq \
+         WHERE state = ? AND finished_at < ? ORDER BY finished_at LIMIT ?",
+        list::<OldRow>()
+    );
+    let old: Vec<OldRow> = all(connection, sql, params![state.as_str(), until.as_millis(), to_limit(limit)])?;
+    let job = |OldRow { seq, id, job_type, created_at, payload }: OldRow| {
+        Ok(OldJob { row: seq, id, job_type, created_at, labels: payload.labels()? })
+    };
+    old.into_iter().map(job).collect()
+}

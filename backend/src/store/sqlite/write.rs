@@ -1,0 +1,173 @@
+//! What commands decided, written row by row inside their transaction.
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+use rusqlite::params;
+
+use super::{
+    columns::{Parameters, PartlyIndexed as _, Value as _, assignments, sql, values},
+    rows::{AttemptRow, KeyRow, LabelRow, Payload, PayloadRow, SettingsRow},
+    transaction_error::TransactionError,
+    values::{id_bytes, to_integer, to_limit},
+    write_context::WriteContext,
+};
+use crate::{
+    domain::{AttemptRecord, JobStatus, TypeSettings},
+    engine::{
+        ports::{StoredJob, StoredType},
+        rules::{NewRow, OldJob, Terms, Update, Writes},
+    },
+    mutant::mutant,
+};
+
+/// Writes everything, each kind in the order in which it was decided.
+pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), TransactionError> {
+    for row in writes.inserts {
+        context.note_skew(&row.job.id, row.job.created_at);
+        insert(context, row)?;
+    }
+    for change in &writes.updates {
+        update(context, change)?;
+    }
+    for (row, _, ended) in writes.attempts {
+        insert_attempt(context, row, ended)?;
+    }
+    for old in &writes.deletes {
+        delete(context, old)?;
+    }
+    if let Some((until, limit)) = writes.forget_keys {
+        forget_keys(context, until, limit)?;
+    }
+    for (job_type, terms) in writes.terms {
+        put_terms(context, job_type, terms)?;
+    }
+    for stored in &writes.types {
+        put_type(context, stored)?;
+    }
+    for job_type in &writes.deleted_types {
+        context.execute("DELETE FROM types WHERE type = ?", [job_type.as_str()])?;
+    }
+    Ok(())
+}
+
+fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
+    let NewRow { job, parameters, labels, number, key, at } = row;
+    let stored = StoredJob {
+        id: job.id,
+        job_type: job.job_type.clone(),
+        priority: job.priority,
+        created_at: job.created_at,
+        number,
+        policy: job.policy,
+        status: job.status.clone(),
+    };
+    context.insert(sql!("INSERT INTO jobs {}", values::<StoredJob>()), &stored)?;
+    let job_seq = context.connection.last_insert_rowid();
+    let payload = PayloadRow { job_seq, payload: Payload { parameters, labels } };
+    context.insert(sql!("INSERT INTO job_payloads {}", values::<PayloadRow>()), &payload)?;
+    for (name, value) in &job.labels {
+        let label = LabelRow { name: name.clone(), value: value.clone(), job_id: job.id };
+        context.insert(sql!("INSERT INTO job_labels {}", values::<LabelRow>()), &label)?;
+    }
+    if let Some(key) = key {
+        let row = KeyRow { key: key.key, body_hash: key.body_hash, job_seq, created_at: at };
+        context.insert(sql!("INSERT OR REPLACE INTO idempotency_keys {}", values::<KeyRow>()), &row)?;
+    }
+    Ok(())
+}
+
+fn update(context: &WriteContext, change: &Update) -> Result<(), TransactionError> {
+    let (before, after) = (&change.found.job.status, change.status.as_ref());
+    let indexed = |status: &JobStatus| (status.state, status.due_at, status.finished_at);
+    let changed = if indexed(before) == indexed(after) {
+        update_unindexed(context, change)?
+    } else {
+        update_all(context, change)?
+    };
+    if changed != 1 {
+        return Err(TransactionError::Inconsistent(
+            "a job changed while its transaction had the only right to write",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes a status whose state, due time and end are as they were: no index has to be maintained for it.
+fn update_unindexed(context: &WriteContext, change: &Update) -> Result<usize, TransactionError> {
+    let sql =
+        sql!("UPDATE jobs SET {} WHERE seq = ? AND version = ?", assignments(&JobStatus::unindexed_names()));
+    let mut statement = context.connection.prepare_cached(sql)?;
+    let mut parameters = Parameters::of(&mut statement);
+    change.status.bind_unindexed(&mut parameters)?;
+    parameters.raw(change.found.row)?;
+    parameters.raw(to_integer(change.found.job.status.version))?;
+    parameters.execute()
+}
+
+/// Writes a whole status.
+fn update_all(context: &WriteContext, change: &Update) -> Result<usize, TransactionError> {
+    let sql = sql!(
+        "UPDATE jobs SET dispatch_number = coalesce(?, dispatch_number), {} WHERE seq = ? AND version = ?",
+        assignments(&JobStatus::names(""))
+    );
+    let mut statement = context.connection.prepare_cached(sql)?;
+    let mut parameters = Parameters::of(&mut statement);
+    parameters.value(&change.number)?;
+    parameters.value(change.status.as_ref())?;
+    parameters.raw(change.found.row)?;
+    parameters.raw(to_integer(change.found.job.status.version))?;
+    parameters.execute()
+}
+
+fn insert_attempt(
+    context: &WriteContext,
+    job_seq: i64,
+    record: AttemptRecord,
+) -> Result<(), TransactionError> {
+    let row = AttemptRow { job_seq, record };
+    context.insert(sql!("INSERT INTO attempts {}", values::<AttemptRow>()), &row)
+}
+
+fn delete(context: &WriteContext, old: &OldJob) -> Result<(), TransactionError> {
+    let id: &JobId = &old.id;
+    for (name, value) in &old.labels {
+        context.execute(
+            "DELETE FROM job_labels WHERE name = ? AND value = ? AND job_id = ?",
+            params![name, value, id_bytes(id)],
+        )?;
+    }
+    // Its payload, attempts and idempotency key refer to it and go with it.
+    context.execute("DELETE FROM jobs WHERE seq = ?", [old.row])?;
+    Ok(())
+}
+
+fn forget_keys(context: &WriteContext, until: Timestamp, limit: usize) -> Result<(), TransactionError> {
+    context.execute(
+        "DELETE FROM idempotency_keys WHERE key IN (\
+           SELECT key FROM idempotency_keys INDEXED BY idempotency_keys_by_age \
+           WHERE created_at <= ? ORDER BY created_at LIMIT ?)",
+        params![until.as_millis(), to_limit(limit)],
+    )?;
+    Ok(())
+}
+
+fn put_terms(context: &WriteContext, job_type: JobType, terms: Terms) -> Result<(), TransactionError> {
+    if terms.settings == TypeSettings::default() || mutant("settings_unkept") {
+        context.execute("DELETE FROM type_settings WHERE type = ?", [job_type.as_str()])?;
+        return Ok(());
+    }
+    let row = SettingsRow { job_type, settings: terms.settings, slot: terms.slot };
+    context.insert(sql!("INSERT OR REPLACE INTO type_settings {}", values::<SettingsRow>()), &row)
+}
+
+fn put_type(context: &WriteContext, stored: &StoredType) -> Result<(), TransactionError> {
+    let sql = sql!(
+        "INSERT INTO types {} ON CONFLICT (type) DO UPDATE SET {}",
+        values::<StoredType>(),
+        StoredType::names("")
+            .iter()
+            .map(|name| format!("{name} = excluded.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    context.insert(sql, stored)
+}

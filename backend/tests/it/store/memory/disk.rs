@@ -1,0 +1,289 @@
+//! What a store in memory keeps, and how it loads and writes it.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crewcall_backend::{
+    domain::{AttemptRecord, Job, Slot, State},
+    engine::{
+        ports::{
+            DispatchNumber, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
+            QuarantinedMessage, StoredJob, StoredType,
+        },
+        rules::{
+            FoundJob, FoundKey, FoundReady, JobCounts, Loaded, OldJob, Terms, Wanted, Writes, finished_until,
+            forgotten_until,
+        },
+    },
+};
+use crewcall_proto::{Attempt, JobId, JobType, Timestamp};
+
+/// By how much a clock has to be behind to have been set back, in milliseconds.
+const ROLLBACK_MIN_MS: i64 = 1_000;
+
+/// A job, with what is kept beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) job: Job,
+    pub(super) number: Option<DispatchNumber>,
+    pub(super) attempts: Vec<AttemptRecord>,
+}
+
+/// What outlives a store.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(super) jobs: BTreeMap<JobId, Kept>,
+    keys: HashMap<String, ([u8; 32], JobId, Timestamp)>,
+    pub(super) types: BTreeMap<JobType, StoredType>,
+    pub(super) terms: BTreeMap<JobType, Terms>,
+    pub(super) quarantine: Vec<QuarantineEntry>,
+    quarantined: u64,
+    pub(super) issued: DispatchNumber,
+    pub(super) confirmed: DispatchNumber,
+    time: Option<Timestamp>,
+}
+
+impl Disk {
+    /// Counts what is there, by a clock that may have been set back since.
+    pub(super) fn open(&mut self, now: Timestamp, counts: &mut JobCounts) {
+        let behind_ms = self.time.map_or(0, |time| time.as_millis() - now.as_millis());
+        if behind_ms >= ROLLBACK_MIN_MS {
+            self.set_back(behind_ms);
+            self.time = Some(now);
+        }
+        for Kept { job, .. } in self.jobs.values() {
+            counts.load(&job.job_type, job.status.state, 1, u64::from(job.status.occupies_window()));
+        }
+        let announced = self.types.keys().map(|job_type| (job_type.clone(), true));
+        for (job_type, announced) in
+            self.terms.keys().map(|job_type| (job_type.clone(), false)).chain(announced)
+        {
+            let terms = self.terms.get(&job_type).cloned().unwrap_or_default();
+            let announced = announced || self.types.contains_key(&job_type);
+            counts.load_terms(&job_type, Terms { announced, ..terms });
+        }
+    }
+
+    /// Whether there is nothing of any job.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.keys.is_empty()
+    }
+
+    fn set_back(&mut self, behind_ms: i64) {
+        for Kept { job, .. } in self.jobs.values_mut() {
+            let named = job.policy.run_at.is_some() && job.status.attempt == Attempt::FIRST;
+            let waits = job.status.state == State::Scheduled && !named;
+            if waits || job.status.state == State::Ready {
+                job.status.due_at = job.status.due_at.plus_millis(-behind_ms);
+            }
+        }
+        for terms in self.terms.values_mut() {
+            terms.slot = terms.slot.map(|Slot(nanoseconds)| Slot(nanoseconds - behind_ms * 1_000_000));
+        }
+    }
+
+    pub(super) fn load(&self, wanted: Wanted, now: Timestamp) -> Loaded {
+        let none = Loaded::default();
+        match wanted {
+            Wanted::Nothing => none,
+            Wanted::Jobs(ids) => {
+                let jobs = ids.into_iter().filter_map(|id| Some((id, found(self.jobs.get(&id)?))));
+                Loaded { jobs: jobs.collect(), ..none }
+            }
+            Wanted::Keys(names) => {
+                let known = names.into_iter().filter_map(|name| {
+                    let (body_hash, id, at) = self.keys.get(&name)?;
+                    let job = Arc::new(self.jobs.get(id)?.job.clone());
+                    (*at > forgotten_until(now)).then_some((name, FoundKey { body_hash: *body_hash, job }))
+                });
+                Loaded { keys: known.collect(), ..none }
+            }
+            Wanted::Ready { job_type, limit } => {
+                let is_ready =
+                    |kept: &&Kept| kept.job.status.state == State::Ready && kept.job.job_type == job_type;
+                let mut ready: Vec<&Kept> = self.jobs.values().filter(is_ready).collect();
+                ready.sort_by_key(|Kept { job, .. }| (Reverse(job.priority), job.status.due_at, job.id));
+                let ready = ready.into_iter().take(limit);
+                let ready =
+                    ready.map(|kept| FoundReady { row: 0, number: kept.number, job: kept.job.clone() });
+                Loaded { ready: ready.collect(), ..none }
+            }
+            Wanted::Unroutable { job_type, limit } => {
+                let is_meant = |kept: &&Kept| {
+                    kept.job.status.state == State::Unroutable && kept.job.job_type == job_type
+                };
+                Loaded {
+                    waiting: self.jobs.values().filter(is_meant).take(limit).map(found).collect(),
+                    ..none
+                }
+            }
+            Wanted::Scheduled { until, limit } => {
+                let due = |job: &Job| (job.status.state == State::Scheduled).then_some(job.status.due_at);
+                self.waiting_until(due, until, limit)
+            }
+            Wanted::Expiring { until, limit } => {
+                let expires = |job: &Job| {
+                    let may = matches!(
+                        job.status.state,
+                        State::Scheduled | State::Ready | State::Unroutable | State::Dispatched
+                    );
+                    let fresh = job.status.attempt == Attempt::FIRST && job.status.started_at.is_none();
+                    job.policy.expires_at.filter(|_| may && fresh)
+                };
+                self.waiting_until(expires, until, limit)
+            }
+            Wanted::Finished { state, kept_for, limit } => {
+                let until = finished_until(now, kept_for);
+                let is_old = |kept: &&Kept| {
+                    let status = &kept.job.status;
+                    status.state == state && status.finished_at.is_some_and(|at| at < until)
+                };
+                let mut old: Vec<&Kept> = self.jobs.values().filter(is_old).collect();
+                old.sort_by_key(|kept| kept.job.status.finished_at);
+                let old = old.into_iter().take(limit).map(|Kept { job, .. }| OldJob {
+                    row: 0,
+                    id: job.id,
+                    job_type: job.job_type.clone(),
+                    created_at: job.created_at,
+                    labels: job.labels.clone(),
+                });
+                Loaded { old: old.collect(), ..none }
+            }
+        }
+    }
+
+    fn waiting_until(
+        &self,
+        time: impl Fn(&Job) -> Option<Timestamp>,
+        until: Timestamp,
+        limit: usize,
+    ) -> Loaded {
+        let timed = self.jobs.values().filter_map(|kept| Some((time(&kept.job)?, kept)));
+        let mut timed: Vec<(Timestamp, &Kept)> = timed.collect();
+        timed.sort_by_key(|(at, _)| *at);
+        let due = timed.iter().take_while(|(at, _)| *at <= until).count().min(limit);
+        Loaded {
+            waiting: timed[..due].iter().map(|(_, kept)| found(kept)).collect(),
+            next_at: timed.get(due).map(|(at, _)| *at),
+            ..Loaded::default()
+        }
+    }
+
+    /// Everything that a batch decided.
+    pub(super) fn write(&mut self, overlay: Overlay, issued: DispatchNumber, now: Timestamp) {
+        for writes in overlay.writes {
+            for row in writes.inserts {
+                if let Some(key) = row.key {
+                    self.keys.insert(key.key, (key.body_hash, row.job.id, row.at));
+                }
+                let job = row.job.as_ref().clone();
+                self.jobs.insert(job.id, Kept { job, number: row.number, attempts: Vec::new() });
+            }
+            for update in writes.updates {
+                let kept = self.jobs.get_mut(&update.found.job.id).unwrap();
+                kept.job.status = update.status.as_ref().clone();
+                kept.number = update.number.or(kept.number);
+            }
+            for (_, id, ended) in writes.attempts {
+                self.jobs.get_mut(&id).unwrap().attempts.push(ended);
+            }
+            for old in writes.deletes {
+                self.jobs.remove(&old.id);
+                self.keys.retain(|_, (_, id, _)| *id != old.id);
+            }
+            for (job_type, terms) in writes.terms {
+                self.terms.insert(job_type, terms);
+            }
+            self.types.extend(writes.types.into_iter().map(|stored| (stored.job_type.clone(), stored)));
+            for job_type in writes.deleted_types {
+                self.types.remove(&job_type);
+            }
+        }
+        self.issued = issued;
+        self.time = Some(now);
+    }
+
+    pub(super) fn quarantine(&mut self, messages: Vec<QuarantinedMessage>) {
+        for mut message in messages {
+            message.body.truncate(QUARANTINE_BODY_BYTES_MAX);
+            self.quarantined += 1;
+            self.quarantine.push(QuarantineEntry { number: self.quarantined, message });
+        }
+        let kept = usize::try_from(QUARANTINE_MESSAGES_MAX).unwrap();
+        let excess = self.quarantine.len().saturating_sub(kept);
+        self.quarantine.drain(..excess);
+    }
+}
+
+fn found(kept: &Kept) -> FoundJob {
+    let Job { id, job_type, priority, created_at, policy, status, .. } = kept.job.clone();
+    FoundJob {
+        row: 0,
+        job: StoredJob { id, job_type, priority, created_at, number: kept.number, policy, status },
+    }
+}
+
+/// What the calls of one batch decided so far.
+#[derive(Default)]
+pub(super) struct Overlay {
+    writes: Vec<Writes>,
+    /// Jobs that came or changed, as they are now.
+    jobs: HashMap<JobId, StoredJob>,
+    deleted: HashSet<JobId>,
+    keys: HashMap<String, FoundKey>,
+}
+
+impl Overlay {
+    /// Shows a call what was decided before it. What changed is not offered again: the next look finds it.
+    pub(super) fn bring_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
+        if let Wanted::Jobs(ids) = wanted {
+            for id in ids {
+                if let Some(job) = self.jobs.get(id) {
+                    loaded.jobs.insert(*id, FoundJob { row: 0, job: job.clone() });
+                } else if self.deleted.contains(id) {
+                    loaded.jobs.remove(id);
+                }
+            }
+        }
+        loaded.keys.extend(self.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
+        let is_as_it_was = |id: &JobId| !self.jobs.contains_key(id) && !self.deleted.contains(id);
+        loaded.ready.retain(|found| is_as_it_was(&found.job.id));
+        loaded.waiting.retain(|found| is_as_it_was(&found.job.id));
+        loaded.old.retain(|old| is_as_it_was(&old.id));
+    }
+
+    /// Takes what a call decided; or says why it cannot be written.
+    pub(super) fn take(&mut self, writes: Writes, disk: &Disk) -> Result<(), String> {
+        let mut ids = HashSet::new();
+        for row in &writes.inserts {
+            let is_new = ids.insert(row.job.id);
+            if !is_new || disk.jobs.contains_key(&row.job.id) || self.jobs.contains_key(&row.job.id) {
+                return Err(format!("there is a job {} already", row.job.id));
+            }
+        }
+        for row in &writes.inserts {
+            let Job { id, job_type, priority, created_at, policy, status, .. } = row.job.as_ref().clone();
+            let number = row.number;
+            self.jobs.insert(id, StoredJob { id, job_type, priority, created_at, number, policy, status });
+            if let Some(key) = &row.key {
+                let found = FoundKey { body_hash: key.body_hash, job: Arc::clone(&row.job) };
+                self.keys.insert(key.key.clone(), found);
+            }
+        }
+        for update in &writes.updates {
+            let StoredJob { id, number, .. } = update.found.job;
+            let status = update.status.as_ref().clone();
+            let number = update.number.or(number);
+            self.jobs.insert(id, StoredJob { status, number, ..update.found.job.clone() });
+        }
+        for old in &writes.deletes {
+            self.jobs.remove(&old.id);
+            self.deleted.insert(old.id);
+        }
+        self.writes.push(writes);
+        Ok(())
+    }
+}
