@@ -35,10 +35,9 @@ macro_rules! codes {
 
             /// What there is to say of it.
             pub(super) const fn explained(self) -> Explanation {
-                let (word, status, title, advice) = match self {
-                    $(Self::$code => ($word, StatusCode::$status, $title, $advice),)*
-                };
-                Explanation { word, status, title, advice }
+                match self {
+                    $(Self::$code => Explanation { word: $word, status: StatusCode::$status, title: $title, advice: $advice },)*
+                }
             }
         }
     };

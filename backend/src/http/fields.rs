@@ -19,9 +19,6 @@ const ALIKE_MIN: f64 = 0.8;
 /// What stands before the name of a label in a query string: `label.project=x`.
 const LABEL_PREFIX: &str = "label.";
 
-/// How the parameters of labels are listed.
-const LABEL_PARAMETERS: &str = "label.NAME";
-
 /// What stands before the name of a parameter in a pointer.
 const QUERY: &str = "?";
 
@@ -91,7 +88,6 @@ impl Fields {
         self.fields.contains_key(name)
     }
 
-    /// A text.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         self.take(name, "a string", |value| value.as_str().map(str::to_owned).ok_or(value))
     }
@@ -112,17 +108,14 @@ impl Fields {
         read(&text).map_err(|message| self.wrong(name, message)).ok()
     }
 
-    /// A whole number.
     pub(super) fn integer(&mut self, name: &'static str) -> Option<i64> {
         self.take(name, "a whole number", |value| value.as_i64().ok_or(value))
     }
 
-    /// A number.
     pub(super) fn number(&mut self, name: &'static str) -> Option<f64> {
         self.take(name, "a number", |value| value.as_f64().ok_or(value))
     }
 
-    /// Yes or no.
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
         self.take(name, "true or false", |value| value.as_bool().ok_or(value))
     }
@@ -179,7 +172,7 @@ impl Fields {
     }
 
     fn label_parameters(&mut self) -> Option<JsonObject> {
-        self.known.push(LABEL_PARAMETERS);
+        self.known.push("label.NAME");
         let label =
             |name: &str| name.strip_prefix(LABEL_PREFIX).filter(|label| !label.is_empty()).map(str::to_owned);
         let names: Vec<String> = self.fields.keys().filter(|name| label(name).is_some()).cloned().collect();
