@@ -46,6 +46,18 @@ fn an_order_that_goes_back_to_its_queue_says_why_and_still_does_when_it_came_bac
     assert_eq!((status.state, status.error.unwrap().detail.as_deref()), (State::Failed, Some("no model")));
 }
 
+/// What is left of the progress is that of an execution that speaks no more.
+#[test]
+fn an_order_that_was_handed_back_and_got_lost_begins_anew() {
+    let start = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };
+    let progress =
+        Event::Progressed { origin: origin(1, 1, 7), seq: 2, percent: Some(40), message: None, at: NOW };
+    let status = live(dispatched(), [start, progress, handed_back(origin(1, 1, 7), false, true)]);
+    assert_eq!((status.claim.as_ref(), status.progress.as_ref().unwrap().percent), (None, 40));
+    let lost = Event::OrderLost { attempt: Attempt::FIRST, token: AttemptToken::from_bits(1) };
+    assert_eq!(live(status, [lost]).progress, None);
+}
+
 #[test]
 fn who_hands_back_and_asks_for_another_order_did_not_crash() {
     let restarted = |by| {
