@@ -22,6 +22,14 @@ pub enum Fallen {
         /// What it said.
         message: String,
     },
+    /// Another backend was there before.
+    #[error(
+        "another backend ({other}) works on the same queues: it seems to have a copy of this database. Stop one of them, or give this one a prefix of its own with --amqp-prefix, and its workers the same"
+    )]
+    Displaced {
+        /// Its id.
+        other: String,
+    },
     /// It came to an end that it does not have.
     #[error("{part} ended by itself: please report it. The process ends; start it again")]
     Ended {

@@ -304,14 +304,14 @@ impl Inbox for DiscoveryInbox {
 }
 
 /// A probe is all in its message id.
-pub(super) fn probe_id(LoopbackProbe { process, number }: LoopbackProbe) -> String {
-    format!("{process}.{number}")
+pub(super) fn probe_id(LoopbackProbe { backend, number }: LoopbackProbe) -> String {
+    format!("{backend}.{number}")
 }
 
 fn probe(delivery: &Delivery) -> Result<LoopbackProbe, DecodeError> {
     let id = delivery.properties.message_id.as_deref().unwrap_or_default();
-    let read = id.split_once('.').and_then(|(process, number)| {
-        Some(LoopbackProbe { process: process.parse().ok()?, number: number.parse().ok()? })
+    let read = id.split_once('.').and_then(|(backend, number)| {
+        Some(LoopbackProbe { backend: backend.parse().ok()?, number: number.parse().ok()? })
     });
     read.ok_or_else(|| DecodeError::Malformed(format!("{id:?} is no id of a probe")))
 }

@@ -207,7 +207,9 @@ impl Engine {
     /// [`Fallen`] with the first part that cannot go on.
     pub async fn run(&self) -> Result<(), Fallen> {
         let stop = self.tasks.stop();
+        tracing::info!(backend.id = %self.discovery.liveness.backend(), "The backend works.");
         tokio::select! {
+            other = self.discovery.liveness.displaced() => Err(Fallen::Displaced { other: other.to_string() }),
             ended = watched("the relay", stop, self.relay.run(&self.changes, stop)) => ended,
             ended = watched("the publisher", stop, self.publisher.run()) => ended,
             ended = upkeep::run(self) => ended,

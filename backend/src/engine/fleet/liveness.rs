@@ -4,13 +4,18 @@
 //! for a while, or what workers said waits in a long queue: then everybody is silent, and nobody is to blame. So the
 //! backend talks to itself: every second it sends a probe the way that heartbeats take. A probe that comes back shows
 //! that what was said before it was heard, and only then does this clock move on.
+//!
+//! Whoever hears the probes of another backend, again and again, shares its queues with it: each of them hears half of
+//! what workers say, and takes the other half for silence. The one that came later has to go ([`LivenessClock::displaced`]).
 
 use std::{
+    fmt,
+    str::FromStr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 /// How often a probe is sent.
@@ -20,11 +25,33 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// clock down; little enough that a long outage counts for next to nothing.
 const PROBE_WORTH_MAX: Duration = Duration::from_millis(1_500);
 
+/// For how long the probes of another backend have to be heard before it is there: those that an earlier process left in the
+/// queue come all at once. Ten of them, of which half are heard.
+const ANOTHER_AFTER: Duration = Duration::from_secs(10);
+
+/// Which backend: one process, from its start to its end. Later ones are greater, as far as clocks agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(Uuid);
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for BackendId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
 /// What the backend says to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoopbackProbe {
     /// The process.
-    pub process: Uuid,
+    pub backend: BackendId,
     /// Counts up.
     pub number: u64,
 }
@@ -32,8 +59,10 @@ pub struct LoopbackProbe {
 /// The liveness clock.
 #[derive(Debug)]
 pub struct LivenessClock {
-    process: Uuid,
+    backend: BackendId,
     state: Mutex<State>,
+    /// An earlier backend that works on the same queues.
+    earlier: watch::Sender<Option<BackendId>>,
 }
 
 #[derive(Debug)]
@@ -42,16 +71,46 @@ struct State {
     sent: u64,
     last: u64,
     last_at: Instant,
+    another: Option<Another>,
+}
+
+/// Another backend that was heard.
+#[derive(Debug)]
+struct Another {
+    backend: BackendId,
+    since: Instant,
+    /// The last of its probes.
+    last: u64,
+    told: bool,
 }
 
 impl Default for LivenessClock {
     fn default() -> Self {
-        let state = State { time: Duration::ZERO, sent: 0, last: 0, last_at: Instant::now() };
-        Self { process: Uuid::new_v4(), state: Mutex::new(state) }
+        let state = State { time: Duration::ZERO, sent: 0, last: 0, last_at: Instant::now(), another: None };
+        let backend = BackendId(Uuid::now_v7());
+        Self { backend, state: Mutex::new(state), earlier: watch::Sender::new(None) }
     }
 }
 
 impl LivenessClock {
+    /// Which backend this is.
+    #[must_use]
+    pub fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// Resolves when an earlier backend works on the same queues: with its id.
+    pub async fn displaced(&self) -> BackendId {
+        let mut earlier = self.earlier.subscribe();
+        loop {
+            if let Some(backend) = *earlier.borrow_and_update() {
+                return backend;
+            }
+            // The sender lives as long as the clock.
+            let _ = earlier.changed().await;
+        }
+    }
+
     /// For how long workers could be heard since the process started.
     #[must_use]
     pub fn time(&self) -> Duration {
@@ -63,14 +122,18 @@ impl LivenessClock {
     pub fn probe(&self) -> LoopbackProbe {
         let mut state = self.lock();
         state.sent += 1;
-        LoopbackProbe { process: self.process, number: state.sent }
+        LoopbackProbe { backend: self.backend, number: state.sent }
     }
 
-    /// A probe came back. Answers by how much it moved the clock on. That of another process says nothing about ours,
+    /// A probe came back. Returns by how much it moved the clock on. That of another process says nothing about ours,
     /// nor does one that came twice.
     pub fn heard(&self, probe: LoopbackProbe) -> Duration {
         let mut state = self.lock();
-        if probe.process != self.process || !(state.last + 1..=state.sent).contains(&probe.number) {
+        if probe.backend != self.backend {
+            self.heard_another(&mut state, probe);
+            return Duration::ZERO;
+        }
+        if !(state.last + 1..=state.sent).contains(&probe.number) {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -81,6 +144,32 @@ impl LivenessClock {
         worth
     }
 
+    fn heard_another(&self, state: &mut State, LoopbackProbe { backend, number }: LoopbackProbe) {
+        let another = match &mut state.another {
+            Some(another) if another.backend == backend => another,
+            _ => {
+                let since = Instant::now();
+                state.another = Some(Another { backend, since, last: number, told: false });
+                return;
+            }
+        };
+        // One that comes again is left over, and shows nothing.
+        let is_new = number > another.last;
+        another.last = another.last.max(number);
+        if another.told || !is_new || another.since.elapsed() < ANOTHER_AFTER {
+            return;
+        }
+        another.told = true;
+        if backend < self.backend {
+            self.earlier.send_replace(Some(backend));
+        } else {
+            tracing::error!(
+                backend.id = %self.backend, other.id = %backend,
+                "Another backend works on the same queues and takes half of what workers say. It ends by itself, for it came later; should it not, stop it."
+            );
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,6 +177,7 @@ impl LivenessClock {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::time::advance;
 
     use super::*;
@@ -112,6 +202,27 @@ mod tests {
             liveness.heard(probe);
         }
         assert_eq!(liveness.time(), PROBE_WORTH_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_backends_on_the_same_queues_the_later_one_learns_of_the_other() {
+        let (earlier, later) = (LivenessClock::default(), LivenessClock::default());
+        assert!(earlier.backend() < later.backend());
+        // What an earlier process left comes at once; and what came once more, again.
+        let left_over = [earlier.probe(), earlier.probe(), earlier.probe()];
+        for probe in left_over.into_iter().chain(left_over) {
+            later.heard(probe);
+        }
+        advance(2 * ANOTHER_AFTER).await;
+        later.heard(left_over[2]);
+        assert_eq!(later.displaced().now_or_never(), None);
+        later.heard(earlier.probe());
+        assert_eq!(later.displaced().now_or_never(), Some(earlier.backend()));
+        for _ in 0..12 {
+            earlier.heard(later.probe());
+            advance(PROBE_EVERY).await;
+        }
+        assert_eq!(earlier.displaced().now_or_never(), None, "it was there first");
     }
 
     #[tokio::test(start_paused = true)]

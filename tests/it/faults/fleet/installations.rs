@@ -1,4 +1,4 @@
-//! Two installations with databases of their own use the same names on one broker (F85).
+//! Two backends use the same names on one broker: with databases of their own (F85), or copies of one (F112).
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use e2e::{
     stack::Stack,
 };
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// What the second one says.
@@ -47,6 +48,41 @@ async fn f85_two_installations_on_one_prefix() {
         "the second installation took nothing of the first, which was killed and came back at once",
     );
     found.print("F85 two installations on one prefix");
+}
+
+/// What the second one says that has a copy of the database.
+const DISPLACED: &str = "works on the same queues: it seems to have a copy of this database";
+
+/// A second backend with a copy of the first one's database has the same right to the names, so that the broker lets it in. It
+/// hears the first one, and ends; the first one says so and goes on.
+#[tokio::test]
+async fn f112_a_second_backend_has_a_copy_of_the_database() {
+    let vhost = broker::vhost("f112").await.unwrap();
+    let mut stack = Stack::start_on(vhost.url.clone()).await.unwrap();
+    stack.api.ready().await.unwrap();
+    let _worker = stack.worker(&["test.sleep"], 1).await.unwrap();
+    stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    stack.expect_error("Another backend works on the same queues");
+
+    let folder = tempfile::tempdir().unwrap();
+    stack.backend.kill().await.unwrap();
+    for file in ["crewcall.db", "crewcall.db-wal"] {
+        if stack.folder().join(file).exists() {
+            std::fs::copy(stack.folder().join(file), folder.path().join(file)).unwrap();
+        }
+    }
+    stack.restart_backend().await.unwrap();
+    stack.api.ready().await.unwrap();
+    let mut second = backend(folder.path(), &vhost.url);
+    let begun = Instant::now();
+    let status = second.wait().await.unwrap();
+    assert!(!status.success() && second.log().contains(DISPLACED), "{status}: {}", second.log());
+    let after = begun.elapsed();
+
+    stack.check_resumes("test.sleep", json!({"steps": 1, "step_ms": 1})).await.unwrap();
+    let mut found = stack.settle().await.unwrap();
+    found.hold("I14", format_args!("the second backend ended by itself {after:.1?} after its start"));
+    found.print("F112 a second backend has a copy of the database");
 }
 
 fn backend(folder: &Path, amqp_url: &str) -> Process {
