@@ -17,7 +17,7 @@ pub enum Failpoint {
     /// Jobs have become due and are committed, and their orders are not sent yet.
     JobsReleased,
     /// One step of a bulk request is committed.
-    JobsIntervened,
+    JobsActedOn,
     /// One step of deleting old jobs is committed.
     JobsDeleted,
 }
@@ -31,7 +31,7 @@ impl Failpoint {
         Self::ResponsesRecorded,
         Self::LeasesEnded,
         Self::JobsReleased,
-        Self::JobsIntervened,
+        Self::JobsActedOn,
         Self::JobsDeleted,
     ];
 
@@ -45,7 +45,7 @@ impl Failpoint {
             Self::ResponsesRecorded => "responses_recorded",
             Self::LeasesEnded => "leases_ended",
             Self::JobsReleased => "jobs_released",
-            Self::JobsIntervened => "jobs_intervened",
+            Self::JobsActedOn => "jobs_acted_on",
             Self::JobsDeleted => "jobs_deleted",
         }
     }

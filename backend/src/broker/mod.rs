@@ -17,6 +17,8 @@ mod lanes;
 
 mod orders;
 
+mod error;
+
 mod strike;
 
 pub use inbound::Inbound;

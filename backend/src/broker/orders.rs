@@ -8,8 +8,8 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use super::{
-    outbound::{APP_ID, link_error, publish_error},
-    topology,
+    error::{link_error, publish_error},
+    topology::{self, APP_ID},
 };
 use crate::{
     clock::Clock,

@@ -8,8 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use crewcall_amqp::{
-    LinkConfig, LinkError, LinkState, MessageProperties, OutboundMessage, PublishError, Publisher,
-    PublisherOptions,
+    LinkConfig, LinkError, LinkState, MessageProperties, OutboundMessage, Publisher, PublisherOptions,
 };
 use crewcall_proto::{
     ContentType, JobType, MessageKind, Topology, WorkerId, control::Control, discovery::WORKER_LOST_AFTER,
@@ -21,10 +20,12 @@ use tokio::{
 };
 
 use super::{
-    claim, inbound,
+    claim,
+    error::{link_error, publish_error},
+    inbound,
     lanes::{Lanes, LanesParts},
     orders::OrderLink,
-    topology,
+    topology::{self, APP_ID},
 };
 use crate::{
     clock::Clock,
@@ -38,9 +39,6 @@ use crate::{
     metrics::Metrics,
     tasks::Tasks,
 };
-
-/// What the property `app_id` of our messages says.
-pub(super) const APP_ID: &str = "crewcall-backend";
 
 /// For how long a queue that was there is believed to be there still: many workers announce the same types at once, and
 /// each look costs some round trips. Shorter than it takes a worker to notice that its queue was deleted, and to be back.
@@ -367,25 +365,5 @@ pub(super) async fn follow(
         if now == LinkState::Stopped || state.changed().await.is_err() {
             return Ok(());
         }
-    }
-}
-
-pub(super) fn publish_error(error: &PublishError) -> BrokerError {
-    match error {
-        PublishError::Stopped => BrokerError::Closed,
-        PublishError::Nacked | PublishError::Unknown { .. } | PublishError::Refused { .. } => {
-            BrokerError::Unavailable { reason: error.to_string() }
-        }
-        PublishError::TooLarge { .. } | PublishError::Invalid { .. } => {
-            BrokerError::Refused { reason: error.to_string() }
-        }
-    }
-}
-
-pub(super) fn link_error(error: &LinkError) -> BrokerError {
-    match error {
-        LinkError::Stopped => BrokerError::Closed,
-        error if error.is_retryable() => BrokerError::Unavailable { reason: error.to_string() },
-        error => BrokerError::Refused { reason: error.to_string() },
     }
 }

@@ -14,6 +14,9 @@ pub const PROGRESSION_LENGTH_MAX: u32 = 50_000;
 /// How many announcements and heartbeats wait at most; they are repeated every few seconds anyway.
 pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
 
+/// What the property `app_id` of our messages says.
+pub(super) const APP_ID: &str = "crewcall-backend";
+
 /// The routing key of what the backend says to itself through discovery. Workers do not use it.
 pub const PROBE_KEY: &str = "backend.probe";
 

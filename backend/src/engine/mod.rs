@@ -246,7 +246,7 @@ impl Engine {
     ///
     /// [`StoreError`] when it could not be kept; call again with the same messages.
     pub async fn discover(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
-        self.discovery.heard(messages).await
+        self.discovery.handle(messages).await
     }
 
     /// An announcement could not be read, but for its sender, who is told with what is heard next.

@@ -1,4 +1,4 @@
-//! The messages that could not be read and were set aside.
+//! The messages in quarantine: those that could not be read.
 
 use axum::{
     Json,

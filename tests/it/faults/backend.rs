@@ -308,7 +308,7 @@ async fn f24_the_backend_dies_inside_a_release() {
 async fn f24_the_backend_dies_inside_a_bulk_cancellation() {
     /// Three steps.
     const JOBS: usize = 1_200;
-    let mut stack = start_dying_at("f24-bulk", &dies_at(BackendFailpoint::JobsIntervened.name(), 1)).await;
+    let mut stack = start_dying_at("f24-bulk", &dies_at(BackendFailpoint::JobsActedOn.name(), 1)).await;
     let job = json!({"type": "test.later", "parameters": {}, "delay_seconds": 3600});
     batch(&mut stack, &vec![job; JOBS]).await;
     let all = json!({"filter": {"type": "test.later"}});

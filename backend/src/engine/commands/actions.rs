@@ -159,7 +159,7 @@ impl Engine {
             let ended = ids.len() < BULK_BATCH_MAX;
             if !dry_run {
                 let applied = self.record_action(ids, by, action).await?;
-                die_at(Failpoint::JobsIntervened);
+                die_at(Failpoint::JobsActedOn);
                 outcome.changed += applied.changes.len();
             }
             if ended {

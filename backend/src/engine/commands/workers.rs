@@ -20,7 +20,7 @@ pub enum TellError {
     #[error("no such worker is known")]
     Unknown,
     /// It fell silent: it would not hear it.
-    #[error("the worker fell silent: it would not hear it")]
+    #[error("the worker fell silent: it would not hear this")]
     Lost,
     /// The broker does not carry it now.
     #[error("{0}")]

@@ -1,33 +1,29 @@
 //! Announcements, heartbeats and goodbyes: how workers become known, get their queues, and get lost.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use crewcall_proto::{
-    Attempt, AttemptId, ContentType, ExecutionId, JobId, JobType, Timestamp, WorkerId,
+    Attempt, AttemptId, ContentType, JobId, JobType, WorkerId,
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
-    response::Origin,
 };
 use futures_util::{StreamExt, future::join_all, stream};
-use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
-    domain::Event,
     engine::{
         changes::Changes,
         fleet::{
             announcement,
-            leases::{Lease, Leases},
+            leases::{Lease, Leases, handed_back},
             liveness::{LivenessClock, LoopbackProbe},
             registry::{Registry, WORKERS_MAX},
             revocations::Revocations,
         },
-        ports::{Broker, JobEvent, Store, StoreError},
+        ports::{Broker, Store, StoreError},
         relay::{Relay, publisher::OrderPublisher},
         settings::catalogue::{Catalogue, CatalogueError, TypeUpdate},
     },
@@ -39,10 +35,6 @@ const RELEASE_BATCH_MAX: usize = 500;
 
 /// How many workers are told to stop something at once: each may wait for a slow broker's confirm.
 pub const TOLD_AT_ONCE: usize = 32;
-
-/// How long the store may take to say whether orders are wanted. A worker does not wait much longer, and other workers
-/// want to be heard.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a worker said.
 #[derive(Debug, Clone)]
@@ -130,7 +122,7 @@ pub struct Discovery {
     pub(in crate::engine) broker: Arc<dyn Broker>,
     /// The time.
     pub(in crate::engine) clock: Arc<dyn Clock>,
-    /// Who is to be told that nobody could read what he announced.
+    /// Who is to be told that nobody could read what they announced.
     pub(in crate::engine) unreadable: Unreadable,
 }
 
@@ -141,7 +133,7 @@ impl Discovery {
     /// # Errors
     ///
     /// [`StoreError`] when a type, or what was handed back, could not be kept; call again with the same messages.
-    pub async fn heard(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
+    pub async fn handle(&self, messages: Vec<Discovered>) -> Result<(), StoreError> {
         let mut welcomes = self.take_unreadable();
         let mut asked = Vec::new();
         let mut last = HashMap::new();
@@ -202,7 +194,7 @@ impl Discovery {
     }
 
     /// The link to discovery is up again: what was said meanwhile may be lost, so everybody is asked to announce
-    /// himself.
+    /// itself.
     pub async fn link_restored(&self) {
         if let Err(error) = self.broker.send_to_all(&Control::Announce).await {
             tracing::warn!(%error, "The workers could not be asked to announce themselves.");
@@ -210,7 +202,7 @@ impl Discovery {
     }
 
     /// Sends a probe, to learn whether anybody can be heard.
-    pub async fn listen(&self) {
+    pub async fn send_probe(&self) {
         if let Err(error) = self.broker.probe(self.liveness.probe()).await {
             tracing::debug!(%error, "A probe was not sent.");
         }
@@ -424,56 +416,6 @@ impl Discovery {
         }
     }
 
-    /// Tells workers whether orders are still wanted that came back to them. One that hears nothing runs them.
-    async fn answer(&self, asked: Vec<(WorkerId, AttemptId)>) {
-        if asked.is_empty() {
-            return;
-        }
-        let jobs = asked.iter().map(|(_, attempt)| attempt.job_id).collect();
-        let standings = match timeout(ANSWER_WITHIN, self.store.standings(jobs)).await {
-            Ok(Ok(standings)) => standings,
-            Ok(Err(error)) => return tracing::warn!(%error, "Workers that ask about orders get no answer."),
-            Err(_) => return tracing::warn!("Workers that ask about orders get no answer in time."),
-        };
-        let (mut answers, mut given_up) = (Vec::new(), Vec::new());
-        let mut wanted = BTreeMap::<WorkerId, Vec<AttemptId>>::new();
-        for ((worker_id, attempt), standing) in asked.into_iter().zip(standings) {
-            let AttemptId { job_id, attempt: number } = attempt;
-            match standing {
-                Some(standing) if !standing.wants(number) => {
-                    let token = standing.token.filter(|_| standing.cancelled && number == standing.attempt);
-                    given_up.extend(token.map(|token| {
-                        let origin = Origin {
-                            job_id,
-                            attempt: number,
-                            attempt_token: token,
-                            execution_id: ExecutionId::generate(),
-                            worker_id: worker_id.clone(),
-                        };
-                        given_up_by(origin, self.clock.now())
-                    }));
-                    answers.push((worker_id, Control::Revoke { job_id, attempt: number }));
-                }
-                // A job that is not here may be somebody else's: its order is not ours to drop.
-                Some(_) | None => wanted.entry(worker_id).or_default().push(attempt),
-            }
-        }
-        answers
-            .extend(wanted.into_iter().map(|(worker_id, orders)| (worker_id, Control::Proceed { orders })));
-        // A job that was told to stop is over with its order, for whoever ran it has lost that.
-        if let Err(error) = self.changes.record(given_up).await {
-            tracing::warn!(%error, "Cancelled jobs whose orders came back end when their leases do.");
-        }
-        join_all(answers.iter().map(|(worker_id, control)| self.tell(worker_id, control))).await;
-    }
-
-    async fn tell(&self, worker_id: &WorkerId, control: &Control) {
-        let content_type = self.registry.content_type(worker_id);
-        if let Err(error) = self.broker.send_to_worker(worker_id, content_type, control).await {
-            tracing::warn!(worker.id = %worker_id, %error, "A worker that asked about orders got no answer.");
-        }
-    }
-
     async fn goodbye(&self, goodbye: &Goodbye) -> Result<(), StoreError> {
         let held = self.leases.held_by(&goodbye.worker_id, goodbye.handed_back.as_deref());
         for Lease { job_id, job_type, attempt, .. } in &held {
@@ -483,7 +425,7 @@ impl Discovery {
             );
         }
         let now = self.clock.now();
-        self.changes.record(held.into_iter().map(|lease| given_up_by(lease.origin(), now)).collect()).await?;
+        self.changes.record(held.into_iter().map(|lease| handed_back(lease.origin(), now)).collect()).await?;
         if let Some(worker) = self.registry.goodbye(&goodbye.worker_id) {
             tracing::info!(
                 worker.id = %goodbye.worker_id, worker.name = worker.announcement.name, reason = goodbye.reason,
@@ -500,11 +442,4 @@ fn questions(heartbeat: &Heartbeat) -> impl Iterator<Item = (WorkerId, AttemptId
     asked.map(|order| {
         (heartbeat.worker_id.clone(), AttemptId { job_id: order.job_id, attempt: order.attempt })
     })
-}
-
-/// A worker gave an attempt up whose order is gone.
-fn given_up_by(origin: Origin, at: Timestamp) -> JobEvent {
-    let job_id = origin.job_id;
-    let event = Event::HandedBack { origin, resend: true, message: None, started_at: None, at };
-    JobEvent { job_id, event }
 }

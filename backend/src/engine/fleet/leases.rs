@@ -6,18 +6,18 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    Attempt, AttemptId, AttemptToken, ExecutionId, JobId, JobType, WorkerId,
+    Attempt, AttemptId, AttemptToken, ExecutionId, JobId, JobType, Timestamp, WorkerId,
     discovery::{RunningOrder, WORKER_LOST_AFTER},
     response::Origin,
 };
 use dashmap::DashMap;
 
 use crate::{
-    domain::{Claim, State},
+    domain::{Claim, Event, State},
     engine::{
         changes::Observer,
         fleet::{liveness::LivenessClock, overtaking::Overtaking},
-        ports::{JobChanged, StoredClaim},
+        ports::{JobChanged, JobEvent, StoredClaim},
     },
 };
 
@@ -218,4 +218,11 @@ impl Leases {
         };
         self.leases.insert(job_id, lease);
     }
+}
+
+/// A worker gave an attempt up whose order is gone.
+pub(in crate::engine) fn handed_back(origin: Origin, at: Timestamp) -> JobEvent {
+    let job_id = origin.job_id;
+    let event = Event::HandedBack { origin, resend: true, message: None, started_at: None, at };
+    JobEvent { job_id, event }
 }

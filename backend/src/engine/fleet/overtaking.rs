@@ -49,7 +49,7 @@ impl Overtaking {
     }
 
     /// Looks at the round of a type at `now`, and begins one if there is none; `newest` is the newest dispatch of any type.
-    /// Answers when a round began that is over: what was with the broker then, and no worker lists now, is lost.
+    /// Returns when a round began that is over: what was with the broker then, and no worker lists now, is lost.
     pub fn look(&self, job_type: &JobType, newest: DispatchNumber, now: Duration) -> Option<Duration> {
         let fresh = || Round { began: now, newest, delivered: 0, over: None };
         let mut round = self.rounds.entry(job_type.clone()).or_insert_with(fresh);

@@ -13,7 +13,7 @@ use crate::engine::{
 const REPLACED_AT_ONCE: usize = 16;
 
 impl Discovery {
-    /// Makes sure that a type that was announced has its queue. Answers whether it has.
+    /// Makes sure that a type that was announced has its queue. Returns whether it has.
     pub async fn declare(&self, job_type: &JobType) -> bool {
         match self.broker.declare_type(job_type).await {
             Ok(found) => {

@@ -18,7 +18,7 @@ pub trait Broker: Send + Sync {
     /// Makes sure that the type has a queue and is routed to it.
     async fn declare_type(&self, job_type: &JobType) -> Result<QueueFound, BrokerError>;
 
-    /// Deletes the type's queue, if nothing waits there and nobody consumes it. Answers whether it is gone.
+    /// Deletes the type's queue, if nothing waits there and nobody consumes it. Returns whether it is gone.
     async fn delete_type(&self, job_type: &JobType) -> Result<bool, BrokerError>;
 
     /// Tells one worker something, in its own encoding. Lossy: a worker that is not there hears nothing.
@@ -50,7 +50,7 @@ pub trait Broker: Send + Sync {
     /// The types whose queues have taken nothing for so long, although the broker is there, that they may have to be replaced.
     fn queues_to_replace(&self) -> Vec<JobType>;
 
-    /// Deletes the type's queue, with the orders in it, and declares it anew, if nobody leads it. Answers whether that was
+    /// Deletes the type's queue, with the orders in it, and declares it anew, if nobody leads it. Returns whether that was
     /// done; if it could not be, the log and [`queue_error`](Broker::queue_error) say why, and what helps.
     async fn replace_queue(&self, job_type: &JobType) -> bool;
 

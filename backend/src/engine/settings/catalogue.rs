@@ -219,7 +219,7 @@ impl Catalogue {
         self.types.get(job_type).and_then(|entry| entry.queue_error.clone())
     }
 
-    /// The queue of a type could not be declared. Answers whether that is news.
+    /// The queue of a type could not be declared. Returns whether that is news.
     pub fn set_queue_error(&self, job_type: &JobType, trouble: String) -> bool {
         let Some(mut entry) = self.types.get_mut(job_type) else { return true };
         entry.queue_error.replace(trouble.clone()) != Some(trouble)

@@ -54,7 +54,7 @@ impl TypeLimits {
         self.types.iter().map(|entry| entry.key().clone()).collect()
     }
 
-    /// Sets something for a type. Answers what is set now. No attempt that is dispatched after this was answered
+    /// Sets something for a type. Returns what is set now. No attempt that is dispatched after this was answered
     /// breaks it.
     ///
     /// # Errors

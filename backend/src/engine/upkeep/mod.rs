@@ -76,7 +76,7 @@ impl Engine {
 
     /// Says something to itself by way of the broker, to learn whether anybody can be heard.
     pub async fn send_probe(&self) {
-        self.discovery.listen().await;
+        self.discovery.send_probe().await;
     }
 
     /// Takes silent workers as lost.

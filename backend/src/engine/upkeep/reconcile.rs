@@ -1,5 +1,5 @@
 //! Orders that got lost: in no queue and with no worker, because a queue was purged or deleted, the broker lost its disk, or
-//! somebody acknowledged what he did not answer. They are sent again, as the same attempt.
+//! somebody acknowledged what they did not answer. They are sent again, as the same attempt.
 //!
 //! It decides on evidence, never on elapsed time alone. An order is lost when for a while no worker that is there said that
 //! it has it, and then it is in no queue: its own was empty at every look, or it was overtaken by later ones
@@ -121,7 +121,7 @@ impl Reconciler {
                 gone_since.is_some_and(|since| missing.max(since + MISSING_FOR) <= now)
                     || overtaken_since.is_some_and(|began| missing <= began)
             };
-            if self.is_astray(now) {
+            if self.may_be_on_its_way(now) {
                 continue;
             }
             lost.extend(orders.into_iter().filter(is_lost).map(|order| (job_type.clone(), order)));
@@ -129,7 +129,7 @@ impl Reconciler {
         send_again(discovery, &lost).await
     }
 
-    /// The orders that no worker lists, whether somebody said that he began with them or not.
+    /// The orders that no worker lists, whether somebody said that they began with them or not.
     async fn unlisted(
         &mut self,
         discovery: &Discovery,
@@ -185,7 +185,7 @@ impl Reconciler {
     }
 
     /// Whether an order may be on its way to us, in the queue of the unroutable or of the dead.
-    fn is_astray(&self, now: Duration) -> bool {
+    fn may_be_on_its_way(&self, now: Duration) -> bool {
         self.unroutable_or_dead.is_some_and(|since| now.saturating_sub(since) < UNROUTABLE_OR_DEAD_FOR)
     }
 }

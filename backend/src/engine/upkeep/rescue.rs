@@ -86,7 +86,7 @@ async fn listen(discovery: &Discovery) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        discovery.listen().await;
+        discovery.send_probe().await;
         discovery.mark_lost();
     }
 }
@@ -98,7 +98,7 @@ async fn tell(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
     ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, tell).await;
 }
 
-/// Ends every attempt whose lease is over. Answers those whose worker may still be at it.
+/// Ends every attempt whose lease is over. Returns those whose worker may still be at it.
 ///
 /// # Errors
 ///

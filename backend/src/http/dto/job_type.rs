@@ -126,7 +126,7 @@ pub(crate) struct JobCounts {
     pub scheduled: u64,
     /// Waiting for their turn.
     pub ready: u64,
-    /// Parked until a worker announces the type.
+    /// Waiting until a worker announces the type.
     pub unroutable: u64,
     /// With the broker.
     pub dispatched: u64,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::rfc3339;
 use crate::engine::ports::QuarantineEntry;
 
-/// Messages that were set aside, newest first.
+/// Messages in quarantine, newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QuarantineList {
     /// The messages of this page.
@@ -34,7 +34,7 @@ pub(crate) struct QuarantinedMessage {
     pub body_base64: String,
     /// How long it was.
     pub body_bytes: usize,
-    /// When it was set aside.
+    /// When it was quarantined.
     #[schema(format = DateTime)]
     pub at: String,
 }

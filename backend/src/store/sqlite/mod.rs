@@ -27,6 +27,8 @@ mod clock_rollback;
 
 mod shared_counts;
 
+mod run;
+
 mod load;
 
 mod write;
@@ -117,7 +119,7 @@ impl SqliteStore {
         D: Decide + Send + 'static,
         D::Value: Send + 'static,
     {
-        self.writer.write(rows, move |context| context.run(command)).await
+        self.writer.write(rows, move |context| run::run(context, command)).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crewcall_proto::{AttemptToken, ExecutionId, JobId, WorkerId, response::Origin};
 
-use super::{transaction_error::TransactionError, write_context::WriteContext};
+use super::{run::run, transaction_error::TransactionError, write_context::WriteContext};
 use crate::{
     domain::{Event, Submission},
     engine::{
@@ -34,7 +34,7 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     let job = submission.validate(now).map_err(|_| NO_JOB)?.accept(job_id, now);
     // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
     let new = NewJob::new(Accepted { job, window: 0, idempotency: None }).map_err(|_| NO_JOB)?;
-    let stored = context.run(StoreJobs(vec![new]))?;
+    let stored = run(context, StoreJobs(vec![new]))?;
     let Some(Inserted::Stored { job, .. }) = stored.value.first() else { return Err(NO_JOB) };
     let token = AttemptToken::generate();
     let origin = Origin {
@@ -46,7 +46,7 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     };
     let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
     let events = [Event::Dispatched { token }, completed];
-    let applied = context.run(ApplyEvents(events.map(|event| JobEvent { job_id, event }).to_vec()))?;
+    let applied = run(context, ApplyEvents(events.map(|event| JobEvent { job_id, event }).to_vec()))?;
     let changed = applied.value.iter().all(|applied| *applied == Applied::Changed);
     if changed { Ok(()) } else { Err(NO_JOB) }
 }

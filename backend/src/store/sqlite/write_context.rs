@@ -10,18 +10,16 @@ use super::{
     columns::{Parameters, Value, all},
     counters::{self, DISPATCHES_NUMBERED},
     id_clock_skew::IdClockSkew,
-    load::load,
     queries,
     rows::CountRow,
     shared_counts::SharedCounts,
     transaction_error::TransactionError,
-    write::write,
 };
 use crate::{
     clock::Clock,
     engine::{
-        ports::{DispatchNumber, Written},
-        rules::{Decide, JobCounts, Rules},
+        ports::DispatchNumber,
+        rules::{JobCounts, Rules},
     },
 };
 
@@ -66,15 +64,6 @@ impl WriteContext {
         let skew = IdClockSkew::read(&connection)?;
         let rules = Rules::new(counts, clock);
         Ok(Self { connection, rules, shared, number_kept: number, skew, skew_kept: skew, time_kept })
-    }
-
-    /// Does something: reads what it wants, and writes what it decides.
-    pub(super) fn run<D: Decide>(&mut self, command: D) -> Result<Written<D::Value>, TransactionError> {
-        let wanted = command.wants(&self.rules);
-        let loaded = load(&self.connection, wanted, self.rules.now())?;
-        let (written, writes) = command.decide(loaded, &mut self.rules)?.written();
-        write(self, writes)?;
-        Ok(written)
     }
 
     /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the

@@ -174,7 +174,7 @@ impl Registry {
         true
     }
 
-    /// Somebody drains a worker, or lets it resume. Answers whether it was drained before.
+    /// Somebody drains a worker, or lets it resume. Returns whether it was drained before.
     pub fn set_drained(&self, worker_id: &WorkerId, drained: bool) -> bool {
         let worker = self.workers.get_mut(worker_id);
         worker.is_some_and(|mut worker| {

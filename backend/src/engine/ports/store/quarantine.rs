@@ -8,17 +8,17 @@ use super::StoreError;
 /// Keeps messages that could not be read, for people to look at.
 #[async_trait]
 pub trait Quarantine: Send + Sync {
-    /// The messages that were set aside, newest first; only those older than `before`, if given.
+    /// The messages in quarantine, newest first; only those older than `before`, if given.
     async fn quarantined(
         &self,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<QuarantineEntry>, StoreError>;
 
-    /// Deletes one message that was set aside; or all, for `None`. Returns how many.
+    /// Deletes one message in quarantine; or all, for `None`. Returns how many.
     async fn delete_quarantined(&self, number: Option<u64>) -> Result<usize, StoreError>;
 
-    /// Sets messages aside that could not be read, keeping the newest [`QUARANTINE_MESSAGES_MAX`].
+    /// Quarantines messages that could not be read, keeping the newest [`QUARANTINE_MESSAGES_MAX`].
     async fn quarantine(&self, messages: Vec<QuarantinedMessage>) -> Result<(), StoreError>;
 }
 
@@ -28,7 +28,7 @@ pub const QUARANTINE_MESSAGES_MAX: u32 = 10_000;
 /// How much of an unreadable message is kept, in bytes.
 pub const QUARANTINE_BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// A message that was set aside, with its number.
+/// A message in quarantine, with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineEntry {
     /// Counts the messages, upwards.
@@ -52,6 +52,6 @@ pub struct QuarantinedMessage {
     pub body: Vec<u8>,
     /// How long it was, in bytes.
     pub body_bytes: usize,
-    /// When it was set aside.
+    /// When it was quarantined.
     pub at: Timestamp,
 }

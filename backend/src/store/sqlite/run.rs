@@ -1,0 +1,16 @@
+//! The three steps of a command, inside the transaction that the writer opened.
+
+use super::{load::load, transaction_error::TransactionError, write::write, write_context::WriteContext};
+use crate::engine::{ports::Written, rules::Decide};
+
+/// Reads what a command wants, lets it decide, and writes what it decided.
+pub(super) fn run<D: Decide>(
+    context: &mut WriteContext,
+    command: D,
+) -> Result<Written<D::Value>, TransactionError> {
+    let wanted = command.wants(&context.rules);
+    let loaded = load(&context.connection, wanted, context.rules.now())?;
+    let (written, writes) = command.decide(loaded, &mut context.rules)?.written();
+    write(context, writes)?;
+    Ok(written)
+}
