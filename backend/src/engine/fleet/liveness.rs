@@ -10,6 +10,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     str::FromStr,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -18,8 +19,12 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
-/// How often a probe is sent.
+/// How often a probe is sent, on average.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// What an interval is multiplied by, drawn anew for each. The broker serves the backends on one queue in turn: two that
+/// send at the same pace, one after the other, would each hear its own probes only.
+pub const PROBE_JITTER: Range<f64> = 0.6..1.4;
 
 /// What one probe moves the clock on by at most. More than the interval, so that a busy machine does not slow the
 /// clock down; little enough that a long outage counts for next to nothing.

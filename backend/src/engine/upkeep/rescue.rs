@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crewcall_proto::{Attempt, JobId, WorkerId};
 use futures_util::StreamExt;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Task, repeat};
@@ -15,7 +15,7 @@ use crate::{
         fleet::{
             discovery::{Discovery, TOLD_AT_ONCE},
             leases::{Lease, LeaseEnd},
-            liveness::PROBE_EVERY,
+            liveness::{PROBE_EVERY, PROBE_JITTER},
         },
         ports::{Applied, JobEvent, StoreError},
     },
@@ -82,12 +82,10 @@ impl Task for Rescue {
 
 /// Listens for its own probes, and gives up workers that are silent while these are heard.
 async fn listen(discovery: &Discovery) {
-    let mut ticks = tokio::time::interval(PROBE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
         discovery.send_probe().await;
         discovery.mark_lost();
+        tokio::time::sleep(PROBE_EVERY.mul_f64(rand::random_range(PROBE_JITTER))).await;
     }
 }
 
