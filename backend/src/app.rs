@@ -17,11 +17,11 @@ use crate::{
     engine::{
         Engine, Ports,
         ports::{Broker, Store, StoreError},
+        tasks::{Fallen, Tasks, watched},
     },
     http::{self, HttpState},
     metrics::Metrics,
     store::{OpenError, SqliteStore},
-    tasks::{Fallen, Tasks, watched},
 };
 
 /// How long the parts may take to end after they were told to.

@@ -18,8 +18,6 @@ pub mod metrics;
 
 pub mod clock;
 
-pub mod tasks;
-
 pub mod config;
 
 pub mod app;

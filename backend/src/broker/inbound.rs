@@ -23,12 +23,12 @@ use crate::{
     domain::excerpt,
     engine::{
         Engine,
-        fleet::{discovery::Discovered, liveness::LoopbackProbe},
-        ports::{BrokerStatus, StoreError},
+        discovery::Discovered,
+        ports::{BrokerStatus, LoopbackProbe, StoreError},
         responses::{DeathReason, Response},
+        tasks::Tasks,
     },
     metrics::Metrics,
-    tasks::Tasks,
 };
 
 /// The code of a result with a number that would be kept as another one.

@@ -30,14 +30,13 @@ use super::{
 use crate::{
     clock::Clock,
     engine::{
-        fleet::liveness::LoopbackProbe,
         ports::{
-            Broker, BrokerError, BrokerStatus, Confirmations, OrdersWaiting, OutgoingOrder, QueueFound,
-            StoreError,
+            Broker, BrokerError, BrokerStatus, Confirmations, LoopbackProbe, OrdersWaiting, OutgoingOrder,
+            QueueFound, StoreError,
         },
+        tasks::Tasks,
     },
     metrics::Metrics,
-    tasks::Tasks,
 };
 
 /// For how long a queue that was there is believed to be there still: many workers announce the same types at once, and

@@ -5,12 +5,12 @@
 //!   (queries ◄── store)     │                          ├──► leases, revocations
 //!   broker:                 ├──► store ──► changes ────┼──► due times
 //!    responses ► responses ─┤   (one transaction,      ├──► watchers
-//!    discovery ► fleet ─────┤    the state machine)    └──► metrics
+//!    discovery ► discovery ─┤    the state machine)    └──► metrics
 //!   clock ─────► upkeep ────┘
 //! ```
 //!
 //! [`Engine`] is all that the rest of the program sees: [`commands`] change something, [`queries`] only
-//! look, [`responses`] and [`fleet`] take what workers say, and [`upkeep`] does what has to be done without being asked.
+//! look, [`responses`] and [`discovery`] take what workers say, and [`upkeep`] does what has to be done without being asked.
 //! Everything that happens to a job goes through the store and then through [`changes`], and from there to whoever is
 //! concerned. The world is reached through two ports, [`ports::Store`] and [`ports::Broker`].
 
@@ -34,11 +34,15 @@ pub mod watch;
 
 pub mod fleet;
 
+pub mod discovery;
+
 pub mod settings;
 
 pub mod upkeep;
 
 pub mod rules;
+
+pub mod tasks;
 
 use std::sync::Arc;
 
@@ -48,26 +52,20 @@ use tokio::sync::Mutex;
 pub use caller::Caller;
 pub use changes::{Changes, Observer};
 pub use commands::submit::{SubmitError, Submitted};
-pub use fleet::{
-    discovery::Discovery, leases::Leases, liveness::LivenessClock, registry::Registry,
-    revocations::Revocations,
-};
+pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
 pub use queries::JobView;
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
 use self::{
-    fleet::discovery::Discovered,
+    discovery::{Discovered, Discovery},
     ports::{Broker, Store, StoreError},
     relay::{Relay, publisher::OrderPublisher},
     responses::{Response, ResponseHandler},
+    tasks::{Fallen, Tasks, watched},
     upkeep::{due_times::DueTimes, retention::Retention},
 };
-use crate::{
-    clock::Clock,
-    metrics::Metrics,
-    tasks::{Fallen, Tasks, watched},
-};
+use crate::{clock::Clock, metrics::Metrics};
 
 /// How many claims are read in one step when leases are rebuilt.
 const CLAIMS_PAGE: usize = 1_000;

@@ -11,7 +11,7 @@ use crewcall_proto::{
 use crate::{
     domain::{Event, JobError, Stale},
     engine::{
-        fleet::discovery::Discovery,
+        discovery::Discovery,
         ports::{Applied, JobEvent, StoreError},
     },
 };

@@ -22,8 +22,8 @@ use tokio::{
 
 use self::lane::{Lane, Mode, Waiting};
 use super::orders::OrderLink;
-use crate::{
-    engine::ports::{Confirmations, OutgoingOrder},
+use crate::engine::{
+    ports::{Confirmations, OutgoingOrder},
     tasks::Tasks,
 };
 

@@ -10,7 +10,7 @@ use crate::{
     domain::{Cancellation, Event, State},
     engine::{
         Caller, Engine,
-        fleet::discovery::Discovery,
+        discovery::Discovery,
         ports::{Applied, JobChanged, JobEvent, JobQuery, StoreError, Written},
     },
     failpoints::Failpoint,

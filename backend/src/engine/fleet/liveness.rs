@@ -9,15 +9,14 @@
 //! what workers say, and takes the other half for silence. The one that came later has to go ([`LivenessClock::displaced`]).
 
 use std::{
-    fmt,
     ops::Range,
-    str::FromStr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
-use uuid::Uuid;
+
+use crate::engine::ports::{BackendId, LoopbackProbe};
 
 /// How often a probe is sent, on average.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -33,33 +32,6 @@ const PROBE_WORTH_MAX: Duration = Duration::from_millis(1_500);
 /// For how long the probes of another backend have to be heard before it is there: those that an earlier process left in the
 /// queue come all at once. Ten of them, of which half are heard.
 const ANOTHER_AFTER: Duration = Duration::from_secs(10);
-
-/// Which backend: one process, from its start to its end. Later ones are greater, as far as clocks agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackendId(Uuid);
-
-impl fmt::Display for BackendId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl FromStr for BackendId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        text.parse().map(Self)
-    }
-}
-
-/// What the backend says to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoopbackProbe {
-    /// The process.
-    pub backend: BackendId,
-    /// Counts up.
-    pub number: u64,
-}
 
 /// The liveness clock.
 #[derive(Debug)]
@@ -92,7 +64,7 @@ struct Another {
 impl Default for LivenessClock {
     fn default() -> Self {
         let state = State { time: Duration::ZERO, sent: 0, last: 0, last_at: Instant::now(), another: None };
-        let backend = BackendId(Uuid::now_v7());
+        let backend = BackendId::generate();
         Self { backend, state: Mutex::new(state), earlier: watch::Sender::new(None) }
     }
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 use crewcall_proto::JobType;
 use dashmap::DashMap;
 
-use crate::engine::{ports::DispatchNumber, relay::window::WINDOW_MIN};
+use crate::engine::ports::DispatchNumber;
 
 /// How many later orders must have been delivered. One would do, if every message were delivered once; but an order that
-/// was doubled can be taken for a later one.
-pub const OVERTAKEN_BY: usize = WINDOW_MIN;
+/// was doubled can be taken for a later one. As many as the smallest dispatch window holds, which is compared there.
+pub const OVERTAKEN_BY: usize = 64;
 
 /// How long after a round a worker has to list what was delivered to it at its end: two heartbeats.
 const LISTED_WITHIN: Duration = Duration::from_secs(10);

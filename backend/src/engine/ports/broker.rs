@@ -1,11 +1,13 @@
 //! The broker as the use-cases see it.
 
+use std::{fmt, str::FromStr};
+
 use async_trait::async_trait;
 use crewcall_proto::{ContentType, JobType, WorkerId, control::Control};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use super::store::Dispatch;
-use crate::engine::fleet::liveness::LoopbackProbe;
 
 /// The way to the workers.
 #[async_trait]
@@ -37,7 +39,7 @@ pub trait Broker: Send + Sync {
 
     /// Sends a probe the way that heartbeats take; it comes back as [`Discovered::Probe`].
     ///
-    /// [`Discovered::Probe`]: crate::engine::fleet::discovery::Discovered::Probe
+    /// [`Discovered::Probe`]: crate::engine::discovery::Discovered::Probe
     async fn probe(&self, probe: LoopbackProbe) -> Result<(), BrokerError>;
 
     /// Where orders of the type may wait, not counting those with workers. A queue that takes nothing does not know.
@@ -59,6 +61,41 @@ pub trait Broker: Send + Sync {
 
     /// How the link is, and every change of it.
     fn status(&self) -> watch::Receiver<BrokerStatus>;
+}
+
+/// Which backend: one process, from its start to its end. Later ones are greater, as far as clocks agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(Uuid);
+
+impl BackendId {
+    /// That of a process that starts now.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for BackendId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for BackendId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// What the backend says to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopbackProbe {
+    /// The process.
+    pub backend: BackendId,
+    /// Counts up.
+    pub number: u64,
 }
 
 /// An order on its way out.

@@ -5,7 +5,8 @@ mod store;
 mod broker;
 
 pub use broker::{
-    Broker, BrokerError, BrokerStatus, Confirmations, OrdersWaiting, OutgoingOrder, QueueFound,
+    BackendId, Broker, BrokerError, BrokerStatus, Confirmations, LoopbackProbe, OrdersWaiting, OutgoingOrder,
+    QueueFound,
 };
 pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,

@@ -23,11 +23,11 @@ use crate::{
             Broker, BrokerError, Confirmations, Dispatch, DispatchNumber, DispatchedOrder, JobChanged,
             OutgoingOrder, Store, StoreError,
         },
+        tasks::Tasks,
     },
     failpoints::Failpoint,
     metrics::Metrics,
     mutant::{die_at, mutant},
-    tasks::Tasks,
 };
 
 /// How often the high-water mark is kept. After a crash, what was confirmed since is sent again.

@@ -7,13 +7,15 @@ use dashmap::DashMap;
 use tokio::time::Instant;
 
 use crate::engine::{
-    fleet::registry::Registry,
+    fleet::{overtaking::OVERTAKEN_BY, registry::Registry},
     ports::{Broker, BrokerStatus},
 };
 
 /// The dispatch window of a type that is slow or has few slots: enough to keep a worker busy while the
 /// backend restarts.
 pub const WINDOW_MIN: usize = 64;
+
+const _: () = assert!(OVERTAKEN_BY >= WINDOW_MIN, "what waits in the smallest window may come in any order");
 
 /// The largest dispatch window: what a type may have with the broker at once, however fast it is.
 pub const WINDOW_MAX: usize = 2_000;

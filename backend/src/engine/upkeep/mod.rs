@@ -18,8 +18,11 @@ use std::time::Duration;
 use crewcall_proto::JobType;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::{Engine, ports::StoreError};
-use crate::tasks::{Fallen, watched};
+use super::{
+    Engine,
+    ports::StoreError,
+    tasks::{Fallen, watched},
+};
 
 /// Does everything until the engine's tasks are told to stop.
 ///

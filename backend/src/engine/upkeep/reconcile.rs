@@ -17,7 +17,7 @@ use crate::{
     domain::{Event, State},
     engine::{
         Engine,
-        fleet::discovery::Discovery,
+        discovery::Discovery,
         ports::{Applied, BrokerStatus, JobEvent, StoreError},
     },
 };

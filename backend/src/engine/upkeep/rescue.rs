@@ -12,8 +12,8 @@ use crate::{
     domain::{Event, State},
     engine::{
         Engine,
+        discovery::{Discovery, TOLD_AT_ONCE},
         fleet::{
-            discovery::{Discovery, TOLD_AT_ONCE},
             leases::{Lease, LeaseEnd},
             liveness::{PROBE_EVERY, PROBE_JITTER},
         },

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::open::Refusal;
+use super::open_error::Refusal;
 
 /// The steps, in order. `user_version` counts those that a file has taken.
 const STEPS: [&str; 3] = [
@@ -15,7 +15,7 @@ const STEPS: [&str; 3] = [
 const APPLICATION_ID: i64 = 0x4352_4557;
 
 /// The version of the files that this program writes.
-pub(super) const VERSION: i64 = STEPS.len() as i64;
+const VERSION: i64 = STEPS.len() as i64;
 
 /// Makes sure that the file is empty or ours, and not from a later version. Writes nothing.
 pub(super) fn check(connection: &Connection) -> Result<(), Refusal> {
@@ -26,7 +26,7 @@ pub(super) fn check(connection: &Connection) -> Result<(), Refusal> {
         return Err(Refusal::Foreign);
     }
     if version > VERSION {
-        return Err(Refusal::Newer { found: version });
+        return Err(Refusal::Newer { found: version, known: VERSION });
     }
     Ok(())
 }

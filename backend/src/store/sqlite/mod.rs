@@ -11,6 +11,8 @@
 
 mod open;
 
+mod open_error;
+
 mod private;
 
 mod migrations;
@@ -58,14 +60,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
-pub use self::open::{BUSY_WAIT, OpenError};
+pub use self::open_error::{BUSY_WAIT, OpenError};
 use self::{
-    counters::DISPATCHES_CONFIRMED,
-    open::{Ownership, Refusal},
-    reader::Readers,
-    shared_counts::SharedCounts,
-    transaction_error::TransactionError,
-    write_context::WriteContext,
+    counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
+    shared_counts::SharedCounts, transaction_error::TransactionError, write_context::WriteContext,
     writer::Writer,
 };
 use crate::{

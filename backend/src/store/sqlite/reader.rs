@@ -16,10 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{
-    open::{self, Refusal},
-    transaction_error::TransactionError,
-};
+use super::{open, open_error::Refusal, transaction_error::TransactionError};
 use crate::engine::ports::StoreError;
 
 /// How many reads run at once: enough that a long list does not keep short reads waiting, few enough that

@@ -11,7 +11,7 @@ use crewcall_backend::{
     engine::{
         Caller, Observer, Submitted,
         commands::actions::JobAction,
-        fleet::discovery::Discovered,
+        discovery::Discovered,
         ports::{JobChanged, JobEvent, Jobs as _},
         upkeep::retention::Retention,
     },

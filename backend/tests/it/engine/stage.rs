@@ -10,11 +10,11 @@ use crewcall_backend::{
         ports::{
             Accepted, Broker, BrokerStatus, DispatchedOrder, JobEvent, Jobs as _, Lifecycle as _, Store,
         },
+        tasks::Tasks,
         upkeep::retention::Retention,
     },
     metrics::Metrics,
     store::SqliteStore,
-    tasks::Tasks,
 };
 use crewcall_proto::{ExecutionId, JobId, JobType, WorkerId, response::Origin};
 use tempfile::TempDir;

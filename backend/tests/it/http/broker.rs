@@ -6,9 +6,8 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use crewcall_backend::engine::{
-    fleet::liveness::LoopbackProbe,
-    ports::{Broker, BrokerError, BrokerStatus, Confirmations, OrdersWaiting, OutgoingOrder, QueueFound},
+use crewcall_backend::engine::ports::{
+    Broker, BrokerError, BrokerStatus, Confirmations, LoopbackProbe, OrdersWaiting, OutgoingOrder, QueueFound,
 };
 use crewcall_proto::{ContentType, JobType, WorkerId, control::Control};
 use tokio::{

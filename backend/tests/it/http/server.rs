@@ -11,14 +11,15 @@ use crewcall_backend::{
     domain::{Event, JobError, State},
     engine::{
         Engine, Ports,
-        fleet::{discovery::Discovered, liveness::PROBE_EVERY},
+        discovery::Discovered,
+        fleet::liveness::PROBE_EVERY,
         ports::{Applied, Broker, BrokerStatus, JobEvent, Store},
+        tasks::Tasks,
         upkeep::retention::Retention,
     },
     http::{self, ANSWERS_BYTES_MAX, HttpHosts, HttpState, WATCHERS_MAX},
     metrics::Metrics,
     store::SqliteStore,
-    tasks::Tasks,
 };
 use crewcall_proto::{
     ContentType, ExecutionId, JobId, JobType, Timestamp,

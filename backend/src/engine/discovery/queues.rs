@@ -4,10 +4,8 @@
 use crewcall_proto::{JobType, control::Control};
 use futures_util::{StreamExt, stream};
 
-use crate::engine::{
-    fleet::discovery::Discovery,
-    ports::{BrokerError, BrokerStatus, QueueFound},
-};
+use super::Discovery;
+use crate::engine::ports::{BrokerError, BrokerStatus, QueueFound};
 
 /// How many queues are replaced side by side: each takes some seconds, in which the broker waits for a leader.
 const REPLACED_AT_ONCE: usize = 16;

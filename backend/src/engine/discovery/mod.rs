@@ -1,5 +1,11 @@
 //! Announcements, heartbeats and goodbyes: how workers become known, get their queues, and get lost.
 
+mod announcement;
+
+mod questions;
+
+mod queues;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -17,13 +23,12 @@ use crate::{
     engine::{
         changes::Changes,
         fleet::{
-            announcement,
             leases::{Lease, Leases, handed_back},
-            liveness::{LivenessClock, LoopbackProbe},
+            liveness::LivenessClock,
             registry::{Registry, WORKERS_MAX},
             revocations::Revocations,
         },
-        ports::{Broker, Store, StoreError},
+        ports::{Broker, LoopbackProbe, Store, StoreError},
         relay::{Relay, publisher::OrderPublisher},
         settings::catalogue::{Catalogue, CatalogueError, TypeUpdate},
     },

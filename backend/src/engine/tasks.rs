@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::engine::ports::StoreError;
+use super::ports::StoreError;
 
 /// Why a part ended that should not have.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,8 @@ use crewcall_proto::{AttemptId, ExecutionId, WorkerId, control::Control, respons
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::engine::fleet::{discovery::Discovery, leases::handed_back};
+use super::Discovery;
+use crate::engine::fleet::leases::handed_back;
 
 /// How long the store may take to say whether orders are wanted. A worker does not wait much longer, and other workers
 /// want to be heard.
