@@ -2,7 +2,7 @@
 //! about each.
 //!
 //! Direction of imports: [`domain`] ← [`engine`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
-//! in the middle never import each other. [`metrics`], [`clock`] and [`tasks`] are for everybody but the domain.
+//! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain.
 
 pub mod domain;
 

@@ -239,7 +239,7 @@ impl Metrics {
     }
 
     /// Workers could be heard for another while.
-    pub(crate) fn heard(&self, another: Duration) {
+    pub(crate) fn discovery_reachable(&self, another: Duration) {
         self.liveness.inc_by(another.as_secs_f64());
     }
 

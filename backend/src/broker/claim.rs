@@ -15,7 +15,7 @@ use super::topology;
 const CLAIM_MAX: Duration = Duration::from_secs(3);
 
 /// Claims the names for this installation, if the broker is there. `false` when they are another's.
-pub async fn claim(amqp_url: &str, names: &Topology, installation: &str) -> bool {
+pub(crate) async fn claim(amqp_url: &str, names: &Topology, installation: &str) -> bool {
     let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
     let publisher = Publisher::start(
         LinkConfig::new(amqp_url, "crewcall-backend claim"),

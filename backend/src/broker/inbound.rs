@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The code of a result with a number that would be kept as another one.
-pub const RESULT_NOT_EXACT: &str = "result_not_exact";
+pub(crate) const RESULT_NOT_EXACT: &str = "result_not_exact";
 
 /// Unacknowledged messages per queue: a few batches, so that the next is here while one commits.
 const PREFETCH: u16 = 256;

@@ -1,4 +1,4 @@
-//! Reading a queue in batches: decode, hand over, and acknowledge only what is on disk.
+//! Reading a queue in batches: decode, pass on, and acknowledge only what is on disk.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

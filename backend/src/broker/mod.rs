@@ -3,13 +3,13 @@
 //! [`outbound`] implements the port [`crate::engine::ports::Broker`]; [`inbound`] reads every queue of the
 //! backend and hands what it reads to the use-cases. [`topology`] says what exists and with which arguments.
 
-pub mod topology;
+pub(crate) mod topology;
 
-pub mod outbound;
+pub(crate) mod outbound;
 
-pub mod inbound;
+pub(crate) mod inbound;
 
-pub mod claim;
+pub(crate) mod claim;
 
 mod inbox;
 

@@ -98,8 +98,8 @@ impl Outbound {
         let control = start("control", topology::spoken_through(&topology));
         let trials = start("trials", Vec::new());
         let (sender, status) = watch::channel(BrokerStatus::Down { reason: "connecting".to_owned() });
-        let told = tell_status(orders.state(), control.state(), sender, Arc::clone(&metrics));
-        tasks.part("the links' status", told);
+        let forwarded = forward_status(orders.state(), control.state(), sender, Arc::clone(&metrics));
+        tasks.part("the links' status", forwarded);
         tasks.part("the link for orders", follow("orders", orders.clone(), Arc::clone(&metrics)));
         tasks.part("the link for control", follow("control", control.clone(), Arc::clone(&metrics)));
         tasks.part("the link for trials", follow("trials", trials.clone(), metrics));
@@ -127,7 +127,7 @@ impl Outbound {
         claim::taken(self.orders.link.state(), &self.topology, &self.orders.installation).await;
     }
 
-    async fn tell(
+    async fn send(
         &self,
         routing_key: String,
         content_type: ContentType,
@@ -238,17 +238,17 @@ impl Broker for Outbound {
         content_type: ContentType,
         control: &Control,
     ) -> Result<(), BrokerError> {
-        self.tell(self.topology.control_key_worker(worker_id), content_type, control).await
+        self.send(self.topology.control_key_worker(worker_id), content_type, control).await
     }
 
     async fn send_to_type(&self, job_type: &JobType, control: &Control) -> Result<(), BrokerError> {
-        self.tell(self.topology.control_key_type(job_type), ContentType::Json, control).await
+        self.send(self.topology.control_key_type(job_type), ContentType::Json, control).await
     }
 
     async fn send_to_all(&self, control: &Control) -> Result<(), BrokerError> {
         let key = self.topology.control_key_all().to_owned();
         // JSON: everybody who reads it has to find it readable.
-        self.tell(key, ContentType::Json, control).await
+        self.send(key, ContentType::Json, control).await
     }
 
     async fn probe(&self, probe: LoopbackProbe) -> Result<(), BrokerError> {
@@ -309,8 +309,8 @@ impl Broker for Outbound {
     }
 }
 
-/// Tells how the broker is until the links stop: it is there when both links are.
-async fn tell_status(
+/// Forwards how the broker is until the links stop: it is there when both links are.
+async fn forward_status(
     mut orders: watch::Receiver<LinkState>,
     mut control: watch::Receiver<LinkState>,
     status: watch::Sender<BrokerStatus>,

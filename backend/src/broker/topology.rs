@@ -6,29 +6,29 @@ use crewcall_proto::{JobType, MessageKind, Topology};
 
 /// How often an order may come back from a worker before the broker gives it up. A job that ends its
 /// worker's process stops after this many; five leaves room for a worker that is restarted around a job.
-pub const DELIVERY_LIMIT: u32 = 5;
+pub(crate) const DELIVERY_LIMIT: u32 = 5;
 
 /// How many progressions wait at most; the oldest are dropped. Progress is lossy by contract.
-pub const PROGRESSION_LENGTH_MAX: u32 = 50_000;
+pub(crate) const PROGRESSION_LENGTH_MAX: u32 = 50_000;
 
 /// How many announcements and heartbeats wait at most; they are repeated every few seconds anyway.
-pub const DISCOVERY_LENGTH_MAX: u32 = 50_000;
+pub(crate) const DISCOVERY_LENGTH_MAX: u32 = 50_000;
 
 /// What the property `app_id` of our messages says.
 pub(super) const APP_ID: &str = "crewcall-backend";
 
 /// The routing key of what the backend says to itself through discovery. Workers do not use it.
-pub const PROBE_KEY: &str = "backend.probe";
+pub(crate) const PROBE_KEY: &str = "backend.probe";
 
 /// What says whose the names are: nothing else may be done with them before.
 #[must_use]
-pub fn claim(topology: &Topology, installation: &str) -> Declaration {
+pub(crate) fn claim(topology: &Topology, installation: &str) -> Declaration {
     Declaration::Claim { name: topology.backend(), owner: installation.to_owned() }
 }
 
 /// What every installation has.
 #[must_use]
-pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration> {
+pub(crate) fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration> {
     let mut all = vec![claim(topology, installation)];
     // An alternate exchange keeps the original routing key, so only a fanout catches every key.
     all.extend(fanout_with_queue(&topology.unroutable()));
@@ -61,13 +61,13 @@ pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration>
 /// What the backend tells workers and itself through. Queues are declared by one link alone: were two to declare the
 /// same new queue at once, RabbitMQ 3.10 would answer one of them with an internal error.
 #[must_use]
-pub fn spoken_through(topology: &Topology) -> Vec<Declaration> {
+pub(crate) fn spoken_through(topology: &Topology) -> Vec<Declaration> {
     vec![topic(topology.control_exchange(), None), topic(topology.discovery_exchange(), None)]
 }
 
 /// What a served type has: its queue, and the route to it.
 #[must_use]
-pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
+pub(crate) fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
     let queue = Declaration::QuorumQueue {
         name: topology.jobs_queue(job_type),
         // Spelled out: the default is "no limit" on RabbitMQ 3.x and 20 on 4.x.
@@ -80,7 +80,7 @@ pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declara
 
 /// The way of a type's orders to its queue.
 #[must_use]
-pub fn route(topology: &Topology, job_type: &JobType) -> Declaration {
+pub(crate) fn route(topology: &Topology, job_type: &JobType) -> Declaration {
     Declaration::Binding {
         queue: topology.jobs_queue(job_type),
         exchange: topology.submit_exchange(),

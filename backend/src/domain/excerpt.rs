@@ -2,7 +2,7 @@
 
 /// How much of a refused value is repeated to the caller, in characters: enough to know it again. The caller has the
 /// whole; whoever reads the answer or a log along with them need not get it.
-pub const VALUE_SHOWN_MAX: usize = 100;
+pub(crate) const VALUE_SHOWN_MAX: usize = 100;
 
 /// The beginning of a value, as far as it is repeated.
 #[must_use]
@@ -12,7 +12,7 @@ pub fn excerpt(value: &str) -> String {
 
 /// The beginning of a text, of so many characters at most.
 #[must_use]
-pub fn cut(text: &str, characters_max: usize) -> String {
+pub(crate) fn cut(text: &str, characters_max: usize) -> String {
     match text.char_indices().nth(characters_max) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

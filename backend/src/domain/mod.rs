@@ -7,13 +7,13 @@
 //!
 //! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`].
 
-pub mod state;
+pub(crate) mod state;
 
-pub mod job;
+pub(crate) mod job;
 
-pub mod event;
+pub(crate) mod event;
 
-pub mod transition;
+pub(crate) mod transition;
 
 pub mod retry;
 
@@ -25,11 +25,11 @@ pub mod schedule;
 
 pub mod type_settings;
 
-pub mod pace;
+pub(crate) mod pace;
 
-pub mod waiting;
+pub(crate) mod waiting;
 
-pub mod excerpt;
+pub(crate) mod excerpt;
 
 pub use event::Event;
 pub use excerpt::excerpt;

@@ -7,7 +7,7 @@ use crewcall_proto::Timestamp;
 
 /// For how long a slot can be made up for that nobody took in time. It covers what a step takes (a timer, a commit), so
 /// that a rate is reached as well as kept; up to 50 attempts a second begin one at a time all the same.
-pub const CATCH_UP: Duration = Duration::from_millis(20);
+pub(crate) const CATCH_UP: Duration = Duration::from_millis(20);
 
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;

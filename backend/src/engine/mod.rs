@@ -20,7 +20,7 @@ pub mod caller;
 
 pub mod commands;
 
-pub mod queries;
+pub(crate) mod queries;
 
 pub mod responses;
 
@@ -28,9 +28,9 @@ pub mod changes;
 
 mod measuring;
 
-pub mod relay;
+pub(crate) mod relay;
 
-pub mod watch;
+pub(crate) mod watch;
 
 pub mod fleet;
 

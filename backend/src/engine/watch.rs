@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// How many changes are remembered for watchers that come back.
-pub const CHANGES_REMEMBERED_MAX: usize = 4_096;
+pub(crate) const CHANGES_REMEMBERED_MAX: usize = 4_096;
 
 /// How many changes a slow watcher of everything may lag behind before it is told to start over.
-pub const CHANGES_LAG_MAX: usize = 1_024;
+pub(crate) const CHANGES_LAG_MAX: usize = 1_024;
 
 /// A job changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::{
     HttpState,
     answers::SMALL_BYTES_MAX,
     body::BodyBudget,
-    dto, filter,
+    dto,
     jobs::{JobPath, not_found},
     problem::{Problem, ProblemCode},
     query,
@@ -234,7 +234,7 @@ impl AllFeed {
                 return Some((Event::default().event("reset").data("{}"), self));
             }
             match self.watch.next().await {
-                Ok(changed) if filter::selects(&self.filter, &changed.job_type, changed.state) => {
+                Ok(changed) if self.filter.selects(&changed.job_type, changed.state) => {
                     if let Some(event) = self.read(&changed).await? {
                         return Some((event, self));
                     }
@@ -258,7 +258,7 @@ impl AllFeed {
                 return None;
             }
         };
-        if !filter::selects(&self.filter, &job.job_type, job.status.state) {
+        if !self.filter.selects(&job.job_type, job.status.state) {
             return Some(None);
         }
         let id = format!("{}-{}", self.engine.watch_epoch(), changed.sequence);

@@ -3,6 +3,6 @@
 //! [`sqlite`] is the embedded default: one file, one writing thread, no service to install. Another
 //! database gets a module of its own beside it and passes the same conformance suite (`tests/it/store`).
 
-pub mod sqlite;
+pub(crate) mod sqlite;
 
 pub use sqlite::{OpenError, SqliteStore};

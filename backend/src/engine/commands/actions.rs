@@ -25,11 +25,11 @@ const BULK_BATCH_MAX: usize = 500;
 
 /// How many workers are told something at once: the confirms of the broker come together, and other instructions still
 /// find room on the link.
-const TELLINGS_AT_ONCE: usize = 64;
+const SENT_AT_ONCE: usize = 64;
 
 /// For how long workers are told what one transaction changed. Longer is in vain: the broker does not take it, and
 /// heartbeats bring it up again.
-const TELLING_TIME_MAX: Duration = Duration::from_secs(10);
+const SENDING_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What became of a job that somebody acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +189,8 @@ impl Engine {
         let applied = self.changes.record(events).await?;
         let unwanted: Vec<Unwanted> = applied.changes.iter().filter_map(Unwanted::of).collect();
         if !unwanted.is_empty() {
-            self.tasks.errand("the telling of workers", tell(Arc::clone(&self.discovery), unwanted));
+            self.tasks
+                .errand("the telling of workers", send_to_workers(Arc::clone(&self.discovery), unwanted));
         }
         Ok(applied)
     }
@@ -221,10 +222,10 @@ impl Unwanted {
 
 /// Tells the workers concerned. Whoever cannot be told in time is told again after its next heartbeat, or has its
 /// result refused.
-async fn tell(discovery: Arc<Discovery>, unwanted: Vec<Unwanted>) {
+async fn send_to_workers(discovery: Arc<Discovery>, unwanted: Vec<Unwanted>) {
     let all = stream::iter(&unwanted)
-        .for_each_concurrent(TELLINGS_AT_ONCE, |unwanted| tell_one(&discovery, unwanted));
-    if timeout(TELLING_TIME_MAX, all).await.is_err() {
+        .for_each_concurrent(SENT_AT_ONCE, |unwanted| send_to_worker(&discovery, unwanted));
+    if timeout(SENDING_TIME_MAX, all).await.is_err() {
         tracing::warn!(
             attempts = unwanted.len(),
             "Not all workers could be told in time that attempts are not wanted any more."
@@ -232,7 +233,7 @@ async fn tell(discovery: Arc<Discovery>, unwanted: Vec<Unwanted>) {
     }
 }
 
-async fn tell_one(discovery: &Discovery, unwanted: &Unwanted) {
+async fn send_to_worker(discovery: &Discovery, unwanted: &Unwanted) {
     match unwanted {
         Unwanted::Running { worker_id, job_id, attempt } => {
             discovery.send_cancel(worker_id, *job_id, *attempt).await;

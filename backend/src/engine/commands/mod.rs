@@ -6,11 +6,11 @@
 
 pub mod actions;
 
-pub mod submit;
+pub(crate) mod submit;
 
-pub mod types;
+pub(crate) mod types;
 
-pub mod workers;
+pub(crate) mod workers;
 
 use tracing::Instrument;
 

@@ -159,7 +159,7 @@ impl Discovery {
                     asked.extend(questions(&heartbeat));
                 }
                 Discovered::Goodbye(goodbye) => self.goodbye(&goodbye).await?,
-                Discovered::Probe(probe) => self.metrics.heard(self.liveness.heard(probe)),
+                Discovered::Probe(probe) => self.metrics.discovery_reachable(self.liveness.on_probe(probe)),
             }
         }
         // All at once: when a whole fleet comes, it must not wait for one confirm after the other.

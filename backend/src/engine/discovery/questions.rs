@@ -54,10 +54,10 @@ impl Discovery {
         if let Err(error) = self.changes.record(given_up).await {
             tracing::warn!(%error, "Cancelled jobs whose orders came back end when their leases do.");
         }
-        join_all(answers.iter().map(|(worker_id, control)| self.tell(worker_id, control))).await;
+        join_all(answers.iter().map(|(worker_id, control)| self.send_answer(worker_id, control))).await;
     }
 
-    async fn tell(&self, worker_id: &WorkerId, control: &Control) {
+    async fn send_answer(&self, worker_id: &WorkerId, control: &Control) {
         let content_type = self.registry.content_type(worker_id);
         if let Err(error) = self.broker.send_to_worker(worker_id, content_type, control).await {
             tracing::warn!(worker.id = %worker_id, %error, "A worker that asked about orders got no answer.");

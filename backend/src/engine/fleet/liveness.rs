@@ -104,10 +104,10 @@ impl LivenessClock {
 
     /// A probe came back. Returns by how much it moved the clock on. That of another process says nothing about ours,
     /// nor does one that came twice.
-    pub fn heard(&self, probe: LoopbackProbe) -> Duration {
+    pub fn on_probe(&self, probe: LoopbackProbe) -> Duration {
         let mut state = self.lock();
         if probe.backend != self.backend {
-            self.heard_another(&mut state, probe);
+            self.on_probe_of_another(&mut state, probe);
             return Duration::ZERO;
         }
         if !(state.last + 1..=state.sent).contains(&probe.number) {
@@ -121,7 +121,7 @@ impl LivenessClock {
         worth
     }
 
-    fn heard_another(&self, state: &mut State, LoopbackProbe { backend, number }: LoopbackProbe) {
+    fn on_probe_of_another(&self, state: &mut State, LoopbackProbe { backend, number }: LoopbackProbe) {
         let another = match &mut state.another {
             Some(another) if another.backend == backend => another,
             _ => {
@@ -165,7 +165,7 @@ mod tests {
         let under_way = [liveness.probe(), liveness.probe(), liveness.probe()];
         for probe in under_way {
             advance(PROBE_EVERY).await;
-            liveness.heard(probe);
+            liveness.on_probe(probe);
         }
         assert_eq!(liveness.time(), 3 * PROBE_EVERY);
     }
@@ -176,7 +176,7 @@ mod tests {
         let probes = [liveness.probe(), liveness.probe(), liveness.probe()];
         advance(Duration::from_secs(3_600)).await;
         for probe in probes {
-            liveness.heard(probe);
+            liveness.on_probe(probe);
         }
         assert_eq!(liveness.time(), PROBE_WORTH_MAX);
     }
@@ -188,15 +188,15 @@ mod tests {
         // What an earlier process left comes at once; and what came once more, again.
         let left_over = [earlier.probe(), earlier.probe(), earlier.probe()];
         for probe in left_over.into_iter().chain(left_over) {
-            later.heard(probe);
+            later.on_probe(probe);
         }
         advance(2 * ANOTHER_AFTER).await;
-        later.heard(left_over[2]);
+        later.on_probe(left_over[2]);
         assert_eq!(later.displaced().now_or_never(), None);
-        later.heard(earlier.probe());
+        later.on_probe(earlier.probe());
         assert_eq!(later.displaced().now_or_never(), Some(earlier.backend()));
         for _ in 0..12 {
-            earlier.heard(later.probe());
+            earlier.on_probe(later.probe());
             advance(PROBE_EVERY).await;
         }
         assert_eq!(earlier.displaced().now_or_never(), None, "it was there first");
@@ -207,11 +207,11 @@ mod tests {
         let liveness = LivenessClock::default();
         let probe = liveness.probe();
         advance(PROBE_EVERY).await;
-        liveness.heard(probe);
+        liveness.on_probe(probe);
         advance(PROBE_EVERY).await;
-        liveness.heard(probe);
-        liveness.heard(LivenessClock::default().probe());
-        liveness.heard(LoopbackProbe { number: 7, ..probe });
+        liveness.on_probe(probe);
+        liveness.on_probe(LivenessClock::default().probe());
+        liveness.on_probe(LoopbackProbe { number: 7, ..probe });
         assert_eq!(liveness.time(), PROBE_EVERY);
     }
 }

@@ -8,6 +8,6 @@ pub mod liveness;
 
 pub mod overtaking;
 
-pub mod registry;
+pub(crate) mod registry;
 
-pub mod revocations;
+pub(crate) mod revocations;

@@ -21,10 +21,10 @@ use crate::{
 
 /// How many are remembered: as many jobs as one bulk request cancels. What is forgotten is run if its order comes, and its
 /// result is refused.
-pub const REVOCATIONS_MAX: usize = 10_000;
+pub(crate) const REVOCATIONS_MAX: usize = 10_000;
 
 /// How many a welcome carries, the newest: no dispatch window is larger, and as JSON they are 200 KiB.
-pub const WELCOME_REVOCATIONS_MAX: usize = 2_000;
+pub(crate) const WELCOME_REVOCATIONS_MAX: usize = 2_000;
 
 /// The newest revocations, oldest first.
 #[derive(Debug, Default)]

@@ -6,11 +6,11 @@
 
 mod mark;
 
-pub mod publisher;
+pub(crate) mod publisher;
 
 mod wakes;
 
-pub mod window;
+pub(crate) mod window;
 
 use std::{
     collections::BTreeSet,
@@ -47,7 +47,7 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// Dispatches what is ready.
-pub struct Relay {
+pub(crate) struct Relay {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     windows: Windows,

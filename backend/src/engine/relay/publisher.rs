@@ -44,7 +44,7 @@ const CONFIRMATIONS_MAX: usize = 64;
 
 /// Publishes orders. Cheap to clone.
 #[derive(Clone)]
-pub struct OrderPublisher {
+pub(crate) struct OrderPublisher {
     inner: Arc<Inner>,
 }
 

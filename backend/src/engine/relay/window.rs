@@ -13,12 +13,12 @@ use crate::engine::{
 
 /// The dispatch window of a type that is slow or has few slots: enough to keep a worker busy while the
 /// backend restarts.
-pub const WINDOW_MIN: usize = 64;
+pub(crate) const WINDOW_MIN: usize = 64;
 
 const _: () = assert!(OVERTAKEN_BY >= WINDOW_MIN, "what waits in the smallest window may come in any order");
 
 /// The largest dispatch window: what a type may have with the broker at once, however fast it is.
-pub const WINDOW_MAX: usize = 2_000;
+pub(crate) const WINDOW_MAX: usize = 2_000;
 
 /// Orders per slot in the window: one runs, one is at the worker's door, the rest are on their way.
 const WINDOW_PER_SLOT: usize = 4;

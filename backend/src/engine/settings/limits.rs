@@ -45,7 +45,7 @@ impl TypeLimits {
     /// What is set for a type.
     #[must_use]
     pub fn get(&self, job_type: &JobType) -> TypeSettings {
-        self.types.get(job_type).map(|flow| flow.clone()).unwrap_or_default()
+        self.types.get(job_type).map(|settings| settings.clone()).unwrap_or_default()
     }
 
     /// The types that have settings, in no order.
@@ -66,16 +66,16 @@ impl TypeLimits {
         change: TypeSettingsChange,
     ) -> Result<TypeSettings, TypeLimitsError> {
         let _turn = self.changing.lock().await;
-        let flow = self.get(job_type).apply(change);
-        if !self.store.put_type_settings(job_type, &flow).await? {
+        let settings = self.get(job_type).apply(change);
+        if !self.store.put_type_settings(job_type, &settings).await? {
             return Err(TypeLimitsError::TooManyTypes);
         }
-        if flow == TypeSettings::default() {
+        if settings == TypeSettings::default() {
             self.types.remove(job_type);
         } else {
-            self.types.insert(job_type.clone(), flow.clone());
+            self.types.insert(job_type.clone(), settings.clone());
         }
-        Ok(flow)
+        Ok(settings)
     }
     /// Forgets what was set for a type; the store has forgotten it.
     pub fn forget(&self, job_type: &JobType) {

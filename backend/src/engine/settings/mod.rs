@@ -3,6 +3,6 @@
 
 pub mod catalogue;
 
-pub mod limits;
+pub(crate) mod limits;
 
 pub mod schema;

@@ -14,7 +14,7 @@ use crate::{
 
 /// The earliest time at which something is due, or earlier: so that an idle backend does not ask its store.
 #[derive(Debug)]
-pub struct DueTime(AtomicI64);
+pub(crate) struct DueTime(AtomicI64);
 
 impl Default for DueTime {
     /// Unknown yet: to be asked for.
@@ -25,7 +25,7 @@ impl Default for DueTime {
 
 impl DueTime {
     /// A job became due at this time.
-    pub fn note(&self, at: Timestamp) {
+    pub(crate) fn note(&self, at: Timestamp) {
         self.0.fetch_min(at.as_millis(), Ordering::SeqCst);
     }
 
@@ -50,7 +50,7 @@ impl DueTime {
 
 /// When the clock has something to do next.
 #[derive(Debug, Default)]
-pub struct DueTimes {
+pub(crate) struct DueTimes {
     /// The next scheduled job becomes ready.
     pub release: DueTime,
     /// The next job expires.

@@ -38,7 +38,7 @@ const BATCH_MAX: usize = 1_000;
 const UNTOLD_MAX: usize = 1_024;
 
 /// A worker, and which of its attempts was ended.
-pub type Overdue = (WorkerId, JobId, Attempt);
+pub(crate) type Overdue = (WorkerId, JobId, Attempt);
 
 /// Runs until the engine's tasks are told to stop.
 ///
@@ -50,8 +50,8 @@ pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
     // Beside each other: neither a slow store nor a slow broker must silence the probes.
     tokio::select! {
         () = engine.tasks.stop().cancelled() => Ok(()),
-        () = listen(&engine.discovery) => Ok(()),
-        () = tell(&engine.discovery, overdue) => Ok(()),
+        () = watch_workers(&engine.discovery) => Ok(()),
+        () = send_cancels(&engine.discovery, overdue) => Ok(()),
         failed = repeat(Rescue { looks: 0, untold }, engine) => failed,
     }
 }
@@ -80,8 +80,8 @@ impl Task for Rescue {
     }
 }
 
-/// Listens for its own probes, and gives up workers that are silent while these are heard.
-async fn listen(discovery: &Discovery) {
+/// Sends probes, and gives up workers that are silent while these are heard.
+async fn watch_workers(discovery: &Discovery) {
     loop {
         discovery.send_probe().await;
         discovery.mark_lost();
@@ -89,11 +89,11 @@ async fn listen(discovery: &Discovery) {
     }
 }
 
-async fn tell(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
-    let tell = |(worker_id, job_id, attempt): Overdue| async move {
+async fn send_cancels(discovery: &Discovery, untold: mpsc::Receiver<Overdue>) {
+    let send_cancel = |(worker_id, job_id, attempt): Overdue| async move {
         discovery.send_cancel(&worker_id, job_id, attempt).await;
     };
-    ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, tell).await;
+    ReceiverStream::new(untold).for_each_concurrent(TOLD_AT_ONCE, send_cancel).await;
 }
 
 /// Ends every attempt whose lease is over. Returns those whose worker may still be at it.

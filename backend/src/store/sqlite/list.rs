@@ -78,8 +78,8 @@ pub(super) fn counts_for(query: &JobQuery, counts: &SharedCounts) -> Vec<(JobTyp
     match &query.job_type {
         None if query.states.is_empty() => Vec::new(),
         _ => counts.some(|job_type, counts| {
-            type_matches(query, job_type)
-                && State::ALL.into_iter().any(|state| state_matches(query, state) && counts.get(state) > 0)
+            query.selects_type(job_type)
+                && State::ALL.into_iter().any(|state| query.selects_state(state) && counts.get(state) > 0)
         }),
     }
 }
@@ -247,19 +247,17 @@ impl<'a> Check<'a> {
         let mut rows = job.query([&id[..]])?;
         let Some(row) = rows.next()? else { return Ok(false) };
         let Asked { state, job_type, created_at } = Columns::of(row).value()?;
-        Ok(state_matches(query, state)
-            && type_matches(query, &job_type)
-            && (after..until).contains(&created_at.as_millis()))
+        Ok(query.selects(&job_type, state) && (after..until).contains(&created_at.as_millis()))
     }
 }
 
 /// The states that the query is about, of each type that has jobs and that it is about; and how many jobs. A state
 /// without jobs may have one by now: the counts are a moment older than what is read.
 fn ranges<'a>(query: &'a JobQuery, counts: &'a Counts) -> impl Iterator<Item = (State, &'a JobType, u64)> {
-    counts.iter().filter(|(job_type, _)| type_matches(query, job_type)).flat_map(|(job_type, counts)| {
+    counts.iter().filter(|(job_type, _)| query.selects_type(job_type)).flat_map(|(job_type, counts)| {
         State::ALL
             .into_iter()
-            .filter(|state| state_matches(query, *state))
+            .filter(|state| query.selects_state(*state))
             .map(move |state| (state, job_type, counts.get(state)))
     })
 }
@@ -274,58 +272,4 @@ fn created(query: &JobQuery) -> (i64, i64) {
 
 fn asks_time(query: &JobQuery) -> bool {
     query.created_after.is_some() || query.created_before.is_some()
-}
-
-fn state_matches(query: &JobQuery, state: State) -> bool {
-    query.states.is_empty() || query.states.contains(&state)
-}
-
-fn type_matches(query: &JobQuery, job_type: &JobType) -> bool {
-    query.job_type.as_ref().is_none_or(|pattern| pattern_matches(pattern, job_type.as_str()))
-}
-
-/// Whether the text is the pattern, in which `*` stands for any characters and nothing else is special.
-fn pattern_matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut words = rest.split('*').peekable();
-    while let Some(word) = words.next() {
-        if words.peek().is_none() {
-            return text.ends_with(word);
-        }
-        // The first place is the best: it leaves the most for what follows.
-        match text.find(word) {
-            Some(at) => text = &text[at + word.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_star_is_special() {
-        let cases = [
-            ("a.b", "a.b", true),
-            ("a.b", "a.bc", false),
-            ("*", "anything", true),
-            ("a.*", "a.b.c", true),
-            ("a.*", "a", false),
-            ("*.c", "a.b.c", true),
-            ("a*c*e", "abcde", true),
-            ("a*c*e", "abced", false),
-            ("a*a", "a", false),
-            ("a**b", "ab", true),
-            ("?.b", "a.b", false),
-            ("[a].b", "a.b", false),
-            ("%", "a", false),
-            ("", "", true),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(pattern_matches(pattern, text), expected, "{pattern} on {text}");
-        }
-    }
 }

@@ -17,7 +17,7 @@ mod private;
 
 mod migrations;
 
-pub mod writer;
+pub(crate) mod writer;
 
 mod checkpoint;
 
@@ -49,7 +49,7 @@ mod counters;
 
 mod transaction_error;
 
-pub mod reader;
+pub(crate) mod reader;
 
 mod queries;
 
@@ -60,7 +60,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
-pub use self::open_error::{BUSY_WAIT, OpenError};
+pub use self::open_error::OpenError;
 use self::{
     counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
     shared_counts::SharedCounts, transaction_error::TransactionError, write_context::WriteContext,
@@ -95,7 +95,7 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the database file, makes it if it does not exist, and brings an older one up to date. Blocks the thread:
-    /// for milliseconds as a rule, for up to [`BUSY_WAIT`] while another program locks the file.
+    /// for milliseconds as a rule, for as long as `BUSY_WAIT` while another program locks the file.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl SqliteStore {
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
         let counts = context.shared();
         let writer = Writer::start(context, ownership, metrics)
-            .map_err(|error| OpenError::Other { path, reason: error.to_string() })?;
+            .map_err(|error| OpenError::Other { path, source: error.into() })?;
         Ok(Self { writer, readers, counts })
     }
 
@@ -125,7 +125,7 @@ fn refusal(error: TransactionError, path: &Path) -> OpenError {
     match error {
         TransactionError::Sqlite(error) => Refusal::Sqlite(error).at(path),
         TransactionError::Unreadable { .. } | TransactionError::Inconsistent(_) => {
-            OpenError::Damaged { path: path.to_owned(), reason: error.to_string() }
+            OpenError::Damaged { path: path.to_owned(), source: error.into() }
         }
     }
 }

@@ -43,7 +43,7 @@ impl Ownership {
     pub(super) fn take(path: &Path) -> Result<(Self, PathBuf), OpenError> {
         let path = resolve(path)?;
         let not_writable =
-            |error: io::Error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() };
+            |error: io::Error| OpenError::NotWritable { path: path.clone(), source: error.into() };
         let mut lock = private::open(&private::beside(&path, private::LOCK)).map_err(not_writable)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -55,7 +55,7 @@ impl Ownership {
             Err(TryLockError::Error(error)) => {
                 return Err(OpenError::Other {
                     path,
-                    reason: format!("its lock file cannot be locked: {error}"),
+                    source: format!("its lock file cannot be locked: {error}").into(),
                 });
             }
         }

@@ -9,7 +9,10 @@ use rusqlite::ErrorCode;
 
 /// How long a lock of another program on the file (a backup, a shell) only delays us; longer ones make the store
 /// unavailable.
-pub const BUSY_WAIT: Duration = Duration::from_secs(15);
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(15);
+
+/// What SQLite or the system says.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a database cannot be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +30,12 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file or its directory cannot be written.
-    #[error("the database {} cannot be written ({reason}): make it and its directory writable for this user", .path.display())]
+    #[error("the database {} cannot be written ({source}): make it and its directory writable for this user", .path.display())]
     NotWritable {
         /// Which file.
         path: PathBuf,
         /// What the system says.
-        reason: String,
+        source: Cause,
     },
     /// Another backend uses it.
     #[error("the database {} is in use by another backend{}: stop it, or choose another path", .path.display(), process(.pid))]
@@ -80,20 +83,20 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Its content is damaged.
-    #[error("the database {} is damaged ({reason}): restore a backup, or move the file away to start anew", .path.display())]
+    #[error("the database {} is damaged ({source}): restore a backup, or move the file away to start anew", .path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        source: Cause,
     },
     /// Anything else.
-    #[error("the database {} cannot be opened: {reason}", .path.display())]
+    #[error("the database {} cannot be opened: {source}", .path.display())]
     Other {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        source: Cause,
     },
 }
 
@@ -125,15 +128,16 @@ impl Refusal {
             Self::NoLog => return OpenError::NoLog { path },
             Self::Sqlite(error) => error,
         };
-        let reason = error.to_string();
-        match error.sqlite_error_code() {
+        let code = error.sqlite_error_code();
+        let source = Cause::from(error);
+        match code {
             Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                OpenError::NotWritable { path, reason }
+                OpenError::NotWritable { path, source }
             }
-            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, reason },
-            _ => OpenError::Other { path, reason },
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, source },
+            _ => OpenError::Other { path, source },
         }
     }
 }

@@ -21,22 +21,22 @@ use crate::engine::ports::StoreError;
 
 /// How many reads run at once: enough that a long list does not keep short reads waiting, few enough that
 /// reading leaves the writer a core.
-pub const READERS: usize = 4;
+pub(crate) const READERS: usize = 4;
 
 /// How many of them may be lists: these can be slow, and everything else has to go on beside them.
-pub const LISTS: usize = READERS / 2;
+pub(crate) const LISTS: usize = READERS / 2;
 
 /// How long a read waits for its turn. Longer means that more is asked of the store than it can give, and that
 /// it is better to say so.
-pub const READ_TURN_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const READ_TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a list may take: one that finds few among millions would keep others from their turn, and the log from
 /// starting over.
-pub const LIST_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LIST_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long any other read may take. They are short, but for a disk that hardly answers: then the next try finds more
 /// of it in memory.
-pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
+pub(crate) const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// After how many steps of a statement SQLite asks whether it may go on: well below a millisecond's worth.
 const STEPS_PER_LOOK: std::ffi::c_int = 4_000;

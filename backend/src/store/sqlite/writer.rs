@@ -25,15 +25,15 @@ use crate::{engine::ports::StoreError, metrics::Metrics, mutant::mutant};
 
 /// How many commands wait for the writer. Further callers wait for a place, so memory stays bounded and they feel
 /// the load.
-pub const COMMANDS_WAITING_MAX: usize = 1_024;
+pub(crate) const COMMANDS_WAITING_MAX: usize = 1_024;
 
 /// How many commands one commit takes. Beyond some 256 an fsync is shared by so many that more would only make
 /// the first of them wait.
-pub const COMMANDS_PER_COMMIT_MAX: usize = 256;
+pub(crate) const COMMANDS_PER_COMMIT_MAX: usize = 256;
 
 /// How many jobs and events one commit takes before it takes no further command: bounds how long a commit keeps
 /// the others waiting when each command brings many.
-pub const ROWS_PER_COMMIT_MAX: usize = 2_048;
+pub(crate) const ROWS_PER_COMMIT_MAX: usize = 2_048;
 
 /// How the writer is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,7 +69,7 @@ async fn a_dispatched_job_is_revoked() {
 async fn a_running_job_is_being_cancelled_until_its_worker_answers() {
     let server = Server::start().await;
     let id = server.submit_dispatched("a").await;
-    server.started(id).await;
+    server.start_job(id).await;
     let told = job(cancel(&server, id), StatusCode::ACCEPTED).await;
     assert_eq!((&told["state"], &told["cancel_requested"]), (&json!("running"), &json!(true)));
     assert_eq!(told["waiting_for"]["reason"], "cancellation");
@@ -79,7 +79,7 @@ async fn a_running_job_is_being_cancelled_until_its_worker_answers() {
     let repeated = job(cancel(&server, id), StatusCode::ACCEPTED).await;
     assert_eq!(repeated["version"], told["version"]);
     // It was faster than the cancellation.
-    server.completed(id, json!({})).await;
+    server.complete(id, json!({})).await;
     let refused = problem(cancel(&server, id)).await;
     assert_eq!((&refused["code"], &refused["state"]), (&json!("job-is-over"), &json!("completed")));
     assert_eq!(server.read(&format!("/v1/jobs/{id}")).await["cancel_requested"], false);
@@ -90,7 +90,7 @@ async fn a_running_job_is_being_cancelled_until_its_worker_answers() {
 async fn a_cancellation_is_answered_though_the_worker_cannot_be_told() {
     let server = Server::start().await;
     let id = server.submit_dispatched("a").await;
-    server.started(id).await;
+    server.start_job(id).await;
     server.announce("a", json!({})).await;
     server.broker.silent(true);
     let told = job(cancel(&server, id), StatusCode::ACCEPTED).await;
@@ -105,8 +105,8 @@ async fn a_cancellation_is_answered_though_the_worker_cannot_be_told() {
 async fn a_failed_or_cancelled_job_is_tried_again() {
     let server = Server::start().await;
     let id = server.submit_dispatched("a").await;
-    server.started(id).await;
-    server.failed(id, false).await;
+    server.start_job(id).await;
+    server.fail(id, false).await;
     let again = job(retry(&server, id), StatusCode::OK).await;
     assert_eq!((&again["state"], &again["attempt"]), (&json!("ready"), &json!(2)));
     job(cancel(&server, id), StatusCode::OK).await;
@@ -119,8 +119,8 @@ async fn a_failed_or_cancelled_job_is_tried_again() {
 async fn what_cannot_be_is_refused_with_the_state() {
     let server = Server::start().await;
     let done = server.submit_dispatched("a").await;
-    server.started(done).await;
-    server.completed(done, json!({})).await;
+    server.start_job(done).await;
+    server.complete(done, json!({})).await;
     let waiting = server.submit(json!({"type": "b", "delay_seconds": 60})).await;
     for (name, request) in [
         ("cancel_of_a_completed_job", cancel(&server, done)),
@@ -178,8 +178,8 @@ async fn many_jobs_are_cancelled_and_tried_again_by_a_filter() {
 async fn what_is_answered_is_on_disk() {
     let server = Server::start().await;
     let (failed, waiting) = (server.submit_dispatched("a").await, server.submit(json!({"type": "b"})).await);
-    server.started(failed).await;
-    server.failed(failed, false).await;
+    server.start_job(failed).await;
+    server.fail(failed, false).await;
     let other = Connection::open(server.database()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let mut answers = [

@@ -16,8 +16,8 @@ async fn metrics_tell_what_happened() {
     let server = Server::start().await;
     server.announce("a", json!({})).await;
     let id = server.submit_dispatched("a").await;
-    server.started(id).await;
-    server.completed(id, json!({})).await;
+    server.start_job(id).await;
+    server.complete(id, json!({})).await;
     server.submit_dispatched("a").await;
     answer(server.get(&format!("/some/path/{id}"))).await;
     let scrape = async || {

@@ -85,7 +85,7 @@ async fn every_filter_of_a_list_filters() {
         server.submit(json!({"type": "image.thumbnail", "labels": {"project": "x", "a.b": "c d"}})).await;
     let checksum = server.submit(json!({"type": "file.checksum", "labels": {"project": "x"}})).await;
     let running = server.submit_dispatched("file.copy").await;
-    server.started(running).await;
+    server.start_job(running).await;
     let created =
         server.read(&format!("/v1/jobs/{checksum}")).await["created_at"].as_str().unwrap().to_owned();
     let (thumbnail, checksum, running) = (thumbnail.to_string(), checksum.to_string(), running.to_string());
@@ -123,8 +123,8 @@ async fn waiting_ends_when_the_job_does() {
     let id = server.submit_dispatched("a").await;
     let wait = server.get(&format!("/v1/jobs/{id}?wait=60")).send();
     let end = async {
-        server.started(id).await;
-        server.completed(id, json!({"bytes": 7})).await;
+        server.start_job(id).await;
+        server.complete(id, json!({"bytes": 7})).await;
     };
     // Far less than the 60 s that are asked for.
     let (response, ()) =
@@ -161,8 +161,8 @@ async fn waiting_ends_when_the_backend_stops() {
 async fn an_attempt_that_failed_is_in_the_history_and_the_next_is_waited_for() {
     let server = Server::start().await;
     let id = server.submit_dispatched("a").await;
-    server.started(id).await;
-    server.failed(id, true).await;
+    server.start_job(id).await;
+    server.fail(id, true).await;
     let job = server.read(&format!("/v1/jobs/{id}")).await;
     assert_eq!((&job["state"], &job["attempt"]), (&json!("scheduled"), &json!(2)));
     let (waiting, due) = (&job["waiting_for"], job["due_at"].as_str().unwrap());
@@ -189,7 +189,7 @@ async fn a_job_says_what_it_waits_for() {
     let id = server.submit_dispatched("b").await;
     server.announce("b", json!({})).await;
     assert_eq!(waits_for(id).await, "start");
-    server.started(id).await;
+    server.start_job(id).await;
     assert_eq!(waits_for(id).await, "response");
     assert_eq!(server.read(&format!("/v1/jobs/{id}")).await["worker_id"], WORKER);
     server.stop().await;
@@ -217,10 +217,10 @@ async fn types_are_what_was_announced_and_what_has_jobs() {
     server.submit(json!({"type": "nobody.serves.this"})).await;
     server.announce("image.thumbnail", json!({"type": "object"})).await;
     let done = server.submit_dispatched("image.thumbnail").await;
-    server.completed(done, json!({})).await;
+    server.complete(done, json!({})).await;
     server.submit_dispatched("image.thumbnail").await;
     let running = server.submit_dispatched("only.running").await;
-    server.started(running).await;
+    server.start_job(running).await;
     let mut list = server.read("/v1/types").await;
     for entry in list["types"].as_array_mut().unwrap() {
         let name = entry["type"].as_str().unwrap();

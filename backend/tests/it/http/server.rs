@@ -265,27 +265,27 @@ impl Server {
         })
     }
 
-    pub(super) async fn started(&self, id: JobId) {
+    pub(super) async fn start_job(&self, id: JobId) {
         let origin = self.origin(id).await.unwrap();
-        self.happened(id, Event::Started { origin, seq: 1, at: self.clock.now() }).await;
+        self.apply(id, Event::Started { origin, seq: 1, at: self.clock.now() }).await;
     }
 
-    pub(super) async fn progressed(&self, id: JobId, seq: u64, percent: u8) {
+    pub(super) async fn progress(&self, id: JobId, seq: u64, percent: u8) {
         let origin = self.origin(id).await.unwrap();
         let at = self.clock.now();
         let message = Some(format!("step {seq}"));
-        self.happened(id, Event::Progressed { origin, seq, percent: Some(percent), message, at }).await;
+        self.apply(id, Event::Progressed { origin, seq, percent: Some(percent), message, at }).await;
     }
 
-    pub(crate) async fn completed(&self, id: JobId, result: Value) {
+    pub(crate) async fn complete(&self, id: JobId, result: Value) {
         let origin = self.origin(id).await.unwrap();
         let now = self.clock.now();
         let event =
             Event::Completed { origin, result: result.to_string(), started_at: now, finished_at: now };
-        self.happened(id, event).await;
+        self.apply(id, event).await;
     }
 
-    pub(super) async fn failed(&self, id: JobId, retryable: bool) {
+    pub(super) async fn fail(&self, id: JobId, retryable: bool) {
         let origin = self.origin(id).await.unwrap();
         let now = self.clock.now();
         let error = JobError {
@@ -303,10 +303,10 @@ impl Server {
             started_at: Some(now),
             finished_at: now,
         };
-        self.happened(id, event).await;
+        self.apply(id, event).await;
     }
 
-    async fn happened(&self, job_id: JobId, event: Event) {
+    async fn apply(&self, job_id: JobId, event: Event) {
         let applied = self.engine.changes().record(vec![JobEvent { job_id, event }]).await.unwrap();
         assert_eq!(applied.value, [Applied::Changed], "{applied:?}");
     }

@@ -45,15 +45,15 @@ async fn a_job_is_followed_to_its_end() {
     let path = format!("/v1/jobs/{id}/watch");
     let mut watch = Watch::open(server.get(&path)).await;
     let mut versions = vec![watch.job().await.0];
-    server.started(id).await;
+    server.start_job(id).await;
     let (version, job) = watch.job().await;
     assert_eq!((&job["state"], job["version"].to_string()), (&json!("running"), version.clone()));
     versions.push(version);
-    server.progressed(id, 2, 40).await;
+    server.progress(id, 2, 40).await;
     let (version, job) = watch.job().await;
     assert_eq!((&job["progress"]["percent"], &job["progress"]["message"]), (&json!(40), &json!("step 2")));
     versions.push(version);
-    server.completed(id, json!([1])).await;
+    server.complete(id, json!([1])).await;
     let (version, job) = watch.job().await;
     assert_eq!(job, server.read(&format!("/v1/jobs/{id}")).await);
     versions.push(version);
@@ -75,7 +75,7 @@ async fn a_version_that_was_seen_is_not_sent_again() {
     let job = server.read(&format!("/v1/jobs/{id}")).await;
     let request = resumed(server.get(&format!("/v1/jobs/{id}/watch")), &job["version"].to_string());
     let mut watch = Watch::open(request).await;
-    server.started(id).await;
+    server.start_job(id).await;
     assert_eq!(watch.job().await.1["state"], "running", "the first event is the first change");
     server.stop().await;
     assert_eq!(watch.next().await, None, "a stop ends the stream");
@@ -103,11 +103,11 @@ async fn a_watch_of_all_jobs_is_filtered_by_type_and_state() {
     let mut watch = Watch::open(server.get("/v1/watch?type=image.*&state=completed,failed")).await;
     for job_type in ["file.copy", "image.resize", "image.thumbnail"] {
         let id = server.submit_dispatched(job_type).await;
-        server.started(id).await;
+        server.start_job(id).await;
         if job_type == "image.thumbnail" {
-            server.failed(id, false).await;
+            server.fail(id, false).await;
         } else {
-            server.completed(id, json!({})).await;
+            server.complete(id, json!({})).await;
         }
     }
     let (first, second) = (watch.job().await.1, watch.job().await.1);

@@ -14,15 +14,15 @@ use dashmap::{DashMap, Entry};
 
 mod workers_of_type;
 
-pub use self::workers_of_type::Capacity;
+pub(crate) use self::workers_of_type::Capacity;
 use self::workers_of_type::WorkersOfType;
 use crate::{domain::waiting::Staff, engine::fleet::liveness::LivenessClock};
 
 /// How long a lost worker is still shown, so that an operator sees that it was there.
-pub const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
+pub(crate) const LOST_WORKER_SHOWN_FOR: Duration = Duration::from_secs(600);
 
 /// How many workers are remembered. The registry lives in memory; ten thousand take some 50 MB.
-pub const WORKERS_MAX: usize = 20_000;
+pub(crate) const WORKERS_MAX: usize = 20_000;
 
 /// A worker as it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +99,7 @@ impl WorkerStatus {
 pub struct Registry {
     workers: DashMap<WorkerId, Worker>,
     /// Sums over the workers of each type: they are asked for with every job. Locked after the worker.
-    crews: DashMap<JobType, WorkersOfType>,
+    by_type: DashMap<JobType, WorkersOfType>,
     liveness: Arc<LivenessClock>,
 }
 
@@ -107,7 +107,7 @@ impl Registry {
     /// Nobody yet.
     #[must_use]
     pub fn new(liveness: Arc<LivenessClock>) -> Self {
-        Self { workers: DashMap::new(), crews: DashMap::new(), liveness }
+        Self { workers: DashMap::new(), by_type: DashMap::new(), liveness }
     }
 
     /// Takes an announcement. `false` when the registry is full of others.
@@ -260,7 +260,7 @@ impl Registry {
     /// types whose workers all announced with it.
     #[must_use]
     pub fn order_encoding(&self, job_type: &JobType) -> ContentType {
-        match self.crew(job_type) {
+        match self.workers_of(job_type) {
             WorkersOfType { known: 1.., json_only: 0, .. } => ContentType::MessagePack,
             _ => ContentType::Json,
         }
@@ -269,20 +269,20 @@ impl Registry {
     /// How many workers serve the type now, and with how many slots.
     #[must_use]
     pub fn capacity(&self, job_type: &JobType) -> Capacity {
-        self.crew(job_type).capacity
+        self.workers_of(job_type).capacity
     }
 
     /// Who serves the type now, and what they do.
     #[must_use]
     pub fn staff(&self, job_type: &JobType) -> Staff {
-        self.crew(job_type).staff()
+        self.workers_of(job_type).staff()
     }
 
     /// The types that workers serve who are there.
     #[must_use]
     pub fn served(&self) -> Vec<JobType> {
-        let there = self.crews.iter().filter(|crew| crew.capacity.workers > 0);
-        there.map(|crew| crew.key().clone()).collect()
+        let there = self.by_type.iter().filter(|workers| workers.capacity.workers > 0);
+        there.map(|workers| workers.key().clone()).collect()
     }
 
     /// Every attempt that a worker who is there says that it runs.
@@ -296,18 +296,18 @@ impl Registry {
             .collect()
     }
 
-    fn crew(&self, job_type: &JobType) -> WorkersOfType {
-        self.crews.get(job_type).map_or_else(WorkersOfType::default, |crew| *crew)
+    fn workers_of(&self, job_type: &JobType) -> WorkersOfType {
+        self.by_type.get(job_type).map_or_else(WorkersOfType::default, |workers| *workers)
     }
 
     fn count(&self, worker: &Worker, change: fn(&mut WorkersOfType, &Worker)) {
         let distinct: HashSet<&JobType> = worker.job_types().collect();
         for job_type in distinct {
-            let mut crew = self.crews.entry(job_type.clone()).or_default();
-            change(&mut crew, worker);
-            if crew.known == 0 {
-                drop(crew);
-                self.crews.remove_if(job_type, |_, crew| crew.known == 0);
+            let mut workers = self.by_type.entry(job_type.clone()).or_default();
+            change(&mut workers, worker);
+            if workers.known == 0 {
+                drop(workers);
+                self.by_type.remove_if(job_type, |_, workers| workers.known == 0);
             }
         }
     }

@@ -81,7 +81,7 @@ async fn take(registry: &Registry, step: Step) {
         Step::Silence { seconds } => {
             for _ in 0..seconds {
                 advance(PROBE_EVERY).await;
-                registry.liveness.heard(registry.liveness.probe());
+                registry.liveness.on_probe(registry.liveness.probe());
             }
             registry.mark_lost();
         }
@@ -100,9 +100,9 @@ proptest! {
             }
             for number in 0..3 {
                 let job_type = job_type(number);
-                let mut crew = registry.workers();
-                crew.retain(|worker| worker.job_types().any(|served| *served == job_type));
-                let there = crew.iter().filter(|worker| worker.status != WorkerStatus::Lost);
+                let mut workers = registry.workers();
+                workers.retain(|worker| worker.job_types().any(|served| *served == job_type));
+                let there = workers.iter().filter(|worker| worker.status != WorkerStatus::Lost);
                 let capacity = Capacity {
                     workers: there.clone().count(),
                     slots: there.clone().map(Worker::slots).sum(),
@@ -116,15 +116,15 @@ proptest! {
                     slots_busy: taking.map(Worker::slots_taken).sum(),
                 };
                 assert_eq!(registry.staff(&job_type), staff);
-                let packed = !crew.is_empty()
-                    && crew.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
+                let packed = !workers.is_empty()
+                    && workers.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
                 let encoding = if packed { ContentType::MessagePack } else { ContentType::Json };
                 assert_eq!(registry.order_encoding(&job_type), encoding);
             }
             for worker in registry.workers() {
                 registry.goodbye(&worker.announcement.worker_id);
             }
-            assert!(registry.crews.is_empty(), "nobody is left: {:?}", registry.crews);
+            assert!(registry.by_type.is_empty(), "nobody is left: {:?}", registry.by_type);
         });
     }
 }
@@ -184,7 +184,7 @@ async fn nobody_is_given_up_while_nobody_can_be_heard() {
     let registry = Registry::new(Arc::default());
     registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
     advance(WORKER_LOST_AFTER * 10).await;
-    registry.liveness.heard(registry.liveness.probe());
+    registry.liveness.on_probe(registry.liveness.probe());
     assert_eq!(registry.mark_lost(), []);
     take(&registry, Step::Silence { seconds: WORKER_LOST_AFTER.as_secs() }).await;
     assert_eq!(registry.worker(&worker_id(0)).map(|worker| worker.status), Some(WorkerStatus::Lost));

@@ -9,6 +9,8 @@ mod records;
 
 mod job_changed;
 
+mod job_query;
+
 mod types;
 
 mod quarantine;
@@ -16,6 +18,7 @@ mod quarantine;
 mod lifecycle;
 
 pub use job_changed::{JobChanged, StoredJob, Written};
+pub use job_query::JobQuery;
 pub use jobs::Jobs;
 pub use lifecycle::{Lifecycle, StoreError};
 pub use quarantine::{
@@ -23,7 +26,7 @@ pub use quarantine::{
 };
 pub use records::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,
-    IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Standing, StoredClaim,
+    IdempotencyKey, InFlight, Inserted, JobEvent, Standing, StoredClaim,
 };
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
 

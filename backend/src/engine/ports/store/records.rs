@@ -1,8 +1,8 @@
 //! What the store is told of jobs, and what it tells.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION};
 
 use crate::domain::{Event, Job, Stale, State};
 
@@ -167,28 +167,6 @@ pub struct Standing {
     pub token: Option<AttemptToken>,
     /// Whether somebody asked to cancel it.
     pub cancelled: bool,
-}
-
-/// Which jobs to list. All conditions must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobQuery {
-    /// In one of these states; empty for any.
-    pub states: Vec<State>,
-    /// Of this type; `*` stands for any characters. `None` for any.
-    pub job_type: Option<String>,
-    /// With these labels.
-    pub labels: BTreeMap<String, String>,
-    /// Accepted at or after this time.
-    pub created_after: Option<Timestamp>,
-    /// Accepted before this time.
-    pub created_before: Option<Timestamp>,
-    /// Only jobs older than this one: where the last page ended.
-    pub before: Option<JobId>,
-    /// How many at most.
-    pub limit: usize,
-    /// After how many bytes of parameters and results a list of whole jobs ends early, with the job that reaches
-    /// them. `None` for never.
-    pub bytes_max: Option<usize>,
 }
 
 /// How many jobs of a type are in a state.

@@ -1,0 +1,95 @@
+//! Which jobs are meant.
+
+use std::collections::BTreeMap;
+
+use crewcall_proto::{JobId, JobType, Timestamp};
+
+use crate::domain::State;
+
+/// Which jobs to list. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// In one of these states; empty for any.
+    pub states: Vec<State>,
+    /// Of this type; `*` stands for any characters. `None` for any.
+    pub job_type: Option<String>,
+    /// With these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Accepted at or after this time.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only jobs older than this one: where the last page ended.
+    pub before: Option<JobId>,
+    /// How many at most.
+    pub limit: usize,
+    /// After how many bytes of parameters and results a list of whole jobs ends early, with the job that reaches
+    /// them. `None` for never.
+    pub bytes_max: Option<usize>,
+}
+
+impl JobQuery {
+    /// Whether it asks for jobs of this type in this state. Its other conditions need the job.
+    #[must_use]
+    pub fn selects(&self, job_type: &JobType, state: State) -> bool {
+        self.selects_state(state) && self.selects_type(job_type)
+    }
+
+    /// Whether it asks for jobs in this state.
+    #[must_use]
+    pub fn selects_state(&self, state: State) -> bool {
+        self.states.is_empty() || self.states.contains(&state)
+    }
+
+    /// Whether it asks for jobs of this type.
+    #[must_use]
+    pub fn selects_type(&self, job_type: &JobType) -> bool {
+        self.job_type.as_ref().is_none_or(|pattern| matches(pattern, job_type.as_str()))
+    }
+}
+
+/// Whether the text is the pattern, in which `*` stands for any characters and nothing else is special.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut words = rest.split('*').peekable();
+    while let Some(word) = words.next() {
+        if words.peek().is_none() {
+            return text.ends_with(word);
+        }
+        // The first place is the best: it leaves the most for what follows.
+        match text.find(word) {
+            Some(at) => text = &text[at + word.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_star_is_special() {
+        let cases = [
+            ("a.b", "a.b", true),
+            ("a.b", "a.bc", false),
+            ("*", "anything", true),
+            ("a.*", "a.b.c", true),
+            ("a.*", "a", false),
+            ("*.c", "a.b.c", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abced", false),
+            ("a*a", "a", false),
+            ("a**b", "ab", true),
+            ("?.b", "a.b", false),
+            ("[a].b", "a.b", false),
+            ("%", "a", false),
+            ("", "", true),
+        ];
+        for (pattern, text, expected) in cases {
+            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+}
