@@ -49,16 +49,12 @@ pub enum BuildError {
     #[error(
         "refusing to listen on {address}: there is no authentication, so everybody who reaches it could run jobs. Listen on 127.0.0.1, or say --insecure if the network is yours"
     )]
-    Exposed {
-        /// The address.
-        address: SocketAddr,
-    },
+    Exposed { address: SocketAddr },
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: {source}. Choose another with --http-listen, or end the program that has it"
     )]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// What the system says.
         source: std::io::Error,
@@ -100,10 +96,7 @@ pub enum RunError {
     #[error(
         "the store failed, and the process ends rather than guess what is on disk; start it again: {reason}"
     )]
-    StoreFailed {
-        /// What it says.
-        reason: String,
-    },
+    StoreFailed { reason: String },
     /// The names on the broker are another installation's.
     #[error(transparent)]
     Taken(#[from] PrefixTaken),

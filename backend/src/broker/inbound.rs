@@ -39,7 +39,6 @@ const PREFETCH: u16 = 256;
 
 /// Everything that reading needs.
 pub struct Inbound {
-    /// The broker's address.
     pub amqp_url: String,
     /// What things are called there.
     pub topology: Topology,
@@ -47,9 +46,7 @@ pub struct Inbound {
     pub installation: String,
     /// Who takes what is read.
     pub engine: Arc<Engine>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where links and readers run.
     pub tasks: Tasks,

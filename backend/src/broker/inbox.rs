@@ -49,19 +49,14 @@ pub(super) trait Inbox: Send + Sync {
 
 /// Reads queues until its consumer ends.
 pub(super) struct Reader<I> {
-    /// What for.
     pub(super) inbox: I,
     /// The link's name in metrics.
     pub(super) link: &'static str,
-    /// The link.
     pub(super) consumer: Consumer,
     /// Who quarantines unreadable messages.
     pub(super) engine: Arc<Engine>,
-    /// The time.
     pub(super) clock: Arc<dyn Clock>,
-    /// What is counted.
     pub(super) metrics: Arc<Metrics>,
-    /// When to stop.
     pub(super) stop: CancellationToken,
 }
 

@@ -69,7 +69,6 @@ pub struct Outbound {
 
 /// What an [`Outbound`] works with.
 pub struct OutboundParts {
-    /// The broker's address.
     pub amqp_url: String,
     /// What things are called there.
     pub topology: Topology,
@@ -77,9 +76,7 @@ pub struct OutboundParts {
     pub installation: String,
     /// The types that were ever announced.
     pub known: Vec<JobType>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where the links run.
     pub tasks: Tasks,

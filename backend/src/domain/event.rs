@@ -13,22 +13,12 @@ pub enum Event {
     /// The due time came.
     Due,
     /// The relay took the job to publish an order. `token` is used if the attempt has none yet.
-    Dispatched {
-        /// A fresh token.
-        token: AttemptToken,
-    },
+    Dispatched { token: AttemptToken },
     /// The order came back: no worker ever served the type.
-    Unroutable {
-        /// Which order.
-        attempt: Attempt,
-        /// Its token.
-        token: AttemptToken,
-    },
+    Unroutable { attempt: Attempt, token: AttemptToken },
     /// A worker announced the type for the first time.
     TypeServed,
-    /// An execution began.
     Started {
-        /// Who says so.
         origin: Origin,
         /// The sequence number of the message.
         seq: u64,
@@ -37,7 +27,6 @@ pub enum Event {
     },
     /// An execution got further.
     Progressed {
-        /// Who says so.
         origin: Origin,
         /// The sequence number of the message.
         seq: u64,
@@ -50,40 +39,31 @@ pub enum Event {
     },
     /// An execution acknowledged its order and goes on.
     Held {
-        /// Who says so.
         origin: Origin,
         /// The sequence number of the message.
         seq: u64,
     },
     /// A worker gave the attempt up without an answer, so that another one runs it: not charged.
     HandedBack {
-        /// Who says so.
         origin: Origin,
         /// Whether its order is gone, so that another one has to be sent; otherwise it is back in its queue.
         resend: bool,
-        /// Why.
         message: Option<String>,
         /// When it began, by the worker's clock, if it did.
         started_at: Option<Timestamp>,
         /// When it was given up.
         at: Timestamp,
     },
-    /// An execution succeeded.
     Completed {
-        /// Who says so.
         origin: Origin,
         /// What came out, as JSON text.
         result: String,
         /// When it began, by the worker's clock.
         started_at: Timestamp,
-        /// When it ended.
         finished_at: Timestamp,
     },
-    /// An execution failed.
     Failed {
-        /// Who says so.
         origin: Origin,
-        /// Why.
         error: JobError,
         /// Whether the broker had delivered the order before: the execution then has it, and whoever reported its start has
         /// lost it.
@@ -94,14 +74,11 @@ pub enum Event {
         retry_after: Option<Duration>,
         /// When it began, by the worker's clock.
         started_at: Option<Timestamp>,
-        /// When it ended.
         finished_at: Timestamp,
     },
     /// The broker gave up delivering the order.
     DeadLettered {
-        /// Which order.
         attempt: Attempt,
-        /// Its token.
         token: AttemptToken,
         /// Delivered too often (`crash_loop`), or refused by a worker (`malformed`): the end of the job. But an order that
         /// was delivered too often and hardly ever begun is sent again, once.
@@ -109,14 +86,12 @@ pub enum Event {
     },
     /// The worker that ran the attempt fell silent for longer than its lease.
     LeaseExpired {
-        /// Which attempt.
         attempt: Attempt,
         /// Whose lease.
         execution_id: ExecutionId,
     },
     /// The attempt ran longer than the job allows, and its worker did not end it.
     TimedOut {
-        /// Which attempt.
         attempt: Attempt,
         /// Whose.
         execution_id: ExecutionId,
@@ -125,12 +100,7 @@ pub enum Event {
     Expired,
     /// The order of an in-flight attempt is in no queue and with no worker: it has to be sent again, unless it was sent
     /// [`SENDINGS_MAX`](super::retry::SENDINGS_MAX) times already.
-    OrderLost {
-        /// Which order.
-        attempt: Attempt,
-        /// Its token.
-        token: AttemptToken,
-    },
+    OrderLost { attempt: Attempt, token: AttemptToken },
     /// Somebody asked to cancel the job.
     CancelRequested(Cancellation),
     /// Somebody asked to try a failed or cancelled job again.

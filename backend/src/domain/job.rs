@@ -11,7 +11,6 @@ use super::{Backoff, State};
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Its id.
     pub id: JobId,
     /// What kind of work.
     pub job_type: JobType,
@@ -45,7 +44,6 @@ pub struct Policy {
 /// The part of a job that events change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobStatus {
-    /// Where it stands.
     pub state: State,
     /// The attempt that runs, or the next one while the job waits.
     pub attempt: Attempt,
@@ -113,7 +111,6 @@ impl JobStatus {
 pub struct Claim {
     /// The delivery it works on.
     pub execution_id: ExecutionId,
-    /// The worker.
     pub worker_id: WorkerId,
     /// The highest sequence number heard from it.
     pub seq: u64,
@@ -146,22 +143,17 @@ pub struct Progress {
 /// Why an attempt or a job failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobError {
-    /// Which kind.
     pub kind: ErrorKind,
     /// The handler's own code.
     pub code: Option<String>,
-    /// One sentence.
     pub message: String,
-    /// The causes.
     pub detail: Option<String>,
 }
 
 /// An attempt that ended: one line of the job's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
-    /// Which attempt.
     pub attempt: Attempt,
-    /// How it ended.
     pub outcome: AttemptOutcome,
     /// Who ran it, if anybody said so.
     pub worker_id: Option<WorkerId>,
@@ -174,11 +166,8 @@ pub struct AttemptRecord {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// It succeeded.
     Completed,
-    /// It failed.
     Failed(JobError),
-    /// It was cancelled.
     Cancelled,
 }
 

@@ -9,7 +9,6 @@ pub struct Backoff {
     pub initial: Duration,
     /// How much longer each further wait is.
     pub factor: f64,
-    /// The longest wait.
     pub max_delay: Duration,
     /// How far a wait is spread around its value, 0 to 1, so that jobs that failed together do not come back
     /// together.

@@ -27,7 +27,6 @@ pub const BACKOFF_FACTOR_MAX: f64 = 10.0;
 /// The times of a submission, as they came in.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Times {
-    /// When to begin.
     pub run_at: Option<Timestamp>,
     /// How long to wait before, in seconds.
     pub delay_seconds: Option<f64>,
@@ -42,11 +41,9 @@ pub struct Times {
 /// A back-off, as it came in. What is absent takes the default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BackoffRequest {
-    /// The first wait.
     pub initial_seconds: Option<f64>,
     /// How much longer each further wait is.
     pub factor: Option<f64>,
-    /// The longest wait.
     pub max_seconds: Option<f64>,
     /// How far waits are spread, 0 to 1.
     pub jitter: Option<f64>,

@@ -20,7 +20,6 @@ pub const LABEL_VALUE_LENGTH_MAX: usize = 256;
 /// What a submitter asks for, as it came in. Numbers are wide so that a wrong one can be told what is wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Submission {
-    /// The job type.
     pub job_type: String,
     /// What to work on.
     pub parameters: JsonObject,
@@ -37,11 +36,9 @@ pub struct Submission {
 /// A submission that is a job, but for its id and the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// The type.
     pub job_type: JobType,
     /// What to work on.
     pub parameters: JsonObject,
-    /// Who goes first.
     pub priority: Priority,
     /// How often it is tried.
     pub max_attempts: u32,

@@ -12,9 +12,7 @@ use super::{Claim, JobStatus, State, TypeSettings};
 pub enum Waiting {
     /// The time of the next attempt.
     Due {
-        /// Which attempt.
         attempt: Attempt,
-        /// When.
         at: Timestamp,
         /// What went wrong with the one before.
         after: Option<String>,
@@ -23,46 +21,37 @@ pub enum Waiting {
     Turn(JobType),
     /// Room in the dispatch window: as many attempts of the type are with the broker as may be.
     Window {
-        /// The type.
         job_type: JobType,
         /// How many may be.
         window: usize,
     },
     /// Somebody to end a pause of the type.
     Pause {
-        /// The type.
         job_type: JobType,
-        /// Who paused it.
         by: String,
     },
     /// An attempt of the type to end: as many run as may.
     Limit {
-        /// The type.
         job_type: JobType,
         /// How many may run at once.
         running_max: u32,
     },
     /// The next moment at which the rate limit of the type lets an attempt begin.
     Rate {
-        /// The type.
         job_type: JobType,
         /// How many may begin in a second.
         per_second: f64,
     },
-    /// The broker.
     Broker(String),
     /// Somebody to mend the type's queue.
     Queue {
-        /// The type.
         job_type: JobType,
         /// What is wrong with it.
         error: String,
     },
     /// The type to be taken: workers announced it, and it was refused.
     Refused {
-        /// The type.
         job_type: JobType,
-        /// Why.
         reason: String,
     },
     /// Somebody who serves the type: nobody ever did.
@@ -73,7 +62,6 @@ pub enum Waiting {
     Draining(JobType),
     /// A free slot of one of the type's workers.
     Slot {
-        /// The type.
         job_type: JobType,
         /// How many slots there are, all of them taken.
         slots: usize,
@@ -98,7 +86,6 @@ pub enum Waiting {
 /// A worker that runs an attempt and is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Absent {
-    /// The worker.
     pub worker_id: WorkerId,
     /// For how long it has said nothing; `None` when nothing is known of it: it said goodbye, or this backend is new.
     pub silent_for: Option<Duration>,
@@ -123,7 +110,6 @@ pub struct WaitingContext {
     pub rate_wait: bool,
     /// How many attempts of the type may be with the broker at once.
     pub window: usize,
-    /// How many are.
     pub with_broker: usize,
     /// How many are dispatched or run: those with the broker, and those that workers hold.
     pub in_flight: usize,
@@ -145,7 +131,6 @@ pub struct Staff {
 /// How the worker is that runs an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimant {
-    /// It is there.
     There,
     /// It has said nothing for so long, and counts as lost.
     Silent(Duration),

@@ -76,9 +76,7 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// What carries orders to workers.
     pub broker: Arc<dyn Broker>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where its tasks run, and when they end.
     pub tasks: Tasks,

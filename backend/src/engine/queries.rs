@@ -28,7 +28,6 @@ const STORE_TIME_MAX: Duration = Duration::from_secs(2);
 /// A job, its history, and what it waits for.
 #[derive(Debug, Clone)]
 pub struct JobView {
-    /// The job.
     pub job: Job,
     /// Its ended attempts, oldest first.
     pub attempts: Vec<AttemptRecord>,
@@ -39,11 +38,9 @@ pub struct JobView {
 /// A type as it is now.
 #[derive(Debug, Clone)]
 pub struct TypeView {
-    /// Its name.
     pub job_type: JobType,
     /// As it was last announced, if it ever was.
     pub stored: Option<StoredType>,
-    /// Its workers.
     pub capacity: Capacity,
     /// How many jobs it has, by state.
     pub counts: Vec<Count>,

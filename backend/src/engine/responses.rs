@@ -46,9 +46,7 @@ pub enum Response {
     Unroutable(Order),
     /// The broker gave up delivering it.
     DeadLettered {
-        /// Which order.
         order: Order,
-        /// Why.
         reason: DeathReason,
         /// How it was encoded.
         content_type: ContentType,

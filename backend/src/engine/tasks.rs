@@ -16,26 +16,15 @@ pub enum Fallen {
     Store(#[from] StoreError),
     /// It panicked: a program error, after which nobody knows what it left undone.
     #[error("{part} panicked ({message}): please report it. The process ends; start it again")]
-    Panicked {
-        /// Which part.
-        part: &'static str,
-        /// What it said.
-        message: String,
-    },
+    Panicked { part: &'static str, message: String },
     /// Another backend was there before.
     #[error(
         "another backend ({other}) works on the same queues: it seems to have a copy of this database. Stop one of them, or give this one a prefix of its own with --amqp-prefix, and its workers the same"
     )]
-    Displaced {
-        /// Its id.
-        other: String,
-    },
+    Displaced { other: String },
     /// It came to an end that it does not have.
     #[error("{part} ended by itself: please report it. The process ends; start it again")]
-    Ended {
-        /// Which part.
-        part: &'static str,
-    },
+    Ended { part: &'static str },
 }
 
 /// Where tasks run, and when they end. Cheap to clone.

@@ -28,13 +28,10 @@ pub(crate) const CHANGES_LAG_MAX: usize = 1_024;
 pub struct Changed {
     /// Counts the changes of this process, from 1.
     pub sequence: u64,
-    /// Which job.
     pub job_id: JobId,
-    /// Its type.
     pub job_type: JobType,
     /// Where it stands now.
     pub state: State,
-    /// Its version now.
     pub version: u64,
 }
 

@@ -29,12 +29,17 @@ type Answer = Result<Published, PublishError>;
 
 /// How far an order got in its turn.
 enum Sent<'a> {
-    /// It is over.
     Answered(Answer),
     /// It is on its way on the shared link.
-    Together { publication: Publication, place: OwnedSemaphorePermit },
+    Together {
+        publication: Publication,
+        place: OwnedSemaphorePermit,
+    },
     /// It went alone, as the first of a session, and its queue is stuck.
-    Alone { answer: BoxFuture<'a, Answer>, _place: OwnedSemaphorePermit },
+    Alone {
+        answer: BoxFuture<'a, Answer>,
+        _place: OwnedSemaphorePermit,
+    },
     /// It goes apart from the other types.
     Apart,
 }

@@ -58,12 +58,9 @@ pub struct BulkOutcome {
 /// What is done to jobs.
 #[derive(Debug, Clone)]
 pub enum JobAction {
-    /// Cancel them.
     Cancel {
-        /// Why.
         reason: Option<String>,
     },
-    /// Try them again.
     Retry {
         /// Why, for the log.
         reason: Option<String>,

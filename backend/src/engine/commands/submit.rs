@@ -40,7 +40,6 @@ pub enum SubmitError {
 /// What became of a submission that is a job.
 #[derive(Debug, Clone)]
 pub enum Submitted {
-    /// It was accepted.
     Accepted(Arc<Job>),
     /// It was accepted before, under the same idempotency key: the job as it is now.
     Replayed(Arc<Job>),

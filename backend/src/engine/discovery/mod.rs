@@ -48,7 +48,6 @@ pub enum Discovered {
     Announced(Announcement),
     /// That it is alive.
     Heartbeat(Heartbeat),
-    /// That it leaves.
     Goodbye(Goodbye),
     /// A backend said something to itself.
     Probe(LoopbackProbe),
@@ -111,21 +110,17 @@ pub struct Discovery {
     pub(in crate::engine) relay: Arc<Relay>,
     /// Who sends orders again that were lost with a queue.
     pub(in crate::engine) publisher: OrderPublisher,
-    /// Who runs what.
     pub(in crate::engine) leases: Arc<Leases>,
     /// Which orders are not wanted any more.
     pub(in crate::engine) revocations: Arc<Revocations>,
-    /// What is counted.
     pub(in crate::engine) metrics: Arc<Metrics>,
     /// For how long anybody could be heard.
     pub(in crate::engine) liveness: Arc<LivenessClock>,
-    /// Who is there.
     pub(in crate::engine) registry: Arc<Registry>,
     /// What they can do.
     pub(in crate::engine) catalogue: Arc<Catalogue>,
     /// The way to them.
     pub(in crate::engine) broker: Arc<dyn Broker>,
-    /// The time.
     pub(in crate::engine) clock: Arc<dyn Clock>,
     /// Who is to be told that nobody could read what they announced.
     pub(in crate::engine) unreadable: Unreadable,

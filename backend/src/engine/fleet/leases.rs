@@ -31,17 +31,12 @@ pub const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 /// A worker's lease on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The job.
     pub job_id: JobId,
-    /// Its type.
     pub job_type: JobType,
-    /// The attempt.
     pub attempt: Attempt,
-    /// Its token.
     pub token: AttemptToken,
     /// The execution that has it.
     pub execution_id: ExecutionId,
-    /// Who runs it.
     pub worker_id: WorkerId,
     /// Whether only the heartbeat keeps it.
     pub held: bool,

@@ -92,7 +92,6 @@ impl FromStr for BackendId {
 /// What the backend says to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoopbackProbe {
-    /// The process.
     pub backend: BackendId,
     /// Counts up.
     pub number: u64,
@@ -101,7 +100,6 @@ pub struct LoopbackProbe {
 /// An order on its way out.
 #[derive(Debug, Clone)]
 pub struct OutgoingOrder {
-    /// What was dispatched.
     pub dispatch: Dispatch,
     /// How the order is encoded.
     pub content_type: ContentType,
@@ -116,7 +114,6 @@ pub type Confirmations = mpsc::UnboundedReceiver<(usize, Result<(), BrokerError>
 pub enum QueueFound {
     /// No queue: it is new, so nobody consumes it.
     New,
-    /// The queue.
     Known,
 }
 
@@ -148,10 +145,7 @@ pub enum BrokerStatus {
     /// There, and taking messages.
     Up,
     /// There, but taking no messages: an alarm of its own.
-    Blocked {
-        /// What it says.
-        reason: String,
-    },
+    Blocked { reason: String },
 }
 
 impl BrokerStatus {
@@ -171,10 +165,7 @@ impl BrokerStatus {
 pub enum BrokerError {
     /// The link ended; may work later.
     #[error("the broker cannot be reached: {reason}")]
-    Unavailable {
-        /// What happened.
-        reason: String,
-    },
+    Unavailable { reason: String },
     /// The broker refuses: what exists there differs, or a right is missing.
     #[error("the broker refuses: {reason}")]
     Refused {

@@ -13,7 +13,6 @@ use crate::{
 /// What a command decided.
 #[derive(Debug)]
 pub struct Decision<T> {
-    /// What it returns.
     pub value: T,
     /// What happens to jobs by it.
     pub changes: Vec<JobChanged>,
@@ -45,7 +44,6 @@ pub struct Writes {
 /// A job that comes.
 #[derive(Debug)]
 pub struct NewRow {
-    /// The job.
     pub job: Arc<Job>,
     /// Its parameters as JSON text.
     pub parameters: String,
@@ -55,7 +53,6 @@ pub struct NewRow {
     pub number: Option<DispatchNumber>,
     /// Under which name it was submitted, if it has one.
     pub key: Option<IdempotencyKey>,
-    /// When that was.
     pub at: Timestamp,
 }
 

@@ -14,7 +14,6 @@ use crate::{
 
 /// Dispatches the ready jobs of a type whose turn it is.
 pub struct DispatchDue {
-    /// The type.
     pub job_type: JobType,
     /// How many of its attempts may be with the broker at once.
     pub window: usize,

@@ -43,7 +43,6 @@ impl Decide for ExpireDue {
 
 /// Releases the unroutable jobs of a type that is served.
 pub struct ReleaseUnroutable {
-    /// The type.
     pub job_type: JobType,
     /// How many at most.
     pub limit: usize,

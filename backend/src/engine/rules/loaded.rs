@@ -16,7 +16,6 @@ use crate::{
 /// What has to be loaded. Each is one query, whatever its length.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
-    /// Nothing.
     Nothing,
     /// The jobs with these ids.
     Jobs(Vec<JobId>),
@@ -24,35 +23,30 @@ pub enum Wanted {
     Keys(Vec<String>),
     /// The ready jobs of a type whose turn it is: by priority (highest first), due time and id.
     Ready {
-        /// The type.
         job_type: JobType,
         /// How many at most.
         limit: usize,
     },
     /// The scheduled jobs whose time has come, those first that have been due for longest; and when the next is due.
     Scheduled {
-        /// Until when.
         until: Timestamp,
         /// How many at most.
         limit: usize,
     },
     /// The unroutable jobs of a type, oldest first.
     Unroutable {
-        /// The type.
         job_type: JobType,
         /// How many at most.
         limit: usize,
     },
     /// The jobs that were not started in time, those first that expired first; and when the next expires.
     Expiring {
-        /// Until when.
         until: Timestamp,
         /// How many at most.
         limit: usize,
     },
     /// The jobs that have been over for long enough, those first that finished first.
     Finished {
-        /// In which state.
         state: State,
         /// For longer than this.
         kept_for: Duration,
@@ -83,7 +77,6 @@ pub struct Loaded {
 pub struct FoundJob {
     /// The store's own number of its row.
     pub row: i64,
-    /// The job.
     pub job: StoredJob,
 }
 
@@ -94,7 +87,6 @@ pub struct FoundReady {
     pub row: i64,
     /// Which dispatch it was last sent with.
     pub number: Option<DispatchNumber>,
-    /// The job.
     pub job: Job,
 }
 
@@ -112,9 +104,7 @@ pub struct FoundKey {
 pub struct OldJob {
     /// The store's own number of its row.
     pub row: i64,
-    /// Which job.
     pub id: JobId,
-    /// Its type.
     pub job_type: JobType,
     /// When it was accepted.
     pub created_at: Timestamp,

@@ -7,7 +7,6 @@ use crate::{domain::State, engine::ports::JobChanged};
 
 /// Deletes jobs in this terminal state that have been over for longer than this.
 pub struct DeleteFinished {
-    /// The state.
     pub state: State,
     /// For how long they are kept.
     pub kept_for: Duration,

@@ -52,9 +52,7 @@ impl Decide for DeleteType {
 /// Keeps what was set for a type, unless that is one type too many: returns whether it did. What was taken of a rate limit
 /// stays taken, for as long as there is one.
 pub struct PutTypeSettings {
-    /// The type.
     pub job_type: JobType,
-    /// What is set.
     pub settings: TypeSettings,
 }
 

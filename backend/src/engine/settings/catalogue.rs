@@ -53,7 +53,6 @@ pub enum TypeUpdate {
     New,
     /// Its schema, version or description changed.
     Changed,
-    /// Nothing.
     Known,
 }
 

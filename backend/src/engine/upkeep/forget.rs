@@ -19,7 +19,6 @@ pub enum Forgotten {
     HasJobs,
     /// So many workers serve it.
     HasWorkers(usize),
-    /// Nobody knows it.
     Unknown,
 }
 

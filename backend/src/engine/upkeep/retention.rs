@@ -20,11 +20,8 @@ const REST: Duration = Duration::from_millis(50);
 /// For how long jobs are kept after they ended, by state, and types after they were used. `None` keeps them for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Completed jobs.
     pub completed: Option<Duration>,
-    /// Failed jobs.
     pub failed: Option<Duration>,
-    /// Cancelled jobs.
     pub cancelled: Option<Duration>,
     /// Types that have no jobs, after a worker served them last.
     pub types: Option<Duration>,

@@ -19,20 +19,13 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum OpenError {
     /// The directory is missing, or is none.
     #[error("the directory {} of the database does not exist: create it, or choose another path", .directory.display())]
-    NoDirectory {
-        /// Which.
-        directory: PathBuf,
-    },
+    NoDirectory { directory: PathBuf },
     /// The path is a directory.
     #[error("{} is a directory: give the path of a file for the database", .path.display())]
-    IsDirectory {
-        /// Which.
-        path: PathBuf,
-    },
+    IsDirectory { path: PathBuf },
     /// The file or its directory cannot be written.
     #[error("the database {} cannot be written ({source}): make it and its directory writable for this user", .path.display())]
     NotWritable {
-        /// Which file.
         path: PathBuf,
         /// What the system says.
         source: Cause,
@@ -40,64 +33,39 @@ pub enum OpenError {
     /// Another backend uses it.
     #[error("the database {} is in use by another backend{}: stop it, or choose another path", .path.display(), process(.pid))]
     InUse {
-        /// Which file.
         path: PathBuf,
         /// The other process, if it said so.
         pid: Option<u32>,
     },
     /// Another program keeps a lock on it.
     #[error("the database {} has been locked by another program for {} s: close that program", .path.display(), BUSY_WAIT.as_secs())]
-    Locked {
-        /// Which file.
-        path: PathBuf,
-    },
+    Locked { path: PathBuf },
     /// It is no SQLite database.
     #[error("{} is not a SQLite database: choose another path, or move the file away", .path.display())]
-    NotADatabase {
-        /// Which file.
-        path: PathBuf,
-    },
+    NotADatabase { path: PathBuf },
     /// It is the database of another program.
     #[error("{} is a SQLite database of another program: choose another path", .path.display())]
-    Foreign {
-        /// Which file.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// A later version wrote it.
     #[error(
         "the database {} was written by a newer version (its format is {found}, this program knows up to {known}): run that version or a later one",
         .path.display()
     )]
     Newer {
-        /// Which file.
         path: PathBuf,
-        /// Its format.
         found: i64,
         /// The newest format that this program knows.
         known: i64,
     },
     /// The file system cannot do what the log needs.
     #[error("the database {} cannot keep a write-ahead log: put it on a local disk", .path.display())]
-    NoLog {
-        /// Which file.
-        path: PathBuf,
-    },
+    NoLog { path: PathBuf },
     /// Its content is damaged.
     #[error("the database {} is damaged ({source}): restore a backup, or move the file away to start anew", .path.display())]
-    Damaged {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        source: Cause,
-    },
+    Damaged { path: PathBuf, source: Cause },
     /// Anything else.
     #[error("the database {} cannot be opened: {source}", .path.display())]
-    Other {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        source: Cause,
-    },
+    Other { path: PathBuf, source: Cause },
 }
 
 fn process(pid: &Option<u32>) -> String {

@@ -12,12 +12,7 @@ pub(super) enum TransactionError {
     Sqlite(#[from] rusqlite::Error),
     /// A row holds a value that means nothing.
     #[error("the column {column} holds {value}, which cannot be read: the file is damaged or was edited")]
-    Unreadable {
-        /// Where.
-        column: String,
-        /// What.
-        value: String,
-    },
+    Unreadable { column: String, value: String },
     /// A row is not what the same transaction read before.
     #[error("{0}")]
     Inconsistent(&'static str),

@@ -33,7 +33,6 @@ pub struct Worker {
     pub status: WorkerStatus,
     /// How many of its slots are taken.
     pub slots_busy: u32,
-    /// What it runs.
     pub orders: Vec<RunningOrder>,
     /// Whether somebody told it to drain, and not to resume since. Its own word for it, [`WorkerStatus::Draining`], may
     /// also be about a drain of its own.
@@ -68,11 +67,8 @@ impl Worker {
 /// Whether a worker is there, and what it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkerStatus {
-    /// Nothing to do.
     Idle,
-    /// At work.
     Busy,
-    /// Finishing what runs.
     Draining,
     /// Silent for longer than [`WORKER_LOST_AFTER`].
     Lost,

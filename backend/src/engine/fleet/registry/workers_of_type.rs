@@ -61,7 +61,6 @@ impl WorkersOfType {
 /// What a type's workers can do at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capacity {
-    /// How many workers.
     pub workers: usize,
     /// How many slots in all.
     pub slots: usize,

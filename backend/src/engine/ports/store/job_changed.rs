@@ -19,9 +19,7 @@ pub struct Written<T> {
 /// What happened to one job, and is committed.
 #[derive(Debug, Clone)]
 pub struct JobChanged {
-    /// Which job.
     pub job_id: JobId,
-    /// Its type.
     pub job_type: JobType,
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -131,9 +129,7 @@ impl JobChanged {
 /// A job as a store keeps it, without what never changes and may be large: what decisions need of it.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// Which job.
     pub id: JobId,
-    /// Its type.
     pub job_type: JobType,
     /// How urgent it is.
     pub priority: Priority,
@@ -143,6 +139,5 @@ pub struct StoredJob {
     pub number: Option<DispatchNumber>,
     /// What its submitter asked for.
     pub policy: Policy,
-    /// How it stands.
     pub status: JobStatus,
 }

@@ -29,29 +29,17 @@ pub trait Lifecycle: Send + Sync {
 pub enum StoreError {
     /// It cannot work now: locked, full, or an I/O error. May work later.
     #[error("the store is unavailable: {reason}")]
-    Unavailable {
-        /// What it says.
-        reason: String,
-    },
+    Unavailable { reason: String },
     /// What it was to read takes too long, and was given up.
     #[error("the read took longer than {} s", .after.as_secs_f64())]
-    TooSlow {
-        /// After which time.
-        after: Duration,
-    },
+    TooSlow { after: Duration },
     /// It cannot do this one thing: a row cannot be read, or a statement is refused, by an error in the program or a
     /// file that was edited. Whether it can do others, [`Lifecycle::check`] tells.
     #[error("the store refused: {reason}")]
-    Broken {
-        /// What it says.
-        reason: String,
-    },
+    Broken { reason: String },
     /// It will never work again in this process, and nobody knows what of the last things it was asked is on disk.
     #[error("the store failed: {reason}")]
-    Failed {
-        /// What it says.
-        reason: String,
-    },
+    Failed { reason: String },
     /// It has been closed.
     #[error("the store is closed")]
     Closed,

@@ -33,7 +33,6 @@ pub const QUARANTINE_BODY_BYTES_MAX: usize = 4 * 1024;
 pub struct QuarantineEntry {
     /// Counts the messages, upwards.
     pub number: u64,
-    /// The message.
     pub message: QuarantinedMessage,
 }
 
@@ -42,11 +41,9 @@ pub struct QuarantineEntry {
 pub struct QuarantinedMessage {
     /// The queue that it came from.
     pub queue: String,
-    /// Its routing key.
     pub routing_key: String,
     /// A stable word: why.
     pub reason: String,
-    /// A sentence: why.
     pub detail: String,
     /// Its first [`QUARANTINE_BODY_BYTES_MAX`] bytes.
     pub body: Vec<u8>,

@@ -32,7 +32,6 @@ pub const IDEMPOTENCY_KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// A submitter's own name for a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The name.
     pub key: String,
     /// What the body was: its SHA-256.
     pub body_hash: [u8; 32],
@@ -41,7 +40,6 @@ pub struct IdempotencyKey {
 /// What became of an [`Accepted`] job.
 #[derive(Debug, Clone)]
 pub enum Inserted {
-    /// It is stored.
     Stored {
         /// The job as it is stored.
         job: Arc<Job>,
@@ -60,11 +58,8 @@ pub enum Inserted {
 /// An order that should be with the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatchedOrder {
-    /// The job.
     pub job_id: JobId,
-    /// Its current attempt.
     pub attempt: Attempt,
-    /// The attempt's token.
     pub token: AttemptToken,
     /// Under which number it was dispatched.
     pub number: DispatchNumber,
@@ -86,7 +81,6 @@ pub struct DispatchMarks {
 /// An attempt that has to be published.
 #[derive(Debug, Clone)]
 pub struct Dispatch {
-    /// Its number.
     pub number: DispatchNumber,
     /// The job, in state dispatched or running, with a token.
     pub job: Arc<Job>,
@@ -120,9 +114,7 @@ impl Dispatch {
 /// Something that happened to a job.
 #[derive(Debug, Clone)]
 pub struct JobEvent {
-    /// Which job.
     pub job_id: JobId,
-    /// What.
     pub event: Event,
 }
 
@@ -131,7 +123,6 @@ pub struct JobEvent {
 pub enum Applied {
     /// It changed the job.
     Changed,
-    /// It changed nothing.
     Stale(Stale),
     /// There is no such job.
     UnknownJob,
@@ -140,15 +131,10 @@ pub enum Applied {
 /// The claim of a running job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredClaim {
-    /// The job.
     pub job_id: JobId,
-    /// Its type.
     pub job_type: JobType,
-    /// Its current attempt.
     pub attempt: Attempt,
-    /// The attempt's token.
     pub token: AttemptToken,
-    /// Who runs it.
     pub claim: crate::domain::Claim,
     /// How long the attempt may run.
     pub timeout: Option<Duration>,
@@ -159,11 +145,8 @@ pub struct StoredClaim {
 /// How a job stands: what a worker asks before it runs an order that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// Its state.
     pub state: State,
-    /// Its current attempt.
     pub attempt: Attempt,
-    /// The attempt's token.
     pub token: Option<AttemptToken>,
     /// Whether somebody asked to cancel it.
     pub cancelled: bool,
@@ -172,10 +155,7 @@ pub struct Standing {
 /// How many jobs of a type are in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// The type.
     pub job_type: JobType,
-    /// The state.
     pub state: State,
-    /// How many.
     pub jobs: u64,
 }

@@ -39,9 +39,7 @@ pub const UNANNOUNCED_TYPES_MAX: usize = 1_000;
 /// A type as it was last announced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredType {
-    /// The type.
     pub job_type: JobType,
-    /// One sentence.
     pub description: String,
     /// The version of the handler.
     pub version: String,

@@ -111,7 +111,6 @@ pub(super) struct Metered;
 /// A value of it.
 #[derive(Clone, Copy)]
 pub(super) enum Part<'a> {
-    /// The parameters themselves.
     Whole(&'a JsonObject),
     /// What is in them.
     Inner(&'a Value),
