@@ -158,9 +158,7 @@ impl Waiting {
                 at: status.due_at,
                 after: status.error.as_ref().map(|error| error.message.clone()),
             },
-            State::Unroutable => context
-                .obstacle(&job_type)
-                .unwrap_or_else(|| Self::Queue { job_type, error: ROUTE_MISSING.to_owned() }),
+            State::Unroutable => context.route(job_type),
             State::Dispatched | State::Running => match &status.claim {
                 _ if status.cancellation.is_some() => Self::cancellation(status.claim.as_ref(), claimant),
                 Some(claim) => Self::response(claim, claimant),
@@ -169,6 +167,19 @@ impl Waiting {
             State::Ready => context.dispatch(job_type),
         };
         Some(waiting)
+    }
+
+    /// What jobs of `job_type` wait for that are due and of which nobody reported that they began; `None` for a state that
+    /// has no such jobs.
+    #[must_use]
+    pub fn of_due(job_type: &JobType, state: State, context: &WaitingContext) -> Option<Self> {
+        let job_type = job_type.clone();
+        match state {
+            State::Ready => Some(context.dispatch(job_type)),
+            State::Unroutable => Some(context.route(job_type)),
+            State::Dispatched => Some(context.start(job_type)),
+            State::Scheduled | State::Running | State::Completed | State::Failed | State::Cancelled => None,
+        }
     }
 
     fn response(claim: &Claim, claimant: impl FnOnce(&WorkerId) -> Claimant) -> Self {
@@ -313,6 +324,12 @@ impl WaitingContext {
             }
             Self { .. } => None,
         }
+    }
+
+    /// What a job waits for whose order came back.
+    fn route(&self, job_type: JobType) -> Waiting {
+        self.obstacle(&job_type)
+            .unwrap_or_else(|| Waiting::Queue { job_type, error: ROUTE_MISSING.to_owned() })
     }
 
     /// What an order waits for that was sent, and of which no worker reported that it began.

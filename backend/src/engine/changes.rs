@@ -8,7 +8,7 @@ use crate::{
     domain::State,
     engine::ports::{Accepted, Applied, Inserted, JobChanged, JobEvent, Store, StoreError, Written},
     failpoints::Failpoint,
-    metrics::Metrics,
+    metrics::{Metrics, UNKNOWN_JOB},
     mutant::die_at,
 };
 
@@ -63,7 +63,7 @@ impl Changes {
             match answer {
                 Applied::Changed => {}
                 Applied::Stale(stale) => self.metrics.response_stale(stale.as_str()),
-                Applied::UnknownJob => self.metrics.response_stale("unknown_job"),
+                Applied::UnknownJob => self.metrics.response_stale(UNKNOWN_JOB),
             }
         }
         Ok(self.told(applied))

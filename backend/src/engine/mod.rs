@@ -28,6 +28,8 @@ pub mod changes;
 
 mod measuring;
 
+mod gauges;
+
 pub(crate) mod relay;
 
 pub(crate) mod watch;

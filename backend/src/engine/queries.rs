@@ -1,7 +1,7 @@
 //! What somebody may look at. Nothing here changes anything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     time::Duration,
 };
@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 /// The states of jobs that are due and have not started: what "oldest waiting" is about.
-const WAITING: &[State] = &[State::Ready, State::Unroutable, State::Dispatched];
+pub(super) const WAITING: &[State] = &[State::Ready, State::Unroutable, State::Dispatched];
 
 /// How long the store may take to answer before it counts as not there.
 const STORE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     /// What every job of a type may wait for.
-    fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
+    pub(super) fn waiting_context(&self, job_type: &JobType) -> WaitingContext {
         let InFlight { with_broker, all: in_flight } = self.store.in_flight(job_type);
         // A statement of its own: the status is borrowed until its end, and what follows borrows it again.
         let broker_unavailable = self.broker.status().borrow().unavailable_reason();
@@ -314,48 +314,5 @@ impl Engine {
         };
         let broker = self.broker.status().borrow().unavailable_reason();
         Readiness { store, broker }
-    }
-
-    /// Everything that is counted, in the Prometheus text format. Gauges are counted when somebody asks, so that nobody
-    /// pays for them otherwise.
-    pub async fn render_metrics(&self) -> String {
-        let _alone = self.scrape.lock().await;
-        self.count_jobs().await;
-        self.count_workers();
-        self.metrics.render()
-    }
-
-    async fn count_jobs(&self) {
-        let counts = match self.store.counts().await {
-            Ok(counts) => counts,
-            Err(error) => {
-                tracing::warn!(%error, "The jobs could not be counted; their gauges keep their last values.");
-                return;
-            }
-        };
-        self.metrics.set_jobs(counts.iter().map(|count| (&count.job_type, count.state.as_str(), count.jobs)));
-        let waiting = counts.into_iter().filter(|count| WAITING.contains(&count.state));
-        let types: BTreeSet<JobType> = waiting.map(|count| count.job_type).collect();
-        let oldest = match self.store.oldest(types.into_iter().collect(), WAITING).await {
-            Ok(oldest) => oldest,
-            Err(error) => {
-                tracing::warn!(%error, "The oldest jobs could not be found; their gauges keep their last values.");
-                return;
-            }
-        };
-        let now = self.clock.now();
-        self.metrics.set_oldest_waiting(
-            oldest.iter().map(|(job_type, created_at)| (job_type, now.since(*created_at))),
-        );
-    }
-
-    fn count_workers(&self) {
-        let workers = self.registry.workers();
-        let there = || workers.iter().filter(|worker| worker.status != WorkerStatus::Lost);
-        let with = |status| workers.iter().filter(|worker| worker.status == status).count();
-        let slots = there().map(|worker| u64::from(worker.announcement.slots)).sum();
-        let slots_busy = there().map(|worker| u64::from(worker.slots_busy)).sum();
-        let by_status = WorkerStatus::ALL.map(|status| (status.as_str(), with(status)));
-        self.metrics.set_workers(by_status, slots, slots_busy);
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         discovery::Discovery,
         ports::{Applied, JobEvent, StoreError},
     },
+    metrics::DeadLettered,
 };
 
 /// The code of a result that is too large to keep.
@@ -67,6 +68,16 @@ pub enum DeathReason {
     Other(String),
 }
 
+impl DeathReason {
+    const fn counted(&self) -> DeadLettered {
+        match self {
+            Self::DeliveryLimit { .. } => DeadLettered::DeliveryLimit,
+            Self::Rejected => DeadLettered::Rejected,
+            Self::Other(_) => DeadLettered::Other,
+        }
+    }
+}
+
 /// Records responses.
 pub struct ResponseHandler {
     /// The way to the store and to the workers.
@@ -93,10 +104,19 @@ impl ResponseHandler {
                 | Response::DeadLettered { .. } => None,
             })
             .collect();
+        let dead: Vec<DeadLettered> = responses
+            .iter()
+            .filter_map(|response| match response {
+                Response::DeadLettered { reason, .. } => Some(reason.counted()),
+                _ => None,
+            })
+            .collect();
         let events: Vec<JobEvent> =
             coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
         let applied = self.discovery.changes.record(events).await?;
+        self.discovery.metrics.orders_unroutable(unroutable.len());
+        dead.into_iter().for_each(|reason| self.discovery.metrics.order_dead_lettered(reason));
         // Whose job is over, or has moved on. This also ends what was started although it was revoked.
         let late = speakers.into_iter().zip(&applied.value).filter_map(|(speaker, answer)| {
             let Speaker { worker_id, job_id, attempt } = speaker?;

@@ -54,5 +54,6 @@ pub(super) async fn readyz(State(state): State<HttpState>) -> impl IntoResponse 
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    state.metrics.set_http_watchers(state.watching());
     ([(header::CONTENT_TYPE, METRICS_MEDIA_TYPE)], state.engine.render_metrics().await)
 }

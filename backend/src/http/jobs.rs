@@ -88,7 +88,11 @@ async fn submitted(engine: &Engine, text: &[u8], key: Option<IdempotencyKey>) ->
         Err(problem) => Err(problem),
     };
     match (outcome, key) {
-        (Err(refused), Some(key)) if refused.code().status().is_client_error() => {
+        // A key that was reused has been looked up already.
+        (Err(refused), Some(key))
+            if refused.code().status().is_client_error()
+                && refused.code() != ProblemCode::IdempotencyKeyReused =>
+        {
             engine.submitted_before(&key).await?.ok_or(refused)
         }
         (outcome, _) => outcome,

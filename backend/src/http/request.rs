@@ -36,6 +36,7 @@ const UNMATCHED: &str = "unmatched";
 /// Handles a request through `next`, and sees to id, span, metrics, problems and headers.
 pub(super) async fn observe(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let _in_flight = state.metrics.http_request_began();
     let request_id = request_id(request.headers());
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>();

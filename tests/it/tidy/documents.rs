@@ -71,14 +71,12 @@ fn links_lead_somewhere() {
 }
 
 #[test]
-fn every_metric_is_documented() {
-    let documented: BTreeSet<String> = words_with("crewcall_", &read("docs/operating.md"))
-        .into_iter()
-        .filter_map(|name| name.strip_prefix("crewcall_").map(str::to_owned))
-        .collect();
-    let made = metrics_of(&read("backend/src/metrics.rs"));
-    assert!(made.len() > 10, "metrics.rs is written in another way now: {made:?}");
-    assert_eq!(documented, made);
+fn metrics_that_documents_name_exist() {
+    // The list itself is compared with what is exported by a test of the backend.
+    let listed = words_with("crewcall_", &read("docs/metrics.md"));
+    assert!(listed.len() > 10, "docs/metrics.md is written in another way now: {listed:?}");
+    let named = words_with("crewcall_", &read("docs/operating.md"));
+    assert!(named.len() > 2 && named.is_subset(&listed), "{:?}", named.difference(&listed));
 }
 
 #[test]
@@ -134,17 +132,6 @@ fn numbers_of_tests(code: &str) -> Vec<String> {
     tests.filter_map(|test| Some(test.split_once("fn ")?.1.split_once('_')?.0.to_owned())).collect()
 }
 
-/// The first of every two texts that are passed together: the name and the help of a metric.
-fn metrics_of(code: &str) -> BTreeSet<String> {
-    let calls = code.split('(').skip(1);
-    calls
-        .filter_map(|call| {
-            let (name, rest) = call.trim_start().strip_prefix('"')?.split_once('"')?;
-            rest.trim_start().strip_prefix(',')?.trim_start().starts_with('"').then(|| name.to_owned())
-        })
-        .collect()
-}
-
 #[test]
 fn words_are_counted_to_the_end_of_the_section() {
     assert_eq!(words_to_the_end_of("## Two", "# One\n\na b\n\n## Two\n\n### Three\nc d\n\n## Four\n\ne"), 10);
@@ -155,7 +142,4 @@ fn links_and_names_are_found() {
     assert_eq!(numbers_of_tests("#[tokio::test]\nasync fn f05_it_freezes() {}"), ["f05"]);
     assert_eq!(links("a [b](c.md#d) and [e](https://f), (g)"), ["c.md#d", "https://f"]);
     assert_eq!(words_with("X_", "`X_A`,X_B_1 MAX_C X_").into_iter().collect::<Vec<_>>(), ["X_A", "X_B_1"]);
-    let code =
-        "make.gauge(\n  \"jobs\", \"Jobs.\"), of(\"x\"), Opts::new(\"age_seconds\",\n \"Age.\"), f(\"a\", b)";
-    assert_eq!(metrics_of(code).into_iter().collect::<Vec<_>>(), ["age_seconds", "jobs"]);
 }

@@ -67,7 +67,7 @@ impl Engine {
         }
         let stored = self.store_all(vec![(job, idempotency)]).await?;
         match stored.into_iter().next() {
-            Some(inserted) => submitted(inserted),
+            Some(inserted) => self.submitted(inserted),
             None => {
                 Err(StoreError::Broken { reason: "it answered an insert with nothing".to_owned() }.into())
             }
@@ -81,7 +81,7 @@ impl Engine {
     ///
     /// [`SubmitError`] when the key belongs to another body, or the store cannot tell.
     pub async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Submitted>, SubmitError> {
-        self.store.submitted_before(key).await?.map(submitted).transpose()
+        self.store.submitted_before(key).await?.map(|inserted| self.submitted(inserted)).transpose()
     }
 
     /// Accepts many jobs, each for itself: one that is no job does not spoil the others. Returns what became of them, in their order.
@@ -153,13 +153,19 @@ impl Engine {
         let (changes, accepted) = (self.changes.clone(), accepted.collect());
         self.to_its_end(async move { changes.insert(accepted).await }).await
     }
-}
 
-fn submitted(inserted: Inserted) -> Result<Submitted, SubmitError> {
-    match inserted {
-        Inserted::Stored { job } => Ok(Submitted::Accepted(job)),
-        Inserted::Replayed { job } => Ok(Submitted::Replayed(job)),
-        Inserted::KeyReused => Err(SubmitError::KeyReused),
-        Inserted::TooManyTypes => Err(SubmitError::TooManyTypes),
+    fn submitted(&self, inserted: Inserted) -> Result<Submitted, SubmitError> {
+        match inserted {
+            Inserted::Stored { job } => Ok(Submitted::Accepted(job)),
+            Inserted::Replayed { job } => {
+                self.metrics.submission_repeated(true);
+                Ok(Submitted::Replayed(job))
+            }
+            Inserted::KeyReused => {
+                self.metrics.submission_repeated(false);
+                Err(SubmitError::KeyReused)
+            }
+            Inserted::TooManyTypes => Err(SubmitError::TooManyTypes),
+        }
     }
 }

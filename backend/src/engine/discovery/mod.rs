@@ -210,7 +210,9 @@ impl Discovery {
 
     /// Marks silent workers lost.
     pub fn mark_lost(&self) {
-        for worker in self.registry.mark_lost() {
+        let lost = self.registry.mark_lost();
+        self.metrics.workers_lost(lost.len());
+        for worker in lost {
             tracing::warn!(
                 worker.id = %worker.announcement.worker_id, worker.name = worker.announcement.name,
                 attempts = worker.orders.len(), "A worker fell silent and is taken as lost."

@@ -190,6 +190,13 @@ impl Leases {
         self.leases.iter().filter(|lease| !lease.held).map(|lease| lease.clone()).collect()
     }
 
+    /// How many attempts are held, and how many are not.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let held = self.leases.iter().filter(|lease| lease.held).count();
+        (held, self.leases.len().saturating_sub(held))
+    }
+
     fn put(&self, running: StoredClaim) {
         let StoredClaim { job_id, job_type, attempt, token, claim, timeout, cancelled } = running;
         let Claim { execution_id, worker_id, held, .. } = claim;

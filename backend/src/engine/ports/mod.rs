@@ -12,5 +12,6 @@ pub use store::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,
     IdempotencyKey, InFlight, Inserted, JobChanged, JobEvent, JobQuery, Jobs, Lifecycle,
     QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
-    Standing, Store, StoreError, StoredClaim, StoredJob, StoredType, Types, UNANNOUNCED_TYPES_MAX, Written,
+    Standing, Store, StoreError, StoreUsage, StoredClaim, StoredJob, StoredType, Types,
+    UNANNOUNCED_TYPES_MAX, Written,
 };

@@ -6,6 +6,8 @@
 
 mod mark;
 
+mod unconfirmed;
+
 pub(crate) mod publisher;
 
 mod wakes;

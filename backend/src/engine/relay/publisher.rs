@@ -2,17 +2,20 @@
 //! which it has.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use crewcall_proto::JobType;
 use tokio::time::{MissedTickBehavior, sleep};
 
-use super::{BATCH_MAX, mark::Mark, retrying, window::WINDOW_MAX};
+use super::{
+    BATCH_MAX,
+    mark::Mark,
+    retrying,
+    unconfirmed::{Batch, Unconfirmed},
+    window::WINDOW_MAX,
+};
 use crate::{
     domain::State,
     engine::{
@@ -55,7 +58,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     tasks: Tasks,
     mark: Mutex<Mark>,
-    unconfirmed: AtomicUsize,
+    unconfirmed: Unconfirmed,
 }
 
 /// What was dispatched is published.
@@ -75,7 +78,7 @@ impl OrderPublisher {
             metrics: Arc::clone(&ports.metrics),
             tasks: ports.tasks.clone(),
             mark: Mutex::default(),
-            unconfirmed: AtomicUsize::new(0),
+            unconfirmed: Unconfirmed::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -134,13 +137,11 @@ impl OrderPublisher {
         if mutant("mark_early") {
             dispatches.iter().for_each(|dispatch| self.mark().confirm(dispatch.number));
         }
-        self.count(|unconfirmed| {
-            unconfirmed.fetch_add(dispatches.len(), Ordering::Relaxed) + dispatches.len()
-        });
-        self.enqueue(dispatches);
+        let batch = self.inner.unconfirmed.begin(dispatches.len());
+        self.enqueue(dispatches, batch);
     }
 
-    fn enqueue(&self, dispatches: Vec<Dispatch>) {
+    fn enqueue(&self, dispatches: Vec<Dispatch>, batch: Batch) {
         die_at(Failpoint::OrderUnsent);
         let mut encoding = None;
         let orders = dispatches.iter().map(|dispatch| {
@@ -155,12 +156,12 @@ impl OrderPublisher {
         });
         let confirmations = self.inner.broker.publish_orders(orders.collect());
         let publisher = self.clone();
-        let confirmed = async move { publisher.wait_for(&dispatches, confirmations).await };
+        let confirmed = async move { publisher.wait_for(&dispatches, batch, confirmations).await };
         self.inner.tasks.errand(PUBLICATION, confirmed);
     }
 
     /// Waits until everything is confirmed, but for what has to be sent again.
-    async fn wait_for(&self, dispatches: &[Dispatch], mut confirmations: Confirmations) {
+    async fn wait_for(&self, dispatches: &[Dispatch], batch: Batch, mut confirmations: Confirmations) {
         let mut answers = Vec::new();
         while confirmations.recv_many(&mut answers, CONFIRMATIONS_MAX).await > 0 {
             let mut over = 0;
@@ -170,17 +171,18 @@ impl OrderPublisher {
                     Ok(()) => {
                         die_at(Failpoint::OrderConfirmed);
                         self.mark().confirm(dispatch.number);
+                        self.inner.metrics.dispatch_confirmed(batch.since.elapsed());
                         over += 1;
                     }
                     Err(BrokerError::Closed) => over += 1,
-                    Err(error) => self.publish_later(dispatch.clone(), &error),
+                    Err(error) => self.publish_later(dispatch.clone(), batch, &error),
                 }
             }
-            self.count(|unconfirmed| unconfirmed.fetch_sub(over, Ordering::Relaxed) - over);
+            self.inner.unconfirmed.end(batch, over);
         }
     }
 
-    fn publish_later(&self, dispatch: Dispatch, error: &BrokerError) {
+    fn publish_later(&self, dispatch: Dispatch, batch: Batch, error: &BrokerError) {
         // While the broker is away this goes for every order under way, and the link said it once.
         if matches!(error, BrokerError::Refused { .. }) {
             let job = &dispatch.job;
@@ -193,10 +195,15 @@ impl OrderPublisher {
         let later = async move {
             let stop = publisher.inner.tasks.stop();
             if stop.run_until_cancelled(sleep(PUBLISH_RETRY)).await.is_some() {
-                publisher.enqueue(vec![dispatch]);
+                publisher.enqueue(vec![dispatch], batch);
             }
         };
         self.inner.tasks.errand(PUBLICATION, later);
+    }
+
+    /// How many orders await their confirm, and for how long the oldest of them has.
+    pub(in crate::engine) fn unconfirmed(&self) -> (usize, Duration) {
+        self.inner.unconfirmed.look()
     }
 
     /// Whether the broker confirmed this dispatch, as far as this process knows.
@@ -251,10 +258,6 @@ impl OrderPublisher {
         self.inner.store.confirm_dispatches(up_to).await?;
         self.mark().kept(up_to);
         Ok(())
-    }
-
-    fn count(&self, change: impl FnOnce(&AtomicUsize) -> usize) {
-        self.inner.metrics.dispatch_unconfirmed(change(&self.inner.unconfirmed));
     }
 
     fn mark(&self) -> MutexGuard<'_, Mark> {

@@ -83,6 +83,7 @@ async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Resu
         let (job_id, attempt) = order.key;
         match answer {
             Applied::Changed => {
+                discovery.metrics.order_lost();
                 tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
             }
             Applied::Stale(_) | Applied::UnknownJob => {

@@ -113,6 +113,9 @@ pub(super) async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, St
         let applied = discovery.changes.record(batch.iter().map(event_of).collect()).await?;
         for ((lease, end), answer) in batch.iter().zip(applied.value) {
             let Lease { job_id, job_type, attempt, worker_id, .. } = lease;
+            if answer == Applied::Changed {
+                discovery.metrics.lease_ended(*end == LeaseEnd::Silent);
+            }
             match (end, answer) {
                 (LeaseEnd::Overdue, Applied::Changed) => {
                     tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "An attempt ran too long, and its worker did not end it.");

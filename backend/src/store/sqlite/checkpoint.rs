@@ -18,18 +18,18 @@ struct Log {
     moved: i64,
 }
 
-/// To be called after each commit, when its callers have their answers.
-pub(super) fn after_commit(connection: &Connection) -> Result<(), TransactionError> {
+/// To be called after each commit, when its callers have their answers. Returns whether anything was moved.
+pub(super) fn after_commit(connection: &Connection) -> Result<bool, TransactionError> {
     // NOOP only looks.
     let log = checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")?;
     if log.pages - log.moved < PAGES_WAITING_MAX {
-        return Ok(());
+        return Ok(false);
     }
     let log = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
     if log.pages > LOG_PAGES_MAX {
         checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)")?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn checkpoint(connection: &Connection, sql: &str) -> Result<Log, TransactionError> {

@@ -29,6 +29,8 @@ mod clock_rollback;
 
 mod shared_counts;
 
+mod usage;
+
 mod run;
 
 mod load;
@@ -73,8 +75,8 @@ use crate::{
         ports::{
             Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
             IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine,
-            QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoredClaim, StoredType, Types,
-            Written,
+            QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoreUsage, StoredClaim, StoredType,
+            Types, Written,
         },
         rules::{
             ApplyEvents, Decide, DeleteFinished, DeleteType, DispatchDue, ExpireDue, NewJob, PutType,
@@ -314,6 +316,10 @@ impl Lifecycle for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
         self.readers.read(queries::dispatch_marks).await?;
         self.writer.write(1, rehearse::rehearse).await
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+        self.readers.read(usage::usage).await
     }
 
     async fn failed(&self) -> String {

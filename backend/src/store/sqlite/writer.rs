@@ -203,13 +203,18 @@ impl WriterThread {
     /// Keeps the log short. `Err` says why the store cannot go on: a page that could not be written to the file
     /// may be lost from memory too.
     fn checkpoint(&self) -> Result<(), String> {
+        let begun = Instant::now();
         match checkpoint::after_commit(&self.context.connection) {
             Err(error) if error.severity() == Severity::Fatal => Err(error.to_string()),
             Err(error) => {
                 tracing::warn!(reason = %error, "The store's log was not moved into the file; it is tried again.");
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(true) => {
+                self.metrics.store_checkpointed(begun.elapsed());
+                Ok(())
+            }
+            Ok(false) => Ok(()),
         }
     }
 
@@ -239,12 +244,14 @@ impl WriterThread {
 
     fn commit(&mut self, batch: Vec<Box<dyn Command>>) -> Result<(), String> {
         let (size, begun) = (batch.len(), Instant::now());
+        let rows_before = self.context.connection.total_changes();
         match self.transact(batch) {
             Ok(answers) => {
                 if let Some(reason) = self.trouble.take() {
                     tracing::info!(reason, "The store works again.");
                 }
-                self.metrics.store_committed(size, begun.elapsed());
+                let rows = self.context.connection.total_changes().saturating_sub(rows_before);
+                self.metrics.store_committed(size, rows, begun.elapsed());
                 for (command, outcome) in answers {
                     command.answer(outcome);
                 }
@@ -252,6 +259,7 @@ impl WriterThread {
             }
             Err(GivenUp { error, answers }) => {
                 let (severity, text) = (error.severity(), error.to_string());
+                self.metrics.store_commit_failed();
                 // Callers try again, twice in a second: it is said once.
                 if self.trouble.as_ref() != Some(&text) {
                     tracing::error!(reason = %text, commands = answers.len(), "A transaction of the store was given up.");

@@ -30,4 +30,6 @@ mod watch;
 
 mod operate;
 
+mod metrics;
+
 mod document;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::server::{Server, answer, problem};
 
-async fn quarantine(server: &Server, messages: u8) {
+pub(super) async fn quarantine(server: &Server, messages: u8) {
     let message = |number| QuarantinedMessage {
         queue: "crewcall.completed".to_owned(),
         routing_key: format!("completed.{number}"),

@@ -22,7 +22,7 @@ use crewcall_backend::{
     store::SqliteStore,
 };
 use crewcall_proto::{
-    ContentType, ExecutionId, JobId, JobType, Timestamp,
+    ContentType, ExecutionId, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp,
     discovery::{AnnouncedType, Announcement, Goodbye, Sdk},
     response::{ErrorKind, Origin},
 };
@@ -306,6 +306,29 @@ impl Server {
         self.apply(id, event).await;
     }
 
+    /// The worker keeps an attempt without its order.
+    pub(super) async fn hold(&self, id: JobId) {
+        let origin = self.origin(id).await.unwrap();
+        self.apply(id, Event::Held { origin, seq: 2 }).await;
+    }
+
+    /// The order of the current attempt.
+    pub(super) async fn order(&self, id: JobId) -> Order {
+        let (job, _) = self.store.get(id).await.unwrap().unwrap();
+        Order {
+            protocol: PROTOCOL_VERSION,
+            job_id: id,
+            job_type: job.job_type,
+            attempt: job.status.attempt,
+            attempt_token: job.status.token.unwrap(),
+            max_attempts: 1,
+            parameters: job.parameters,
+            timeout_ms: None,
+            expires_at: None,
+            created_at: job.created_at,
+        }
+    }
+
     async fn apply(&self, job_id: JobId, event: Event) {
         let applied = self.engine.changes().record(vec![JobEvent { job_id, event }]).await.unwrap();
         assert_eq!(applied.value, [Applied::Changed], "{applied:?}");
@@ -322,6 +345,16 @@ impl Server {
     pub(crate) fn run(&self) {
         let engine = Arc::clone(&self.engine);
         self.serving.spawn(async move { engine.run().await.unwrap() });
+    }
+
+    /// Returns when something is the case.
+    pub(super) async fn until(&self, is_the_case: impl AsyncFn() -> bool) {
+        let reached = async {
+            while !is_the_case().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, reached).await.expect("it did not become the case");
     }
 
     /// Returns when this many streams and long polls are open.

@@ -11,7 +11,7 @@ use crewcall_backend::{
     engine::ports::{
         Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IdempotencyKey,
         InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine, QuarantineEntry,
-        QuarantinedMessage, Standing, Store, StoreError, StoredClaim, StoredType, Types, Written,
+        QuarantinedMessage, Standing, Store, StoreError, StoreUsage, StoredClaim, StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -164,6 +164,10 @@ impl Quarantine for FailingStore {
 #[async_trait]
 impl Lifecycle for FailingStore {
     async fn installation(&self) -> Result<String, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
         Err((self.0)())
     }
 
@@ -354,6 +358,10 @@ impl Quarantine for FillingStore {
 impl Lifecycle for FillingStore {
     async fn installation(&self) -> Result<String, StoreError> {
         self.store.installation().await
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+        self.store.usage().await
     }
 
     async fn failed(&self) -> String {

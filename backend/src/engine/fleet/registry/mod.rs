@@ -54,12 +54,12 @@ impl Worker {
     }
 
     /// How many attempts it runs at once; [`Announcement::SLOTS_MAX`] bounds it.
-    fn slots(&self) -> usize {
+    pub(in crate::engine) fn slots(&self) -> usize {
         usize::try_from(self.announcement.slots).unwrap_or(usize::MAX)
     }
 
     /// How many of them are taken, as it said last.
-    fn slots_taken(&self) -> usize {
+    pub(in crate::engine) fn slots_taken(&self) -> usize {
         usize::try_from(self.slots_busy).unwrap_or(usize::MAX).min(self.slots())
     }
 }
@@ -241,6 +241,11 @@ impl Registry {
             key(a).cmp(&key(b))
         });
         workers
+    }
+
+    /// Shows every worker, in no order, without a copy.
+    pub fn for_each(&self, mut look: impl FnMut(&Worker)) {
+        self.workers.iter().for_each(|worker| look(&worker));
     }
 
     /// In which encoding a worker wants to be spoken to.

@@ -13,6 +13,9 @@ pub trait Lifecycle: Send + Sync {
     /// Whether it can do its work now: reads a little, and takes a job through its life, of which nothing is kept.
     async fn check(&self) -> Result<(), StoreError>;
 
+    /// How much room it takes, and has.
+    async fn usage(&self) -> Result<StoreUsage, StoreError>;
+
     /// Resolves with the reason when the store has failed for good: an I/O error, after which nobody knows what is
     /// on disk, a damaged file, or a panic. Every call returns [`StoreError::Failed`] from then on. The process should
     /// exit loudly, and read the store anew. Never resolves otherwise.
@@ -22,6 +25,19 @@ pub trait Lifecycle: Send + Sync {
     ///
     /// A store that is dropped instead does the same, but nobody knows when it is done.
     async fn close(&self);
+}
+
+/// How much room a store takes, and has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreUsage {
+    /// Its data, in bytes.
+    pub file_bytes: u64,
+    /// What was committed and is not among these yet, in bytes.
+    pub log_bytes: u64,
+    /// What is free on its disk, in bytes.
+    pub disk_free_bytes: u64,
+    /// How many messages are in quarantine.
+    pub quarantined: u64,
 }
 
 /// Why the store did not do what it was asked.

@@ -20,7 +20,7 @@ mod lifecycle;
 pub use job_changed::{JobChanged, StoredJob, Written};
 pub use job_query::JobQuery;
 pub use jobs::Jobs;
-pub use lifecycle::{Lifecycle, StoreError};
+pub use lifecycle::{Lifecycle, StoreError, StoreUsage};
 pub use quarantine::{
     QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
 };

@@ -16,8 +16,8 @@ use crewcall_backend::{
     domain::TypeSettings,
     engine::{
         ports::{
-            Lifecycle, Quarantine, QuarantineEntry, QuarantinedMessage, StoreError, StoredType, Types,
-            Written,
+            Lifecycle, Quarantine, QuarantineEntry, QuarantinedMessage, StoreError, StoreUsage, StoredType,
+            Types, Written,
         },
         rules::{
             Decide, DeleteType, Inconsistent, JobCounts, Loaded, PutType, PutTypeSettings, Rules, Wanted,
@@ -218,6 +218,10 @@ impl Quarantine for MemoryStore {
 impl Lifecycle for MemoryStore {
     async fn installation(&self) -> Result<String, StoreError> {
         self.read(|_, _| "memory".to_owned())
+    }
+
+    async fn usage(&self) -> Result<StoreUsage, StoreError> {
+        self.read(|_, _| StoreUsage::default())
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -1,0 +1,123 @@
+//! How things are, told to the metrics when somebody asks for them, so that nobody pays for it otherwise. No lock is held for
+//! longer than it takes to look at one job type or worker.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use crewcall_proto::JobType;
+
+use super::{
+    Engine,
+    fleet::registry::WorkerStatus,
+    ports::{Count, StoreError},
+    queries::WAITING,
+};
+use crate::{
+    domain::{State, Waiting},
+    metrics::{FleetFigures, TypeFigures},
+};
+
+impl Engine {
+    /// Everything that is counted, in the Prometheus text format.
+    pub async fn render_metrics(&self) -> String {
+        let _alone = self.scrape.lock().await;
+        match self.type_figures().await {
+            Ok(types) => self.metrics.set_types(&types),
+            Err(error) => {
+                tracing::warn!(%error, "The jobs could not be counted; their gauges keep their last values.");
+            }
+        }
+        match self.store.usage().await {
+            Ok(usage) => {
+                self.metrics.set_store_usage(usage.file_bytes, usage.log_bytes, usage.disk_free_bytes);
+                self.metrics.set_quarantined(usage.quarantined);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "The store could not be measured; its gauges keep their last values.");
+            }
+        }
+        self.metrics.set_fleet(&self.fleet_figures());
+        let (orders, oldest) = self.publisher.unconfirmed();
+        self.metrics.set_unconfirmed(orders, oldest);
+        self.metrics.render()
+    }
+
+    /// Every type that was announced, has jobs, or had something set for it.
+    async fn type_figures(&self) -> Result<Vec<TypeFigures>, StoreError> {
+        let mut by_type: BTreeMap<JobType, Vec<Count>> = BTreeMap::new();
+        for job_type in self.catalogue.names().into_iter().chain(self.limits.names()) {
+            by_type.entry(job_type).or_default();
+        }
+        for count in self.store.counts().await? {
+            by_type.entry(count.job_type.clone()).or_default().push(count);
+        }
+        let is_waiting = |counts: &[Count]| counts.iter().any(|count| WAITING.contains(&count.state));
+        let waiting = by_type.iter().filter(|(_, counts)| is_waiting(counts));
+        let names = waiting.map(|(job_type, _)| job_type.clone()).collect();
+        let oldest: HashMap<_, _> = self.store.oldest(names, WAITING).await?.into_iter().collect();
+        let now = self.clock.now();
+        let figures = by_type.into_iter().map(|(job_type, counts)| {
+            let oldest = oldest.get(&job_type).map(|created_at| now.since(*created_at));
+            self.figures_of(job_type, &counts, oldest)
+        });
+        Ok(figures.collect())
+    }
+
+    fn figures_of(
+        &self,
+        job_type: JobType,
+        counts: &[Count],
+        oldest_waiting: Option<Duration>,
+    ) -> TypeFigures {
+        let jobs = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.jobs);
+        let settings = self.limits.get(&job_type);
+        let capacity = self.registry.capacity(&job_type);
+        TypeFigures {
+            jobs: State::ALL.into_iter().map(|state| (state.as_str(), jobs(state))).collect(),
+            waiting: self.waiting_for(&job_type, counts),
+            oldest_waiting,
+            window: self.relay.window(&job_type),
+            window_used: self.store.in_flight(&job_type).with_broker,
+            workers: capacity.workers,
+            slots: capacity.slots,
+            paused: settings.pause.is_some(),
+            running_max: settings.running_max,
+            rate_per_second: settings.rate_per_second,
+            job_type,
+        }
+    }
+
+    /// What the jobs of a type wait for that are due.
+    fn waiting_for(&self, job_type: &JobType, counts: &[Count]) -> Vec<(&'static str, u64)> {
+        let due: Vec<&Count> = counts.iter().filter(|count| WAITING.contains(&count.state)).collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let context = self.waiting_context(job_type);
+        let reason = |count: &Count| Waiting::of_due(job_type, count.state, &context);
+        due.into_iter().filter_map(|count| Some((reason(count)?.reason(), count.jobs))).collect()
+    }
+
+    fn fleet_figures(&self) -> FleetFigures {
+        let mut figures = FleetFigures::default();
+        let mut by_status: HashMap<WorkerStatus, usize> = HashMap::new();
+        self.registry.for_each(|worker| {
+            *by_status.entry(worker.status).or_default() += 1;
+            if worker.status == WorkerStatus::Lost {
+                return;
+            }
+            let announced = &worker.announcement;
+            let sdk = format!("{} {}", announced.sdk.language, announced.sdk.version);
+            let version = [announced.name.clone(), announced.version.clone(), sdk];
+            *figures.versions.entry(version).or_default() += 1;
+            figures.slots += worker.slots();
+            figures.slots_busy += worker.slots_taken();
+        });
+        let with = |status| by_status.get(&status).copied().unwrap_or(0);
+        figures.by_status = WorkerStatus::ALL.map(|status| (status.as_str(), with(status))).to_vec();
+        (figures.held, figures.delivered) = self.leases.counts();
+        figures
+    }
+}
