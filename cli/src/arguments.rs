@@ -1,22 +1,29 @@
 //! The command line: what `--help` shows.
 
+mod fleet;
 mod jobs;
+mod names;
 mod submit;
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
-use crewcall_proto::{JobId, JobType, WorkerId};
 use url::Url;
 
 pub(crate) use self::{
-    jobs::{ActionArguments, FilterArguments, JobsCommand, JobsListArguments},
+    fleet::{
+        Finite, Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments, WorkerSort,
+        WorkersCommand, WorkersListArguments,
+    },
+    jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
+    names::JobName,
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
 };
 use crate::{
     api::JobState,
     client::{Client, parse_url},
+    duration,
     exit::Failure,
     output::Format,
     settings::ServeFlags,
@@ -52,17 +59,20 @@ pub(crate) enum Command {
     /// Follow one job until it ends, or all jobs
     Watch(WatchArguments),
     /// List jobs, show one, cancel or retry some
-    #[command(subcommand)]
+    #[command(subcommand, alias = "job")]
     Jobs(JobsCommand),
     /// List workers, show one, drain it or let it take jobs again
-    #[command(subcommand)]
+    #[command(subcommand, alias = "worker")]
     Workers(WorkersCommand),
     /// List job types, show one, pause or limit it
-    #[command(subcommand)]
+    #[command(subcommand, alias = "type")]
     Types(TypesCommand),
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// List jobs, for those who expect it here.
+    #[command(hide = true)]
+    Ps(JobsListArguments),
     /// Print a completion script for a shell
     #[command(
         after_help = "For example: crewcall completion bash > ~/.local/share/bash-completion/completions/crewcall"
@@ -84,8 +94,8 @@ pub(crate) struct DevArguments {
 /// What `watch` takes.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// The job to follow; without it, all of them until Ctrl-C
-    pub(crate) id: Option<JobId>,
+    /// The job to follow, by its id, the beginning of it, or @last; without it, all of them until Ctrl-C
+    pub(crate) id: Option<JobName>,
     /// Only changes into these states
     #[arg(long, value_name = "STATE", value_delimiter = ',', conflicts_with = "id")]
     pub(crate) state: Vec<JobState>,
@@ -95,131 +105,6 @@ pub(crate) struct WatchArguments {
     /// The form of the output.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
-}
-
-/// `workers …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum WorkersCommand {
-    /// List workers
-    Ls(OutputArguments),
-    /// Show one worker and what it runs
-    Get {
-        /// The worker
-        id: WorkerId,
-        /// The form of the output.
-        #[command(flatten)]
-        output: OutputArguments,
-    },
-    /// Drain a worker: it finishes what it runs and takes nothing new
-    Drain {
-        /// The worker
-        id: WorkerId,
-    },
-    /// Let a drained worker take jobs again
-    Resume {
-        /// The worker
-        id: WorkerId,
-    },
-}
-
-/// `types …`
-#[derive(Debug, Subcommand)]
-pub(crate) enum TypesCommand {
-    /// List job types
-    Ls(OutputArguments),
-    /// Show one job type and its parameters
-    Get {
-        /// The job type
-        #[arg(value_name = "TYPE")]
-        job_type: JobType,
-        /// The form of the output.
-        #[command(flatten)]
-        output: OutputArguments,
-    },
-    /// Pause a job type: its jobs wait, and what has begun goes on
-    Pause {
-        /// The job type
-        #[arg(value_name = "TYPE")]
-        job_type: JobType,
-        /// Who pauses it, and why.
-        #[command(flatten)]
-        actor: ActorArguments,
-    },
-    /// Resume a paused job type
-    Resume {
-        /// The job type
-        #[arg(value_name = "TYPE")]
-        job_type: JobType,
-    },
-    /// Limit how many attempts of a type run at once, or begin per second
-    Limit(LimitArguments),
-    /// Forget a job type that has neither jobs nor workers
-    Rm {
-        /// The job type
-        #[arg(value_name = "TYPE")]
-        job_type: JobType,
-    },
-}
-
-/// What `types limit` takes.
-#[derive(Debug, Args)]
-#[group(skip)]
-#[command(group = ArgGroup::new("limits").args(["running_max", "rate"]).required(true).multiple(true))]
-#[command(
-    after_help = "A limit that is not named stays as it is. For example, one attempt every ten seconds:
-  crewcall types limit image.thumbnail --rate 0.1"
-)]
-pub(crate) struct LimitArguments {
-    /// The job type
-    #[arg(value_name = "TYPE")]
-    pub(crate) job_type: JobType,
-    /// How many attempts may run at once
-    #[arg(long, value_name = "N|none", value_parser = parse_running_max, allow_negative_numbers = true)]
-    pub(crate) running_max: Option<Limit<u32>>,
-    /// How many attempts may begin per second; may be a fraction
-    #[arg(long, value_name = "X|none", value_parser = parse_rate, allow_negative_numbers = true)]
-    pub(crate) rate: Option<Limit<Finite>>,
-}
-
-/// A limit as it was asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Limit<T> {
-    /// No limit.
-    Unlimited,
-    /// At most this.
-    AtMost(T),
-}
-
-impl<T: FromStr> Limit<T> {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "none" => Some(Self::Unlimited),
-            number => number.parse().ok().map(Self::AtMost),
-        }
-    }
-}
-
-fn parse_running_max(text: &str) -> Result<Limit<u32>, &'static str> {
-    Limit::parse(text).ok_or("write a whole number such as 4, or none for no limit")
-}
-
-fn parse_rate(text: &str) -> Result<Limit<Finite>, &'static str> {
-    Limit::parse(text).ok_or("write a number such as 2.5, or none for no limit")
-}
-
-/// A number that JSON can express: neither infinite nor NaN.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Finite(pub(crate) f64);
-
-impl FromStr for Finite {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Self(number)),
-            _ => Err("it is not a number".to_owned()),
-        }
-    }
 }
 
 /// Who does something, and why: kept with the job or type.
@@ -237,6 +122,7 @@ pub(crate) struct ActorArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
     /// List messages that could not be read, newest first
+    #[command(alias = "list")]
     Ls {
         /// List at most this many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
@@ -244,9 +130,9 @@ pub(crate) enum QuarantineCommand {
         /// Continue where an earlier list ended
         #[arg(long)]
         cursor: Option<String>,
-        /// The form of the output; the bodies are only in json and jsonl
+        /// How it looks; the bodies are only in json and jsonl
         #[command(flatten)]
-        output: OutputArguments,
+        list: ListArguments,
     },
     /// Delete one message, or all
     #[command(group = ArgGroup::new("which").args(["number", "all"]).required(true))]
@@ -257,6 +143,31 @@ pub(crate) enum QuarantineCommand {
         #[arg(long)]
         all: bool,
     },
+}
+
+/// How a list looks.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ListArguments {
+    /// Leave the titles of the columns out
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    /// Show it again every 2s, or as often as this says, until Ctrl-C
+    #[arg(
+        short, long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
+        value_parser = parse_interval
+    )]
+    pub(crate) watch: Option<Duration>,
+    /// The form of the output.
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// How often a list is shown again at most: the backend answers others, too.
+const WATCH_EVERY_MIN: Duration = Duration::from_millis(100);
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text)?;
+    if interval < WATCH_EVERY_MIN { Err("it is shorter than 100ms".to_owned()) } else { Ok(interval) }
 }
 
 /// The form of the data on standard output.
@@ -372,7 +283,11 @@ mod tests {
             "submit --batch jobs --max-attempts 2".to_owned(),
             format!("jobs cancel {id} --state ready"),
             format!("jobs retry {id} --dry-run"),
-            "jobs cancel --all --state ready".to_owned(),
+            "jobs get 0192e".to_owned(),
+            "jobs get image.thumbnail".to_owned(),
+            "jobs ls --since soon".to_owned(),
+            "workers ls --status gone".to_owned(),
+            "types ls --watch=1ms".to_owned(),
             "types limit t".to_owned(),
             "types limit t --running-max many".to_owned(),
             "types limit t --running-max -1".to_owned(),

@@ -16,11 +16,15 @@ mod parameters;
 
 mod duration;
 
+mod times;
+
 mod settings;
 
 mod output;
 
 mod text;
+
+mod layout;
 
 mod tables;
 
@@ -66,6 +70,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         },
         Command::Watch(watch) => commands::watch::run(&arguments.client()?, watch).await,
         Command::Jobs(command) => commands::jobs::run(&arguments.client()?, command).await,
+        Command::Ps(list) => commands::jobs::list(&arguments.client()?, list).await,
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,

@@ -1,6 +1,6 @@
 //! The command `crewcall` against a real backend: what it prints, and how it ends.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crewcall_dev_broker::HOME_VARIABLE;
 use e2e::{process::command, stack::Stack};
@@ -53,6 +53,63 @@ async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
         let job: Value = serde_json::from_str(line).unwrap();
         stack.remember_accepted(job["id"].as_str().unwrap().to_owned());
     }
+    stack.settle().await.unwrap();
+}
+
+/// What is seen on a terminal of 80 columns.
+async fn on_a_terminal(stack: &Stack, arguments: &str) -> String {
+    let crewcall = stack.crewcall(&[]).unwrap();
+    let program = crewcall.as_std().get_program().to_str().unwrap();
+    let line = format!("stty cols 80 rows 24; exec '{program}' {arguments}");
+    let mut script = tokio::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env("CREWCALL_URL", format!("http://{}", stack.http_listen()));
+    let output = script.env("TERM", "xterm").stdin(Stdio::null()).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{arguments}: {}", text(&output.stdout));
+    text(&output.stdout)
+}
+
+/// What is seen of it, without colours.
+fn plain(screen: &str) -> String {
+    let mut parts = screen.split("\u{1b}[");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').unwrap().1)
+}
+
+#[tokio::test]
+async fn lists_fit_a_terminal_and_what_they_show_names_jobs_and_workers() {
+    let mut stack = Stack::start("lists").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.fail"], 2).await.unwrap();
+    let long = "a reason that is much longer than there is room for in a line of eighty columns";
+    let failed = stack.submit("test.fail", json!({"message": long, "permanent": true})).await.unwrap();
+    stack.submit("test.unserved.with.a.name.that.is.longer.than.most", json!({})).await.unwrap();
+    let ended = run(&stack, &["watch", &failed]).await;
+    assert_eq!(ended.status.code(), Some(1), "{}", text(&ended.stderr));
+    for list in ["jobs ls", "workers ls", "types ls", "quarantine ls", "jobs ls --state failed --since 1h"] {
+        let screen = on_a_terminal(&stack, list).await;
+        for line in plain(&screen).lines() {
+            assert!(line.trim_end().chars().count() <= 80, "{list}: {line:?}");
+        }
+    }
+    let screen = on_a_terminal(&stack, "jobs ls --type test.fail --no-headers").await;
+    assert!(screen.contains("\u{1b}[31mfailed\u{1b}[0m"), "{screen:?}");
+    let shown = plain(&screen).split_whitespace().next().unwrap().to_owned();
+    assert!(shown.len() < 36 && failed.starts_with(&shown), "{shown} of {failed}");
+    for name in [shown.as_str(), &shown.to_uppercase(), &shown.replace('-', "")] {
+        let got = run(&stack, &["jobs", "get", name, "-o", "name"]).await;
+        assert_eq!(text(&got.stdout).trim(), failed, "{}", text(&got.stderr));
+    }
+    let wide = run(&stack, &["jobs", "ls", "-o", "wide"]).await;
+    assert!(text(&wide.stdout).contains(&failed) && text(&wide.stdout).contains(long));
+    let last = run(&stack, &["jobs", "cancel", "@last"]).await;
+    assert!(text(&last.stdout).contains("cancelled"), "{}", text(&last.stderr));
+    let both = run(&stack, &["jobs", "get", &failed[..6]]).await;
+    assert_eq!(both.status.code(), Some(2), "{}", text(&both.stdout));
+    assert!(text(&both.stderr).contains(&failed), "{}", text(&both.stderr));
+    let none = run(&stack, &["jobs", "retry", "ffffff"]).await;
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("begins with ffffff"), "{}", text(&none.stderr));
+    let drained = run(&stack, &["workers", "drain", "worker-0"]).await;
+    assert_eq!(drained.status.code(), Some(0), "{}", text(&drained.stderr));
     stack.settle().await.unwrap();
 }
 

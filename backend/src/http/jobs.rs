@@ -139,6 +139,7 @@ pub(super) async fn get(
     get, path = "/v1/jobs", tag = TAG, operation_id = "listJobs",
     params(
         dto::JobFilter,
+        ("id_prefix" = Option<String>, Query, example = "0192e4a0-7c", description = "With an id that begins so; hyphens do not matter"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 50 if not given; a page of large jobs has fewer"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),

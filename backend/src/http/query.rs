@@ -4,6 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use crewcall_proto::JobId;
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::{
     cursor::{self, Cursor},
@@ -18,6 +19,9 @@ pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
 
 /// The most jobs, types, or messages of the quarantine, of one page.
 pub const PAGE_JOBS_MAX: usize = 500;
+
+/// How many hexadecimal digits the id of a job has.
+const ID_DIGITS: usize = 32;
 
 /// The longest that a request may wait for a job to end.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -49,8 +53,21 @@ impl<T: Cursor> PageQuery<T> {
 pub(super) fn read_jobs(raw: Option<&str>) -> Result<JobQuery, Problem> {
     let mut fields = Fields::query(raw);
     let filter = filter::read(&mut fields);
+    let ids = fields.read("id_prefix", ids_that_begin_with);
     let page = PageQuery::<JobId>::of(&mut fields, PAGE_JOBS_DEFAULT);
-    fields.conclude(Ok(JobQuery { limit: page.limit, before: page.after, ..filter }))
+    fields.conclude(Ok(JobQuery { limit: page.limit, before: page.after, ids, ..filter }))
+}
+
+/// The lowest and the highest id that begin with these characters.
+fn ids_that_begin_with(text: &str) -> Result<RangeInclusive<JobId>, String> {
+    let digits: String = text.chars().filter(|character| *character != '-').collect();
+    let is_prefix =
+        (1..=ID_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let filled = |filler: &str| digits.clone() + &filler.repeat(ID_DIGITS.saturating_sub(digits.len()));
+    match (Uuid::try_parse(&filled("0")), Uuid::try_parse(&filled("f"))) {
+        (Ok(lowest), Ok(highest)) if is_prefix => Ok(JobId::from_uuid(lowest)..=JobId::from_uuid(highest)),
+        _ => Err("it is the beginning of a job's id, such as 0192e4a0-7c".to_owned()),
+    }
 }
 
 /// The query string of the page after the one that `raw` asked for.

@@ -233,9 +233,17 @@ pub(crate) struct JobError {
     /// A sentence.
     #[serde(default)]
     pub(crate) message: String,
+    /// What lies below the message: the causes of an error, the place of a panic.
+    #[serde(default)]
+    pub(crate) detail: Option<String>,
 }
 
 impl JobError {
+    /// What lies below the message, unless it says the same.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.detail.as_deref().map(str::trim).filter(|detail| !detail.is_empty() && *detail != self.message)
+    }
+
     /// Kind, code and message in one line.
     pub(crate) fn line(&self) -> String {
         match &self.code {

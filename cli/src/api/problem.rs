@@ -105,6 +105,8 @@ fn option(field: &str) -> String {
     match name.split_once('.') {
         Some((option, key)) => format!("--{option} {key}"),
         None if name == "labels" => "--label".to_owned(),
+        None if name == "created_after" => "--since".to_owned(),
+        None if name == "created_before" => "--until".to_owned(),
         None => format!("--{}", name.replace('_', "-")),
     }
 }

@@ -1,21 +1,23 @@
 //! What `crewcall jobs …` takes.
 
-use clap::{Args, Subcommand};
-use crewcall_proto::JobId;
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ActorArguments, OutputArguments, parse_label};
-use crate::api::JobState;
+use super::{ActorArguments, JobName, ListArguments, OutputArguments, parse_label};
+use crate::{api::JobState, times};
 
 /// `jobs …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobsCommand {
     /// List jobs, newest first
+    #[command(alias = "list")]
     Ls(JobsListArguments),
     /// Show one job: its attempts, and what it waits for
+    #[command(alias = "show")]
     Get {
-        /// The job
-        id: JobId,
+        /// The job, by its id, the beginning of it, or @last for the newest
+        id: JobName,
         /// The form of the output.
         #[command(flatten)]
         output: OutputArguments,
@@ -38,16 +40,36 @@ pub(crate) struct JobsListArguments {
     /// Continue where an earlier list ended
     #[arg(long)]
     pub(crate) cursor: Option<String>,
-    /// The form of the output.
+    /// In which order what is listed is shown
+    #[arg(long, value_name = "COLUMN", default_value = "created")]
+    pub(crate) sort_by: JobSort,
+    /// How it looks.
     #[command(flatten)]
-    pub(crate) output: OutputArguments,
+    pub(crate) list: ListArguments,
+}
+
+/// What jobs are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JobSort {
+    /// The newest first.
+    Created,
+    /// The one first that started last.
+    Started,
+    /// The one first that ended last.
+    Finished,
+    /// The one first that ran, or runs, for longest.
+    Took,
+    /// From a to z.
+    Type,
+    /// From scheduled to cancelled.
+    State,
 }
 
 /// Which jobs: those that match every filter given.
 #[derive(Debug, Default, Args)]
 pub(crate) struct FilterArguments {
     /// Only jobs in these states
-    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    #[arg(long, alias = "status", value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<JobState>,
     /// Only jobs of this type; '*' matches anything
     #[arg(long = "type", value_name = "TYPE")]
@@ -55,28 +77,28 @@ pub(crate) struct FilterArguments {
     /// Only jobs with this label; can be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
-    /// Only jobs accepted after this time, such as 2026-11-20T16:00:00Z
-    #[arg(long, value_name = "TIME")]
-    pub(crate) created_after: Option<String>,
-    /// Only jobs accepted before this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) created_before: Option<String>,
+    /// Only jobs accepted since then: 1h (ago), yesterday, 2026-11-20, '2026-11-20 16:00' (UTC)
+    #[arg(long, alias = "created-after", value_name = "TIME", value_parser = times::parse_back)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only jobs accepted until then
+    #[arg(long, alias = "created-before", value_name = "TIME", value_parser = times::parse_back)]
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl FilterArguments {
     /// It as the API reads it from a body: without what was not said, so empty if it lets every job through.
     pub(crate) fn body(&self) -> Map<String, Value> {
-        let Self { state, job_type, labels, created_after, created_before } = self;
+        let Self { state, job_type, labels, since, until } = self;
         let states = state.iter().map(|state| Value::from(state.word())).collect::<Vec<_>>();
         let labels = labels.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
         let labels = labels.collect::<Map<_, _>>();
-        let text = |text: &Option<String>| text.as_deref().map(Value::from);
+        let time = |time: &Option<Timestamp>| time.map(|time| Value::from(time.to_string()));
         [
             ("state", (!states.is_empty()).then(|| states.into())),
             ("labels", (!labels.is_empty()).then(|| labels.into())),
-            ("type", text(job_type)),
-            ("created_after", text(created_after)),
-            ("created_before", text(created_before)),
+            ("type", job_type.as_deref().map(Value::from)),
+            ("created_after", time(since)),
+            ("created_before", time(until)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -118,14 +140,14 @@ const BY_FILTER: &str = "Name jobs by id, or choose them by --state, --type, --l
 /// Some jobs by id, or all that a filter lets through.
 #[derive(Debug, Default, Args)]
 pub(crate) struct TargetArguments {
-    /// The jobs
+    /// The jobs, by their ids, the beginnings of them, or @last for the newest
     #[arg(value_name = "ID", conflicts_with_all = ["FilterArguments", "all", "dry_run"])]
-    pub(crate) ids: Vec<JobId>,
+    pub(crate) ids: Vec<JobName>,
     /// Which jobs, if they are not named.
     #[command(flatten)]
     pub(crate) filter: FilterArguments,
-    /// All jobs that can be cancelled or retried
-    #[arg(long, conflicts_with = "FilterArguments")]
+    /// All jobs that can be cancelled or retried, or all of these
+    #[arg(long)]
     pub(crate) all: bool,
     /// Only say how many jobs would be changed
     #[arg(long)]
@@ -145,8 +167,8 @@ mod tests {
             state: vec![JobState::Ready, JobState::Running],
             job_type: Some("image.*".to_owned()),
             labels: vec![("project".to_owned(), "x".to_owned())],
-            created_after: Some("2026-11-20T16:00:00Z".to_owned()),
-            created_before: None,
+            since: Some("2026-11-20T16:00:00Z".parse().unwrap()),
+            until: None,
         };
         let body = json!({
             "state": ["ready", "running"], "type": "image.*", "labels": {"project": "x"},

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use crewcall_proto::JobType;
+use jiff::Timestamp;
 
 use super::{Finite, parse_label};
-use crate::{duration, output::Format};
+use crate::{duration, output::Format, times};
 
 /// What `submit` takes.
 #[derive(Debug, Args)]
@@ -17,7 +18,8 @@ use crate::{duration, output::Format};
 
 For example: crewcall submit image.thumbnail source=a.jpg width:=640 --wait
 
-A DURATION is written like 90s, 5m, 2h or 1d; a TIME like 2026-11-20T16:00:00Z.")]
+A DURATION is written like 90s, 5m, 2h or 1d; a TIME like 1h (from now), tomorrow,
+2026-11-20, '2026-11-20 16:00' (UTC) or 2026-11-20T16:00:00+01:00.")]
 pub(crate) struct SubmitArguments {
     /// The job type, such as image.thumbnail (see: crewcall types ls)
     #[arg(value_name = "TYPE", required_unless_present = "batch")]
@@ -61,14 +63,14 @@ pub(crate) struct SubmitArguments {
 #[derive(Debug, Default, Args)]
 pub(crate) struct SubmitTimes {
     /// Do not begin before this time
-    #[arg(long, value_name = "TIME", conflicts_with = "delay")]
-    pub(crate) run_at: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = times::parse_ahead, conflicts_with = "delay")]
+    pub(crate) run_at: Option<Timestamp>,
     /// Do not begin until this long from now
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     pub(crate) delay: Option<Duration>,
     /// Fail the job if it has not begun by this time
-    #[arg(long, value_name = "TIME")]
-    pub(crate) expires_at: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = times::parse_ahead)]
+    pub(crate) expires_at: Option<Timestamp>,
     /// How long one attempt may take
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,

@@ -1,12 +1,18 @@
 //! `crewcall jobs cancel|retry`: what people do to jobs, by id or by filter.
 
-use crewcall_proto::JobId;
+use std::sync::LazyLock;
+
+use nix::unistd::{User, getuid};
 use serde_json::{Map, Value, json};
 
 use crate::{
     api::{BulkOutcome, Job, JobState},
-    arguments::ActionArguments,
-    client::{Client, ClientError, operations::JobAction},
+    arguments::{ActionArguments, ActorArguments, JobName},
+    client::{
+        Client, ClientError,
+        operations::{Actor, JobAction},
+    },
+    commands::resolve,
     exit::{Exit, Failure},
     output::{Format, print, print_json, print_message, print_one},
 };
@@ -28,14 +34,14 @@ pub(crate) async fn run(
     let filter = target.filter.body();
     if filter.is_empty() && !target.all {
         return Err(Failure::Usage(
-            "which jobs? Name them by their ids, choose them by --state, --type, --label, --created-after or \
-             --created-before, or say --all"
+            "which jobs? Name them by their ids, choose them by --state, --type, --label, --since or --until, or \
+             say --all"
                 .to_owned(),
         ));
     }
     let outcome = all(client, action, &filter, target.dry_run).await?;
     match format {
-        Format::Table | Format::Name => print(&sentence(action, outcome, target.dry_run))?,
+        Format::Table | Format::Wide | Format::Name => print(&sentence(action, outcome, target.dry_run))?,
         Format::Json | Format::Jsonl => {
             print_json(
                 &json!({"matched": outcome.matched, "changed": outcome.changed, "more": outcome.more}),
@@ -49,14 +55,23 @@ pub(crate) async fn run(
 async fn each(
     client: &Client,
     action: JobAction<'_>,
-    ids: &[JobId],
+    names: &[JobName],
     format: Format,
 ) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
-    for id in ids {
-        match client.act(*id, action).await {
+    for name in names {
+        let id = match resolve::job(client, name).await {
+            Ok(id) => id,
+            Err(Failure::Usage(reason)) => {
+                print_message(&format!("error: {reason}"));
+                exit = Exit::Usage;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        match client.act(id, action).await {
             Ok(job) => match format {
-                Format::Table => print(&line(action, &job))?,
+                Format::Table | Format::Wide => print(&line(action, &job))?,
                 Format::Json | Format::Jsonl | Format::Name => print_one(&job, format)?,
             },
             Err(ClientError::Problem(problem)) if matches!(problem.status, 404 | 409) => {
@@ -67,6 +82,15 @@ async fn each(
         }
     }
     Ok(exit)
+}
+
+/// Who does something, and why, as far as it is known.
+pub(crate) fn actor(arguments: &ActorArguments) -> Actor<'_> {
+    /// The name of the user whom this process belongs to, for where no variable says it: cron, units, containers.
+    static USER: LazyLock<Option<String>> =
+        LazyLock::new(|| User::from_uid(getuid()).ok().flatten().map(|user| user.name));
+    let said = arguments.by.as_deref().filter(|by| !by.is_empty());
+    Actor { by: said.or_else(|| USER.as_deref()), reason: arguments.reason.as_deref() }
 }
 
 /// Asks until nothing is left: the backend changes some thousands at once.
@@ -139,7 +163,17 @@ fn jobs(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::operations::Actor;
+
+    #[test]
+    fn whoever_does_not_say_who_they_are_is_asked_of_the_system() {
+        let named = |by: &str| ActorArguments { by: Some(by.to_owned()), reason: None };
+        assert_eq!(actor(&named("ann")).by, Some("ann"));
+        let system =
+            String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+        for nobody in [ActorArguments::default(), named("")] {
+            assert_eq!(actor(&nobody).by, Some(system.trim()));
+        }
+    }
 
     #[test]
     fn what_was_done_is_a_sentence() {

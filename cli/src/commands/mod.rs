@@ -12,4 +12,7 @@ pub(crate) mod quarantine;
 pub(crate) mod types;
 pub(crate) mod workers;
 
+mod lists;
+mod resolve;
+
 pub(crate) mod completion;

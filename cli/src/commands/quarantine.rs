@@ -3,8 +3,9 @@
 use crate::{
     arguments::QuarantineCommand,
     client::Client,
+    commands::lists::{self, Listed},
     exit::{Exit, Failure},
-    output::{print, print_list, print_message},
+    output::print,
 };
 
 /// Lists messages, or deletes one or all.
@@ -14,12 +15,12 @@ use crate::{
 /// When the backend or standard output fails us, or there is no such message.
 pub(crate) async fn run(client: &Client, command: &QuarantineCommand) -> Result<Exit, Failure> {
     match command {
-        QuarantineCommand::Ls { limit, cursor, output } => {
-            let page = client.quarantine(*limit, cursor.as_deref()).await?;
-            print_list(&page.messages, output.format)?;
-            if let Some(cursor) = page.next_cursor {
-                print_message(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
-            }
+        QuarantineCommand::Ls { limit, cursor, list } => {
+            lists::show(list, async || {
+                let page = client.quarantine(*limit, cursor.as_deref()).await?;
+                Ok(Listed { items: page.messages, cursor: page.next_cursor })
+            })
+            .await?;
         }
         QuarantineCommand::Rm { number: Some(number), .. } => {
             client.delete_quarantined(*number).await?;

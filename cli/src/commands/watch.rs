@@ -9,12 +9,17 @@ use crate::{
         Client,
         follow::{ABSENCE_MAX, FeedEvent},
     },
-    commands::submit::conclude,
+    commands::{resolve, submit::conclude},
     exit::{Exit, Failure},
-    output::{Format, print, print_message, print_one},
+    layout::fit,
+    output::{Format, View, print, print_message, print_one},
     progress::{BACK, went_away},
     tables::remark,
+    text::shorten,
 };
+
+/// How much of a remark is told where no terminal ends the line, in characters.
+const REMARK_CHARACTERS_MAX: usize = 200;
 
 /// Follows one job until it ends, or all jobs until we are stopped.
 ///
@@ -22,8 +27,11 @@ use crate::{
 ///
 /// When the backend or standard output fails us, or the job did not end well.
 pub(crate) async fn run(client: &Client, arguments: &WatchArguments) -> Result<Exit, Failure> {
-    match arguments.id {
-        Some(id) => watch_one(client, id, arguments.output.format).await,
+    match &arguments.id {
+        Some(name) => {
+            let id = resolve::job(client, name).await?;
+            watch_one(client, id, arguments.output.format).await
+        }
         None => watch_all(client, arguments).await,
     }
 }
@@ -65,14 +73,17 @@ async fn watch_all(client: &Client, arguments: &WatchArguments) -> Result<Exit, 
 
 fn print_change(job: &Document<Job>, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Table => print(&line(job)),
+        Format::Table => print(&line(job, &View::of_stdout(format))),
+        Format::Wide => print(&line(job, &View { width: None, ..View::of_stdout(format) })),
         Format::Json | Format::Jsonl | Format::Name => print_one(job, format),
     }
 }
 
-/// `0192e4a0-… image.thumbnail running 40% resizing`; the columns stand still, so that eyes can follow.
-fn line(job: &Job) -> String {
+/// `0192e4a0-7c41 image.thumbnail running    40% resizing`: one line on a terminal, with the whole id elsewhere.
+fn line(job: &Job, view: &View) -> String {
     let state = if job.state == JobState::Unknown { "?" } else { job.state.word() };
-    let line = format!("{} {} {state:<10} {}", job.id, job.job_type, crate::text::shorten(&remark(job), 200));
-    line.trim_end().to_owned()
+    let id = if view.width.is_some() { resolve::short(&job.id) } else { &job.id };
+    let line = format!("{id} {} {state:<10} {}", job.job_type, shorten(&remark(job), REMARK_CHARACTERS_MAX));
+    let line = line.trim_end();
+    view.width.map_or_else(|| line.to_owned(), |width| fit(line, width))
 }

@@ -4,76 +4,134 @@ mod fleet;
 
 pub(crate) use self::fleet::limits;
 use crate::{
-    api::{ActorNote, Backoff, Job, JobError, JobState},
+    api::{ActorNote, AttemptRecord, Backoff, Job, JobError, JobState},
     duration,
-    output::{Show, table},
-    text::{inline, shorten, time},
+    layout::Column,
+    output::{Overflow, Show, View, fields, rows_in_columns},
+    text::{inline, time},
+    times,
 };
 
-/// How long a remark in a list may be, in characters.
-const REMARK_CHARACTERS_MAX: usize = 60;
 /// How much of a job's parameters or result its details show, in characters; `-o json` shows all.
 const DATA_CHARACTERS_MAX: usize = 2_000;
 
 impl Show for Job {
     const PLURAL: &'static str = "jobs";
-    const HEADER: &'static [&'static str] = &["ID", "TYPE", "STATE", "ATTEMPT", "CREATED (UTC)", "REMARK"];
+    const COLUMNS: &'static [Column] = &[
+        Column::new("ID"),
+        Column::new("TYPE").shortened_to(15),
+        Column::new("STATE"),
+        Column::new("TRY").left_out(3),
+        Column::new("AGE"),
+        Column::new("TOOK").left_out(2),
+        Column::new("WORKER").wide(),
+        Column::new("CREATED (UTC)").wide(),
+        Column::new("STARTED (UTC)").wide(),
+        Column::new("FINISHED (UTC)").wide(),
+        Column::new("REMARK").shortened_to(20).left_out(1),
+    ];
 
     fn identity(&self) -> String {
         self.id.clone()
     }
 
-    fn row(&self) -> Vec<String> {
+    fn row(&self, view: &View) -> Vec<String> {
         vec![
-            self.id.clone(),
+            view.id(&self.id).to_owned(),
             self.job_type.clone(),
             self.state.word().to_owned(),
             format!("{}/{}", self.attempt, self.max_attempts),
+            times::age(self.created_at.as_deref(), view.now),
+            self.took(view),
+            self.worker_id.clone().unwrap_or_default(),
             time(self.created_at.as_deref()),
-            shorten(&remark(self), REMARK_CHARACTERS_MAX),
+            time(self.started_at.as_deref()),
+            time(self.finished_at.as_deref()),
+            remark(self),
         ]
     }
 
-    fn details(&self) -> String {
+    fn details(&self, view: &View) -> String {
         let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let mut text = fields([
-            ("id", self.id.clone()),
-            ("type", self.job_type.clone()),
-            ("state", self.state.word().to_owned()),
-            ("waits for", waits_for(self)),
-            ("cancellation", cancellation(self)),
-            ("progress", progress(self)),
-            ("attempt", format!("{} of {}", self.attempt, self.max_attempts)),
-            ("priority", self.priority.map(|priority| priority.to_string()).unwrap_or_default()),
-            ("labels", labels.join(" ")),
-            ("worker", self.worker_id.clone().unwrap_or_default()),
-            ("created", time(self.created_at.as_deref())),
-            ("due", time(self.due_at.as_deref())),
-            ("expires", time(self.expires_at.as_deref())),
-            ("timeout", self.timeout_seconds.map(duration::show).unwrap_or_default()),
-            ("back-off", self.backoff.as_ref().map(backoff).unwrap_or_default()),
-            ("started", time(self.started_at.as_deref())),
-            ("finished", time(self.finished_at.as_deref())),
-            ("error", last_error(self)),
-            ("parameters", inline(&self.parameters, DATA_CHARACTERS_MAX)),
-            ("result", inline(&self.result, DATA_CHARACTERS_MAX)),
-        ]);
+        let mut text = fields(
+            &[
+                ("id", self.id.clone()),
+                ("type", self.job_type.clone()),
+                ("state", self.state.word().to_owned()),
+                ("waits for", waits_for(self)),
+                ("cancellation", cancellation(self)),
+                ("progress", progress(self)),
+                ("attempt", format!("{} of {}", self.attempt, self.max_attempts)),
+                ("priority", self.priority.map(|priority| priority.to_string()).unwrap_or_default()),
+                ("labels", labels.join(" ")),
+                ("worker", self.worker_id.clone().unwrap_or_default()),
+                ("created", moment(self.created_at.as_deref(), view)),
+                ("due", moment(self.due_at.as_deref(), view)),
+                ("expires", moment(self.expires_at.as_deref(), view)),
+                ("timeout", self.timeout_seconds.map(duration::show).unwrap_or_default()),
+                ("back-off", self.backoff.as_ref().map(backoff).unwrap_or_default()),
+                ("started", moment(self.started_at.as_deref(), view)),
+                ("finished", moment(self.finished_at.as_deref(), view)),
+                ("took", self.took(view)),
+                ("error", last_error(self)),
+                ("because", self.error.as_ref().and_then(JobError::cause).unwrap_or_default().to_owned()),
+                ("parameters", inline(&self.parameters, DATA_CHARACTERS_MAX)),
+                ("result", inline(&self.result, DATA_CHARACTERS_MAX)),
+            ],
+            view,
+        );
         if !self.attempts.is_empty() {
-            let header = ["ATTEMPT", "OUTCOME", "WORKER", "STARTED (UTC)", "FINISHED (UTC)", "ERROR"];
-            let rows = self.attempts.iter().map(|attempt| {
-                vec![
-                    attempt.attempt.to_string(),
-                    attempt.outcome.clone(),
-                    attempt.worker_id.clone().unwrap_or_default(),
-                    time(attempt.started_at.as_deref()),
-                    time(attempt.finished_at.as_deref()),
-                    attempt.error.as_ref().map(|error| error.line()).unwrap_or_default(),
-                ]
-            });
+            let rows = self.attempts.iter().map(|attempt| attempt.row(view)).collect();
             text.push_str("\n\n");
-            text.push_str(&table(Some(&header), rows));
+            text.push_str(&rows_in_columns(&ATTEMPT_COLUMNS, rows, view, true, Overflow::Wrap));
         }
         text
+    }
+}
+
+impl Job {
+    /// How long its current or last attempt ran; nothing while none does.
+    fn took(&self, view: &View) -> String {
+        match (self.state, self.finished_at.as_deref()) {
+            (JobState::Running, _) => times::took(self.started_at.as_deref(), None, view.now),
+            (_, Some(end)) => times::took(self.started_at.as_deref(), Some(end), view.now),
+            (_, None) => String::new(),
+        }
+    }
+}
+
+/// The columns of the attempts of a job.
+const ATTEMPT_COLUMNS: [Column; 7] = [
+    Column::new("TRY"),
+    Column::new("OUTCOME"),
+    Column::new("WORKER"),
+    Column::new("STARTED (UTC)").left_out(1),
+    Column::new("TOOK"),
+    Column::new("FINISHED (UTC)").wide(),
+    Column::new("ERROR").shortened_to(24),
+];
+
+impl AttemptRecord {
+    fn row(&self, view: &View) -> Vec<String> {
+        vec![
+            self.attempt.to_string(),
+            self.outcome.clone(),
+            self.worker_id.as_deref().map(|id| view.id(id)).unwrap_or_default().to_owned(),
+            time(self.started_at.as_deref()),
+            times::took(self.started_at.as_deref(), self.finished_at.as_deref(), view.now),
+            time(self.finished_at.as_deref()),
+            self.error.as_ref().map(JobError::line).unwrap_or_default(),
+        ]
+    }
+}
+
+/// `2026-11-20 16:07:00 (5m30s ago)`
+fn moment(text: Option<&str>, view: &View) -> String {
+    let shown = time(text);
+    match times::age(text, view.now) {
+        age if age.is_empty() => shown,
+        age if age.starts_with("in ") => format!("{shown} ({age})"),
+        age => format!("{shown} ({age} ago)"),
     }
 }
 
@@ -162,12 +220,6 @@ pub(crate) fn progress(job: &Job) -> String {
     parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Names and values below each other, without what is empty.
-fn fields<const COUNT: usize>(fields: [(&str, String); COUNT]) -> String {
-    let rows = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    table(None, rows.map(|(name, value)| vec![name.to_owned(), value]))
-}
-
 fn yes_or_no(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
@@ -177,7 +229,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{Document, JobType, QuarantinedMessage, Worker};
+    use crate::{
+        api::{Document, JobType, QuarantinedMessage, Worker},
+        layout::width_of,
+        output::list,
+    };
 
     fn jobs() -> Vec<Document<Job>> {
         serde_json::from_value(json!([
@@ -199,23 +255,23 @@ mod tests {
                 }]
             },
             {
-                "id": "0192e4a0-0000-7000-8000-000000000002", "type": "media.transcode", "state": "unroutable",
+                "id": "0192e4a0-0020-7000-8000-000000000002", "type": "media.transcode", "state": "unroutable",
                 "attempt": 0, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
                 "waiting_for": {"reason": "first_worker", "message": "no worker has ever served media.transcode"}
             },
             {
-                "id": "0192e4a0-0000-7000-8000-000000000003", "type": "file.checksum", "state": "failed",
+                "id": "0192e4a0-0030-7000-8000-000000000003", "type": "file.checksum", "state": "failed",
                 "attempt": 1, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
                 "error": {"kind": "handler", "code": "source_not_found", "message": "'poem.txt' does not exist"}
             },
             {
-                "id": "0192e4a0-0000-7000-8000-000000000004", "type": "file.checksum", "state": "cancelled",
+                "id": "0192e4a0-0040-7000-8000-000000000004", "type": "file.checksum", "state": "cancelled",
                 "attempt": 1, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
                 "error": {"kind": "cancelled", "message": "cancelled"},
                 "cancellation": {"by": "alice", "reason": null, "at": "2026-11-20T16:07:03.000Z"}
             },
             {
-                "id": "0192e4a0-0000-7000-8000-000000000005", "type": "http.request", "state": "scheduled",
+                "id": "0192e4a0-0050-7000-8000-000000000005", "type": "http.request", "state": "scheduled",
                 "attempt": 2, "max_attempts": 5, "created_at": "2026-11-20T16:07:00.123Z",
                 "due_at": "2026-11-20T16:08:00.123Z", "error": {"kind": "handler", "message": "no route"},
                 "waiting_for": {"reason": "due", "message": "waits until 2026-11-20T16:08:00.123Z for attempt 2, after: no route"}
@@ -224,15 +280,71 @@ mod tests {
         .unwrap()
     }
 
+    /// What somebody sees who looks at 16:10 at a terminal of this width.
+    fn view(width: Option<usize>) -> View {
+        View {
+            now: "2026-11-20T16:10:00Z".parse().unwrap(),
+            width,
+            colours: false,
+            is_wide: false,
+            id_characters: View::ID_CHARACTERS_MIN,
+        }
+    }
+
+    /// A list in a narrow and a wide terminal, with colours, with `-o wide`, and without titles in a pipe.
     fn listed<T: Show>(items: &[Document<T>]) -> String {
-        table(Some(T::HEADER), items.iter().map(|item| item.row()))
+        let narrow = list(items, &view(Some(80)), true);
+        for line in narrow.lines() {
+            assert!(width_of(line) <= 80, "{line}");
+        }
+        [
+            narrow,
+            list(items, &view(Some(200)), true),
+            list(items, &View { colours: true, ..view(Some(80)) }, true).replace('\u{1b}', "ESC"),
+            list(items, &View { is_wide: true, ..view(Some(80)) }, true),
+            list(items, &view(None), false),
+        ]
+        .join("\n\n")
+    }
+
+    /// One thing alone, in a narrow and a wide terminal.
+    fn alone<T: Show>(item: &T) -> String {
+        let narrow = item.details(&view(Some(80)));
+        for line in narrow.lines() {
+            assert!(width_of(line) <= 80, "{line}");
+        }
+        [narrow, item.details(&View { colours: true, ..view(Some(200)) }).replace('\u{1b}', "ESC")]
+            .join("\n\n")
     }
 
     #[test]
     fn jobs_in_a_table_and_alone() {
         insta::assert_snapshot!("jobs", listed(&jobs()));
-        insta::assert_snapshot!("job", jobs()[0].details());
-        insta::assert_snapshot!("job_that_waits", jobs()[1].details());
+        insta::assert_snapshot!("job", alone(&*jobs()[0]));
+        insta::assert_snapshot!("job_that_waits", alone(&*jobs()[1]));
+    }
+
+    #[test]
+    fn nothing_breaks_on_a_terminal_of_no_use() {
+        for width in [0, 1, 20, 40] {
+            let list = list(&jobs(), &view(Some(width)), true);
+            assert_eq!(list.lines().count(), 6, "a line for each, and the titles: {list}");
+            assert!(!jobs()[0].details(&view(Some(width))).is_empty());
+        }
+    }
+
+    #[test]
+    fn ids_are_as_long_as_it_takes_to_tell_them_apart() {
+        let listed = |ids: [&str; 2]| {
+            let jobs = ids.map(|id| json!({"id": id, "type": "t", "state": "ready"}));
+            let jobs: Vec<Document<Job>> = serde_json::from_value(json!(jobs)).unwrap();
+            let listed = list(&jobs, &view(Some(80)), false);
+            listed.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let other_time = ["0192e4a0-0000-7000-8000-000000000001", "0192e4a0-0001-7000-8000-000000000001"];
+        assert_eq!(listed(other_time), ["0192e4a0-0000", "0192e4a0-0001"]);
+        let one_batch = ["0192e4a0-0000-7000-8000-0000aaaa0001", "0192e4a0-0000-7000-8000-0000bbbb0001"];
+        assert_eq!(listed(one_batch), ["0192e4a0-0000-7000-8000-0000a", "0192e4a0-0000-7000-8000-0000b"]);
     }
 
     #[test]
@@ -258,7 +370,7 @@ mod tests {
         }]))
         .unwrap();
         insta::assert_snapshot!("workers", listed(&workers));
-        insta::assert_snapshot!("worker", workers[0].details());
+        insta::assert_snapshot!("worker", alone(&*workers[0]));
     }
 
     #[test]
@@ -288,7 +400,7 @@ mod tests {
         ]))
         .unwrap();
         insta::assert_snapshot!("types", listed(&types));
-        insta::assert_snapshot!("type", types[0].details());
+        insta::assert_snapshot!("type", alone(&*types[0]));
     }
 
     #[test]
@@ -300,6 +412,6 @@ mod tests {
         }]))
         .unwrap();
         insta::assert_snapshot!("quarantine", listed(&messages));
-        insta::assert_snapshot!("message", messages[0].details());
+        insta::assert_snapshot!("message", alone(&*messages[0]));
     }
 }

@@ -56,7 +56,15 @@ impl IdClockSkew {
         let until = query.created_before.map(|before| lowest_id(before.as_millis().saturating_add(ahead)));
         let until = until.unwrap_or_else(|| ABOVE_ALL.to_vec());
         let before = query.before.as_ref().map_or(&ABOVE_ALL[..], id_bytes);
-        (from.unwrap_or_default(), until.min(before.to_vec()))
+        let (from, until) = (from.unwrap_or_default(), until.min(before.to_vec()));
+        match &query.ids {
+            Some(ids) => {
+                // What follows the last id directly: until is not included.
+                let after_last = [id_bytes(ids.end()), &[0]].concat();
+                (from.max(id_bytes(ids.start()).to_vec()), until.min(after_last))
+            }
+            None => (from, until),
+        }
     }
 }
 

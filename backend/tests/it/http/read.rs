@@ -110,6 +110,21 @@ async fn every_filter_of_a_list_filters() {
             "{query}"
         );
     }
+    for length in [1, 9, 20, 36] {
+        let listed = ids(&server.read(&format!("/v1/jobs?id_prefix={}", &checksum[..length])).await);
+        let fit =
+            [&running, &checksum, &thumbnail].into_iter().filter(|id| id[..length] == checksum[..length]);
+        assert_eq!(listed.iter().collect::<Vec<_>>(), fit.collect::<Vec<_>>(), "{length}");
+    }
+    let bare = checksum.replace('-', "").to_uppercase();
+    assert_eq!(
+        ids(&server.read(&format!("/v1/jobs?id_prefix={bare}&state=ready")).await),
+        [checksum.as_str()]
+    );
+    for bad in ["", "x", "%2B1", &format!("{bare}0")] {
+        let refused = answer(server.get(&format!("/v1/jobs?id_prefix={bad}"))).await;
+        assert_eq!(refused.status(), 400, "{bad}");
+    }
     let after = ids(&server.read(&format!("/v1/jobs?created_after={created}")).await);
     let before = ids(&server.read(&format!("/v1/jobs?created_before={created}")).await);
     assert!(after.contains(&checksum) && !before.contains(&checksum));

@@ -76,6 +76,8 @@ pub(crate) async fn every_filter_finds_what_it_names_newest_first(tested: StoreU
         },
         JobQuery { created_after: at(3), created_before: at(7), ..any() },
         JobQuery { created_after: at(3), labels: label("team", "y"), ..any() },
+        JobQuery { ids: Some(jobs[3].id..=jobs[8].id), ..any() },
+        JobQuery { ids: Some(jobs[5].id..=jobs[5].id), states: vec![State::Ready], ..any() },
         JobQuery { created_before: at(0), ..any() },
         JobQuery { created_after: at(100), ..any() },
         JobQuery { created_before: at(7), job_type: Some("a.two".into()), ..any() },
@@ -108,6 +110,7 @@ fn fits(query: &JobQuery, job: &Job) -> bool {
         && query.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
         && query.created_after.is_none_or(|after| job.created_at >= after)
         && query.created_before.is_none_or(|before| job.created_at < before)
+        && query.ids.as_ref().is_none_or(|ids| ids.contains(&job.id))
         && query.before.is_none_or(|before| job.id < before)
 }
 

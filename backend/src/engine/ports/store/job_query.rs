@@ -1,6 +1,6 @@
 //! Which jobs are meant.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use crewcall_proto::{JobId, JobType, Timestamp};
 
@@ -19,6 +19,8 @@ pub struct JobQuery {
     pub created_after: Option<Timestamp>,
     /// Accepted before this time.
     pub created_before: Option<Timestamp>,
+    /// With ids in this range, both ends included: those that begin with the same characters.
+    pub ids: Option<RangeInclusive<JobId>>,
     /// Only jobs older than this one: where the last page ended.
     pub before: Option<JobId>,
     /// How many at most.

@@ -33,6 +33,7 @@ fn matches(query: &JobQuery, job: &Job) -> bool {
         && query.labels.iter().all(|(name, value)| job.labels.get(name) == Some(value))
         && query.created_after.is_none_or(|after| job.created_at >= after)
         && query.created_before.is_none_or(|before| job.created_at < before)
+        && query.ids.as_ref().is_none_or(|ids| ids.contains(&job.id))
         && query.before.is_none_or(|before| job.id < before)
 }
 

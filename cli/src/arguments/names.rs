@@ -1,0 +1,62 @@
+//! How a job is named: by its id, the beginning of it, or `@last`.
+
+use std::str::FromStr;
+
+use crewcall_proto::JobId;
+
+/// The shortest beginning of an id: shorter ones are numbers and words that stand where an id should.
+const PREFIX_DIGITS_MIN: usize = 6;
+/// How many digits an id has.
+const ID_DIGITS: usize = 32;
+
+/// What the user called a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JobName {
+    /// By its whole id.
+    Id(JobId),
+    /// By the beginning of it.
+    Prefix(String),
+    /// The newest of the backend.
+    Last,
+}
+
+impl FromStr for JobName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "@last" {
+            return Ok(Self::Last);
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        let digits = text.chars().filter(|character| *character != '-').count();
+        let is_id = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+        if !is_id || !(1..ID_DIGITS).contains(&digits) {
+            return Err(
+                "it is not an id of a job, such as 0192e4a0-7c41, nor @last; crewcall jobs ls shows ids"
+                    .to_owned(),
+            );
+        }
+        if digits < PREFIX_DIGITS_MIN {
+            return Err(format!("it is too short: write {PREFIX_DIGITS_MIN} digits of the id or more"));
+        }
+        Ok(Self::Prefix(text.to_ascii_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_named_by_id_beginning_or_last() {
+        let id = "0192e4a0-0000-7000-8000-000000000001";
+        assert_eq!(id.parse(), Ok(JobName::Id(id.parse().unwrap())));
+        assert_eq!("0192E4A0-00".parse(), Ok(JobName::Prefix("0192e4a0-00".to_owned())));
+        assert_eq!("@last".parse(), Ok(JobName::Last));
+        for bad in ["", "0192e", "0192-e", "last", "image.thumbnail", &format!("{id}0")] {
+            assert!(bad.parse::<JobName>().is_err(), "{bad}");
+        }
+    }
+}
