@@ -37,6 +37,8 @@ mod salvage;
 
 pub mod topology;
 
+mod trace_parent;
+
 pub use codec::{ContentType, DecodeError, EncodeError, decode, encode};
 pub use ids::{Attempt, AttemptId, AttemptToken, ExecutionId, InvalidId, JobId, WorkerId};
 pub use job_type::{InvalidJobType, JobType};
@@ -44,6 +46,7 @@ pub use message::MessageKind;
 pub use order::Order;
 pub use time::Timestamp;
 pub use topology::Topology;
+pub use trace_parent::{InvalidTraceParent, TRACEPARENT, TraceParent};
 
 /// The version of this contract, sent in every [`Order`]. It grows only when an old worker could no
 /// longer do its work; a new optional field or a new message kind does not change it.

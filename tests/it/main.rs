@@ -31,6 +31,8 @@ mod type_settings;
 
 mod long_jobs;
 
+mod traces;
+
 mod drain;
 
 mod command_line;

@@ -258,7 +258,7 @@ impl RawWorker {
     ///
     /// When none comes.
     pub async fn take(&self, job_type: &JobType) -> anyhow::Result<Taken> {
-        let mut events = self.consume(job_type);
+        let mut events = self.consume(self.names.jobs_queue(job_type));
         let delivery = next_delivery(&mut events).await?;
         let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
         let order = decode(content_type, &delivery.body)?;
@@ -271,21 +271,26 @@ impl RawWorker {
     ///
     /// When none comes any more.
     pub async fn give_back(&self, job_type: &JobType, times: usize) -> anyhow::Result<()> {
-        let mut events = self.consume(job_type);
+        let mut events = self.consume(self.names.jobs_queue(job_type));
         for _ in 0..times {
             next_delivery(&mut events).await?.nack(true).await?;
         }
         Ok(())
     }
 
-    /// Takes one order of the type at a time, until the receiver is dropped.
-    fn consume(&self, job_type: &JobType) -> mpsc::Receiver<ConsumerEvent> {
-        let subscription = Subscription {
-            queue: self.names.jobs_queue(job_type),
-            prefetch: 1,
-            tag: "raw_worker".to_owned(),
-            exclusive: false,
-        };
+    /// Looks at a response that nobody took yet. It goes back to its queue.
+    ///
+    /// # Errors
+    ///
+    /// When none comes.
+    pub async fn look_at_response(&self, kind: MessageKind) -> anyhow::Result<Delivery> {
+        next_delivery(&mut self.consume(self.names.response_queue(kind))).await
+    }
+
+    /// Takes one message at a time, until the receiver is dropped.
+    fn consume(&self, queue: String) -> mpsc::Receiver<ConsumerEvent> {
+        let subscription =
+            Subscription { queue, prefetch: 1, tag: "raw_worker".to_owned(), exclusive: false };
         let (_consumer, events) =
             Consumer::start(self.link.clone(), Vec::new(), vec![subscription], &self.stop, &self.tracker);
         events

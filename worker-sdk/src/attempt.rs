@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{
-    EncodeError, JobType, JsonObject, MessageKind, Order, Timestamp,
+    EncodeError, JobType, JsonObject, MessageKind, Order, Timestamp, TraceParent,
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use futures_util::FutureExt;
@@ -34,7 +34,6 @@ pub(crate) struct AttemptRun {
     pub(crate) job: JobContext,
     pub(crate) news: watch::Receiver<Progress>,
     pub(crate) redelivered: bool,
-    pub(crate) traceparent: Option<String>,
     pub(crate) responses: Arc<ResponsePublisher>,
     pub(crate) handlers: Handlers,
     pub(crate) hold: Hold,
@@ -113,7 +112,7 @@ impl AttemptRun {
     /// Tells why the order goes back. Its next worker does not depend on it.
     async fn say_why(&self, failure: &Failure, execution: &Execution) {
         let why = truncated(failure.message.clone(), PROGRESS_MESSAGE_CHARACTERS_MAX);
-        let reference = reference(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.job.traceparent());
         let key = OrderKey::of(&self.order);
         let said = self.responses.hand_back(&reference, &key, execution, false, Some(why));
         if !matches!(tokio::time::timeout(REASON_CONFIRM_TIMEOUT, said).await, Ok(true)) {
@@ -162,7 +161,7 @@ impl AttemptRun {
             seq: sequence.next(),
             at: clock::now(),
         };
-        let reference = reference(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.job.traceparent());
         self.hold.signal.begin();
         let delivered = match self.responses.response(MessageKind::Held, &reference, &held) {
             Ok(message) => self.responses.deliver(&message).await.map_err(|error| error.to_string()),
@@ -202,7 +201,7 @@ impl AttemptRun {
             message,
             at: clock::now(),
         };
-        let reference = reference(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.job.traceparent());
         let Ok(message) = self.responses.response(MessageKind::Progression, &reference, &progression) else {
             return;
         };
@@ -225,7 +224,7 @@ impl AttemptRun {
 
     /// Sends the response until it is confirmed.
     async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
-        let reference = reference(&self.order, self.traceparent.as_deref());
+        let reference = reference(&self.order, self.job.traceparent());
         let completed = ending.is_ok();
         die_at(Failpoint::AttemptEnded);
         let reported = match response(&self.responses, &self.order, &reference, execution, ending) {
@@ -271,7 +270,7 @@ impl AttemptRun {
     }
 }
 
-pub(crate) fn reference<'a>(order: &'a Order, traceparent: Option<&'a str>) -> JobReference<'a> {
+pub(crate) fn reference<'a>(order: &'a Order, traceparent: Option<&'a TraceParent>) -> JobReference<'a> {
     JobReference { job_id: order.job_id, job_type: &order.job_type, traceparent }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp};
+use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, TraceParent};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{error::JobError, progress::ProgressBoard, stop_cause::StopCause};
@@ -25,6 +25,7 @@ struct Inner {
     attempt: Attempt,
     max_attempts: u32,
     created_at: Timestamp,
+    traceparent: Option<TraceParent>,
     /// Fires when the attempt should end early; `stop_cause` is set before.
     stopped: CancellationToken,
     stop_cause: OnceLock<StopCause>,
@@ -35,7 +36,7 @@ struct Inner {
 }
 
 impl JobContext {
-    pub(crate) fn new(order: &Order, progress: ProgressBoard) -> Self {
+    pub(crate) fn new(order: &Order, traceparent: Option<TraceParent>, progress: ProgressBoard) -> Self {
         let handler_ended = CancellationToken::new();
         Self(Arc::new(Inner {
             job_id: order.job_id,
@@ -43,6 +44,7 @@ impl JobContext {
             attempt: order.attempt,
             max_attempts: order.max_attempts,
             created_at: order.created_at,
+            traceparent,
             stopped: CancellationToken::new(),
             stop_cause: OnceLock::new(),
             progress,
@@ -79,6 +81,13 @@ impl JobContext {
     #[must_use]
     pub fn is_last_attempt(&self) -> bool {
         self.attempt() >= self.max_attempts()
+    }
+
+    /// The trace that the job belongs to, if its submitter sent one: to be passed on to the services that the handler
+    /// calls, as their `traceparent` header. The attempt's log lines have its id as `trace.id`.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&TraceParent> {
+        self.0.traceparent.as_ref()
     }
 
     /// When the job was accepted, by the backend's clock.

@@ -2,7 +2,7 @@
 
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
-use crewcall_proto::{ExecutionId, JsonObject, Timestamp, response::ErrorKind};
+use crewcall_proto::{ExecutionId, JsonObject, Timestamp, TraceParent, response::ErrorKind};
 use futures_util::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -72,7 +72,8 @@ pub(crate) async fn execute(
         "job",
         job.id = %job.id(),
         job.r#type = %job.job_type(),
-        attempt = job.attempt()
+        attempt = job.attempt(),
+        trace.id = job.traceparent().map(TraceParent::trace_id)
     );
     // Caught on the thread on which it panics, which knows where.
     let run = AssertUnwindSafe(served.run(job.clone(), parameters)).catch_unwind();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crewcall_amqp::OutboundMessage;
-use crewcall_proto::{Attempt, AttemptId, JobId, JobType, Order, discovery::RunningOrder};
+use crewcall_proto::{Attempt, AttemptId, JobId, JobType, Order, TraceParent, discovery::RunningOrder};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,7 @@ pub(crate) struct WaitingOrder<D> {
     pub(crate) redelivered: bool,
     /// How often it came back to its queue before.
     pub(crate) returns: i64,
-    pub(crate) traceparent: Option<String>,
+    pub(crate) traceparent: Option<TraceParent>,
     /// Until when it waits for the word that it is still wanted; `None` once it came, or when nobody is asked.
     pub(crate) asks_until: Option<Instant>,
     pub(crate) deliveries: Deliveries<D>,

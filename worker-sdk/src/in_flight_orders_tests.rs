@@ -45,7 +45,7 @@ fn begin(in_flight: &mut InFlight) -> Option<JobContext> {
 
 fn begin_told_by(in_flight: &mut InFlight, hold: Arc<HoldSignal>) -> Option<JobContext> {
     let waiting = in_flight.next_to_begin(Instant::now(), |_| false)?;
-    let job = JobContext::new(&waiting.order, ProgressBoard::new(None).0);
+    let job = JobContext::new(&waiting.order, None, ProgressBoard::new(None).0);
     let begun =
         Begun { execution: Execution::beginning(waiting.redelivered), returns: waiting.returns, hold };
     in_flight.begin(OrderKey::of(&waiting.order), job.clone(), begun, waiting.deliveries);

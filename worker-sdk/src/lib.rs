@@ -38,7 +38,8 @@
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
 //!   an attempt **may run twice**; make side effects repeatable, with [`JobContext::id`] as the key.
 //! * Its loop and its links run on a thread of their own, handlers on the program's runtime, each in a tracing span with
-//!   `job.id`, `job.type` and `attempt`. A handler that computes for long or makes blocking calls holds up the other
+//!   `job.id`, `job.type`, `attempt` and, if its submitter sent one, the trace's `trace.id`
+//!   ([`JobContext::traceparent`]). A handler that computes for long or makes blocking calls holds up the other
 //!   handlers: do that in `tokio::task::spawn_blocking`. The worker's heartbeats go on, and its log says what blocks.
 //! * A panic fails the attempt, and the process goes on. A broken link is opened again, however often.
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second signal hands back at once.
@@ -127,7 +128,7 @@ mod mutant;
 pub mod failpoints;
 
 pub use context::JobContext;
-pub use crewcall_proto::{JobId, JobType, Timestamp, response::ErrorKind};
+pub use crewcall_proto::{JobId, JobType, Timestamp, TraceParent, response::ErrorKind};
 pub use error::{JobError, OrFail};
 pub use handler::Handler;
 pub use options::{FailureStrategy, JobOptions};

@@ -6,16 +6,13 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use crewcall_amqp::{HeaderValue, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
 use crewcall_proto::{
-    ContentType, EncodeError, JobId, JobType, MessageKind, Topology, WorkerId, codec,
-    discovery::WORKER_LOST_AFTER, response::HandedBack,
+    ContentType, EncodeError, JobId, JobType, MessageKind, TRACEPARENT, Topology, TraceParent, WorkerId,
+    codec, discovery::WORKER_LOST_AFTER, response::HandedBack,
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{clock, execution::Execution, limits::RETRY_PAUSE, order_key::OrderKey};
-
-/// The header that carries the trace of a job through every message.
-pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// Encodes messages and publishes them.
 pub(crate) struct ResponsePublisher {
@@ -31,7 +28,7 @@ pub(crate) struct ResponsePublisher {
 pub(crate) struct JobReference<'a> {
     pub(crate) job_id: JobId,
     pub(crate) job_type: &'a JobType,
-    pub(crate) traceparent: Option<&'a str>,
+    pub(crate) traceparent: Option<&'a TraceParent>,
 }
 
 impl ResponsePublisher {
@@ -48,7 +45,7 @@ impl ResponsePublisher {
         // Progression is lossy by contract and may be much: it does not go to the disk.
         properties.persistent = !is_progression;
         if let Some(traceparent) = reference.traceparent {
-            properties.headers.insert(TRACEPARENT.to_owned(), HeaderValue::from(traceparent));
+            properties.headers.insert(TRACEPARENT.to_owned(), HeaderValue::from(traceparent.as_str()));
         }
         Ok(OutboundMessage {
             exchange: self.topology.response_exchange(),

@@ -147,7 +147,7 @@ impl Setup {
         let posted: Arc<Mutex<Vec<Progress>>> = Arc::default();
         let (board, _news) =
             ProgressBoard::new(Some(recorder(Arc::clone(&posted), self.cancel_at, observer)));
-        let job = JobContext::new(&self.order(served.job_type()), board);
+        let job = JobContext::new(&self.order(served.job_type()), None, board);
         if self.cancel_at == Some(0) {
             job.stop(StopCause::Cancelled);
         }

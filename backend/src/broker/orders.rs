@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_amqp::{LinkError, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
-use crewcall_proto::{ContentType, JobType, MessageKind, Order, Topology, encode};
+use crewcall_proto::{JobType, MessageKind, Order, TRACEPARENT, Topology, encode};
 use dashmap::DashMap;
 use tokio::time::Instant;
 
@@ -47,20 +47,22 @@ impl OrderLink {
             exchange: self.topology.submit_exchange(),
             routing_key: order.job_type.as_str().to_owned(),
             body: body.into(),
-            properties: self.properties(&order, outgoing.content_type),
+            properties: self.properties(&order, outgoing),
             mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
         })
     }
 
-    fn properties(&self, order: &Order, content_type: ContentType) -> MessageProperties {
+    fn properties(&self, order: &Order, outgoing: &OutgoingOrder) -> MessageProperties {
+        let traceparent = outgoing.dispatch.job.traceparent.as_ref();
         MessageProperties {
             message_id: Some(format!("{}.{}", order.job_id, order.attempt)),
             correlation_id: Some(order.job_id.to_string()),
             message_type: Some(MessageKind::Order.as_str().to_owned()),
-            content_type: Some(content_type.as_str().to_owned()),
+            content_type: Some(outgoing.content_type.as_str().to_owned()),
             timestamp_ms: u64::try_from(self.clock.now().as_millis()).ok(),
             persistent: true, // an order survives the broker's restart
             app_id: Some(APP_ID.to_owned()),
+            headers: traceparent.map(|it| (TRACEPARENT.to_owned(), it.as_str().into())).into_iter().collect(),
             ..MessageProperties::default()
         }
     }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
+    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, TraceParent, WorkerId,
+    response::ErrorKind,
 };
 
 use super::{Backoff, State};
@@ -24,6 +25,8 @@ pub struct Job {
     pub policy: Policy,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// The trace that its submission belongs to.
+    pub traceparent: Option<TraceParent>,
     /// How far it got.
     pub status: JobStatus,
 }

@@ -100,6 +100,7 @@ impl NewJob {
             priority: self.priority,
             policy: self.policy,
             created_at: now,
+            traceparent: None,
             status: JobStatus::new(self.max_attempts, now, self.due_at),
         }
     }

@@ -1,5 +1,7 @@
 //! Who gives a command.
 
+use crewcall_proto::TraceParent;
+
 use crate::domain::Problem;
 
 /// The longest name of who acts, in characters.
@@ -23,13 +25,26 @@ pub enum Way {
 pub struct Caller {
     way: Way,
     by: String,
+    traceparent: Option<TraceParent>,
 }
 
 impl Caller {
     /// Somebody from this machine who does not say who they are.
     #[must_use]
     pub fn loopback() -> Self {
-        Self { way: Way::Loopback, by: ACTOR_DEFAULT.to_owned() }
+        Self { way: Way::Loopback, by: ACTOR_DEFAULT.to_owned(), traceparent: None }
+    }
+
+    /// The same, as part of a trace: what is submitted belongs to it.
+    #[must_use]
+    pub fn in_trace(self, traceparent: Option<TraceParent>) -> Self {
+        Self { traceparent, ..self }
+    }
+
+    /// The trace that the command belongs to.
+    #[must_use]
+    pub const fn traceparent(&self) -> Option<&TraceParent> {
+        self.traceparent.as_ref()
     }
 
     /// By which way they came in.
@@ -74,6 +89,6 @@ impl Actor {
             return Err(problems);
         }
         let by = self.by.filter(|by| !by.trim().is_empty()).unwrap_or_else(|| caller.by.clone());
-        Ok((Caller { way: caller.way, by }, self.reason))
+        Ok((Caller { by, ..caller.clone() }, self.reason))
     }
 }

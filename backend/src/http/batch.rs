@@ -13,6 +13,7 @@ use super::{
     body::{self, BatchForm},
     dto, idempotency,
     problem::{Problem, ProblemCode},
+    request::traceparent,
     responses::{ANY_BODY, Problems, STORE, of},
     submission,
 };
@@ -55,6 +56,7 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Json<dto::BatchResult>, Problem> {
     idempotency::refuse_key(request.headers())?;
+    let caller = Caller::loopback().in_trace(traceparent(request.headers()));
     let _place = state.batches.try_acquire().map_err(|_| {
         Problem::new(ProblemCode::TooManyBatches, format!("{BATCHES_MAX} batches are being stored already"))
     })?;
@@ -63,7 +65,7 @@ pub(super) async fn submit(
         BatchForm::Array => items_of_array(&text)?,
         BatchForm::Lines => items_of_lines(&text)?,
     };
-    let mut batch = Batch::new(&state.engine);
+    let mut batch = Batch::new(&state.engine, &caller);
     for item in items {
         batch.take(item).await;
     }
@@ -122,6 +124,7 @@ fn check_count(count: usize) -> Result<(), Problem> {
 /// A batch on its way into the store.
 struct Batch<'a> {
     engine: &'a Engine,
+    caller: &'a Caller,
     /// One for each item that was taken; `None` for those of the chunk.
     results: Vec<Option<Result<JobId, Problem>>>,
     chunk: Vec<(usize, Submission)>,
@@ -131,8 +134,8 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(engine: &'a Engine) -> Self {
-        Self { engine, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
+    fn new(engine: &'a Engine, caller: &'a Caller) -> Self {
+        Self { engine, caller, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
     }
 
     async fn take(&mut self, item: &[u8]) {
@@ -160,7 +163,7 @@ impl<'a> Batch<'a> {
             return;
         }
         let answers: Vec<Result<JobId, Problem>> =
-            match self.engine.submit_batch(&Caller::loopback(), submissions).await {
+            match self.engine.submit_batch(self.caller, submissions).await {
                 Ok(answers) => answers.into_iter().map(|answer| Ok(answer?.id)).collect(),
                 Err(error) => {
                     let problem = Problem::from(error);

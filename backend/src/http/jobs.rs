@@ -16,6 +16,7 @@ use super::{
     body, cursor, dto, idempotency,
     problem::{Problem, ProblemCode},
     query,
+    request::traceparent,
     responses::{BODY, JOB, PAGE, Problems, QUERY, SEARCH, STORE, of},
     submission,
 };
@@ -61,10 +62,11 @@ const TAG: &str = "jobs";
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
     let key = idempotency::read_key(request.headers())?;
+    let caller = Caller::loopback().in_trace(traceparent(request.headers()));
     let text = body::read_json(&state.bodies, request).await?;
     let key = key.map(|key| idempotency::bound(key, &text));
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];
-    match submitted(&state.engine, &text, key).await? {
+    match submitted(&state.engine, &caller, &text, key).await? {
         Submitted::Accepted(job) => {
             let waiting = state.engine.waiting(&job);
             let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
@@ -80,11 +82,14 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
 
 /// Submits what a body says; or returns the job that the same key and body made before, whatever would be said against
 /// it today.
-async fn submitted(engine: &Engine, text: &[u8], key: Option<IdempotencyKey>) -> Result<Submitted, Problem> {
+async fn submitted(
+    engine: &Engine,
+    caller: &Caller,
+    text: &[u8],
+    key: Option<IdempotencyKey>,
+) -> Result<Submitted, Problem> {
     let outcome = match submission::read(text, engine.now()) {
-        Ok(submission) => {
-            engine.submit(&Caller::loopback(), submission, key.clone()).await.map_err(Problem::from)
-        }
+        Ok(submission) => engine.submit(caller, submission, key.clone()).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     match (outcome, key) {

@@ -10,6 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use crewcall_proto::{TRACEPARENT, TraceParent};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -41,8 +42,11 @@ pub(super) async fn observe(State(state): State<HttpState>, request: Request, ne
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
-    let span =
-        tracing::info_span!("request", request.id = %request_id, http.method = method, http.route = route);
+    let traceparent = traceparent(request.headers());
+    let span = tracing::info_span!(
+        "request", request.id = %request_id, http.method = method, http.route = route,
+        trace.id = traceparent.as_ref().map(TraceParent::trace_id)
+    );
 
     let answered = async {
         // A panic ends the request, not the connection, and is no reason to keep its id from the caller.
@@ -80,6 +84,11 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
         excerpt(method.as_str())
     );
     Problem::new(ProblemCode::MethodNotAllowed, detail).into_response()
+}
+
+/// The trace that the request belongs to. One that cannot be read counts as none, as the standard has it.
+pub(super) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The caller's id if it is one that logs can hold, else a new one.

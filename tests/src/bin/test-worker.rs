@@ -139,6 +139,7 @@ async fn echo_more(job: JobContext, parameters: EchoMore) -> Result<Echoed, JobE
 
 async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
     note(&job, parameters.journal.as_deref())?;
+    tracing::debug!(target: "test_worker", steps = parameters.steps, "The handler goes to sleep.");
     for step in 1..=parameters.steps {
         job.check_cancelled()?;
         tokio::time::sleep(Duration::from_millis(parameters.step_ms)).await;

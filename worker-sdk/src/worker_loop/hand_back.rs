@@ -53,7 +53,7 @@ impl WorkerLoop {
             self.tasks.spawn(async move {
                 let (key, job_type) = (OrderKey::of(&order), &order.job_type);
                 let reference =
-                    JobReference { job_id: order.job_id, job_type, traceparent: traceparent.as_deref() };
+                    JobReference { job_id: order.job_id, job_type, traceparent: traceparent.as_ref() };
                 let execution = Execution::not_begun(redelivered);
                 let said = responses.hand_back(&reference, &key, &execution, true, None).await;
                 settle(

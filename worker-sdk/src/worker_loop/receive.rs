@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crewcall_amqp::{AckError, Delivery};
 use crewcall_proto::{
-    AttemptId, ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, codec,
+    AttemptId, ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, TRACEPARENT, codec,
     control::{Control, RefusedType},
     response::ErrorKind,
 };
@@ -24,7 +24,6 @@ use crate::{
     mutant::mutant,
     order_key::OrderKey,
     progress::ProgressBoard,
-    response_publisher::TRACEPARENT,
     session::is_control_queue,
     stop_cause::StopCause,
     worker_error::WorkerError,
@@ -129,7 +128,7 @@ impl WorkerLoop {
                 return self.settle(vec![delivery], Settlement::Reject);
             }
         };
-        let traceparent = delivery.properties.header_text(TRACEPARENT).map(str::to_owned);
+        let traceparent = delivery.properties.header_text(TRACEPARENT).and_then(|it| it.parse().ok());
         let returns = delivery.properties.delivery_count();
         let redelivered = delivery.redelivered || returns > 0;
         let refusal = self.refusal(&order);
@@ -185,7 +184,7 @@ impl WorkerLoop {
             error = %failure,
             "The attempt was not begun."
         );
-        let reference = reference(&order, traceparent.as_deref());
+        let reference = reference(&order, traceparent.as_ref());
         let responses = Arc::clone(&self.responses);
         let answer =
             response(&responses, &order, &reference, &Execution::not_begun(redelivered), Err(failure));
@@ -221,7 +220,7 @@ impl WorkerLoop {
             self.settle(deliveries.take(), Settlement::Acknowledge);
         }
         let (board, news) = ProgressBoard::new(None);
-        let job = JobContext::new(&order, board);
+        let job = JobContext::new(&order, traceparent, board);
         let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
         let (execution, signal) = (Execution::beginning(redelivered), Arc::<HoldSignal>::default());
         let begun = Begun { execution, returns, hold: Arc::clone(&signal) };
@@ -235,18 +234,8 @@ impl WorkerLoop {
         );
         let (responses, handlers) = (Arc::clone(&self.responses), self.handlers.clone());
         let hold = Hold { after, signal, done };
-        let attempt = AttemptRun {
-            served,
-            order,
-            job,
-            news,
-            redelivered,
-            traceparent,
-            responses,
-            handlers,
-            hold,
-            execution,
-        };
+        let attempt =
+            AttemptRun { served, order, job, news, redelivered, responses, handlers, hold, execution };
         self.attempts.spawn(attempt.run());
     }
 

@@ -17,7 +17,7 @@ use crate::{
 /// Why a submission is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// It is no job.
+    /// It is not a valid job.
     #[error("the submission has {} problems", .0.len())]
     Invalid(Vec<Problem>),
     /// Its parameters do not fit the type's schema.
@@ -58,7 +58,7 @@ impl Engine {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Submitted, SubmitError> {
         tracing::debug!(by = caller.by(), job.r#type = submission.job_type, "A job is submitted.");
-        let job = self.check(submission).await?;
+        let job = self.check(caller, submission).await?;
         if mutant("wrong_id") {
             let newest = JobQuery { limit: 1, ..JobQuery::default() };
             if let Some(another) = self.store.list(&newest).await?.pop() {
@@ -97,7 +97,7 @@ impl Engine {
         tracing::debug!(by = caller.by(), jobs = submissions.len(), "Jobs are submitted.");
         let mut checked: Vec<Result<Job, SubmitError>> = Vec::with_capacity(submissions.len());
         for submission in submissions {
-            checked.push(self.check(submission).await);
+            checked.push(self.check(caller, submission).await);
             // Each takes little, all of them may take long.
             tokio::task::consume_budget().await;
         }
@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// Reads a submission as a job.
-    async fn check(&self, submission: Submission) -> Result<Job, SubmitError> {
+    async fn check(&self, caller: &Caller, submission: Submission) -> Result<Job, SubmitError> {
         let now = self.clock.now();
         let new = submission.validate(now).map_err(SubmitError::Invalid)?;
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());
@@ -132,7 +132,10 @@ impl Engine {
             }]));
         }
         match self.catalogue.parameter_problems(&new.job_type, &new.parameters).await {
-            Ok(problems) if problems.is_empty() => Ok(new.accept(JobId::generate(), now)),
+            Ok(problems) if problems.is_empty() => {
+                let traceparent = caller.traceparent().cloned();
+                Ok(Job { traceparent, ..new.accept(JobId::generate(), now) })
+            }
             Ok(problems) => Err(SubmitError::InvalidParameters(problems)),
             Err(CheckError::TooCostly) => Err(SubmitError::InvalidParameters(vec![Problem {
                 pointer: "/parameters".to_owned(),

@@ -130,6 +130,9 @@ pub(crate) struct Job {
     pub cancellation: Option<ActorNote>,
     /// What it waits for; `null` when it is over.
     pub waiting_for: Option<WaitingFor>,
+    /// The trace that its submission belongs to: the `traceparent` of that request. Its orders carry it.
+    #[schema(example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    pub traceparent: Option<String>,
     /// Counts the changes, from 1.
     pub version: u64,
     /// Its ended attempts, oldest first. Not in lists.
@@ -173,6 +176,7 @@ impl Job {
                 .as_ref()
                 .map(|it| ActorNote::new(&it.by, it.reason.as_ref(), it.at)),
             waiting_for: waiting.map(WaitingFor::from),
+            traceparent: job.traceparent.as_ref().map(ToString::to_string),
             version: status.version,
             attempts: None,
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Timestamp, TraceParent};
 
 use super::{
     columns::{Columns, Parameters, PartlyIndexed, Value, columns, names_of, unreadable},
@@ -54,14 +54,15 @@ columns!(StoredJob {
 
 columns!(FoundJob { row: "seq", job: "" });
 
-/// What never changes of a job and may be large, as JSON text.
+/// What never changes of a job and may be large: JSON text, and what belongs to it.
 pub(super) struct Payload {
     pub(super) parameters: String,
     /// NULL when there are none.
     pub(super) labels: Option<String>,
+    pub(super) traceparent: Option<TraceParent>,
 }
 
-columns!(Payload { parameters: "parameters", labels: "labels" });
+columns!(Payload { parameters: "parameters", labels: "labels", traceparent: "traceparent" });
 
 impl Payload {
     fn parameters(&self) -> Result<JsonObject, TransactionError> {
@@ -102,8 +103,9 @@ columns!(WholeJob { found: "", payload: "" });
 impl WholeJob {
     pub(super) fn job(self) -> Result<Job, TransactionError> {
         let (parameters, labels) = (self.payload.parameters()?, self.payload.labels()?);
+        let traceparent = self.payload.traceparent;
         let StoredJob { id, job_type, priority, created_at, number: _, policy, status } = self.found.job;
-        Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, status })
+        Ok(Job { id, job_type, parameters, labels, priority, policy, created_at, traceparent, status })
     }
 }
 

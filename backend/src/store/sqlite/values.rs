@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, WorkerId, response::ErrorKind,
+    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, TraceParent, WorkerId,
+    response::ErrorKind,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -83,6 +84,7 @@ encoded! {
     u64 as i64 { |number| Self::try_from(number).map_err(|_| number.to_string()), |number: &Self| to_integer(*number) }
     // A size or a limit.
     usize as i64 { |number| Ok(Self::try_from(number).unwrap_or(Self::MAX)), |number: &Self| to_limit(*number) }
+    TraceParent as String { |text| text.parse().map_err(|_| text), TraceParent::as_str }
     JsonObject as String { |text| from_json(&text), to_json }
     ErrorKind as String {
         |word| match Self::from_word(&word) {

@@ -62,7 +62,8 @@ fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
     };
     context.insert(sql!("INSERT INTO jobs {}", values::<StoredJob>()), &stored)?;
     let job_seq = context.connection.last_insert_rowid();
-    let payload = PayloadRow { job_seq, payload: Payload { parameters, labels } };
+    let payload =
+        PayloadRow { job_seq, payload: Payload { parameters, labels, traceparent: job.traceparent.clone() } };
     context.insert(sql!("INSERT INTO job_payloads {}", values::<PayloadRow>()), &payload)?;
     for (name, value) in &job.labels {
         let label = LabelRow { name: name.clone(), value: value.clone(), job_id: job.id };

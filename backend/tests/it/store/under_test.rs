@@ -27,6 +27,9 @@ use tempfile::TempDir;
 
 use super::memory::{Disk, MemoryStore};
 
+/// The trace that every job here belongs to.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// Where the clock of every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -275,7 +278,9 @@ impl StoreUnderTest {
     /// A new job of the type.
     pub(crate) fn job(&self, job_type: &str) -> Job {
         let submission = Submission { job_type: job_type.to_owned(), ..Submission::default() };
-        submission.validate(self.clock.now()).unwrap().accept(JobId::generate(), self.clock.now())
+        let new = submission.validate(self.clock.now()).unwrap();
+        let traceparent = TRACE.parse().ok();
+        Job { traceparent, ..new.accept(JobId::generate(), self.clock.now()) }
     }
 
     pub(crate) fn job_of_priority(&self, job_type: &str, priority: u8) -> Job {

@@ -28,7 +28,7 @@ impl Blame {
     /// Whether such a fault struck, or still showed, between the two times.
     #[must_use]
     pub(super) fn struck(&self, blamed: impl Fn(Fault) -> bool, from: Timestamp, until: Timestamp) -> bool {
-        self.went_on(blamed, from - SHOWS_FOR, until)
+        self.went_on(blamed, shown_since(from), until)
     }
 
     /// Whether such a fault went on at some moment between the two times.
@@ -40,7 +40,7 @@ impl Blame {
     /// How many such faults struck, or still showed, between the two times.
     #[must_use]
     pub(super) fn count(&self, blamed: impl Fn(Fault) -> bool, from: Timestamp, until: Timestamp) -> usize {
-        self.overlapping(from - SHOWS_FOR, until).filter(|struck| blamed(struck.fault)).count()
+        self.overlapping(shown_since(from), until).filter(|struck| blamed(struck.fault)).count()
     }
 
     /// Whether something that was confirmed may have been thrown away between the two times: by a fault that struck just
@@ -69,7 +69,7 @@ impl Blame {
         if self.stalled(from, until) || self.struck(done, from, until) {
             return true;
         }
-        let mut stops = self.overlapping(from - SHOWS_FOR, until);
+        let mut stops = self.overlapping(shown_since(from), until);
         stops.any(|struck| {
             let over = struck.until.unwrap_or(until);
             struck.fault == Fault::WorkerStopped(number)
@@ -92,6 +92,11 @@ impl Blame {
             .iter()
             .filter(move |struck| struck.from <= until && struck.until.is_none_or(|over| over >= from))
     }
+}
+
+/// Since when a fault that was over may still have shown at this time, of which there may be no sensible one: the job is deleted.
+fn shown_since(from: Timestamp) -> Timestamp {
+    from.saturating_sub(SHOWS_FOR).unwrap_or(Timestamp::MIN)
 }
 
 /// Whether the broker, or somebody's way to it, is concerned.

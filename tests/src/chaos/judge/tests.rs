@@ -320,8 +320,7 @@ fn a_job_that_is_late_after_the_healing_was_repaired() {
     late.log = Log::default();
     assert!(late.found_to_be().contains(&"late without a cause"));
     late.jobs.remove("other");
-    let stall = Stall { from: at(110), until: at(115) };
-    late.blame = Blame::new(Vec::new(), vec![stall]);
+    late.blame = Blame::new(Vec::new(), vec![Stall { from: at(110), until: at(115) }]);
     assert_clean(&late);
 }
 
@@ -488,5 +487,14 @@ fn an_order_that_was_given_up_is_lost_without_its_exchange() {
         facts.resent(60);
         let expected: &[&str] = if explained { &[] } else { &["orders sent again without a cause"] };
         assert_eq!(facts.found_to_be(), expected, "{exchange}");
+    }
+}
+
+#[test]
+fn of_a_job_that_is_deleted_nobody_knows_when_it_was_sent() {
+    for (struck, found) in [(vec![], 1), (vec![fault(Fault::BackendKilled, 1, 2)], 0)] {
+        let mut facts = facts(struck);
+        [3, 9].into_iter().for_each(|second| facts.execute("gone", 1, at(second)));
+        assert_eq!(facts.found_to_be(), ["executed again without a cause"][..found]);
     }
 }
