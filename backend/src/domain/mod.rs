@@ -29,8 +29,11 @@ pub(crate) mod pace;
 
 pub(crate) mod waiting;
 
+mod demand;
+
 pub(crate) mod excerpt;
 
+pub use demand::Demand;
 pub use event::Event;
 pub use excerpt::excerpt;
 pub use job::{

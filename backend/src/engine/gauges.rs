@@ -15,7 +15,7 @@ use super::{
     queries::WAITING,
 };
 use crate::{
-    domain::{State, Waiting},
+    domain::{Demand, State, Waiting},
     metrics::{FleetFigures, TypeFigures},
 };
 
@@ -78,6 +78,7 @@ impl Engine {
             jobs: State::ALL.into_iter().map(|state| (state.as_str(), jobs(state))).collect(),
             waiting: self.waiting_for(&job_type, counts),
             oldest_waiting,
+            slots_wanted: Demand::of(jobs, &settings).slots_wanted,
             window: self.relay.window(&job_type),
             window_used: self.store.in_flight(&job_type).with_broker,
             workers: capacity.workers,

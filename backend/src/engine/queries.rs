@@ -15,7 +15,7 @@ use super::{
     watch::{AllWatch, JobWatch, TooOld},
 };
 use crate::domain::{
-    AttemptRecord, Job, State, TypeSettings, Waiting,
+    AttemptRecord, Demand, Job, State, TypeSettings, Waiting,
     waiting::{Claimant, WaitingContext},
 };
 
@@ -294,6 +294,17 @@ impl Engine {
             schema_error: self.catalogue.schema_error(job_type),
             refusal: self.catalogue.refusal(job_type),
         }
+    }
+
+    /// How much work a type has; none, when nobody knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn demand(&self, job_type: &JobType) -> Result<Demand, StoreError> {
+        let counts = self.store.counts_of(job_type).await?;
+        let jobs = |state| counts.iter().find(|count| count.state == state).map_or(0, |count| count.jobs);
+        Ok(Demand::of(jobs, &self.limits.get(job_type)))
     }
 
     /// Whether the store can do its work now.

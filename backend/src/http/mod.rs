@@ -149,6 +149,7 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(workers::resume))
         .routes(routes!(types::list))
         .routes(routes!(types::get, types::delete))
+        .routes(routes!(types::scale))
         .routes(routes!(type_settings::pause))
         .routes(routes!(type_settings::resume))
         .routes(routes!(type_settings::limit))

@@ -74,6 +74,27 @@ pub(super) async fn get(
     Ok(Json(dto::Type::from(&view)))
 }
 
+/// How many slots a type's work wants
+///
+/// For an autoscaler, such as KEDA's `metrics-api` with `valueLocation: slots_wanted`. A type that nobody knows yet wants
+/// none: whoever scales from nothing asks before there are workers or jobs.
+#[utoipa::path(
+    get, path = "/v1/types/{type}/scale", tag = TAG, operation_id = "scaleType",
+    params(("type" = String, Path, description = "The type's name", example = "image.thumbnail")),
+    responses(
+        (status = 200, description = "Its work", body = dto::Scale),
+        Problems<{ TYPE }>,
+    )
+)]
+pub(super) async fn scale(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+) -> Result<Json<dto::Scale>, Problem> {
+    let job_type = parse_type(&name)?;
+    let demand = state.engine.demand(&job_type).await?;
+    Ok(Json(dto::Scale::new(&job_type, demand)))
+}
+
 /// Forget a job type
 ///
 /// Deletes a type that has neither jobs, over or not, nor workers, with what was set for it and its queue. A worker that

@@ -18,6 +18,8 @@ pub(crate) struct TypeFigures {
     pub(crate) waiting: Vec<(&'static str, u64)>,
     /// How old the oldest of those is.
     pub(crate) oldest_waiting: Option<Duration>,
+    /// How many slots its work would fill.
+    pub(crate) slots_wanted: u64,
     /// How many attempts may be with the broker at once.
     pub(crate) window: usize,
     /// How many are.
@@ -38,6 +40,7 @@ pub(super) struct TypeMetrics {
     jobs: IntGaugeVec,
     waiting: IntGaugeVec,
     oldest_waiting: GaugeVec,
+    slots_wanted: IntGaugeVec,
     window: IntGaugeVec,
     window_used: IntGaugeVec,
     workers: IntGaugeVec,
@@ -60,6 +63,11 @@ impl TypeMetrics {
             oldest_waiting: make.float_gauges(
                 "job_oldest_waiting_seconds",
                 "Age of the oldest job that is due and has not started; 0 when there is none.",
+                by_type,
+            ),
+            slots_wanted: make.gauges(
+                "job_slots_wanted",
+                "Slots that the jobs that are due and the attempts that run would fill, as far as what is set for the type allows.",
                 by_type,
             ),
             window: make.gauges(
@@ -88,6 +96,7 @@ impl TypeMetrics {
         let whole = [
             &self.jobs,
             &self.waiting,
+            &self.slots_wanted,
             &self.window,
             &self.window_used,
             &self.workers,
@@ -110,6 +119,7 @@ impl TypeMetrics {
         }
         let oldest = self.oldest_waiting.with_label_values(&[label]);
         oldest.set(oldest.get().max(figures.oldest_waiting.unwrap_or_default().as_secs_f64()));
+        self.slots_wanted.with_label_values(&[label]).add(gauge(figures.slots_wanted));
         self.window_used.with_label_values(&[label]).add(gauge(figures.window_used));
     }
 

@@ -1,11 +1,14 @@
 //! A job type as the API shows it.
 
-use crewcall_proto::JsonObject;
+use crewcall_proto::{JobType, JsonObject};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{job::ActorNote, rfc3339};
-use crate::{domain::State, engine::queries::TypeView};
+use crate::{
+    domain::{Demand, State},
+    engine::queries::TypeView,
+};
 /// Every type that was ever announced, has jobs, or had something set for it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TypeList {
@@ -63,6 +66,28 @@ pub(crate) struct Type {
     /// When it was last announced.
     #[schema(format = DateTime)]
     pub last_announced_at: Option<String>,
+}
+
+/// The work of a job type, for an autoscaler.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Scale {
+    /// Its name.
+    #[schema(example = "image.thumbnail")]
+    pub r#type: String,
+    /// How many slots its work would fill: `waiting` and `running` together, as far as a pause and `running_max` allow.
+    /// A rate limit is left out.
+    pub slots_wanted: u64,
+    /// How many jobs are due and have not started.
+    pub waiting: u64,
+    /// How many attempts run, long ones that their workers hold among them.
+    pub running: u64,
+}
+
+impl Scale {
+    pub(crate) fn new(job_type: &JobType, demand: Demand) -> Self {
+        let Demand { waiting, running, slots_wanted } = demand;
+        Self { r#type: job_type.to_string(), slots_wanted, waiting, running }
+    }
 }
 
 impl From<&TypeView> for Type {

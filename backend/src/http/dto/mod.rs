@@ -20,7 +20,7 @@ pub(crate) use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkRequest,
 pub(crate) use event::JobEvent;
 pub(crate) use health::{Alive, Check, Checks, Readiness};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
-pub(crate) use job_type::{Limits, Type, TypeList};
+pub(crate) use job_type::{Limits, Scale, Type, TypeList};
 pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub(crate) use worker::{Worker, WorkerList};
 

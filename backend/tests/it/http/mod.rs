@@ -32,4 +32,6 @@ mod operate;
 
 mod metrics;
 
+mod scale;
+
 mod document;
