@@ -37,6 +37,9 @@ mod drain;
 
 mod command_line;
 
+// What operators look at.
+mod boards;
+
 // What goes wrong.
 mod worker_lost;
 

@@ -1,0 +1,75 @@
+//! A Prometheus of one test's own: the distribution's program, with our configuration.
+
+use std::{fs, net::TcpListener, path::Path, time::Duration};
+
+use anyhow::{Context, ensure};
+use e2e::{
+    api::Api,
+    process::{PATIENCE, Process},
+};
+use serde_json::Value;
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
+
+/// Scrapes a backend every second. Dropping it kills it.
+pub(super) struct Prometheus {
+    api: Api,
+    _process: Process,
+}
+
+/// What an expression shows of one series.
+pub(super) struct Sample {
+    pub(super) labels: Vec<String>,
+    pub(super) value: f64,
+}
+
+impl Prometheus {
+    /// Starts it with our configuration, but for the address of the backend and the time between two scrapes.
+    pub(super) async fn start(configuration: &Path, folder: &Path, backend: &str) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(configuration.join("prometheus.yml"))?;
+        ensure!(
+            text.contains("127.0.0.1:8080") && text.contains(": 15s"),
+            "prometheus.yml is written in another way now"
+        );
+        let file = folder.join("prometheus.yml");
+        fs::write(&file, text.replace("127.0.0.1:8080", backend).replace(": 15s", ": 1s"))?;
+        // Nobody else takes it in between, or the test fails.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=warn")
+            .current_dir(folder)
+            .kill_on_drop(true);
+        let process = Process::start("prometheus", folder, command)
+            .context("Prometheus is missing: `./dev test packages` installs it")?;
+        let api = Api::new(format!("http://{address}"))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !matches!(api.get("/-/ready").await, Ok((status, _)) if status.is_success()) {
+            ensure!(Instant::now() < deadline, "Prometheus is not ready:\n{}", process.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok(Self { api, _process: process })
+    }
+
+    /// Evaluates an expression now.
+    pub(super) async fn ask(&self, expression: &str) -> anyhow::Result<Vec<Sample>> {
+        let url = reqwest::Url::parse_with_params("http://prometheus/api/v1/query", [("query", expression)])?;
+        let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        let answer = self.api.json(&path).await.with_context(|| expression.to_owned())?;
+        ensure!(answer["status"] == "success", "{expression}: {answer}");
+        let result = answer["data"]["result"].as_array().context("an answer has a result")?;
+        result.iter().map(sample).collect()
+    }
+}
+
+fn sample(series: &Value) -> anyhow::Result<Sample> {
+    let labels = series["metric"].as_object().context("a series has labels")?.keys().cloned().collect();
+    let value = series["value"][1].as_str().context("a series has a value")?;
+    let value = value.parse().with_context(|| format!("{value} is no number"))?;
+    Ok(Sample { labels, value })
+}
