@@ -203,8 +203,10 @@ async fn load(stack: &mut Stack, round: u32) {
 /// Asks until nothing is missing any more, under load. Panics with what is.
 async fn ask_all(stack: &mut Stack, prometheus: &Prometheus, mut questions: Vec<Question>) {
     let deadline = Instant::now() + SHOWN_WITHIN;
-    for round in 0.. {
+    let mut round = 0;
+    loop {
         load(stack, round).await;
+        round += 1;
         let mut unanswered = Vec::new();
         for question in questions {
             let samples = prometheus.ask(&question.expression).await.unwrap();

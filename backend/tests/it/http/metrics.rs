@@ -263,23 +263,24 @@ async fn the_store_is_measured() {
     let server = Server::start().await;
     let before = scrape(&server).await;
     let keyed = |body: serde_json::Value| server.post("/v1/jobs", &body).header("idempotency-key", "one");
-    answer(keyed(json!({"type": "a"}))).await;
-    answer(keyed(json!({"type": "a"}))).await;
+    for _ in 0..3 {
+        answer(keyed(json!({"type": "a"}))).await;
+    }
     answer(keyed(json!({"type": "b"}))).await;
     quarantine(&server, 1).await;
     let after = scrape(&server).await;
     shows(
         &after,
         &[
-            (r#"crewcall_submissions_repeated_total{outcome="replayed"}"#, 1.0),
+            (r#"crewcall_submissions_repeated_total{outcome="replayed"}"#, 2.0),
             (r#"crewcall_submissions_repeated_total{outcome="refused"}"#, 1.0),
             ("crewcall_quarantine_messages", 1.0),
             ("crewcall_store_commits_failed_total", 0.0),
         ],
     );
     let moved = |series: &str| value(&after, series) - value(&before, series);
-    assert_eq!(moved("crewcall_store_commit_seconds_count"), 4.0);
-    assert_eq!(moved("crewcall_store_batch_size_count"), 4.0);
+    assert_eq!(moved("crewcall_store_commit_seconds_count"), 5.0);
+    assert_eq!(moved("crewcall_store_batch_size_count"), 5.0);
     assert!(moved("crewcall_store_rows_total") >= 3.0, "a job, its key, a message");
     assert!(moved("crewcall_store_log_bytes") > 0.0);
     let database = fs::metadata(server.database()).unwrap().len();
