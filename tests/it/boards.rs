@@ -1,4 +1,5 @@
-//! The Grafana boards: each is whole, and every expression of it shows something of a live installation under a mixed load.
+//! The Grafana boards: each is whole, and every expression of it shows something of a live installation under a mixed load,
+//! which makes some alerts fire.
 
 mod prometheus;
 
@@ -39,7 +40,7 @@ struct Board {
     json: Value,
 }
 
-fn deploy() -> PathBuf {
+pub(super) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
 
@@ -242,6 +243,14 @@ const MIXED: [&str; 5] = [
     "crewcall_orders_unroutable_total >= 1",
 ];
 
+/// Alerts that what breaks here makes fire, without the time for which they wait elsewhere.
+const FIRING: [&str; 4] = [
+    "ALERTS{alertname=\"CrewcallWorkerLost\",alertstate=\"firing\"}",
+    "ALERTS{alertname=\"CrewcallUnroutableJobs\",alertstate=\"firing\"}",
+    "ALERTS{alertname=\"CrewcallBacklogWithoutWorker\",alertstate=\"firing\",type=\"test.other\"}",
+    "ALERTS{alertname=\"CrewcallFailureRatio\",alertstate=\"firing\",type=\"test.fail\"}",
+];
+
 #[tokio::test]
 async fn every_expression_shows_something_of_a_live_installation() {
     let mut stack = Stack::start("boards").await.unwrap();
@@ -255,12 +264,14 @@ async fn every_expression_shows_something_of_a_live_installation() {
     let (status, answer) = stack.api.send(Method::PUT, &path, limits, &[]).await.unwrap();
     assert!(status.is_success(), "{answer}");
     let mut left = vec![stack.submit(UNKNOWN_TYPE, json!({})).await.unwrap()];
+    left.push(stack.submit("test.other", json!({"text": "for whoever is lost"})).await.unwrap());
     // They last for longer than the test, one after the other.
     for _ in 0..100 {
         left.push(stack.submit(LIMITED_TYPE, json!({"steps": 20, "step_ms": 100})).await.unwrap());
     }
     let mut questions: Vec<Question> = MIXED
         .iter()
+        .chain(&FIRING)
         .map(|expression| Question {
             place: "the load".to_owned(),
             expression: (*expression).to_owned(),
@@ -280,6 +291,9 @@ async fn every_expression_shows_something_of_a_live_installation() {
     }
     assert!(questions.len() > 80, "{} questions", questions.len());
     ask_all(&mut stack, &prometheus, questions).await;
+    // What is well is not complained of.
+    let quiet = r#"ALERTS{alertname=~"CrewcallBroker.*|CrewcallDisk.*|CrewcallVersionSkew|CrewcallReconcilerHadWork"}"#;
+    assert!(prometheus.ask(quiet).await.unwrap().is_empty());
     for id in left {
         stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
     }

@@ -40,6 +40,8 @@ mod command_line;
 // What operators look at.
 mod boards;
 
+mod alerts;
+
 // What goes wrong.
 mod worker_lost;
 

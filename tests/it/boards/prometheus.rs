@@ -26,7 +26,7 @@ pub(super) struct Sample {
 }
 
 impl Prometheus {
-    /// Starts it with our configuration, but for the address of the backend and the time between two scrapes.
+    /// Starts it with our configuration and rules, but for the address of the backend and all times to wait.
     pub(super) async fn start(configuration: &Path, folder: &Path, backend: &str) -> anyhow::Result<Self> {
         let text = fs::read_to_string(configuration.join("prometheus.yml"))?;
         ensure!(
@@ -35,6 +35,15 @@ impl Prometheus {
         );
         let file = folder.join("prometheus.yml");
         fs::write(&file, text.replace("127.0.0.1:8080", backend).replace(": 15s", ": 1s"))?;
+        fs::create_dir(folder.join("rules"))?;
+        for rules in fs::read_dir(configuration.join("rules"))? {
+            let rules = rules?;
+            // An alert waits for minutes, a test does not.
+            let lines = fs::read_to_string(rules.path())?;
+            let lines: Vec<&str> =
+                lines.lines().filter(|line| !line.trim_start().starts_with("for: ")).collect();
+            fs::write(folder.join("rules").join(rules.file_name()), lines.join("\n"))?;
+        }
         // Nobody else takes it in between, or the test fails.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("prometheus");
