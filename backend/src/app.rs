@@ -21,6 +21,7 @@ use crate::{
     },
     http::{self, HttpState},
     metrics::Metrics,
+    service_manager,
     store::{OpenError, SqliteStore},
 };
 
@@ -207,6 +208,7 @@ impl App {
             http::serve(listener, router, stop.clone()).await;
             Ok(())
         };
+        service_manager::ready();
         let outcome = tokio::select! {
             // Submissions end first: what they accepted is still published below.
             ended = watched("HTTP", &stop, served) => ended.map_err(RunError::from),
@@ -214,7 +216,9 @@ impl App {
             Some(fallen) = lifetime.fallen.recv() => Err(fallen.into()),
             () = broker.taken() => Err(PrefixTaken::of(&self.config.amqp_prefix).into()),
             reason = self.store.failed() => Err(RunError::StoreFailed { reason }),
+            never = service_manager::stay_alive(&engine) => match never {},
         };
+        service_manager::stopping();
         if outcome.is_err() {
             // At once, before anything is waited for: nothing is read, acknowledged or sent any more.
             tasks.stop().cancel();

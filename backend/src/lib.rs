@@ -24,6 +24,8 @@ pub mod app;
 
 mod mutant;
 
+mod service_manager;
+
 pub mod failpoints;
 
 pub use app::{App, BuildError, RunError};

@@ -33,6 +33,8 @@ mod long_jobs;
 
 mod traces;
 
+mod service_manager;
+
 mod drain;
 
 mod command_line;
