@@ -7,7 +7,10 @@ mod submit;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{
+    ArgGroup, Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use clap_complete::Shell;
 use url::Url;
 
@@ -45,7 +48,8 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 job failed, 2 wrong usage or request, 3 job cancelled, \
-                          4 wait timed out, 5 backend unreachable";
+                          4 wait timed out, 5 backend unreachable, \
+                          130 interrupted";
 
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
@@ -73,6 +77,9 @@ pub(crate) enum Command {
     /// List jobs, for those who expect it here.
     #[command(hide = true)]
     Ps(JobsListArguments),
+    /// Print the version, for those who expect it here.
+    #[command(hide = true)]
+    Version,
     /// Print a completion script for a shell
     #[command(
         after_help = "For example: crewcall completion bash > ~/.local/share/bash-completion/completions/crewcall"
@@ -220,6 +227,22 @@ pub(crate) fn attach_wait_time(words: impl IntoIterator<Item = String>) -> Vec<S
     attached
 }
 
+/// What to say to `submit TYPE --source README.md`: clap takes the parameter for an option that must be quoted.
+pub(crate) fn parameter_hint(error: &clap::Error, words: &[String]) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_submit = error.kind() == ErrorKind::UnknownArgument && words.iter().any(|word| word == "submit");
+    // Where an option of ours is like it, that was meant.
+    if !is_submit || error.get(ContextKind::SuggestedArg).is_some() {
+        return None;
+    }
+    let name = option.strip_prefix("--")?.split('=').next()?;
+    let word = words.iter().position(|word| word.trim_start_matches("--").split('=').next() == Some(name))?;
+    let attached = words[word].split_once('=').map(|(_, value)| value);
+    let next = words.get(word + 1).filter(|next| !next.starts_with('-')).map(String::as_str);
+    let value = attached.or(next).unwrap_or("VALUE");
+    Some(format!("there is no option --{name}; a parameter is written without dashes: {name}={value}"))
+}
+
 /// `~/.crewcall` and the like are not looked at: only what is named, or `crewcall.toml` here.
 pub(crate) fn config_file(flag: Option<&PathBuf>) -> (PathBuf, bool) {
     match flag {
@@ -269,16 +292,32 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_written_as_an_option_is_shown_as_it_should_be() {
+        for (line, hint) in [
+            ("submit file.checksum --source README.md", Some("source=README.md")),
+            ("submit file.checksum --source=a.md", Some("source=a.md")),
+            ("submit file.checksum --flag --wait", Some("flag=VALUE")),
+            ("submit file.checksum --labl a=b", None),
+            ("jobs ls --source README.md", None),
+        ] {
+            let words = words(&format!("crewcall {line}"));
+            let hinted = parameter_hint(&Arguments::try_parse_from(&words).unwrap_err(), &words);
+            assert_eq!(hinted.as_deref().and_then(|text| text.rsplit(' ').next()), hint, "{line}");
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_refused() {
         let id = "0192e4a0-0000-7000-8000-000000000001";
         let refusals: Vec<String> = [
-            "submit".to_owned(),
             "submit t --run-at 2026-11-20T16:00:00Z --delay 5s".to_owned(),
             "submit t --delay 5".to_owned(),
             "submit t --timeout -5s".to_owned(),
             "submit t --backoff-factor nan".to_owned(),
             "submit t --backoff-initial --wait".to_owned(),
             "submit t --batch jobs".to_owned(),
+            "submit t --cancel-on-interrupt".to_owned(),
+            "submit --batch jobs --like @last".to_owned(),
             "submit --batch jobs --delay 5s".to_owned(),
             "submit --batch jobs --max-attempts 2".to_owned(),
             format!("jobs cancel {id} --state ready"),

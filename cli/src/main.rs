@@ -18,6 +18,8 @@ mod duration;
 
 mod times;
 
+mod nearest;
+
 mod settings;
 
 mod output;
@@ -43,14 +45,14 @@ mod exit;
 use clap::Parser;
 
 use crate::{
-    arguments::{Arguments, Command, attach_wait_time},
+    arguments::{Arguments, Command, attach_wait_time, parameter_hint},
     exit::{Exit, Failure},
-    output::print_message,
+    output::{print, print_message},
 };
 
 #[tokio::main]
 async fn main() {
-    let arguments = Arguments::parse_from(attach_wait_time(std::env::args()));
+    let arguments = parse(&attach_wait_time(std::env::args()));
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     install_tls();
@@ -60,12 +62,20 @@ async fn main() {
     std::process::exit(conclude(outcome) as i32);
 }
 
+/// Ends the process where the command line is wrong, and after `--help`.
+fn parse(words: &[String]) -> Arguments {
+    Arguments::try_parse_from(words).unwrap_or_else(|error| match parameter_hint(&error, words) {
+        Some(hint) => std::process::exit(conclude(Err(Failure::Usage(hint))) as i32),
+        None => error.exit(),
+    })
+}
+
 async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Dev(dev) => Box::pin(commands::dev::run(dev)).await,
         Command::Serve(flags) => Box::pin(commands::serve::run(flags)).await,
         Command::Submit(submit) => match &submit.batch {
-            Some(origin) => commands::batch::run(&arguments.client()?, origin).await,
+            Some(origin) => commands::batch::run(&arguments.client()?, origin, submit).await,
             None => commands::submit::run(&arguments.client()?, submit).await,
         },
         Command::Watch(watch) => commands::watch::run(&arguments.client()?, watch).await,
@@ -74,6 +84,10 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
+        Command::Version => {
+            print(concat!("crewcall ", env!("CARGO_PKG_VERSION")))?;
+            Ok(Exit::Done)
+        }
         Command::Completion { shell } => commands::completion::run(*shell),
     }
 }

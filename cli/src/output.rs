@@ -270,6 +270,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     write_out(&printable_json(&text))
 }
 
+/// Prints JSON for programs: in one line.
+pub(crate) fn print_jsonl(value: &serde_json::Value) -> Result<(), Failure> {
+    write_out(&printable_json(&value.to_string()))
+}
+
 /// Prints lines that are no table and no JSON.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write_out(&printable(text))

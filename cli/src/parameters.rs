@@ -62,6 +62,18 @@ pub(crate) enum ParameterError {
         /// What was written.
         word: String,
     },
+    /// `key==value`, which some programs take for something else.
+    #[error(
+        "'{word}' has two '='; write {key}={value}, or {key}:='\"={value}\"' for a text that begins with '='"
+    )]
+    TwoEquals {
+        /// What was written.
+        word: String,
+        /// The key.
+        key: String,
+        /// What stands after both.
+        value: String,
+    },
     /// The same key twice.
     #[error("the parameter '{key}' is given twice; write it once")]
     Duplicate {
@@ -164,6 +176,13 @@ fn split(word: &str) -> Result<(&str, Form, &str), ParameterError> {
     };
     if key.is_empty() {
         return Err(ParameterError::NoKey { word: word.to_owned() });
+    }
+    if let (Form::Text, Some(value)) = (form, value.strip_prefix('=')) {
+        return Err(ParameterError::TwoEquals {
+            word: word.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        });
     }
     Ok((key, form, value))
 }
@@ -303,6 +322,7 @@ mod tests {
         let messages: Vec<String> = [
             read(&["source"], None, ""),
             read(&["30"], None, ""),
+            read(&["source==a.jpg"], None, ""),
             read(&["=a.jpg"], None, ""),
             read(&[":=1"], None, ""),
             read(&["a=1", "a:=2"], None, ""),

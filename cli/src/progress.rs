@@ -66,7 +66,8 @@ impl ProgressDisplay {
                     JobState::Running => format!("{} {} {percent}", job.attempt, job.state.word()),
                     _ => format!("{} {message}", job.attempt),
                 };
-                if key != self.last_key {
+                // That it is completed, and how long it took, is said when the result is printed.
+                if key != self.last_key && job.state != JobState::Completed {
                     print_message(&message);
                     self.last_key = key;
                 }
@@ -90,10 +91,12 @@ impl ProgressDisplay {
             None => print_message(BACK),
         }
     }
+}
 
-    /// Takes the bar away, so that whatever is printed next stands alone.
-    pub(crate) fn finish(self) {
-        if let Some(bar) = self.bar {
+/// Takes the bar away, so that whatever is printed next stands alone.
+impl Drop for ProgressDisplay {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }

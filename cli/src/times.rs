@@ -72,12 +72,20 @@ pub(crate) fn age(time: Option<&str>, now: Timestamp) -> String {
 /// How long it took from one time of the API to another: `240ms`, `3.2s`, `5m30s`.
 pub(crate) fn took(from: Option<&str>, to: Option<&str>, now: Timestamp) -> String {
     let Some(from) = read(from) else { return String::new() };
-    let length = read(to).unwrap_or(now).duration_since(from).max(SignedDuration::ZERO);
+    shown(read(to).unwrap_or(now).duration_since(from).max(SignedDuration::ZERO))
+}
+
+fn shown(length: SignedDuration) -> String {
     match length.as_millis() {
         millis @ 0..1_000 => format!("{millis}ms"),
         1_000..10_000 => format!("{:.1}s", length.as_secs_f64()),
         _ => span(length),
     }
+}
+
+/// The same of a length that was measured here.
+pub(crate) fn length(length: std::time::Duration) -> String {
+    shown(SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX))
 }
 
 /// What reads a time of the API, and takes none for what it cannot read.

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use crewcall_dev_broker::HOME_VARIABLE;
 use e2e::{process::command, stack::Stack};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 async fn run(stack: &Stack, arguments: &[&str]) -> Output {
     stack.crewcall(arguments).unwrap().output().await.unwrap()
@@ -48,11 +49,7 @@ async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
         assert!(!steers(&text(&shown.stdout)), "{format}: {:?}", text(&shown.stdout));
     }
     assert_eq!(run(&stack, &["jobs", "cancel", &id]).await.status.code(), Some(0));
-    let lines = run(&stack, &["jobs", "ls", "-o", "jsonl"]).await;
-    for line in text(&lines.stdout).lines() {
-        let job: Value = serde_json::from_str(line).unwrap();
-        stack.remember_accepted(job["id"].as_str().unwrap().to_owned());
-    }
+    remember_all(&mut stack).await;
     stack.settle().await.unwrap();
 }
 
@@ -111,6 +108,83 @@ async fn lists_fit_a_terminal_and_what_they_show_names_jobs_and_workers() {
     let drained = run(&stack, &["workers", "drain", "worker-0"]).await;
     assert_eq!(drained.status.code(), Some(0), "{}", text(&drained.stderr));
     stack.settle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_submission_says_what_was_probably_meant_and_can_be_repeated() {
+    let mut stack = Stack::start("submit").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.fail", "test.panic", "test.sleep"], 4).await.unwrap();
+    let slip = run(&stack, &["submit", "test.ecko", "text=a"]).await;
+    assert_eq!(slip.status.code(), Some(0));
+    assert!(text(&slip.stderr).contains("did you mean test.echo?"), "{}", text(&slip.stderr));
+    let waiting = text(&slip.stdout).trim().to_owned();
+    let refused = run(&stack, &["submit", "test.ecko", "text=a", "--require-worker"]).await;
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(2), String::new()));
+    assert!(text(&refused.stderr).contains("did you mean test.echo?"), "{}", text(&refused.stderr));
+    let wrong = run(&stack, &["submit", "test.echo", "txet=a"]).await;
+    assert!(text(&wrong.stderr).contains("did you mean text, not txet?"), "{}", text(&wrong.stderr));
+    let option = run(&stack, &["submit", "test.echo", "--text", "a"]).await;
+    assert!(text(&option.stderr).contains("text=a"), "{}", text(&option.stderr));
+    let done =
+        run(&stack, &["submit", "test.echo", "text=a", "--label", "run=1", "--require-worker", "--wait"])
+            .await;
+    assert!(text(&done.stderr).contains("completed in "), "{}", text(&done.stderr));
+    let like = run(&stack, &["submit", "--like", "@last", "text=b", "--wait", "-o", "json"]).await;
+    let job: Value = serde_json::from_slice(&like.stdout).unwrap();
+    assert_eq!((&job["result"]["text"], &job["labels"]["run"]), (&json!("b"), &json!("1")), "{job}");
+    let panicked = run(&stack, &["submit", "test.panic", "--max-attempts", "1", "--wait"]).await;
+    assert_eq!(panicked.status.code(), Some(1));
+    assert!(text(&panicked.stderr).contains("it panicked at "), "{}", text(&panicked.stderr));
+    let types = run(&stack, &["types", "get", "test.sleep"]).await;
+    assert!(text(&types.stdout).contains("crewcall submit test.sleep steps:="), "{}", text(&types.stdout));
+    let mut endless =
+        stack.crewcall(&["submit", "test.sleep", "steps:=1000", "step_ms:=100", "--wait"]).unwrap();
+    let mut endless = endless.arg("--cancel-on-interrupt").stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(endless.stderr.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().unwrap().starts_with("running") {}
+    let pid = endless.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(endless.wait().await.unwrap().code(), Some(130));
+    assert_eq!(run(&stack, &["jobs", "cancel", &waiting]).await.status.code(), Some(0));
+    remember_all(&mut stack).await;
+    stack.settle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_labelled_waited_for_and_summed_up() {
+    let mut stack = Stack::start("batch-wait").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.fail"], 4).await.unwrap();
+    let good = r#"{"type": "test.echo", "parameters": {"text": "a"}}"#;
+    let bad = r#"{"type": "test.fail", "parameters": {"message": "broken", "permanent": true}}"#;
+    let file = stack.folder().join("jobs.jsonl");
+    std::fs::write(&file, format!("{good}\n{good}\n{bad}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let failed = run(&stack, &["submit", "--batch", file, "--label", "run=7", "--wait", "-o", "jsonl"]).await;
+    let said = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    for part in ["3 accepted", "2 completed, 1 failed in ", "broken"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let lines = text(&failed.stdout);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    let labelled = run(&stack, &["jobs", "ls", "--label", "run=7", "-o", "name"]).await;
+    assert_eq!(text(&labelled.stdout).lines().count(), 3);
+    std::fs::write(file, format!("{good}\n{{}}\n")).unwrap();
+    let refused = run(&stack, &["submit", "--batch", file, "--wait"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("1 accepted, 1 refused"), "{}", text(&refused.stderr));
+    remember_all(&mut stack).await;
+    stack.settle().await.unwrap();
+}
+
+/// What the command line submitted is checked like everything else.
+async fn remember_all(stack: &mut Stack) {
+    let lines = run(stack, &["jobs", "ls", "-o", "jsonl"]).await;
+    for line in text(&lines.stdout).lines() {
+        let job: Value = serde_json::from_str(line).unwrap();
+        stack.remember_accepted(job["id"].as_str().unwrap().to_owned());
+    }
 }
 
 #[tokio::test]

@@ -11,14 +11,14 @@ mod problem;
 use std::{collections::BTreeMap, ops::Deref};
 
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{DeserializeOwned, Deserializer, Error},
 };
 use serde_json::Value;
 
 pub(crate) use self::{
     fleet::{JobType, TypeList, Worker, WorkerList},
-    operations::{BatchAnswer, BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
+    operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},
 };
 
@@ -122,7 +122,7 @@ pub(crate) struct Job {
 }
 
 /// How long a job waits between attempts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Backoff {
     /// The first wait.
@@ -244,6 +244,11 @@ impl JobError {
         self.detail.as_deref().map(str::trim).filter(|detail| !detail.is_empty() && *detail != self.message)
     }
 
+    /// What stands before it: the place of a panic is no reason.
+    pub(crate) fn cause_word(&self) -> &'static str {
+        if self.kind == "panic" { "it panicked" } else { "because" }
+    }
+
     /// Kind, code and message in one line.
     pub(crate) fn line(&self) -> String {
         match &self.code {
@@ -256,6 +261,9 @@ impl JobError {
 /// What a job waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct WaitingFor {
+    /// A stable word.
+    #[serde(default)]
+    pub(crate) reason: String,
     /// A sentence.
     pub(crate) message: String,
 }

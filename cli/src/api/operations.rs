@@ -20,7 +20,7 @@ pub(crate) struct BulkOutcome {
 #[derive(Debug, Deserialize)]
 pub(crate) struct BatchOutcome {
     /// One answer for each.
-    pub(crate) results: Vec<BatchAnswer>,
+    pub(crate) results: Vec<Document<BatchAnswer>>,
 }
 
 /// What became of one submission of a batch.

@@ -65,10 +65,34 @@ impl Mistake {
     }
 }
 
+impl Mistake {
+    /// What is wrong, in the words of the command line where the API has its own.
+    fn wording(&self) -> &str {
+        match self.pointer.as_str() {
+            "?cursor" => "an earlier list did not end with this; copy it as it was printed",
+            _ => &self.message,
+        }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place(), self.message)
+        write!(f, "{}: {}", self.place(), self.wording())
     }
+}
+
+/// The same sentence for a terminal: where readers of the API are sent to a route, users are sent to a command.
+fn for_the_terminal(sentence: &str) -> String {
+    const COMMANDS: [(&str, &str); 4] = [
+        (
+            "/openapi.json lists those that exist",
+            "check --url or CREWCALL_URL, and that both have the same version",
+        ),
+        ("/v1/workers lists those that are", "crewcall workers ls shows those that are"),
+        ("/v1/types lists those that are known", "crewcall types ls shows those that are known"),
+        ("GET /v1/quarantine lists those that are kept", "crewcall quarantine ls shows those that are kept"),
+    ];
+    COMMANDS.iter().fold(sentence.to_owned(), |text, (route, command)| text.replace(route, command))
 }
 
 impl fmt::Display for Problem {
@@ -76,7 +100,7 @@ impl fmt::Display for Problem {
         let detail = if self.detail.is_empty() { &self.title } else { &self.detail };
         // The detail is written for readers of the JSON: it repeats the mistakes, by pointer.
         let sentence = match self.errors.as_slice() {
-            [] => detail.trim_end_matches('.').to_owned(),
+            [] => for_the_terminal(detail.trim_end_matches('.')),
             [mistake] => mistake.to_string(),
             mistakes => format!("{} things are wrong with the request", mistakes.len()),
         };
@@ -143,6 +167,7 @@ mod tests {
             "/rate_per_second",
             "?limit",
             "?created_after",
+            "?cursor",
             "?label.project",
         ];
         let places: Vec<String> = pointers
@@ -168,6 +193,8 @@ mod tests {
         .unwrap();
         insta::assert_snapshot!(problem);
         insta::assert_snapshot!(Problem { errors: problem.errors[..1].to_vec(), ..problem });
+        let detail = "there is no route /v2; /openapi.json lists those that exist".to_owned();
+        insta::assert_snapshot!(Problem { detail, code: "not-found".to_owned(), ..Problem::default() });
         insta::assert_snapshot!(Problem {
             title: "Service unavailable".to_owned(),
             status: 503,

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use crewcall_proto::JobType;
 use jiff::Timestamp;
 
-use super::{Finite, parse_label};
+use super::{Finite, JobName, parse_label};
 use crate::{duration, output::Format, times};
 
 /// What `submit` takes.
@@ -22,15 +21,15 @@ A DURATION is written like 90s, 5m, 2h or 1d; a TIME like 1h (from now), tomorro
 2026-11-20, '2026-11-20 16:00' (UTC) or 2026-11-20T16:00:00+01:00.")]
 pub(crate) struct SubmitArguments {
     /// The job type, such as image.thumbnail (see: crewcall types ls)
-    #[arg(value_name = "TYPE", required_unless_present = "batch")]
-    pub(crate) job_type: Option<JobType>,
+    #[arg(value_name = "TYPE")]
+    pub(crate) job_type: Option<String>,
     /// The parameters: key=value or key:=json ...
     #[arg(value_name = "PARAMETER")]
     pub(crate) words: Vec<String>,
     /// All parameters as one JSON object: here, in a file or on standard input; PARAMETERs are added to it
     #[arg(long, value_name = "JSON|@FILE|-")]
     pub(crate) parameters: Option<String>,
-    /// Wait until the job ends, at most SECONDS, show its progress and print its result
+    /// Wait until the job ends, at most SECONDS, show its progress and print its result; with --batch, until all end
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
     pub(crate) wait: Option<Option<u64>>,
     /// Label the job, to find it again; can be repeated
@@ -39,16 +38,24 @@ pub(crate) struct SubmitArguments {
     /// 0 to 9, 9 goes first [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: Option<u8>,
-    /// Print the job in this form, instead of its id or, with --wait, its result
+    /// Print the job in this form, instead of its id or, with --wait, its result; with --batch, a line for each
     #[arg(short, long, value_name = "FORM")]
     pub(crate) output: Option<Format>,
     /// A key for this submission: within 24 h, submitting it again under the same key makes no second job
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+    /// Submit a job like this one: its type, parameters, labels, priority and retries, unless others are given
+    #[arg(long, value_name = "ID")]
+    pub(crate) like: Option<JobName>,
+    /// Refuse to submit when no worker serves the type now
+    #[arg(long)]
+    pub(crate) require_worker: bool,
+    /// Cancel the job when Ctrl-C ends the wait
+    #[arg(long, requires = "wait")]
+    pub(crate) cancel_on_interrupt: bool,
     /// Submit many jobs instead: one JSON object per line, such as {"type": "test.echo", "parameters": {}}
     #[arg(long, value_name = "FILE|-", conflicts_with_all = [
-        "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "wait", "labels", "priority", "output",
-        "idempotency_key",
+        "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "idempotency_key", "like", "require_worker",
     ])]
     pub(crate) batch: Option<String>,
     /// When it may run.

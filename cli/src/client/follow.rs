@@ -87,6 +87,15 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Opens the stream: what happens from now on is told.
+    ///
+    /// # Errors
+    ///
+    /// When the backend cannot be reached.
+    pub(crate) async fn open(&mut self) -> Result<(), ClientError> {
+        self.connect().await.map(drop)
+    }
+
     /// The next change. Dropping the future loses nothing.
     ///
     /// # Errors

@@ -245,6 +245,11 @@ impl Client {
 /// When it is not an http or https URL: a sentence with an example.
 pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     const EXAMPLE: &str = "write it like http://127.0.0.1:8080";
+    // Without a scheme, `localhost:8080` would be a URL with the scheme `localhost`.
+    let has_scheme = text.contains("://") || text.is_empty();
+    let text = if has_scheme { text.to_owned() } else { format!("http://{text}") };
+    // The address is that of the backend; whoever copied it from a request has the version of the API behind it.
+    let text = text.trim_end_matches('/').trim_end_matches("/v1");
     let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error}); {EXAMPLE}"))?;
     match (url.scheme(), url.query(), url.fragment()) {
         ("http" | "https", None, None) => Ok(url),
@@ -284,10 +289,16 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["http://127.0.0.1:8080", "https://jobs.example/crewcall/"] {
-            assert!(parse_url(good).is_ok(), "{good}");
+        for (written, url) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("https://jobs.example/crewcall/", "https://jobs.example/crewcall"),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("http://127.0.0.1:8080/v1/", "http://127.0.0.1:8080/"),
+        ] {
+            assert_eq!(parse_url(written).map(String::from), Ok(url.to_owned()), "{written}");
         }
-        let refusals: Vec<String> = ["127.0.0.1:8080", "localhost:8080", "ftp://h", "http://h?a", ""]
+        let refusals: Vec<String> = ["ftp://h", "http://h?a", "", "not an address"]
             .into_iter()
             .map(|text| parse_url(text).unwrap_err())
             .collect();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use crewcall_proto::numbers::changed_numbers;
 use futures_util::{Stream, StreamExt};
+use serde_json::{Map, Value};
 use tokio::{
     fs::File,
     io::{AsyncRead, stdin},
@@ -12,10 +14,12 @@ use tokio::{
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::{
-    api::{BatchAnswer, BatchOutcome, Problem},
+    api::{BatchOutcome, Problem},
+    arguments::SubmitArguments,
     client::{Client, ClientError},
+    commands::{batch_ends::Ends, submit::labels},
     exit::{Exit, Failure},
-    output::{print, print_message},
+    output::{Format, print, print_jsonl, print_message},
 };
 
 /// How many jobs are submitted in one request. Enough that requests do not count, few enough that ids are
@@ -32,36 +36,75 @@ const TURNS_MAX: usize = 20;
 /// The longest pause before the next try.
 const TURN_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Submits one job per line and prints their ids, in order. What is refused is told on standard error.
+/// Submits one job per line and prints their ids, in order. What is refused is told on standard error. With `--wait` it
+/// stays until all have ended.
 ///
 /// # Errors
 ///
 /// When the lines cannot be read, or the backend or standard output fails us. What was printed is accepted.
-pub(crate) async fn run(client: &Client, origin: &str) -> Result<Exit, Failure> {
+pub(crate) async fn run(client: &Client, origin: &str, arguments: &SubmitArguments) -> Result<Exit, Failure> {
     let input: Box<dyn AsyncRead + Send + Unpin> = match origin {
         "-" => Box::new(stdin()),
         path => Box::new(File::open(path).await.map_err(|error| unreadable(path, &error.to_string()))?),
     };
+    let additions = Additions { labels: labels(&arguments.labels)?, priority: arguments.priority };
+    let format = arguments.output.unwrap_or(Format::Name);
+    // Listens before anything can end.
+    let mut ends = match arguments.wait {
+        Some(_) => Some(Ends::listen(client).await?),
+        None => None,
+    };
     let lines = FramedRead::new(input, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-    let mut requests = Requests { lines, origin, number: 0, carry: None, ended: false };
-    let (mut accepted, mut refused) = (0, 0);
+    let mut requests = Requests { lines, origin, number: 0, carry: None, ended: false, additions };
+    let (mut accepted, mut refused) = (Vec::new(), 0);
     while let Some(request) = requests.next().await? {
         let outcome = submit(client, &request.body).await;
-        let outcome = outcome.map_err(|error| interrupted(error, accepted, &request.numbers))?;
-        let (more_accepted, more_refused) = tell(&outcome, &request.numbers)?;
-        accepted += more_accepted;
-        refused += more_refused;
+        let outcome = outcome.map_err(|error| interrupted(error, accepted.len(), &request.numbers))?;
+        refused += tell(&outcome, &request.numbers, format)?;
+        accepted.extend(outcome.results.iter().filter_map(|answer| answer.id.clone()));
     }
-    match (accepted, refused) {
-        (0, 0) => Err(Failure::Usage(format!(
-            "{} has no lines; write one submission per line, {EXAMPLE}",
-            name(origin)
-        ))),
-        (_, 0) => Ok(Exit::Done),
-        _ => {
-            print_message(&format!("{accepted} accepted, {refused} refused"));
-            Ok(Exit::Usage)
+    if accepted.is_empty() && refused == 0 {
+        let what = name(origin);
+        return Err(Failure::Usage(format!("{what} has no lines; write one submission per line, {EXAMPLE}")));
+    }
+    let refusals = if refused > 0 { format!(", {refused} refused") } else { String::new() };
+    print_message(&format!("{} accepted{refusals}", accepted.len()));
+    let ended = match &mut ends {
+        Some(ends) => {
+            let limit = arguments.wait.flatten().map(Duration::from_secs);
+            ends.wait_for(accepted, limit, arguments.cancel_on_interrupt).await?
         }
+        None => Exit::Done,
+    };
+    Ok(if refused > 0 { Exit::Usage } else { ended })
+}
+
+/// What is added to every line that does not say it itself.
+#[derive(Debug, Default)]
+struct Additions {
+    labels: Map<String, Value>,
+    priority: Option<u8>,
+}
+
+impl Additions {
+    /// The line with them. What cannot be written again as it was stays as it is, and is refused for that.
+    fn to(&self, line: String) -> String {
+        let is_nothing = self.labels.is_empty() && self.priority.is_none();
+        if is_nothing || !changed_numbers(line.as_bytes(), "", 1).is_empty() {
+            return line;
+        }
+        let Ok(Value::Object(mut submission)) = serde_json::from_str(&line) else { return line };
+        if let Some(priority) = self.priority {
+            submission.entry("priority").or_insert_with(|| priority.into());
+        }
+        if !self.labels.is_empty()
+            && let Value::Object(labels) = submission.entry("labels").or_insert_with(|| Map::new().into())
+        {
+            for (name, value) in &self.labels {
+                labels.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        Value::Object(submission).to_string()
     }
 }
 
@@ -98,6 +141,7 @@ struct Requests<'a, S> {
     /// What was read and did not fit: a line, or why there are no more.
     carry: Option<Result<(usize, String), Failure>>,
     ended: bool,
+    additions: Additions,
 }
 
 impl<S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'_, S> {
@@ -143,7 +187,7 @@ impl<S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'_, S> 
                 Some(Ok(line)) => {
                     self.number += 1;
                     if !line.trim().is_empty() {
-                        return Ok(Some((self.number, line)));
+                        return Ok(Some((self.number, self.additions.to(line))));
                     }
                 }
                 Some(Err(error)) => return Err(self.bad_line(&error)),
@@ -165,24 +209,33 @@ impl<S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'_, S> 
     }
 }
 
-/// Prints the ids, and on standard error what was refused. Returns how many there were of both.
-fn tell(outcome: &BatchOutcome, numbers: &[usize]) -> Result<(usize, usize), Failure> {
-    let (mut ids, mut refusals) = (Vec::new(), Vec::new());
-    for BatchAnswer { index, id, problem } in &outcome.results {
-        let number = numbers.get(*index).copied().unwrap_or_default();
-        match (id, problem) {
-            (Some(id), _) => ids.push(id.as_str()),
+/// Prints the ids, and on standard error what was refused; in JSON both, with the number of the line. Returns how many
+/// were refused.
+fn tell(outcome: &BatchOutcome, numbers: &[usize], format: Format) -> Result<usize, Failure> {
+    let (mut told, mut refusals) = (Vec::new(), Vec::new());
+    for answer in &outcome.results {
+        let number = numbers.get(answer.index).copied().unwrap_or_default();
+        match (&answer.id, &answer.problem) {
+            (Some(id), _) => told.push(id.clone()),
             (None, Some(problem)) => refusals.push(refusal(number, problem)),
             (None, None) => refusals.push(format!("line {number}: refused without a reason")),
         }
+        if matches!(format, Format::Json | Format::Jsonl) {
+            let mut raw = answer.raw.clone();
+            if let Some(fields) = raw.as_object_mut() {
+                fields.remove("index");
+                fields.insert("line".to_owned(), number.into());
+            }
+            print_jsonl(&raw)?;
+        }
     }
-    if !ids.is_empty() {
-        print(&ids.join("\n"))?;
+    if !told.is_empty() && !matches!(format, Format::Json | Format::Jsonl) {
+        print(&told.join("\n"))?;
     }
     if !refusals.is_empty() {
         print_message(&refusals.join("\n"));
     }
-    Ok((ids.len(), refusals.len()))
+    Ok(refusals.len())
 }
 
 /// `line 3: /priority: 10 is more than 9 [invalid-submission]`; in terms of the JSON that the user wrote.
@@ -231,7 +284,14 @@ mod tests {
 
     async fn requests(text: &str) -> Result<Vec<Request>, Failure> {
         let lines = FramedRead::new(text.as_bytes(), LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        let mut requests = Requests { lines, origin: "-", number: 0, carry: None, ended: false };
+        let mut requests = Requests {
+            lines,
+            origin: "-",
+            number: 0,
+            carry: None,
+            ended: false,
+            additions: Additions::default(),
+        };
         let mut all = Vec::new();
         while let Some(request) = requests.next().await? {
             all.push(request);
@@ -266,8 +326,14 @@ mod tests {
             sleep(LINGER * 2 / 3).await;
             (number < 4).then(|| (Ok("{}".to_owned()), number + 1))
         });
-        let mut requests =
-            Requests { lines: slow.boxed_local(), origin: "-", number: 0, carry: None, ended: false };
+        let mut requests = Requests {
+            lines: slow.boxed_local(),
+            origin: "-",
+            number: 0,
+            carry: None,
+            ended: false,
+            additions: Additions::default(),
+        };
         let mut numbers = Vec::new();
         while let Some(request) = requests.next().await.unwrap() {
             numbers.push(request.numbers);
@@ -280,11 +346,39 @@ mod tests {
     async fn a_line_without_an_end_is_refused() {
         let text = format!("{{}}\n{}", "x".repeat(LINE_BYTES_MAX + 1));
         let lines = FramedRead::new(text.as_bytes(), LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        let mut requests = Requests { lines, origin: "-", number: 0, carry: None, ended: false };
+        let mut requests = Requests {
+            lines,
+            origin: "-",
+            number: 0,
+            carry: None,
+            ended: false,
+            additions: Additions::default(),
+        };
         let before = requests.next().await.unwrap().unwrap();
         assert_eq!(before.numbers, [1], "what was read before is submitted");
         let failure = requests.next().await.err().unwrap();
         assert!(failure.to_string().contains("line 2 is longer than"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_given_for_all_is_added_where_it_is_not_said() {
+        let labels =
+            labels(&[("run".to_owned(), "7".to_owned()), ("team".to_owned(), "x".to_owned())]).unwrap();
+        let additions = Additions { labels, priority: Some(9) };
+        let added = [
+            r#"{"type":"t"}"#,
+            r#"{"type":"t","priority":1,"labels":{"team":"y"}}"#,
+            r#"{"type":"t","parameters":{"n":18446744073709551616}}"#,
+            r#"{"type":"t","labels":7}"#,
+            "no JSON",
+        ]
+        .map(|line| additions.to(line.to_owned()));
+        insta::assert_snapshot!(added.join("\n"));
+        assert_eq!(
+            Additions::default().to(r#"{ "type" : 1e2 }"#.to_owned()),
+            r#"{ "type" : 1e2 }"#,
+            "untouched"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     api::JobState,
     arguments::DevArguments,
     client::{Client, ClientError, parse_url},
-    commands::submit::{conclude, follow_to_end},
+    commands::follow::{conclude, follow_to_end},
     dev_stack::{Addresses, DevDirectory, DevStack, HTTP_PORT_PREFERRED},
     exit::{Exit, Failure},
     log_filter, logs,

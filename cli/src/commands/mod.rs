@@ -12,6 +12,9 @@ pub(crate) mod quarantine;
 pub(crate) mod types;
 pub(crate) mod workers;
 
+mod batch_ends;
+mod follow;
+mod hints;
 mod lists;
 mod resolve;
 

@@ -3,25 +3,23 @@
 use std::{io, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use crewcall_proto::{JobId, JobType};
+use crewcall_proto::JobType;
 use serde_json::{Map, Value, json};
-use tokio::{
-    signal,
-    time::{sleep, timeout},
-};
+use tokio::{signal, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    api::{Document, Job, JobState, Mistake, Problem},
-    arguments::{SubmitArguments, SubmitRetries, SubmitTimes},
-    client::{
-        Client, ClientError, Submitted,
-        follow::{ABSENCE_MAX, FeedEvent},
+    api::{Document, Job, JobState},
+    arguments::{ActorArguments, SubmitArguments, SubmitRetries, SubmitTimes},
+    client::{Client, ClientError, Submitted, operations::JobAction},
+    commands::{
+        actions::actor,
+        follow::{completed_line, conclude, follow_to_end},
+        hints, resolve,
     },
     exit::{Exit, Failure},
     output::{Format, print_json, print_message, print_one},
-    parameters::{Form, ParameterSource},
-    progress::ProgressDisplay,
+    parameters::ParameterSource,
     tables,
 };
 
@@ -32,19 +30,34 @@ const RESEND_PAUSE_MIN: Duration = Duration::from_millis(200);
 /// The longest pause before it is sent again.
 const RESEND_PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// The API's word for what waits for a worker of a type that none ever announced.
+const NEVER_ANNOUNCED: &str = "first_worker";
+
 /// Submits the job, and waits for it with `--wait`.
 ///
 /// # Errors
 ///
 /// When the parameters or the request are wrong, the backend fails us, or the job does not end well.
 pub(crate) async fn run(client: &Client, arguments: &SubmitArguments) -> Result<Exit, Failure> {
-    let Some(job_type) = &arguments.job_type else {
-        return Err(Failure::Usage("name the job type, such as image.thumbnail, or a --batch".to_owned()));
+    let model = match &arguments.like {
+        Some(name) => Some(client.job(resolve::job(client, name).await?).await?),
+        None => None,
     };
-    let source = ParameterSource { words: &arguments.words, base: arguments.parameters.as_deref() };
+    let (job_type, words) = type_and_words(arguments, model.as_deref())?;
+    let source = ParameterSource { words: &words, base: arguments.parameters.as_deref() };
     let parameters = source.read(io::stdin())?;
-    let submission = submission(arguments, job_type, parameters)?;
-    let job = submit(client, arguments, &submission).await.map_err(|error| with_hints(error, &source))?;
+    let submission = submission(arguments, &job_type, parameters, model.as_deref())?;
+    if arguments.require_worker {
+        require_worker(client, job_type.as_str()).await?;
+    }
+    let job = match submit(client, arguments, &submission).await {
+        Ok(job) => job,
+        Err(error) => {
+            let found = client.job_type(job_type.as_str()).await.ok();
+            return Err(hints::with_hints(error, &source, found.as_ref()).into());
+        }
+    };
+    warn(client, &job, &submission).await;
     let Some(wait) = arguments.wait else {
         if let Some(waiting) = tables::waiting(&job) {
             print_message(&format!("the job {waiting}"));
@@ -54,16 +67,94 @@ pub(crate) async fn run(client: &Client, arguments: &SubmitArguments) -> Result<
     };
     let job = tokio::select! {
         ended = follow_to_end(client, &job, wait.map(Duration::from_secs)) => ended?,
-        _ = signal::ctrl_c() => {
-            return Err(Failure::Interrupted(format!("the job goes on: crewcall watch {}", job.id)));
-        }
+        _ = signal::ctrl_c() => return Err(interrupted(client, arguments, &job).await),
     };
     match arguments.output {
         Some(format) => print_one(&job, format)?,
         None if job.state == JobState::Completed => print_json(&job.result)?,
         None => {}
     }
+    if job.state == JobState::Completed {
+        print_message(&completed_line(&job));
+    }
     conclude(&job)
+}
+
+/// The type, and the words that are parameters: with `--like` the type may be left out.
+fn type_and_words(
+    arguments: &SubmitArguments,
+    model: Option<&Job>,
+) -> Result<(JobType, Vec<String>), Failure> {
+    let mut words = arguments.words.clone();
+    let name = match (&arguments.job_type, model) {
+        (Some(word), Some(model)) if word.contains('=') || word == "-" => {
+            words.insert(0, word.clone());
+            model.job_type.clone()
+        }
+        (Some(word), _) if word.contains('=') => {
+            return Err(Failure::Usage(format!("name the job type first: crewcall submit TYPE {word}")));
+        }
+        (Some(name), _) => name.clone(),
+        (None, Some(model)) => model.job_type.clone(),
+        (None, None) => {
+            let what = "name the job type, such as image.thumbnail, or a --batch, or a job with --like";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+    };
+    let job_type: Result<JobType, _> = name.parse();
+    let job_type = job_type.map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok((job_type, words))
+}
+
+/// Whether somebody is there to run it.
+async fn require_worker(client: &Client, name: &str) -> Result<(), Failure> {
+    let is_known = match client.job_type(name).await {
+        Ok(found) if found.workers > 0 => return Ok(()),
+        Ok(found) => found.announced,
+        Err(ClientError::Problem(problem)) if problem.status == 404 => false,
+        Err(error) => return Err(error.into()),
+    };
+    let reason = if is_known {
+        format!("no worker serves {name} now; crewcall workers ls shows who is there")
+    } else {
+        hints::unknown_type(client, name).await
+    };
+    Err(Failure::Usage(format!("{reason} Nothing was submitted")))
+}
+
+/// Says what looks like a slip in what was accepted.
+async fn warn(client: &Client, job: &Job, submission: &Value) {
+    if job.waiting_for.as_ref().is_some_and(|waiting| waiting.reason == NEVER_ANNOUNCED) {
+        let hint = hints::unknown_type(client, &job.job_type).await;
+        print_message(&format!("warning: {hint}"));
+        return;
+    }
+    let Some(parameters) = submission["parameters"].as_object().filter(|given| !given.is_empty()) else {
+        return;
+    };
+    // A hint is not worth a failure.
+    if let Ok(found) = client.job_type(&job.job_type).await {
+        for hint in hints::unknown_parameters(&found, parameters) {
+            print_message(&format!("warning: {hint}"));
+        }
+    }
+}
+
+/// What becomes of the job after Ctrl-C.
+async fn interrupted(client: &Client, arguments: &SubmitArguments, job: &Job) -> Failure {
+    let id = &job.id;
+    let goes_on =
+        format!("the job goes on; follow it: crewcall watch {id}; or stop it: crewcall jobs cancel {id}");
+    if !arguments.cancel_on_interrupt {
+        return Failure::Interrupted(goes_on);
+    }
+    let Ok(job_id) = id.parse() else { return Failure::Interrupted(goes_on) };
+    let by = ActorArguments { by: None, reason: Some("the wait was interrupted".to_owned()) };
+    match client.act(job_id, JobAction::Cancel(actor(&by))).await {
+        Ok(job) if job.state == JobState::Cancelled => Failure::Interrupted(format!("job {id} is cancelled")),
+        Ok(_) => Failure::Interrupted(format!("job {id} will be cancelled as soon as its worker stops")),
+        Err(error) => Failure::Interrupted(format!("{goes_on}; it could not be cancelled: {error}")),
+    }
 }
 
 /// Submits the job. Under a key it is sent again while the backend is away; whoever waits for the end of the
@@ -120,104 +211,31 @@ async fn submit(
     }
 }
 
-/// Shows a job's progress until it ends.
-///
-/// # Errors
-///
-/// When the wait time is up or the backend fails us; the job goes on then.
-pub(crate) async fn follow_to_end(
-    client: &Client,
-    job: &Document<Job>,
-    wait: Option<Duration>,
-) -> Result<Document<Job>, Failure> {
-    let id: JobId = job.id.parse().map_err(|_| ClientError::Strange {
-        url: job.id.clone(),
-        reason: "the id of the new job is not a job id".to_owned(),
-    })?;
-    let mut display = ProgressDisplay::new();
-    display.show(job);
-    let ended = timeout(wait.unwrap_or(Duration::MAX), follow(client, id, wait, &mut display)).await;
-    display.finish();
-    match ended {
-        Ok(ended) => Ok(ended?),
-        Err(_) => Err(Failure::Job {
-            exit: Exit::TimedOut,
-            message: format!(
-                "job {id} has not ended within {} s; it goes on: crewcall watch {id}",
-                wait.unwrap_or_default().as_secs()
-            ),
-        }),
-    }
-}
-
-async fn follow(
-    client: &Client,
-    id: JobId,
-    wait: Option<Duration>,
-    display: &mut ProgressDisplay,
-) -> Result<Document<Job>, ClientError> {
-    // The wait time, when there is one, also bounds how long we look for an absent backend.
-    let absence_max = if wait.is_none() { Some(ABSENCE_MAX) } else { None };
-    let mut feed = client.follow_job(id, absence_max);
-    loop {
-        match feed.next().await? {
-            FeedEvent::Job(job) => {
-                display.show(&job);
-                if job.state.is_terminal() {
-                    return Ok(*job);
-                }
-            }
-            FeedEvent::Reset => {}
-            FeedEvent::Lost(reason) => display.lost(&reason),
-            FeedEvent::Back => display.back(),
-        }
-    }
-}
-
-/// The exit code of a job that ended, or the sentence why it did not end well.
-///
-/// # Errors
-///
-/// [`Failure::Job`] for a failed or cancelled job.
-pub(crate) fn conclude(job: &Job) -> Result<Exit, Failure> {
-    let attempts = format!("{} of {} attempts used", job.attempt, job.max_attempts);
-    match job.state {
-        JobState::Failed => {
-            let reason =
-                job.error.as_ref().map_or_else(|| "no reason was given".to_owned(), |error| error.line());
-            Err(Failure::Job {
-                exit: Exit::Failed,
-                message: format!("job {} failed, {attempts}: {reason}", job.id),
-            })
-        }
-        JobState::Cancelled => {
-            let by = job.cancellation.as_ref().map(|note| format!(" by {}", tables::by_whom(note)));
-            Err(Failure::Job {
-                exit: Exit::Cancelled,
-                message: format!("job {} was cancelled{}; {attempts}", job.id, by.unwrap_or_default()),
-            })
-        }
-        JobState::Scheduled
-        | JobState::Ready
-        | JobState::Unroutable
-        | JobState::Dispatched
-        | JobState::Running
-        | JobState::Completed
-        | JobState::Unknown => Ok(Exit::Done),
-    }
-}
-
 fn submission(
     arguments: &SubmitArguments,
     job_type: &JobType,
     parameters: Map<String, Value>,
+    model: Option<&Job>,
 ) -> Result<Value, Failure> {
-    let mut labels = Map::new();
-    for (key, value) in &arguments.labels {
-        if labels.insert(key.clone(), json!(value)).is_some() {
-            return Err(Failure::Usage(format!("the label '{key}' is given twice; write it once")));
+    let mut labels = labels(&arguments.labels)?;
+    let mut submission = Map::new();
+    if let Some(model) = model {
+        let copied = said([
+            ("parameters", Some(model.parameters.clone())),
+            ("priority", model.priority.map(|priority| json!(priority))),
+            ("max_attempts", (model.max_attempts > 0).then(|| json!(model.max_attempts))),
+            ("timeout_seconds", model.timeout_seconds.map(|seconds| json!(seconds))),
+            ("backoff", model.backoff.as_ref().map(|backoff| json!(backoff))),
+        ]);
+        submission.extend(copied);
+        for (name, value) in &model.labels {
+            labels.entry(name.clone()).or_insert_with(|| json!(value));
         }
     }
+    let mut all_parameters = submission.remove("parameters").and_then(|all| all.as_object().cloned());
+    let all_parameters = all_parameters.get_or_insert_default();
+    all_parameters.extend(parameters);
+    let parameters = std::mem::take(all_parameters);
     let SubmitTimes { run_at, delay, expires_at, timeout } = &arguments.times;
     let SubmitRetries { max_attempts, backoff_initial, backoff_factor, backoff_max, backoff_jitter } =
         &arguments.retries;
@@ -228,7 +246,15 @@ fn submission(
         ("max_seconds", seconds(backoff_max)),
         ("jitter", backoff_jitter.map(|jitter| json!(jitter.0))),
     ]);
-    Ok(Value::Object(said([
+    let mut backoff_of_model = submission.remove("backoff").and_then(|backoff| backoff.as_object().cloned());
+    let backoff = match &mut backoff_of_model {
+        Some(model) => {
+            model.extend(backoff);
+            std::mem::take(model)
+        }
+        None => backoff,
+    };
+    submission.extend(said([
         ("type", Some(json!(job_type.as_str()))),
         ("parameters", Some(Value::Object(parameters))),
         ("priority", arguments.priority.map(|priority| json!(priority))),
@@ -239,31 +265,24 @@ fn submission(
         ("expires_at", expires_at.map(|time| json!(time.to_string()))),
         ("timeout_seconds", seconds(timeout)),
         ("backoff", (!backoff.is_empty()).then_some(Value::Object(backoff))),
-    ])))
+    ]));
+    Ok(Value::Object(submission))
+}
+
+/// The labels that were given, each once.
+pub(super) fn labels(given: &[(String, String)]) -> Result<Map<String, Value>, Failure> {
+    let mut labels = Map::new();
+    for (key, value) in given {
+        if labels.insert(key.clone(), json!(value)).is_some() {
+            return Err(Failure::Usage(format!("the label '{key}' is given twice; write it once")));
+        }
+    }
+    Ok(labels)
 }
 
 /// Only what was said, so that the defaults stay the backend's.
 fn said<const COUNT: usize>(fields: [(&str, Option<Value>); COUNT]) -> Map<String, Value> {
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-}
-
-/// The commonest mistake is `width=640` where a number is wanted: says how to write it.
-fn with_hints(error: ClientError, source: &ParameterSource<'_>) -> ClientError {
-    let ClientError::Problem(problem) = error else { return error };
-    let errors = problem.errors.iter().map(|mistake| with_hint(mistake, source)).collect();
-    ClientError::Problem(Box::new(Problem { errors, ..*problem }))
-}
-
-fn with_hint(mistake: &Mistake, source: &ParameterSource<'_>) -> Mistake {
-    let mut hinted = mistake.clone();
-    let Some(key) = mistake.parameter() else { return hinted };
-    let word = source.words.iter().find_map(|word| word.strip_prefix(&format!("{key}=")));
-    let (Some(Form::Text), Some(value)) = (source.form_of(&key), word) else { return hinted };
-    let is_json = serde_json::from_str::<Value>(value).is_ok_and(|value| !value.is_string());
-    if is_json {
-        hinted.message.push_str(&format!(" (key=value is always text; write {key}:={value})"));
-    }
-    hinted
 }
 
 #[cfg(test)]
@@ -280,7 +299,7 @@ mod tests {
     fn read(line: &str) -> Result<Value, Failure> {
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
         let Command::Submit(submit) = arguments.command else { panic!("not submit") };
-        submission(&submit, submit.job_type.as_ref().unwrap(), Map::new())
+        submission(&submit, &submit.job_type.as_deref().unwrap().parse().unwrap(), Map::new(), None)
     }
 
     #[test]
@@ -290,6 +309,42 @@ mod tests {
                    --timeout 2h --max-attempts 3 --backoff-initial 250ms --backoff-factor 1.5 --backoff-max 5m \
                    --backoff-jitter 0";
         insta::assert_json_snapshot!(read(all).unwrap());
+    }
+
+    #[test]
+    fn a_job_like_another_has_what_is_not_said_anew() {
+        let model: Job = serde_json::from_value(json!({
+            "id": "j", "type": "image.crop", "state": "failed", "parameters": {"source": "a.jpg", "width": 640},
+            "labels": {"project": "x", "run": "1"}, "priority": 7, "max_attempts": 3, "timeout_seconds": 90.0,
+            "backoff": {"initial_seconds": 2.0, "factor": 2.0, "max_seconds": 600.0, "jitter": 0.1},
+        }))
+        .unwrap();
+        let read = |line: &str| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            let Command::Submit(submit) = arguments.command else { panic!("not submit") };
+            let (job_type, words) = type_and_words(&submit, Some(&model)).unwrap();
+            let parameters = ParameterSource { words: &words, base: None }.read(io::empty()).unwrap();
+            submission(&submit, &job_type, parameters, Some(&model)).unwrap()
+        };
+        let like = "crewcall submit --like @last";
+        insta::assert_json_snapshot!(read(like));
+        let changed = read(&format!("{like} width:=320 --label run=2 --backoff-factor 3 --priority 0"));
+        assert_eq!(changed["parameters"], json!({"source": "a.jpg", "width": 320}));
+        assert_eq!(changed["labels"], json!({"project": "x", "run": "2"}));
+        assert_eq!((&changed["priority"], &changed["backoff"]["factor"]), (&json!(0), &json!(3.0)));
+        assert_eq!(changed["backoff"]["max_seconds"], json!(600.0));
+        assert_eq!(read(&format!("{like} image.blur"))["type"], "image.blur");
+    }
+
+    #[test]
+    fn the_type_comes_first() {
+        let refusals =
+            ["crewcall submit", "crewcall submit source=a.jpg", "crewcall submit Image"].map(|line| {
+                let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+                let Command::Submit(submit) = arguments.command else { panic!("not submit") };
+                type_and_words(&submit, None).unwrap_err().to_string()
+            });
+        insta::assert_snapshot!(refusals.join("\n"));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::{
     api::{Document, JobType},
     arguments::{Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments},
     client::{Client, ClientError},
-    commands::{actions::actor, lists},
+    commands::{actions::actor, hints, lists},
     exit::{Exit, Failure},
-    output::{print, print_one},
+    output::{print, print_message, print_one},
     tables, text,
 };
 
@@ -28,6 +28,7 @@ pub(crate) async fn run(client: &Client, command: &TypesCommand) -> Result<Exit,
         }
         TypesCommand::Pause { job_type, actor: by } => {
             client.pause_type(job_type.as_str(), actor(by)).await?;
+            warn(client, job_type.as_str()).await;
             print(&format!(
                 "{job_type} is paused; what has begun goes on: crewcall types resume {job_type}"
             ))?;
@@ -84,7 +85,16 @@ async fn limit(client: &Client, arguments: &LimitArguments) -> Result<(), Failur
         None => {}
     }
     client.limit_type(job_type.as_str(), running, per_second).await?;
+    warn(client, job_type.as_str()).await;
     print(&limited(job_type.as_str(), running, per_second))
+}
+
+/// What is set for a type that nobody serves yet may be meant so, or be a slip.
+async fn warn(client: &Client, name: &str) {
+    if client.job_type(name).await.is_ok_and(|found| !found.announced) {
+        let hint = hints::unknown_type(client, name).await;
+        print_message(&format!("warning: {hint} (to undo it: crewcall types rm {name})"));
+    }
 }
 
 fn limited(job_type: &str, running_max: Option<u32>, rate_per_second: Option<f64>) -> String {

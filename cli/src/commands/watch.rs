@@ -9,7 +9,7 @@ use crate::{
         Client,
         follow::{ABSENCE_MAX, FeedEvent},
     },
-    commands::{resolve, submit::conclude},
+    commands::{follow::conclude, resolve},
     exit::{Exit, Failure},
     layout::fit,
     output::{Format, View, print, print_message, print_one},

@@ -1,8 +1,6 @@
 //! How workers, types and unreadable messages look.
 
-use serde_json::Value;
-
-use super::{moment, when_and_why, yes_or_no};
+use super::{moment, schema, when_and_why, yes_or_no};
 use crate::{
     api::{JobType, QuarantinedMessage, Worker},
     layout::Column,
@@ -138,17 +136,22 @@ impl Show for JobType {
             view,
         );
         for (title, schema) in [("PARAMETER", &self.parameters_schema), ("RESULT", &self.result_schema)] {
-            let rows = schema_rows(schema);
+            let rows = schema::rows(schema);
             if !rows.is_empty() {
                 let columns = [
                     Column::new(title),
-                    Column::new("TYPE"),
+                    Column::new("TYPE").shortened_to(24),
                     Column::new("REQUIRED"),
+                    Column::new("DEFAULT").left_out(1),
                     Column::new("DESCRIPTION").shortened_to(24),
                 ];
                 text.push_str("\n\n");
                 text.push_str(&rows_in_columns(&columns, rows, view, true, Overflow::Wrap));
             }
+        }
+        if self.announced {
+            text.push_str("\n\nFor example:\n  ");
+            text.push_str(&schema::example(&self.name, &self.parameters_schema));
         }
         text
     }
@@ -226,38 +229,6 @@ impl Show for QuarantinedMessage {
             ],
             view,
         )
-    }
-}
-
-/// The fields of an object schema. What is not plain enough for a row is left to `-o json`.
-fn schema_rows(schema: &Value) -> Vec<Vec<String>> {
-    let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
-    let required = |name: &str| {
-        schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
-    };
-    properties
-        .iter()
-        .map(|(name, property)| {
-            vec![
-                name.clone(),
-                type_of(property),
-                yes_or_no(required(name)).to_owned(),
-                property["description"].as_str().unwrap_or_default().replace('\n', " "),
-            ]
-        })
-        .collect()
-}
-
-fn type_of(property: &Value) -> String {
-    match &property["type"] {
-        Value::String(name) => name.clone(),
-        Value::Array(names) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|name| *name != "null")
-            .collect::<Vec<_>>()
-            .join(" or "),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => "any".to_owned(),
     }
 }
 

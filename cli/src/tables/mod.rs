@@ -1,6 +1,7 @@
 //! How things look in tables and alone: jobs here, the rest in [`fleet`].
 
 mod fleet;
+mod schema;
 
 pub(crate) use self::fleet::limits;
 use crate::{
@@ -74,7 +75,7 @@ impl Show for Job {
                 ("finished", moment(self.finished_at.as_deref(), view)),
                 ("took", self.took(view)),
                 ("error", last_error(self)),
-                ("because", self.error.as_ref().and_then(JobError::cause).unwrap_or_default().to_owned()),
+                (self.error.as_ref().map_or("", JobError::cause_word), cause(self)),
                 ("parameters", inline(&self.parameters, DATA_CHARACTERS_MAX)),
                 ("result", inline(&self.result, DATA_CHARACTERS_MAX)),
             ],
@@ -210,6 +211,10 @@ fn backoff(backoff: &Backoff) -> String {
 
 fn last_error(job: &Job) -> String {
     job.error.as_ref().map(JobError::line).unwrap_or_default()
+}
+
+fn cause(job: &Job) -> String {
+    job.error.as_ref().and_then(JobError::cause).unwrap_or_default().to_owned()
 }
 
 /// `40% resizing`
