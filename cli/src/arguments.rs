@@ -5,7 +5,7 @@ mod jobs;
 mod names;
 mod submit;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
     ArgGroup, Args, Parser, Subcommand,
@@ -26,7 +26,7 @@ pub(crate) use self::{
 use crate::{
     api::JobState,
     client::{Client, parse_url},
-    duration,
+    dev_environment, duration,
     exit::Failure,
     output::Format,
     settings::ServeFlags,
@@ -39,9 +39,9 @@ pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Parser)]
 #[command(name = "crewcall", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// The backend to talk to
-    #[arg(long, global = true, env = "CREWCALL_URL", default_value = URL_DEFAULT, value_name = "URL")]
-    pub(crate) url: String,
+    /// The backend to talk to [default: the `crewcall dev` of this directory, or 127.0.0.1:8080]
+    #[arg(long, global = true, env = "CREWCALL_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -92,10 +92,33 @@ pub(crate) enum Command {
 
 /// What `dev` takes.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DevArguments {
     /// Exit after the first job, with its exit code, instead of staying up until Ctrl-C
     #[arg(long)]
     pub(crate) once: bool,
+    /// Where the HTTP API listens, as ADDRESS:PORT [default: 127.0.0.1:8080, or the last time's, or any free port]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http_listen: Option<SocketAddr>,
+    /// A RabbitMQ that runs already, as amqp://user:password@host:port/vhost, instead of a private one
+    #[arg(long, value_name = "URL")]
+    pub(crate) amqp_url: Option<String>,
+    /// Start no workers: your own come, with what `crewcall dev env` prints
+    #[arg(long, conflicts_with_all = ["once", "worker_command"])]
+    pub(crate) no_workers: bool,
+    /// The command that starts the workers, instead of crewcall-workers
+    #[arg(long, value_name = "COMMAND", conflicts_with = "once")]
+    pub(crate) worker_command: Option<String>,
+    /// Something else than to start it.
+    #[command(subcommand)]
+    pub(crate) command: Option<DevCommand>,
+}
+
+/// What else `dev` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Print the variables by which programs reach the `crewcall dev` of this directory: eval "$(crewcall dev env)"
+    Env,
 }
 
 /// What `watch` takes.
@@ -197,8 +220,11 @@ impl Arguments {
 
     fn backend_url(&self) -> Result<Url, Failure> {
         // `CREWCALL_URL=` is how some shells and files say "not set".
-        let text = if self.url.is_empty() { URL_DEFAULT } else { &self.url };
-        parse_url(text).map_err(|reason| {
+        let text = match self.url.as_deref() {
+            Some(url) if !url.is_empty() => url.to_owned(),
+            _ => dev_environment::running().map_or_else(|| URL_DEFAULT.to_owned(), |running| running.url),
+        };
+        parse_url(&text).map_err(|reason| {
             Failure::Usage(format!(
                 "'{text}' cannot be the backend's address (--url or CREWCALL_URL): {reason}"
             ))

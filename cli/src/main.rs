@@ -38,6 +38,7 @@ mod log_filter;
 
 mod signals;
 
+mod dev_environment;
 mod dev_stack;
 
 mod exit;

@@ -39,6 +39,8 @@ pub struct DevBrokerOptions {
     /// The folder of a RabbitMQ, with its scripts in `sbin` or `bin`. Default: what
     /// [`HOME_VARIABLE`](crate::HOME_VARIABLE) says; without one, where the distribution's package puts it.
     pub home: Option<PathBuf>,
+    /// The port for AMQP, if it is free. Default: any that is.
+    pub amqp_port: Option<u16>,
 }
 
 impl DevBrokerOptions {
@@ -50,6 +52,7 @@ impl DevBrokerOptions {
             stop_timeout: Duration::from_secs(20),
             fresh: false,
             home: home::named(),
+            amqp_port: None,
         }
     }
 
@@ -107,7 +110,8 @@ impl DevBroker {
                 options: options.clone(),
                 scripts: scripts.clone(),
                 layout: layout.clone(),
-                ports: Ports::choose()?,
+                // Whoever was faster once has it still.
+                ports: Ports::choose(options.amqp_port.filter(|_| attempt == 1))?,
                 node: None,
                 epmd: None,
                 watchdog: Watchdog::start()?,

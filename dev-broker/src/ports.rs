@@ -18,10 +18,16 @@ pub(crate) struct Ports {
 const SYSTEM_BROKER: u16 = 5672;
 
 impl Ports {
-    /// Three ports that are free right now. Another process may still be faster: whoever uses them must be ready to
-    /// try others.
-    pub(crate) fn choose() -> Result<Self, DevBrokerError> {
+    /// Three ports that are free right now, the preferred one for AMQP if it is. Another process may still be faster: whoever
+    /// uses them must be ready to try others.
+    pub(crate) fn choose(preferred: Option<u16>) -> Result<Self, DevBrokerError> {
         let mut found = Vec::with_capacity(3);
+        let kept = preferred.filter(|port| *port != SYSTEM_BROKER);
+        if let Some(port) = kept
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            found.push((listener, port));
+        }
         // All are held until all are found, so that they differ.
         while found.len() < 3 {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -41,10 +47,14 @@ mod tests {
 
     #[test]
     fn the_ports_differ_and_are_free() {
-        let ports = Ports::choose().unwrap();
+        let ports = Ports::choose(None).unwrap();
         let all = [ports.amqp, ports.distribution, ports.epmd];
         let listeners: Vec<_> =
             all.iter().map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).unwrap()).collect();
         assert_eq!(listeners.len(), 3);
+        drop(listeners);
+        assert_eq!(Ports::choose(Some(ports.amqp)).unwrap().amqp, ports.amqp, "kept while it is free");
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports.amqp)).unwrap();
+        assert_ne!(Ports::choose(Some(ports.amqp)).unwrap().amqp, ports.amqp);
     }
 }

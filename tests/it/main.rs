@@ -39,6 +39,8 @@ mod drain;
 
 mod command_line;
 
+mod dev;
+
 // What operators look at.
 mod boards;
 

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::problem::{Problem, ProblemCode};
 
 /// How many streams and long polls there are at once. Each holds a connection, and watchers must leave some
-/// to submitters: see [`super::serve::CONNECTIONS_MAX`].
+/// to submitters: see `CONNECTIONS_MAX` in `serve`.
 pub const WATCHERS_MAX: usize = 2_048;
 
 /// Admits watchers. Cheap to clone.

@@ -8,13 +8,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     api::JobState,
-    arguments::DevArguments,
+    arguments::{DevArguments, DevCommand},
     client::{Client, ClientError, parse_url},
     commands::follow::{conclude, follow_to_end},
-    dev_stack::{Addresses, DevDirectory, DevStack, HTTP_PORT_PREFERRED},
+    dev_environment,
+    dev_stack::{Addresses, DevDirectory, DevStack},
     exit::{Exit, Failure},
     log_filter, logs,
-    output::{print_json, print_message},
+    output::{print, print_json, print_message},
     settings::LOG_DEFAULT,
     signals::Signals,
 };
@@ -36,18 +37,27 @@ const SAMPLE_JOB_MAX: Duration = Duration::from_secs(60);
 ///
 /// When a part does not start or breaks, or the job does not end well with `--once`.
 pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
+    if let Some(DevCommand::Env) = arguments.command {
+        let none = "no `crewcall dev` runs in this directory; start one, or go where it runs";
+        let running = dev_environment::running().ok_or_else(|| Failure::Usage(none.to_owned()))?;
+        print(&running.lines())?;
+        return Ok(Exit::Done);
+    }
     let mut signals = Signals::listen()?;
     let filter = log_filter()?;
-    let directory = DevDirectory::claim()?;
+    for hint in unused_settings(|name| env::var_os(name).is_some(), Path::new("crewcall.toml").exists()) {
+        print_message(&hint);
+    }
+    let directory = DevDirectory::claim().await?;
     logs::to_file(directory.create_log("backend.log")?, &filter);
     let tracker = TaskTracker::new();
     let mut stack = tokio::select! {
-        opened = DevStack::open(&directory, &tracker) => opened?,
+        opened = DevStack::open(&directory, arguments, &tracker) => opened?,
         () = signals.next() => return Err(interrupted()),
     };
     let addresses = stack.addresses();
     let outcome = tokio::select! {
-        outcome = work(&addresses, &directory, arguments.once) => outcome,
+        outcome = work(&addresses, &directory, arguments) => outcome,
         failure = stack.wait_for_failure(&directory) => Err(failure),
         () = signals.next() => if arguments.once { Err(interrupted()) } else { Ok(Exit::Done) },
     };
@@ -61,11 +71,25 @@ pub(crate) async fn run(arguments: &DevArguments) -> Result<Exit, Failure> {
 }
 
 /// The first job; then nothing, for ever, unless it is to happen once.
-async fn work(addresses: &Addresses, directory: &DevDirectory, once: bool) -> Result<Exit, Failure> {
+async fn work(
+    addresses: &Addresses,
+    directory: &DevDirectory,
+    arguments: &DevArguments,
+) -> Result<Exit, Failure> {
+    introduce(addresses, directory);
+    let program = own_name();
+    if arguments.no_workers || arguments.worker_command.is_some() {
+        print_message(&format!(
+            "Start a worker of yours from another terminal in this directory:\n  eval \"$({program} dev env)\"\n\nEverything stays up until Ctrl-C."
+        ));
+        return std::future::pending().await;
+    }
     let source = directory.write_sample()?;
-    introduce(addresses, directory, &source);
+    print_message(&format!(
+        "Submit from another terminal, in this directory:\n  {program} submit {SAMPLE_TYPE} source={source} width:={SAMPLE_WIDTH} --wait\n"
+    ));
     let outcome = first_job(addresses, directory, &source).await;
-    if once {
+    if arguments.once {
         return outcome;
     }
     if let Err(failure) = outcome {
@@ -75,25 +99,15 @@ async fn work(addresses: &Addresses, directory: &DevDirectory, once: bool) -> Re
     std::future::pending().await
 }
 
-/// Says where everything is and what to type next.
-fn introduce(addresses: &Addresses, directory: &DevDirectory, source: &str) {
+/// Says where everything is.
+fn introduce(addresses: &Addresses, directory: &DevDirectory) {
     let Addresses { http, amqp_url } = addresses;
-    // The clients try the preferred port by themselves.
-    let variable = if http.port() == HTTP_PORT_PREFERRED {
-        String::new()
-    } else {
-        format!("CREWCALL_URL=http://{http} ")
-    };
-    let program = own_name();
     print_message(&format!(
         "
   HTTP API   http://{http}
   API docs   http://{http}/docs
   RabbitMQ   {amqp_url}
   Data       {root} (logs: backend.log, workers.log, broker/log)
-
-Submit from another terminal:
-  {variable}{program} submit {SAMPLE_TYPE} source={source} width:={SAMPLE_WIDTH} --wait
 ",
         root = directory.root().display()
     ));
@@ -154,6 +168,25 @@ fn quote(path: &Path) -> String {
     if is_plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// Says of settings of `crewcall serve` that they are not used here.
+fn unused_settings(is_set: impl Fn(&str) -> bool, has_file: bool) -> Vec<String> {
+    let variables = [
+        ("CREWCALL_HTTP_LISTEN", "give --http-listen"),
+        ("CREWCALL_AMQP_PREFIX", "the prefix is crewcall"),
+        ("CREWCALL_DATABASE_URL", "the database is in ./.crewcall"),
+    ];
+    let set = variables.into_iter().filter(|(name, _)| is_set(name));
+    let mut hints: Vec<String> =
+        set.map(|(name, instead)| format!("note: {name} is for `crewcall serve`; here {instead}")).collect();
+    if has_file {
+        hints.push(
+            "note: crewcall.toml is for `crewcall serve`; `crewcall dev --help` says what there is here"
+                .to_owned(),
+        );
+    }
+    hints
+}
+
 fn log_filter() -> Result<String, Failure> {
     match env::var("CREWCALL_LOG") {
         Ok(text) if !text.is_empty() => {
@@ -170,6 +203,16 @@ fn interrupted() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_the_backend_are_not_ignored_in_silence() {
+        assert_eq!(unused_settings(|_| false, false), [""; 0]);
+        let hints = unused_settings(|name| name == "CREWCALL_HTTP_LISTEN", true);
+        assert!(
+            hints[0].ends_with("here give --http-listen") && hints[1].contains("crewcall.toml"),
+            "{hints:?}"
+        );
+    }
 
     #[test]
     fn paths_are_words_of_the_shell() {

@@ -5,12 +5,19 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use crate::exit::Failure;
+use tokio::time::sleep;
 
-/// The directory's name, in the working directory.
-const NAME: &str = ".crewcall";
+use crate::{
+    dev_environment::{DIRECTORY, LOCK},
+    exit::Failure,
+};
+
+/// How long somebody may have the lock who only looks whether the directory is taken, and how many of them are waited for.
+const LOOK_MAX: Duration = Duration::from_millis(30);
+const LOOKS_MAX: usize = 2;
 /// What the owner may do with it, and nobody else.
 const OWNER_ONLY: u32 = 0o700;
 /// How many lines of a log are shown when there is trouble.
@@ -37,14 +44,20 @@ impl DevDirectory {
     /// # Errors
     ///
     /// When it cannot be written, or another `crewcall dev` has it.
-    pub(crate) fn claim() -> Result<Self, Failure> {
-        Self::claim_at(Path::new(NAME))
+    pub(crate) async fn claim() -> Result<Self, Failure> {
+        for _ in 0..LOOKS_MAX {
+            if let Ok(claimed) = Self::claim_at(Path::new(DIRECTORY)) {
+                return Ok(claimed);
+            }
+            sleep(LOOK_MAX).await;
+        }
+        Self::claim_at(Path::new(DIRECTORY))
     }
 
     pub(super) fn claim_at(root: &Path) -> Result<Self, Failure> {
         make_private(root).map_err(|error| cannot("make the directory", root, error))?;
         let root = root.canonicalize().map_err(|error| cannot("find the directory", root, error))?;
-        let lock_path = root.join("dev.lock");
+        let lock_path = root.join(LOCK);
         let lock = File::create(&lock_path).map_err(|error| cannot("write", &lock_path, error))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root, _lock: lock }),
@@ -68,7 +81,7 @@ impl DevDirectory {
 
     /// A path in it as the user would type it here.
     pub(crate) fn shown(&self, name: &str) -> String {
-        format!("./{NAME}/{name}")
+        format!("./{DIRECTORY}/{name}")
     }
 
     /// Starts a log anew.
@@ -93,7 +106,7 @@ impl DevDirectory {
         fs::create_dir_all(directory)
             .and_then(|()| fs::write(&path, SAMPLE))
             .map_err(|error| cannot("write", &path, error))?;
-        Ok(format!("{NAME}/{SAMPLE_PATH}"))
+        Ok(format!("{DIRECTORY}/{SAMPLE_PATH}"))
     }
 
     /// Says what went wrong, with the end of the log of the part that it went wrong in.
@@ -142,7 +155,7 @@ mod tests {
     #[test]
     fn no_other_user_may_look_into_the_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().join(NAME);
+        let root = directory.path().join(DIRECTORY);
         for made_before in [false, true] {
             if made_before {
                 fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();

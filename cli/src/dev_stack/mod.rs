@@ -9,6 +9,7 @@ mod workers;
 
 use std::{
     error::Error,
+    future::pending,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{exit::Failure, output::print_message};
+use crate::{arguments::DevArguments, dev_environment::DevEnvironment, exit::Failure, output::print_message};
 
 pub(crate) use directory::DevDirectory;
 use workers::Workers;
@@ -36,8 +37,10 @@ const BACKEND_STOP_MAX: Duration = Duration::from_secs(crewcall_backend::app::SH
 
 /// Everything that runs.
 pub(crate) struct DevStack {
-    broker: DevBroker,
-    workers: Workers,
+    /// None when it is somebody else's.
+    broker: Option<DevBroker>,
+    /// None when the user's own come by themselves.
+    workers: Option<Workers>,
     backend: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
     addresses: Addresses,
@@ -58,15 +61,28 @@ impl DevStack {
     /// # Errors
     ///
     /// One sentence that says what to do.
-    pub(crate) async fn open(directory: &DevDirectory, tracker: &TaskTracker) -> Result<Self, Failure> {
-        let program = workers::find()?;
-        print_message(&format!("starting a private RabbitMQ node in {} …", directory.shown("broker")));
-        let broker = DevBroker::start(DevBrokerOptions::new(directory.path("broker"))).await.map_err(part)?;
-        let amqp_url = broker.url("/");
+    pub(crate) async fn open(
+        directory: &DevDirectory,
+        arguments: &DevArguments,
+        tracker: &TaskTracker,
+    ) -> Result<Self, Failure> {
+        let last = DevEnvironment::read(directory.root());
+        let program = match arguments.no_workers {
+            true => None,
+            false => Some(workers::find(arguments.worker_command.as_deref())?),
+        };
+        let (broker, amqp_url) = match &arguments.amqp_url {
+            Some(url) => (None, url.clone()),
+            None => {
+                let broker = start_broker(directory, last.as_ref()).await?;
+                let url = broker.url("/");
+                (Some(broker), url)
+            }
+        };
         let config = Config {
             amqp_url: amqp_url.clone(),
             database: DatabaseUrl::Sqlite(directory.path("crewcall.db")),
-            http_listen: http_listen(),
+            http_listen: arguments.http_listen.unwrap_or_else(|| http_listen(last.as_ref())),
             ..Config::default()
         };
         let prefix = config.amqp_prefix.prefix().to_owned();
@@ -74,8 +90,11 @@ impl DevStack {
         let http = app.http_address();
         let stop = CancellationToken::new();
         let backend = tracker.spawn(app.run(stop.clone()));
-        let workers = Workers::start(&program, &amqp_url, &prefix, directory)?;
-        Ok(Self { broker, workers, backend, stop, addresses: Addresses { http, amqp_url } })
+        let workers =
+            program.map(|words| Workers::start(&words, &amqp_url, &prefix, directory)).transpose()?;
+        let addresses = Addresses { http, amqp_url: amqp_url.clone() };
+        DevEnvironment { url: format!("http://{http}"), amqp_url }.write(directory.root())?;
+        Ok(Self { broker, workers, backend, stop, addresses })
     }
 
     /// Where everything is.
@@ -86,7 +105,7 @@ impl DevStack {
     /// Waits until a part ends that should not, and says which, with the end of its log.
     pub(crate) async fn wait_for_failure(&mut self, directory: &DevDirectory) -> Failure {
         tokio::select! {
-            status = self.workers.wait() => {
+            status = ended(self.workers.as_mut()) => {
                 directory.failure(&format!("the workers ended by themselves ({status})"), "workers.log")
             }
             ended = &mut self.backend => {
@@ -97,7 +116,7 @@ impl DevStack {
                 };
                 directory.failure(&format!("the backend ended: {reason}"), "backend.log")
             }
-            () = broker_gone(self.broker.amqp_port()) => {
+            () = broker_gone(self.broker.as_ref().map(DevBroker::amqp_port)) => {
                 directory.failure("the RabbitMQ node no longer takes connections", "broker/log")
             }
         }
@@ -105,30 +124,49 @@ impl DevStack {
 
     /// Stops everything in order: workers first, so that they can hand in what they finish.
     pub(crate) async fn close(self) {
-        self.workers.stop().await;
+        if let Some(workers) = self.workers {
+            workers.stop().await;
+        }
         self.stop.cancel();
         if timeout(BACKEND_STOP_MAX, self.backend).await.is_err() {
             print_message("the backend did not stop in time; it ends with this process");
         }
-        if let Err(error) = self.broker.stop().await {
+        let Some(broker) = self.broker else { return };
+        if let Err(error) = broker.stop().await {
             print_message(&format!("the RabbitMQ node did not stop cleanly: {error}"));
         }
     }
 }
 
-async fn broker_gone(port: u16) {
+async fn start_broker(directory: &DevDirectory, last: Option<&DevEnvironment>) -> Result<DevBroker, Failure> {
+    print_message(&format!("starting a private RabbitMQ node in {} …", directory.shown("broker")));
+    let amqp_port = last.and_then(DevEnvironment::amqp_port);
+    let options = DevBrokerOptions { amqp_port, ..DevBrokerOptions::new(directory.path("broker")) };
+    DevBroker::start(options).await.map_err(part)
+}
+
+/// How the workers ended, if they are ours.
+async fn ended(workers: Option<&mut Workers>) -> String {
+    match workers {
+        Some(workers) => workers.wait().await,
+        None => pending().await,
+    }
+}
+
+async fn broker_gone(port: Option<u16>) {
+    // The backend waits for one that is not ours.
+    let Some(port) = port else { return pending().await };
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
         sleep(NODE_LOOK_EVERY).await;
     }
 }
 
-/// The preferred port, or any that is free.
-fn http_listen() -> SocketAddr {
+/// The port of the last time, the preferred one, or any that is free.
+fn http_listen(last: Option<&DevEnvironment>) -> SocketAddr {
     let preferred = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT_PREFERRED));
-    match TcpListener::bind(preferred) {
-        Ok(_) => preferred,
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    }
+    let wanted = last.and_then(DevEnvironment::http).filter(|address| address.ip().is_loopback());
+    let free = wanted.into_iter().chain([preferred]).find(|address| TcpListener::bind(address).is_ok());
+    free.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
 fn part(error: impl Error + Send + Sync + 'static) -> Failure {

@@ -1,6 +1,6 @@
 //! The workers of `crewcall dev`: the program `crewcall-workers`, as a child that cannot be orphaned.
 
-use std::{env, io, path::PathBuf, process::Stdio, time::Duration};
+use std::{env, ffi::OsString, io, process::Stdio, time::Duration};
 
 use tokio::{
     process::{Child, ChildStdin, Command},
@@ -37,7 +37,7 @@ exec 3<&0
     done
     kill -KILL $$
 ) >/dev/null 2>&1 &
-exec "$0" </dev/null 3<&-
+exec "$0" "$@" </dev/null 3<&-
 "#;
 
 /// The running workers.
@@ -47,16 +47,19 @@ pub(crate) struct Workers {
     pipe: Option<ChildStdin>,
 }
 
-/// Where the program is.
+/// What starts the workers: the program beside ours, or a command of the user's, for a shell.
 ///
 /// # Errors
 ///
-/// When it is not beside ours: how to build it.
-pub(crate) fn find() -> Result<PathBuf, Failure> {
+/// When there is no program beside ours: how to build it.
+pub(crate) fn find(command: Option<&str>) -> Result<Vec<OsString>, Failure> {
+    if let Some(command) = command {
+        return Ok(["/bin/sh", "-c", command].map(OsString::from).into());
+    }
     let own = env::current_exe().map_err(cannot("find our own program"))?;
     let program = own.with_file_name(PROGRAM);
     if program.is_file() {
-        return Ok(program);
+        return Ok(vec![program.into()]);
     }
     let program = program.display();
     let missing =
@@ -75,7 +78,7 @@ impl Workers {
     ///
     /// When it cannot be started.
     pub(crate) fn start(
-        program: &PathBuf,
+        words: &[OsString],
         amqp_url: &str,
         amqp_prefix: &str,
         directory: &DevDirectory,
@@ -85,7 +88,7 @@ impl Workers {
         let mut process = Command::new("/bin/sh")
             .arg("-c")
             .arg(WATCHDOG)
-            .arg(program)
+            .args(words)
             .env("CREWCALL_AMQP_URL", amqp_url)
             .env("CREWCALL_AMQP_PREFIX", amqp_prefix)
             .env("CREWCALL_DRAIN_SECONDS", DRAIN_SECONDS.to_string())
@@ -138,7 +141,8 @@ mod tests {
         fs::write(&program, "#!/bin/sh\ncd \"${0%/*}\"\ntrap 'touch drained; exit 0' TERM\ntouch up\nwhile :; do sleep 0.05; done\n").unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let claimed = DevDirectory::claim_at(&directory.join("claimed")).unwrap();
-        let workers = Workers::start(&program, "amqp://127.0.0.1/%2f", "crewcall", &claimed).unwrap();
+        let workers =
+            Workers::start(&[program.into()], "amqp://127.0.0.1/%2f", "crewcall", &claimed).unwrap();
         appears(&directory.join("up")).await;
         workers
     }
