@@ -56,37 +56,9 @@ pub(crate) fn time(text: Option<&str>) -> String {
     }
 }
 
-/// Whether a text fits a pattern, in which `*` stands for any characters, none among them.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(first) else { return false };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*') {
-        let Some((_, after)) = text.split_once(part) else { return false };
-        text = after;
-    }
-    text.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_as_people_expect() {
-        for (pattern, text, expected) in [
-            ("image.*", "image.crop", true),
-            ("image.*", "image", false),
-            ("*", "anything", true),
-            ("*.crop", "image.crop", true),
-            ("a*b*c", "a.x.b.y.c", true),
-            ("a*b*c", "a.c.b", false),
-            ("ab*b", "ab", false),
-            ("a.b", "a.bc", false),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn terminals_are_not_steered_by_workers() {

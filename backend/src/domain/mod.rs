@@ -19,6 +19,8 @@ pub mod retry;
 
 pub mod submission;
 
+pub mod pattern;
+
 mod problem;
 
 pub mod schedule;

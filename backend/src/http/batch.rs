@@ -13,7 +13,7 @@ use super::{
     body::{self, BatchForm},
     dto, idempotency,
     problem::{Problem, ProblemCode},
-    request::traceparent,
+    request::caller,
     responses::{ANY_BODY, Problems, STORE, of},
     submission,
 };
@@ -56,7 +56,7 @@ pub(super) async fn submit(
     request: Request,
 ) -> Result<Json<dto::BatchResult>, Problem> {
     idempotency::refuse_key(request.headers())?;
-    let caller = Caller::loopback().in_trace(traceparent(request.headers()));
+    let caller = caller(&request);
     let _place = state.batches.try_acquire().map_err(|_| {
         Problem::new(ProblemCode::TooManyBatches, format!("{BATCHES_MAX} batches are being stored already"))
     })?;

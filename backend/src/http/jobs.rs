@@ -16,7 +16,7 @@ use super::{
     body, cursor, dto, idempotency,
     problem::{Problem, ProblemCode},
     query,
-    request::traceparent,
+    request::caller,
     responses::{BODY, JOB, PAGE, Problems, QUERY, SEARCH, STORE, of},
     submission,
 };
@@ -62,7 +62,7 @@ const TAG: &str = "jobs";
 )]
 pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> Result<Response, Problem> {
     let key = idempotency::read_key(request.headers())?;
-    let caller = Caller::loopback().in_trace(traceparent(request.headers()));
+    let caller = caller(&request);
     let text = body::read_json(&state.bodies, request).await?;
     let key = key.map(|key| idempotency::bound(key, &text));
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];

@@ -20,7 +20,7 @@ use super::{
     HttpState,
     problem::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode},
 };
-use crate::domain::excerpt;
+use crate::{domain::excerpt, engine::Caller};
 
 /// The header that carries the request id, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +35,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 64;
 const UNMATCHED: &str = "unmatched";
 
 /// Handles a request through `next`, and sees to id, span, metrics, problems and headers.
-pub(super) async fn observe(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let _in_flight = state.metrics.http_request_began();
     let request_id = request_id(request.headers());
@@ -43,6 +43,9 @@ pub(super) async fn observe(State(state): State<HttpState>, request: Request, ne
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
     let traceparent = traceparent(request.headers());
+    if let Some(traceparent) = traceparent.clone() {
+        request.extensions_mut().insert(traceparent);
+    }
     let span = tracing::info_span!(
         "request", request.id = %request_id, http.method = method, http.route = route,
         trace.id = traceparent.as_ref().map(TraceParent::trace_id)
@@ -86,8 +89,13 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     Problem::new(ProblemCode::MethodNotAllowed, detail).into_response()
 }
 
+/// Whoever sends the request, and the trace that it belongs to.
+pub(super) fn caller(request: &Request) -> Caller {
+    Caller::loopback().in_trace(request.extensions().get().cloned())
+}
+
 /// The trace that the request belongs to. One that cannot be read counts as none, as the standard has it.
-pub(super) fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
     headers.get(TRACEPARENT)?.to_str().ok()?.trim().parse().ok()
 }
 

@@ -55,7 +55,7 @@ pub(crate) async fn run(client: &Client, origin: &str, arguments: &SubmitArgumen
         None => None,
     };
     let lines = FramedRead::new(input, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-    let mut requests = Requests { lines, origin, number: 0, carry: None, ended: false, additions };
+    let mut requests = Requests::of(lines, origin, additions);
     let (mut accepted, mut refused) = (Vec::new(), 0);
     while let Some(request) = requests.next().await? {
         let outcome = submit(client, &request.body).await;
@@ -144,7 +144,12 @@ struct Requests<'a, S> {
     additions: Additions,
 }
 
-impl<S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'_, S> {
+impl<'a, S: Stream<Item = Result<String, LinesCodecError>> + Unpin> Requests<'a, S> {
+    /// Nothing is read yet.
+    fn of(lines: S, origin: &'a str, additions: Additions) -> Self {
+        Self { lines, origin, number: 0, carry: None, ended: false, additions }
+    }
+
     /// The next request: full, or what came within [`LINGER`] of its first line, or the rest.
     async fn next(&mut self) -> Result<Option<Request>, Failure> {
         let mut request = Request { body: String::new(), numbers: Vec::new() };
@@ -284,14 +289,7 @@ mod tests {
 
     async fn requests(text: &str) -> Result<Vec<Request>, Failure> {
         let lines = FramedRead::new(text.as_bytes(), LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        let mut requests = Requests {
-            lines,
-            origin: "-",
-            number: 0,
-            carry: None,
-            ended: false,
-            additions: Additions::default(),
-        };
+        let mut requests = Requests::of(lines, "-", Additions::default());
         let mut all = Vec::new();
         while let Some(request) = requests.next().await? {
             all.push(request);
@@ -326,14 +324,7 @@ mod tests {
             sleep(LINGER * 2 / 3).await;
             (number < 4).then(|| (Ok("{}".to_owned()), number + 1))
         });
-        let mut requests = Requests {
-            lines: slow.boxed_local(),
-            origin: "-",
-            number: 0,
-            carry: None,
-            ended: false,
-            additions: Additions::default(),
-        };
+        let mut requests = Requests::of(slow.boxed_local(), "-", Additions::default());
         let mut numbers = Vec::new();
         while let Some(request) = requests.next().await.unwrap() {
             numbers.push(request.numbers);
@@ -346,14 +337,7 @@ mod tests {
     async fn a_line_without_an_end_is_refused() {
         let text = format!("{{}}\n{}", "x".repeat(LINE_BYTES_MAX + 1));
         let lines = FramedRead::new(text.as_bytes(), LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        let mut requests = Requests {
-            lines,
-            origin: "-",
-            number: 0,
-            carry: None,
-            ended: false,
-            additions: Additions::default(),
-        };
+        let mut requests = Requests::of(lines, "-", Additions::default());
         let before = requests.next().await.unwrap().unwrap();
         assert_eq!(before.numbers, [1], "what was read before is submitted");
         let failure = requests.next().await.err().unwrap();

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use crewcall_backend::domain::pattern;
+
 use crate::{
     api::{Document, JobType},
     arguments::{Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments},
@@ -9,7 +11,7 @@ use crate::{
     commands::{actions::actor, hints, lists},
     exit::{Exit, Failure},
     output::{print, print_message, print_one},
-    tables, text,
+    tables,
 };
 
 /// Lists job types, shows one, or changes how fast it is worked on.
@@ -49,7 +51,7 @@ pub(crate) async fn run(client: &Client, command: &TypesCommand) -> Result<Exit,
 /// Those that were asked for, in the order that was.
 fn choose(mut types: Vec<Document<JobType>>, arguments: &TypesListArguments) -> Vec<Document<JobType>> {
     let TypesListArguments { job_type, sort_by, .. } = arguments;
-    types.retain(|found| job_type.as_deref().is_none_or(|pattern| text::matches(pattern, &found.name)));
+    types.retain(|found| job_type.as_deref().is_none_or(|pattern| pattern::matches(pattern, &found.name)));
     match sort_by {
         TypeSort::Type => types.sort_by(|a, b| a.name.cmp(&b.name)),
         TypeSort::Workers => types.sort_by_key(|found| Reverse(found.workers)),

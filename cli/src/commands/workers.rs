@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 
+use crewcall_backend::domain::pattern;
+
 use crate::{
     api::{Document, Worker},
     arguments::{WorkerSort, WorkersCommand, WorkersListArguments},
@@ -9,7 +11,6 @@ use crate::{
     commands::{lists, resolve},
     exit::{Exit, Failure},
     output::{print, print_one},
-    text,
 };
 
 /// Lists workers, shows one, or tells it what to do.
@@ -51,7 +52,7 @@ fn choose(mut workers: Vec<Document<Worker>>, arguments: &WorkersListArguments) 
         let status_fits = status.is_empty() || status.iter().any(|status| status.word() == worker.status);
         let type_fits = job_type
             .as_deref()
-            .is_none_or(|pattern| worker.types.iter().any(|job_type| text::matches(pattern, job_type)));
+            .is_none_or(|pattern| worker.types.iter().any(|job_type| pattern::matches(pattern, job_type)));
         status_fits && type_fits
     });
     match sort_by {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use crewcall_proto::{JobId, JobType, Timestamp};
 
-use crate::domain::State;
+use crate::domain::{State, pattern};
 
 /// Which jobs to list. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,52 +46,6 @@ impl JobQuery {
     /// Whether it asks for jobs of this type.
     #[must_use]
     pub fn selects_type(&self, job_type: &JobType) -> bool {
-        self.job_type.as_ref().is_none_or(|pattern| matches(pattern, job_type.as_str()))
-    }
-}
-
-/// Whether the text is the pattern, in which `*` stands for any characters and nothing else is special.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut words = rest.split('*').peekable();
-    while let Some(word) = words.next() {
-        if words.peek().is_none() {
-            return text.ends_with(word);
-        }
-        // The first place is the best: it leaves the most for what follows.
-        match text.find(word) {
-            Some(at) => text = &text[at + word.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_star_is_special() {
-        let cases = [
-            ("a.b", "a.b", true),
-            ("a.b", "a.bc", false),
-            ("*", "anything", true),
-            ("a.*", "a.b.c", true),
-            ("a.*", "a", false),
-            ("*.c", "a.b.c", true),
-            ("a*c*e", "abcde", true),
-            ("a*c*e", "abced", false),
-            ("a*a", "a", false),
-            ("a**b", "ab", true),
-            ("?.b", "a.b", false),
-            ("[a].b", "a.b", false),
-            ("%", "a", false),
-            ("", "", true),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(matches(pattern, text), expected, "{pattern} on {text}");
-        }
+        self.job_type.as_ref().is_none_or(|wanted| pattern::matches(wanted, job_type.as_str()))
     }
 }
