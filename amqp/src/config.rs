@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-use crate::LinkError;
+use crate::{LinkError, error::Reason};
 
 /// How to reach the broker, and how patient to be with it. Publisher and consumer each get one.
 ///
@@ -79,7 +79,8 @@ impl LinkConfig {
     /// The URL in the client library's form, with our heartbeat.
     pub(crate) fn uri(&self) -> Result<lapin::uri::AMQPUri, LinkError> {
         let url = self.parse()?;
-        let mut uri: lapin::uri::AMQPUri = self.url.parse().map_err(invalid)?;
+        let mut uri: lapin::uri::AMQPUri =
+            self.url.parse().map_err(|reason: String| invalid(Reason::new(reason)))?;
         if let Some(url::Host::Ipv6(address)) = url.host() {
             // The client library drops a bracketed address and would connect to localhost instead.
             uri.authority.host = address.to_string();
@@ -90,12 +91,13 @@ impl LinkConfig {
     }
 
     fn parse(&self) -> Result<Url, LinkError> {
-        let url = Url::parse(&self.url).map_err(|error| invalid(error.to_string()))?;
+        let url =
+            Url::parse(&self.url).map_err(|error| invalid(Reason::from_error(error.to_string(), error)))?;
         if !matches!(url.scheme(), "amqp" | "amqps") {
-            return Err(invalid(format!("the scheme is `{}`", url.scheme())));
+            return Err(invalid(Reason::new(format!("the scheme is `{}`", url.scheme()))));
         }
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(invalid("the host is missing".to_owned()));
+            return Err(invalid(Reason::new("the host is missing")));
         }
         Ok(url)
     }
@@ -116,8 +118,10 @@ impl fmt::Debug for LinkConfig {
     }
 }
 
-fn invalid(reason: String) -> LinkError {
-    LinkError::InvalidUrl { reason }
+fn invalid(reason: Reason) -> LinkError {
+    LinkError::InvalidUrl(reason.within(|reason| {
+        format!("the broker URL is not valid ({reason}): write it like amqp://user:password@host:5672/vhost")
+    }))
 }
 
 #[cfg(test)]

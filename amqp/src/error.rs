@@ -1,18 +1,65 @@
 //! What can go wrong, as one enum per thing that a caller does.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use lapin::ErrorKind;
+
+/// What happened, as one sentence for a person, with the error that it came from as its [`source`](Error::source). Two
+/// are equal when they say the same.
+#[derive(Clone, Debug)]
+pub struct Reason {
+    sentence: String,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Reason {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), cause: None }
+    }
+
+    /// Keeps the error that it came from.
+    pub(crate) fn from_error(sentence: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
+        Self { sentence: sentence.into(), cause: Some(Arc::new(cause)) }
+    }
+
+    /// The same cause, told of within a larger thing.
+    pub(crate) fn within(self, tell: impl FnOnce(String) -> String) -> Self {
+        Self { sentence: tell(self.sentence), cause: self.cause }
+    }
+}
+
+impl From<&lapin::Error> for Reason {
+    fn from(error: &lapin::Error) -> Self {
+        Self::from_error(sentence(error), error.clone())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.sentence)
+    }
+}
+
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+impl PartialEq for Reason {
+    fn eq(&self, other: &Self) -> bool {
+        self.sentence == other.sentence
+    }
+}
+
+impl Eq for Reason {}
 
 /// Why the broker or the link did not do what was asked of the topology (connect, declare, subscribe, measure).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LinkError {
     /// The configured URL cannot be one of a broker.
-    #[error("the broker URL is not valid ({reason}): write it like amqp://user:password@host:5672/vhost")]
-    InvalidUrl {
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    InvalidUrl(Reason),
     /// A name, a number or a combination that AMQP cannot express; nothing was sent.
     #[error("{what} is not valid: {reason}")]
     Invalid {
@@ -22,11 +69,8 @@ pub enum LinkError {
         reason: String,
     },
     /// The broker cannot be reached, or there is no session and none came up in time.
-    #[error("{reason}")]
-    NotConnected {
-        /// One sentence, with the last error of the link.
-        reason: String,
-    },
+    #[error(transparent)]
+    NotConnected(Reason),
     /// The broker did not answer in time; the session is given up.
     #[error("the broker did not answer within {after:?} to: {what}")]
     Timeout {
@@ -78,19 +122,11 @@ pub enum LinkError {
         reason: String,
     },
     /// The broker answered with an error of another kind, or the session broke in between.
-    #[error("{what}: {reason}")]
-    Failed {
-        /// What was being done.
-        what: String,
-        /// The error, as one sentence.
-        reason: String,
-    },
+    #[error(transparent)]
+    Failed(Reason),
     /// There was a session, and it ended: the broker closed it, went silent, or took a queue away that was consumed.
-    #[error("{reason}")]
-    SessionLost {
-        /// One sentence, with the broker's own words if it had any.
-        reason: String,
-    },
+    #[error(transparent)]
+    SessionLost(Reason),
     /// The link was stopped.
     #[error("the link to the broker was stopped")]
     Stopped,
@@ -100,14 +136,14 @@ impl LinkError {
     /// Whether the same request can succeed later without anybody changing anything on purpose.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::NotConnected { .. }
+            Self::NotConnected(_)
             | Self::Timeout { .. }
             | Self::NotFound { .. }
             | Self::Locked { .. }
             | Self::Blocked { .. }
-            | Self::Failed { .. }
-            | Self::SessionLost { .. } => true,
-            Self::InvalidUrl { .. }
+            | Self::Failed(_)
+            | Self::SessionLost(_) => true,
+            Self::InvalidUrl(_)
             | Self::Invalid { .. }
             | Self::PreconditionFailed { .. }
             | Self::AccessRefused { .. }
@@ -119,7 +155,7 @@ impl LinkError {
     pub(crate) fn from_client(what: impl Into<String>, error: &lapin::Error) -> Self {
         let what = what.into();
         let ErrorKind::ProtocolError(protocol) = error.kind() else {
-            return Self::Failed { what, reason: sentence(error) };
+            return Self::Failed(Reason::from(error).within(|reason| format!("{what}: {reason}")));
         };
         let broker_says = protocol.get_message().to_string();
         match protocol.get_id() {
@@ -127,7 +163,7 @@ impl LinkError {
             NOT_FOUND => Self::NotFound { what, broker_says },
             RESOURCE_LOCKED => Self::Locked { what, broker_says },
             PRECONDITION_FAILED => Self::PreconditionFailed { what, broker_says },
-            _ => Self::Failed { what, reason: broker_says },
+            _ => Self::Failed(Reason::from_error(format!("{what}: {broker_says}"), error.clone())),
         }
     }
 }
@@ -141,11 +177,8 @@ pub enum PublishError {
     Nacked,
     /// The session ended, or the confirm did not come in time: the message may or may not have reached the broker.
     /// Publish it again with the same `message_id`.
-    #[error("it is not known whether the message reached the broker: {reason}")]
-    Unknown {
-        /// Why the answer is not known.
-        reason: String,
-    },
+    #[error(transparent)]
+    Unknown(Reason),
     /// The broker closed the channel because of this exchange (it does not exist, or the user may not write to it).
     #[error("the broker refused a message to exchange `{exchange}`: {broker_says}")]
     Refused {
@@ -176,11 +209,17 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    pub(crate) fn unknown(reason: Reason) -> Self {
+        Self::Unknown(
+            reason.within(|why| format!("it is not known whether the message reached the broker: {why}")),
+        )
+    }
+
     /// Whether to publish the same message again (with the same `message_id`).
     pub fn is_retryable(&self) -> bool {
         match self {
             // What is refused may be declared again by the next session.
-            Self::Nacked | Self::Unknown { .. } | Self::Refused { .. } => true,
+            Self::Nacked | Self::Unknown(_) | Self::Refused { .. } => true,
             Self::TooLarge { .. } | Self::Invalid { .. } | Self::Stopped => false,
         }
     }
@@ -200,17 +239,17 @@ pub(crate) enum ChannelFault {
     /// It blames an exchange that does not exist, or that the user may not write to.
     Exchange { name: String, broker_says: String },
     /// Anything else; the whole connection may be over.
-    Other { reason: String },
+    Other(Reason),
 }
 
 impl ChannelFault {
     /// RabbitMQ's `channel.close` has a code for the kind of fault, but names the exchange in its text alone: this is
     /// the one place that reads it.
     pub(crate) fn from_client(error: &lapin::Error) -> Self {
-        let reason = sentence(error);
-        match blamed_exchange(&reason).filter(|_| error.is_amqp_soft_error()) {
-            Some(name) => Self::Exchange { name: name.to_owned(), broker_says: reason },
-            None => Self::Other { reason },
+        let reason = Reason::from(error);
+        match blamed_exchange(&reason.sentence).filter(|_| error.is_amqp_soft_error()) {
+            Some(name) => Self::Exchange { name: name.to_owned(), broker_says: reason.sentence.clone() },
+            None => Self::Other(reason),
         }
     }
 }
@@ -254,6 +293,23 @@ fn io_sentence(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_for_people_keeps_the_error_that_it_came_from() {
+        let os = std::io::Error::from_raw_os_error(111);
+        let failed = LinkError::from_client("opening a channel", &lapin::Error::from(os));
+        assert_eq!(failed.to_string(), "opening a channel: connection refused");
+        let chain: Vec<_> =
+            std::iter::successors(failed.source(), |error| error.source()).map(ToString::to_string).collect();
+        assert!(chain.iter().any(|error| error.contains("os error 111")), "{chain:?}");
+
+        let unknown = PublishError::unknown(Reason::from_error("not connected", failed.clone()));
+        assert_eq!(
+            unknown.to_string(),
+            "it is not known whether the message reached the broker: not connected"
+        );
+        assert_eq!(unknown.source().map(ToString::to_string), Some(failed.to_string()));
+    }
 
     #[test]
     fn the_exchange_that_the_broker_blames_is_read_from_its_words() {

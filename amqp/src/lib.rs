@@ -17,7 +17,7 @@
 pub use config::LinkConfig;
 pub use consumer::{Consumer, ConsumerEvent, Delivery, Fetcher, SessionPlan, Subscription};
 pub use declaration::{DELIVERIES_UNLIMITED, Declaration, ExchangeKind};
-pub use error::{AckError, LinkError, PublishError};
+pub use error::{AckError, LinkError, PublishError, Reason};
 pub use message::{FirstDeath, HeaderValue, MessageProperties, OutboundMessage};
 pub use publisher::{MESSAGE_BYTES_MAX, Publication, Published, Publisher, PublisherOptions, QueueDepth};
 pub use state::LinkState;

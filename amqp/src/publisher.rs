@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError,
+    Declaration, LinkConfig, LinkError, LinkState, OutboundMessage, PublishError, Reason,
     declaration::{execute_all, short_string},
     supervisor::{LinkStatus, Supervisor},
     transport::open_channel,
@@ -194,16 +194,19 @@ impl Publisher {
         limit: Duration,
     ) -> Result<Published, PublishError> {
         let message = PreparedMessage::new(message)?;
-        let unknown = |reason: String| PublishError::Unknown { reason };
         let published = async {
-            let connection = self.connection().await.map_err(|error| unknown(error.to_string()))?;
+            let connection = self
+                .connection()
+                .await
+                .map_err(|error| PublishError::unknown(Reason::from_error(error.to_string(), error)))?;
             alone::publish(&connection, *message, self.shared.operation_timeout).await
         };
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => Err(PublishError::Stopped),
             answer = timeout(limit, published) => answer.unwrap_or_else(|_| {
-                Err(unknown(format!("the broker did not confirm a message within {limit:?}")))
+                let reason = format!("the broker did not confirm a message within {limit:?}");
+                Err(PublishError::unknown(Reason::new(reason)))
             }),
         }
     }

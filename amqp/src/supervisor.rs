@@ -12,7 +12,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{LinkConfig, LinkError, LinkState, transport::Transport};
+use crate::{LinkConfig, LinkError, LinkState, error::Reason, transport::Transport};
 
 /// How often a link that stays down for the same reason says so in the log.
 const STILL_DOWN_LOG_EVERY: Duration = Duration::from_secs(60);
@@ -33,11 +33,11 @@ impl LinkStatus {
     pub(crate) fn not_connected(&self) -> LinkError {
         match &*self.state.borrow() {
             LinkState::Stopped => LinkError::Stopped,
-            LinkState::Connecting { last_error: Some(error), .. } => {
-                LinkError::NotConnected { reason: format!("not connected to the broker: {error}") }
-            }
+            LinkState::Connecting { last_error: Some(error), .. } => LinkError::NotConnected(
+                Reason::from_error(format!("not connected to the broker: {error}"), error.clone()),
+            ),
             LinkState::Connecting { .. } | LinkState::Connected { .. } | LinkState::Blocked { .. } => {
-                LinkError::NotConnected { reason: "not connected to the broker yet".to_owned() }
+                LinkError::NotConnected(Reason::new("not connected to the broker yet"))
             }
         }
     }

@@ -23,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{LinkConfig, LinkError, error::sentence};
+use crate::{LinkConfig, LinkError, error::Reason};
 
 /// One connection to the broker. Dropping it cuts the connection off at once, whatever state it is in: the socket
 /// is shut down, so the client library's own thread ends even when megabytes are still unsent.
@@ -45,7 +45,7 @@ pub(crate) enum TransportEvent {
     Blocked(String),
     Unblocked,
     /// The connection is over.
-    Lost(String),
+    Lost(Reason),
 }
 
 /// Counts what arrives on a connection, so that a slow answer is not mistaken for a dead link.
@@ -70,15 +70,19 @@ impl Transport {
             // An error means that the program has chosen a provider already, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let unreachable = |reason: String| LinkError::NotConnected {
-            reason: format!("no broker at {}: {reason}", config.address()),
+        let unreachable = |reason: Reason| {
+            LinkError::NotConnected(
+                reason.within(|reason| format!("no broker at {}: {reason}", config.address())),
+            )
         };
         let socket = SocketGuard::default();
         let handshake = handshake(uri, config, socket.slot());
         let connection = timeout(config.operation_timeout, handshake)
             .await
-            .map_err(|_| unreachable(format!("no answer within {:?}", config.operation_timeout)))?
-            .map_err(|error| unreachable(sentence(&error)))?;
+            .map_err(|_| {
+                unreachable(Reason::new(format!("no answer within {:?}", config.operation_timeout)))
+            })?
+            .map_err(|error| unreachable(Reason::from(&error)))?;
         let events = connection.events_listener().boxed();
         let probe = open_channel(&connection, config.operation_timeout).await?;
         Ok(Self {
@@ -122,10 +126,10 @@ impl Transport {
                 Some(lapin::Event::ConnectionUnblocked) => return TransportEvent::Unblocked,
                 // The error of a single channel comes here too; whoever uses that channel sees it there.
                 Some(lapin::Event::Error(error)) if !self.connection.status().connected() => {
-                    return TransportEvent::Lost(sentence(&error));
+                    return TransportEvent::Lost(Reason::from(&error));
                 }
                 Some(_) => {}
-                None => return TransportEvent::Lost("the connection to the broker is closed".to_owned()),
+                None => return TransportEvent::Lost(Reason::new("the connection to the broker is closed")),
             }
         }
     }
@@ -135,7 +139,7 @@ impl Transport {
     /// nothing from us. A suspicion has it asked at once, and leaves it less time.
     ///
     /// A blocked connection is left alone: the broker reads nothing from it, so it cannot answer.
-    pub(crate) fn watchdog(&self, suspicion: Arc<Notify>) -> impl Future<Output = String> + Send + 'static {
+    pub(crate) fn watchdog(&self, suspicion: Arc<Notify>) -> impl Future<Output = Reason> + Send + 'static {
         let (connection, channel, activity) =
             (self.connection.clone(), self.probe.clone(), self.activity.clone());
         let (every, limit, short_limit) = (self.probe_every, self.operation_timeout, self.suspect_timeout);
@@ -163,12 +167,12 @@ impl Transport {
                 let waited = tokio::select! {
                     answer = channel.basic_qos(1, options) => match answer {
                         Ok(()) => continue,
-                        Err(error) => return sentence(&error),
+                        Err(error) => return Reason::from(&error),
                     },
                     waited = patience => waited,
                 };
                 if !connection.status().blocked() && activity.count() == before {
-                    return format!("the broker gave no sign of life within {waited:?}");
+                    return Reason::new(format!("the broker gave no sign of life within {waited:?}"));
                 }
             }
         }

@@ -281,7 +281,7 @@ impl Subscriber {
                     None => self.subscribed.remove(&job_type),
                 }),
                 // Nothing to try again: the next session begins anew, with a wish of its own.
-                Err(LinkError::NotConnected { .. } | LinkError::Stopped) => return true,
+                Err(LinkError::NotConnected(_) | LinkError::Stopped) => return true,
                 Err(error) => {
                     complete = false;
                     tracing::warn!(job.r#type = %job_type, %error, "The queue cannot be consumed; it is tried again.");

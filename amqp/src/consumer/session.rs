@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Declaration, LinkError,
     declaration::{execute_all, short_string},
-    error::sentence,
+    error::Reason,
     supervisor::Supervisor,
     transport::{Transport, TransportEvent},
     upkeep,
@@ -44,7 +44,7 @@ pub(super) struct Link {
 }
 
 enum Outcome {
-    Lost(String),
+    Lost(Reason),
     Stopped,
 }
 
@@ -74,8 +74,8 @@ impl Link {
             match outcome {
                 Outcome::Lost(reason) => {
                     drop(session);
-                    self.supervisor.on_failed(LinkError::SessionLost { reason: reason.clone() });
-                    self.tell(ConsumerEvent::Down { generation, reason }).await;
+                    self.supervisor.on_failed(LinkError::SessionLost(reason.clone()));
+                    self.tell(ConsumerEvent::Down { generation, reason: reason.to_string() }).await;
                 }
                 Outcome::Stopped => {
                     session.transport.close().await;
@@ -118,7 +118,7 @@ impl Link {
                 biased;
                 () = stop.cancelled() => return Outcome::Stopped,
                 () = self.events.closed() => return Outcome::Stopped,
-                reason = end.wait() => return Outcome::Lost(reason),
+                reason = end.wait() => return Outcome::Lost(Reason::new(reason)),
                 event = session.transport.next_event() => {
                     if let TransportEvent::Lost(reason) = event {
                         return Outcome::Lost(reason);
@@ -365,7 +365,7 @@ fn cancelled_with_queue() -> FieldTable {
 async fn next(
     streams: &mut SelectAll<BoxStream<'static, Item>>,
     active: &HashMap<String, Active>,
-) -> Result<Delivery, String> {
+) -> Result<Delivery, Reason> {
     loop {
         let Some(Item { tag, source, what }) = streams.next().await else {
             // Without a subscription there is nothing to wait for here.
@@ -373,10 +373,15 @@ async fn next(
         };
         match what {
             What::Delivery(raw) => return Ok(Delivery::new(raw, &source)),
-            What::Failed(error) => return Err(format!("queue {}: {}", source.queue, sentence(&error))),
+            What::Failed(error) => {
+                return Err(Reason::from(&error).within(|reason| format!("queue {}: {reason}", source.queue)));
+            }
             // The broker ends a consumer without a word when its queue is deleted.
             What::Ended if active.values().any(|active| active.tag == tag) => {
-                return Err(format!("queue {} was deleted, or its consumer cancelled", source.queue));
+                return Err(Reason::new(format!(
+                    "queue {} was deleted, or its consumer cancelled",
+                    source.queue
+                )));
             }
             What::Ended => {}
         }

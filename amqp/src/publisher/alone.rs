@@ -8,7 +8,7 @@ use lapin::{
 };
 
 use super::{Published, prepared_message::PreparedMessage};
-use crate::{PublishError, error::sentence, transport::open_channel};
+use crate::{PublishError, error::Reason, transport::open_channel};
 
 /// Publishes a message, and waits until the broker has confirmed it.
 pub(super) async fn publish(
@@ -16,10 +16,10 @@ pub(super) async fn publish(
     message: PreparedMessage,
     limit: Duration,
 ) -> Result<Published, PublishError> {
-    let unknown = |error: lapin::Error| PublishError::Unknown { reason: sentence(&error) };
+    let unknown = |error: lapin::Error| PublishError::unknown(Reason::from(&error));
     let channel = open_channel(connection, limit)
         .await
-        .map_err(|error| PublishError::Unknown { reason: error.to_string() })?;
+        .map_err(|error| PublishError::unknown(Reason::from_error(error.to_string(), error)))?;
     let options = ConfirmSelectOptions {
         nowait: false, // the message must not be sent before confirms are on
     };

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     Declaration, LinkError, PublishError,
-    error::ChannelFault,
+    error::{ChannelFault, Reason},
     failpoints::Failpoint,
     mutant::{die_at, mutant},
     supervisor::Supervisor,
@@ -63,7 +63,7 @@ pub(super) struct Link {
 
 /// How a session came to its end.
 enum SessionEnd {
-    Lost(String),
+    Lost(Reason),
     Stopped,
 }
 
@@ -85,10 +85,10 @@ impl Link {
             match end {
                 SessionEnd::Lost(reason) => {
                     session.abandon(&reason);
-                    self.supervisor.on_failed(LinkError::SessionLost { reason });
+                    self.supervisor.on_failed(LinkError::SessionLost(reason));
                 }
                 SessionEnd::Stopped => {
-                    session.abandon("the publisher was stopped");
+                    session.abandon(&Reason::new("the publisher was stopped"));
                     break;
                 }
             }
@@ -298,13 +298,13 @@ impl Session {
     /// loses nothing.
     ///
     /// An error means that the session is over.
-    async fn confirms(&mut self) -> Result<(), String> {
+    async fn confirms(&mut self) -> Result<(), Reason> {
         let batch = std::future::poll_fn(|context| take_ready(&mut self.publishes, context)).await;
         self.activity.note();
         self.settle(batch)
     }
 
-    fn settle(&mut self, batch: Vec<Outcome>) -> Result<(), String> {
+    fn settle(&mut self, batch: Vec<Outcome>) -> Result<(), Reason> {
         let mut confirms = Vec::with_capacity(batch.len());
         let mut failures: Vec<(u64, lapin::Error)> = Vec::new();
         for Outcome { sequence, result } in batch {
@@ -348,41 +348,41 @@ impl Session {
 
     /// The channel is closed. When the broker blames an exchange, the messages for that exchange are answered as
     /// refused; the others are innocent and merely unknown. Returns the reason of the end.
-    fn refuse(&mut self, failures: &[(u64, lapin::Error)]) -> String {
+    fn refuse(&mut self, failures: &[(u64, lapin::Error)]) -> Reason {
         // Every message in flight fails with the channel, but only one error is the broker's own.
         let blame = failures.iter().find(|(_, error)| error.is_amqp_error()).or(failures.first());
-        let Some((_, error)) = blame else { return String::new() };
+        let Some((_, error)) = blame else { return Reason::new("") };
         match ChannelFault::from_client(error) {
             ChannelFault::Exchange { name, broker_says } => {
                 for (_, message) in self.in_flight.extract_if(|_, message| message.exchange == name) {
                     let (exchange, broker_says) = (name.clone(), broker_says.clone());
                     message.conclude(Err(PublishError::Refused { exchange, broker_says }));
                 }
-                broker_says
+                Reason::from(error)
             }
-            ChannelFault::Other { reason } => reason,
+            ChannelFault::Other(reason) => reason,
         }
     }
 
     /// Ends the session when the oldest message has waited too long for its confirm, those apart whose places were released.
-    fn check(&mut self, confirm_timeout: Duration) -> Result<(), String> {
+    fn check(&mut self, confirm_timeout: Duration) -> Result<(), Reason> {
         if !self.channel.status().connected() {
-            return Err("the broker closed the channel for publishing".to_owned());
+            return Err(Reason::new("the broker closed the channel for publishing"));
         }
         let awaited = self.in_flight.values().filter(|message| message.place.is_taken());
         let oldest = awaited.map(|message| message.sent_at).min();
         match oldest {
             Some(sent_at) if !self.blocked && sent_at.max(self.waiting_since).elapsed() > confirm_timeout => {
-                Err(format!("the broker did not confirm a message within {confirm_timeout:?}"))
+                Err(Reason::new(format!("the broker did not confirm a message within {confirm_timeout:?}")))
             }
             _ => Ok(()),
         }
     }
 
     /// The session is over: nobody knows what became of the messages without an answer.
-    fn abandon(&mut self, reason: &str) {
+    fn abandon(&mut self, reason: &Reason) {
         for (_, message) in self.in_flight.drain() {
-            let unknown = Err(PublishError::Unknown { reason: reason.to_owned() });
+            let unknown = Err(PublishError::unknown(reason.clone()));
             message.conclude(if mutant("confirm_assumed") { Ok(Published::Confirmed) } else { unknown });
         }
     }

@@ -7,7 +7,7 @@ use crate::engine::ports::BrokerError;
 pub(super) fn publish_error(error: &PublishError) -> BrokerError {
     match error {
         PublishError::Stopped => BrokerError::Closed,
-        PublishError::Nacked | PublishError::Unknown { .. } | PublishError::Refused { .. } => {
+        PublishError::Nacked | PublishError::Unknown(_) | PublishError::Refused { .. } => {
             BrokerError::Unavailable { reason: error.to_string() }
         }
         PublishError::TooLarge { .. } | PublishError::Invalid { .. } => {

@@ -237,7 +237,7 @@ impl Lanes {
                         () = lane.replaced.notified() => continue,
                         answer = async { self.trials.publish_alone(self.shared.message(order)?, TRIAL_MAX).await } => answer,
                     };
-                    if matches!(answer, Err(PublishError::Unknown { .. })) {
+                    if matches!(answer, Err(PublishError::Unknown(_))) {
                         lane.part();
                     }
                     return Some(answer);
