@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::stack::Stack;
+use e2e::{process::ENDPOINTS_SAID, stack::Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -254,9 +254,13 @@ const FIRING: [&str; 4] = [
 #[tokio::test]
 async fn every_expression_shows_something_of_a_live_installation() {
     let mut stack = Stack::start("boards").await.unwrap();
+    stack.worker_setting("CREWCALL_WORKER_LISTEN", "127.0.0.1:0");
+    let worker = stack.worker(&["test.echo", "test.fail", LIMITED_TYPE], 4).await.unwrap();
+    let endpoints = worker.logged_after(ENDPOINTS_SAID).await.unwrap();
     let prometheus =
-        Prometheus::start(&deploy().join("prometheus"), stack.folder(), stack.http_listen()).await.unwrap();
-    let _worker = stack.worker(&["test.echo", "test.fail", LIMITED_TYPE], 4).await.unwrap();
+        Prometheus::start(&deploy().join("prometheus"), stack.folder(), stack.http_listen(), &endpoints)
+            .await
+            .unwrap();
     let mut lost = stack.worker(&["test.other"], 2).await.unwrap();
     lost.kill().await.unwrap();
     let limits = json!({"running_max": 1, "rate_per_second": 10}).to_string();

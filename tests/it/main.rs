@@ -46,6 +46,8 @@ mod boards;
 
 mod alerts;
 
+mod worker_endpoints;
+
 // What goes wrong.
 mod worker_lost;
 

@@ -51,7 +51,7 @@ const RULES: [Rule; 17] = [
     },
     Rule {
         within: "",
-        except: &["backend/src/metrics"],
+        except: &["backend/src/metrics", "worker-sdk/src/metrics.rs"],
         never: &["prometheus"],
         because: "the names of metrics stand in one place",
     },
@@ -197,7 +197,7 @@ const RESERVED: [(&str, &[&str]); 6] = [
     ("lapin", &["amqp"]),
     ("axum", &["backend", "workers"]), // the workers' tests have a server to talk to
     ("rusqlite", &["backend", "tests"]),
-    ("prometheus", &["backend"]),
+    ("prometheus", &["backend", "worker-sdk"]),
     ("utoipa", &["backend"]),
     // The tests of proto check its AsyncAPI document; to a worker it is optional.
     ("jsonschema", &["backend", "proto", "worker-sdk"]),

@@ -15,13 +15,16 @@ use tokio::{
     time::timeout,
 };
 
-use crate::mutants::failpoints;
+use crate::{mutants::failpoints, wait::until};
 
 /// How long a program may take to do what a test waits for. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variable by which a program of a test build is told where to die, or how it is broken.
 pub const FAILPOINTS: &str = "FAILPOINTS";
+
+/// What a worker's log says right before the address of its endpoints.
+pub const ENDPOINTS_SAID: &str = "Serving /metrics, /livez and /readyz. address=";
 
 /// What is said of a program that is not there: then nothing was tested.
 pub const NOT_BUILT: &str = "is missing: build it first with `cargo build --workspace`";
@@ -158,6 +161,17 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What stands behind `words` in its log, up to the next space.
+    ///
+    /// # Errors
+    ///
+    /// When they are not there within [`PATIENCE`].
+    pub async fn logged_after(&self, words: &str) -> anyhow::Result<String> {
+        let found = || self.log().split_once(words)?.1.split_whitespace().next().map(str::to_owned);
+        until(&format!("{} says {words:?}", self.name), PATIENCE, async || found().is_some()).await?;
+        found().with_context(|| format!("{} said {words:?} and nothing more", self.name))
     }
 
     /// Its process id.

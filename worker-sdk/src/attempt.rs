@@ -9,7 +9,7 @@ use crewcall_proto::{
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     clock,
@@ -20,6 +20,7 @@ use crate::{
     handler::{Ending, ServedType},
     hold::Hold,
     limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
+    metrics::WorkerMetrics,
     mutant::{die_at, mutant},
     options::FailureStrategy,
     order_key::OrderKey,
@@ -37,6 +38,7 @@ pub(crate) struct AttemptRun {
     pub(crate) responses: Arc<ResponsePublisher>,
     pub(crate) handlers: Handlers,
     pub(crate) hold: Hold,
+    pub(crate) metrics: Arc<WorkerMetrics>,
     pub(crate) execution: Execution,
 }
 
@@ -80,7 +82,9 @@ impl AttemptRun {
     async fn conclude(mut self) -> (Conclusion, Option<Failure>) {
         let execution = self.execution;
         let parameters = std::mem::take(&mut self.order.parameters);
+        let began_at = Instant::now();
         let ending = self.run_handler(parameters, &execution).await;
+        self.metrics.attempt_ended(&self.order.job_type, &ending, began_at.elapsed());
         self.log(&ending, execution.started_at.unwrap_or_else(clock::now));
         if let Err(failure) = &ending {
             let may_be_held = self.hold.signal.has_begun();

@@ -43,6 +43,8 @@
 //!   handlers: do that in `tokio::task::spawn_blocking`. The worker's heartbeats go on, and its log says what blocks.
 //! * A panic fails the attempt, and the process goes on. A broken link is opened again, however often.
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second signal hands back at once.
+//! * With `CREWCALL_WORKER_LISTEN=127.0.0.1:9464` it serves `/metrics`, `/livez` and `/readyz` there, also while handlers
+//!   block their runtime, whose delay is among the metrics.
 //! * Every worker understands `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
 //!
 //! # Reading order
@@ -50,7 +52,8 @@
 //! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
 //! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
 //! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is), `attempt` and `execution` (one
-//! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`.
+//! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`. Beside them, `metrics` counts and
+//! `endpoints` shows it.
 
 #![deny(missing_docs)]
 
@@ -91,6 +94,12 @@ mod own_thread;
 mod worker_loop;
 
 mod handler_runtime;
+
+mod health;
+
+mod metrics;
+
+mod endpoints;
 
 mod session;
 

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crewcall_proto::{codec, discovery::Announcement, response::Progression};
+use crewcall_proto::{
+    codec,
+    discovery::{Announcement, HEARTBEAT_INTERVAL},
+    response::Progression,
+};
 
 /// The largest result, in bytes of its JSON text. Larger results travel by reference: write a file and return where it is.
 pub const RESULT_BYTES_MAX: usize = codec::PAYLOAD_BYTES_MAX;
@@ -115,6 +119,19 @@ pub(crate) const HANDLERS_BLOCKED_AFTER: Duration = Duration::from_secs(3);
 
 /// How often the log says so at most: whoever blocks does it with every job.
 pub(crate) const HANDLERS_BLOCKED_SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the worker's loop may handle no event before it counts as stuck: three heartbeats, of which each is one.
+pub(crate) const LOOP_STALLED_AFTER: Duration = HEARTBEAT_INTERVAL.saturating_mul(3);
+
+/// How many of those who ask for metrics or health are served at once: a scraper, a probe, a person, and some to spare.
+pub(crate) const ENDPOINT_CONNECTIONS_MAX: usize = 16;
+
+/// How long one of them may take to ask and to take the answer: less than Prometheus waits (10 s by default), for an answer
+/// of a few kilobytes.
+pub(crate) const ENDPOINT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long the head of such a request may be, in bytes: the least that the HTTP library takes.
+pub(crate) const ENDPOINT_HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// How long `--check` waits for each answer of the broker.
 pub(crate) const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What a worker is told from outside, parsed once and purely.
 
 use std::{
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     time::Duration,
 };
@@ -38,6 +39,10 @@ pub struct Settings {
     pub hold_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
+    /// `CREWCALL_WORKER_LISTEN`: the address at which the worker serves `/metrics`, `/livez` and `/readyz`, such as
+    /// `127.0.0.1:9464`; port 0 takes a free one, which the log names. Default: none. Nobody is asked who they are: on
+    /// other than a loopback address every machine that reaches it can read them.
+    pub listen: Option<SocketAddr>,
     /// `CREWCALL_LOG`: what [`Worker::run`](crate::Worker::run) logs, a level or levels by module. Default: what
     /// `RUST_LOG` says, else `info`.
     pub log: Option<String>,
@@ -62,6 +67,7 @@ impl Default for Settings {
             drain_grace: DRAIN_GRACE_DEFAULT,
             hold_after: HOLD_AFTER_DEFAULT,
             content_type: ContentType::default(),
+            listen: None,
             log: None,
         }
     }
@@ -111,6 +117,9 @@ impl Settings {
         if let Some(content_type) = read("CREWCALL_WORKER_CONTENT_TYPE") {
             settings.content_type =
                 content_type.parse(|text| text.parse::<ContentType>().map_err(|error| error.to_string()))?;
+        }
+        if let Some(address) = read("CREWCALL_WORKER_LISTEN") {
+            settings.listen = Some(address.parse(listen)?);
         }
         if let Some(filter) = read("CREWCALL_LOG") {
             settings.log = Some(filter.parse(log_filter::read)?);
@@ -173,6 +182,10 @@ fn hold_after(text: &str) -> Result<Duration, String> {
     })
 }
 
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an IP address with a port, such as 127.0.0.1:9464"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +215,7 @@ mod tests {
             ("CREWCALL_DRAIN_SECONDS", "5"),
             ("CREWCALL_HOLD_AFTER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
+            ("CREWCALL_WORKER_LISTEN", "[::1]:9464"),
             ("CREWCALL_LOG", "info, resizer=debug"),
         ])
         .unwrap();
@@ -213,6 +227,7 @@ mod tests {
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
         assert_eq!(settings.hold_after, Duration::from_millis(500));
         assert_eq!(settings.content_type, ContentType::Json);
+        assert_eq!(settings.listen.unwrap().port(), 9464);
         assert_eq!(settings.log.as_deref(), Some("info,resizer=debug"));
     }
 
@@ -231,6 +246,9 @@ mod tests {
             ("CREWCALL_HOLD_AFTER_SECONDS", "inf"),
             ("CREWCALL_HOLD_AFTER_SECONDS", "86401"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
+            ("CREWCALL_WORKER_LISTEN", "9464"),
+            ("CREWCALL_WORKER_LISTEN", "localhost:9464"),
+            ("CREWCALL_WORKER_LISTEN", "127.0.0.1:94640"),
             ("CREWCALL_LOG", "debg"),
         ] {
             let sentence = from(&[(variable, text)]).err().unwrap().to_string();

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     checked_worker::{CheckedWorker, UnavailableType},
     command_line::{self, Command},
+    endpoints,
     execution::Handlers,
     handler::{Handler, ServedType},
     limits::{SLOTS_MAX, TYPES_MAX},
@@ -154,11 +155,12 @@ impl Worker {
         }
         command_line::init_logging(worker.settings.log.as_deref());
         worker.ready()?;
+        let endpoints = worker.settings.listen.map(endpoints::bind).transpose()?;
         let handlers = Handlers::here();
         let serve = async move || {
             let shutdown = Shutdown::on_signals().map_err(WorkerError::Signals)?;
             let WorkerExit { ending, handlers_unfinished } =
-                WorkerLoop::start(worker, handlers).serve(&shutdown).await;
+                WorkerLoop::start(worker, handlers).shown_at(endpoints).serve(&shutdown).await;
             if handlers_unfinished {
                 shutdown::end_without_unfinished_handlers();
             }
@@ -177,9 +179,12 @@ impl Worker {
     pub async fn run_until(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let worker = self.into_checked()?;
         worker.ready()?;
+        let endpoints = worker.settings.listen.map(endpoints::bind).transpose()?;
         let (shutdown, handlers) = (Shutdown::on_token(stop), Handlers::here());
-        own_thread::run(async move || WorkerLoop::start(worker, handlers).serve(&shutdown).await.ending)
-            .await?
+        own_thread::run(async move || {
+            WorkerLoop::start(worker, handlers).shown_at(endpoints).serve(&shutdown).await.ending
+        })
+        .await?
     }
 
     fn knows(&self, job_type: &JobType) -> bool {

@@ -1,5 +1,7 @@
 //! Why a worker could not start or go on.
 
+use std::net::SocketAddr;
+
 use crewcall_proto::JobType;
 
 use crate::{error::Failure, settings::SettingsError};
@@ -23,6 +25,14 @@ pub enum WorkerError {
     /// The process cannot listen for signals.
     #[error("the worker cannot listen for SIGTERM and SIGINT")]
     Signals(#[source] std::io::Error),
+    /// The address at which the worker is to show its metrics cannot be had.
+    #[error("the worker cannot listen on {address}, as CREWCALL_WORKER_LISTEN says: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The system refused the worker a thread.
     #[error("no thread could be started for the worker")]
     Thread(#[source] std::io::Error),

@@ -12,6 +12,7 @@ mod fetch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -34,10 +35,13 @@ use crate::{
     checked_worker::CheckedWorker,
     clock,
     door::Door,
+    endpoints::{self, Shown},
     execution::Handlers,
     handler_runtime::{self, RuntimeState},
+    health::LoopState,
     in_flight_orders::InFlightOrders,
     limits::SHUTDOWN_TIMEOUT,
+    metrics::WorkerMetrics,
     order_key::OrderKey,
     prefetch_control::PrefetchControl,
     response_publisher::ResponsePublisher,
@@ -126,6 +130,9 @@ pub(crate) struct WorkerLoop {
     handler_runtime: mpsc::Receiver<RuntimeState>,
     /// When the log last said that the handlers block their runtime.
     blocked_said_at: Option<Instant>,
+    metrics: Arc<WorkerMetrics>,
+    /// How the loop is, for whoever asks over HTTP.
+    state: watch::Sender<LoopState>,
     /// Handlers, acknowledgements and messages under way.
     tasks: TaskTracker,
     /// The two connections.
@@ -181,7 +188,8 @@ impl WorkerLoop {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Two, so that it never waits for us while it has something to say.
         let (runtime_sender, handler_runtime) = mpsc::channel(2);
-        let watch = handler_runtime::watch(handlers.runtime.clone(), runtime_sender);
+        let metrics = Arc::new(WorkerMetrics::new(&worker));
+        let watch = handler_runtime::watch(handlers.runtime.clone(), runtime_sender, Arc::clone(&metrics));
         links.spawn(stop_links.clone().run_until_cancelled_owned(watch));
         Self {
             announcement: announce::announcement(&worker, clock::now()),
@@ -211,10 +219,27 @@ impl WorkerLoop {
             handlers,
             handler_runtime,
             blocked_said_at: None,
+            metrics,
+            state: watch::Sender::new(LoopState::new()),
             links,
             stop_links,
             worker,
         }
+    }
+
+    /// Shows the worker over HTTP at an address that was taken for it.
+    pub(crate) fn shown_at(self, listener: Option<TcpListener>) -> Self {
+        if let Some(listener) = listener {
+            let shown = Shown {
+                metrics: Arc::clone(&self.metrics),
+                state: self.state.subscribe(),
+                consumer: self.session.consumer(),
+                publisher: self.responses.publisher.clone(),
+            };
+            let endpoints = endpoints::serve(listener, shown);
+            self.links.spawn(self.stop_links.clone().run_until_cancelled_owned(endpoints));
+        }
+        self
     }
 
     /// Serves until it is told to leave and has finished, or handed back, what it had.
@@ -303,6 +328,7 @@ impl WorkerLoop {
         self.balance_subscriptions();
         self.give_back_if_drained();
         self.give_back_resting();
+        self.note_state();
         match self.shutting_down.take_if(|_| self.orders.is_empty()) {
             Some(shutting_down) => ControlFlow::Break(shutting_down.ending),
             None => ControlFlow::Continue(()),

@@ -26,15 +26,21 @@ pub(super) struct Sample {
 }
 
 impl Prometheus {
-    /// Starts it with our configuration and rules, but for the address of the backend and all times to wait.
-    pub(super) async fn start(configuration: &Path, folder: &Path, backend: &str) -> anyhow::Result<Self> {
+    /// Starts it with our configuration and rules, but for the addresses of the backend and of a worker, and all times to wait.
+    pub(super) async fn start(
+        configuration: &Path,
+        folder: &Path,
+        backend: &str,
+        worker: &str,
+    ) -> anyhow::Result<Self> {
         let text = fs::read_to_string(configuration.join("prometheus.yml"))?;
         ensure!(
-            text.contains("127.0.0.1:8080") && text.contains(": 15s"),
+            ["127.0.0.1:8080", "127.0.0.1:9464", ": 15s"].iter().all(|ours| text.contains(ours)),
             "prometheus.yml is written in another way now"
         );
         let file = folder.join("prometheus.yml");
-        fs::write(&file, text.replace("127.0.0.1:8080", backend).replace(": 15s", ": 1s"))?;
+        let addressed = text.replace("127.0.0.1:8080", backend).replace("127.0.0.1:9464", worker);
+        fs::write(&file, addressed.replace(": 15s", ": 1s"))?;
         fs::create_dir(folder.join("rules"))?;
         for rules in fs::read_dir(configuration.join("rules"))? {
             let rules = rules?;

@@ -1,4 +1,5 @@
-//! What the worker says of itself: its announcement, its heartbeats, and in the log that its handlers block.
+//! What the worker says of itself: its announcement, its heartbeats, in the log that its handlers block, and to whoever asks
+//! over HTTP.
 
 use std::{pin::pin, sync::Arc};
 
@@ -11,6 +12,7 @@ use super::WorkerLoop;
 use crate::{
     announce,
     handler_runtime::RuntimeState,
+    health::{LoopState, Readiness},
     limits::{HANDLERS_BLOCKED_SAID_EVERY, HEARTBEAT_SUSPECTED_AFTER},
 };
 
@@ -87,6 +89,23 @@ impl WorkerLoop {
                 },
             }
         });
+    }
+
+    /// How things are after an event.
+    pub(super) fn note_state(&self) {
+        self.metrics.set_slots_busy(self.orders.slots_busy());
+        let readiness = if self.shutting_down.is_some() {
+            Readiness::ShuttingDown
+        } else if self.generation.is_none() {
+            Readiness::NoSession
+        } else if self.welcomed.is_empty() {
+            Readiness::NotWelcome
+        } else if self.drained_by_operator {
+            Readiness::Drained
+        } else {
+            Readiness::Ready
+        };
+        self.state.send_replace(LoopState { turned_at: Instant::now(), readiness });
     }
 
     /// The handlers block their runtime, or do not any more. That harms none but themselves, so it is only said.

@@ -232,10 +232,21 @@ impl WorkerLoop {
             redelivered,
             "The attempt begins."
         );
-        let (responses, handlers) = (Arc::clone(&self.responses), self.handlers.clone());
+        let (responses, metrics) = (Arc::clone(&self.responses), Arc::clone(&self.metrics));
+        let handlers = self.handlers.clone();
         let hold = Hold { after, signal, done };
-        let attempt =
-            AttemptRun { served, order, job, news, redelivered, responses, handlers, hold, execution };
+        let attempt = AttemptRun {
+            served,
+            order,
+            job,
+            news,
+            redelivered,
+            responses,
+            handlers,
+            hold,
+            metrics,
+            execution,
+        };
         self.attempts.spawn(attempt.run());
     }
 
