@@ -9,6 +9,10 @@ use tokio::time::Instant;
 pub trait Clock: Send + Sync {
     /// Now, for what is stored and shown: creation, due times, history.
     fn now(&self) -> Timestamp;
+
+    /// How far the machine's clock is ahead of this one, in milliseconds; below 0 when somebody set it back. Only told to
+    /// people.
+    fn machine_ahead_ms(&self) -> i64;
 }
 
 /// The machine's clock as it was when the process started, moved on by the monotonic clock: when somebody sets
@@ -20,18 +24,25 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Reads the machine's clock, once.
+    /// Takes the machine's clock over.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else is given")]
     pub fn start() -> Self {
-        let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let started_at = Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
-        Self { started_at, started: Instant::now() }
+        Self { started_at: machine_time(), started: Instant::now() }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the Clock that everybody else is given")]
+fn machine_time() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         self.started_at.plus_millis(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn machine_ahead_ms(&self) -> i64 {
+        machine_time().as_millis() - self.now().as_millis()
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crewcall_proto::JobType;
+use crewcall_proto::{JobType, Timestamp};
 
 use super::{
     Engine,
@@ -41,6 +41,7 @@ impl Engine {
         self.metrics.set_fleet(&self.fleet_figures());
         let (orders, oldest) = self.publisher.unconfirmed();
         self.metrics.set_unconfirmed(orders, oldest);
+        self.metrics.set_clock_offset(self.clock.machine_ahead_ms());
         self.metrics.render()
     }
 
@@ -53,16 +54,32 @@ impl Engine {
         for count in self.store.counts().await? {
             by_type.entry(count.job_type.clone()).or_default().push(count);
         }
-        let is_waiting = |counts: &[Count]| counts.iter().any(|count| WAITING.contains(&count.state));
-        let waiting = by_type.iter().filter(|(_, counts)| is_waiting(counts));
-        let names = waiting.map(|(job_type, _)| job_type.clone()).collect();
-        let oldest: HashMap<_, _> = self.store.oldest(names, WAITING).await?.into_iter().collect();
+        let oldest = self.oldest_waiting(&by_type).await?;
         let now = self.clock.now();
         let figures = by_type.into_iter().map(|(job_type, counts)| {
             let oldest = oldest.get(&job_type).map(|created_at| now.since(*created_at));
             self.figures_of(job_type, &counts, oldest)
         });
         Ok(figures.collect())
+    }
+
+    /// When the oldest waiting job of each type was created. Each state is asked for of those types alone that have jobs in
+    /// it: every answer costs a look into an index.
+    async fn oldest_waiting(
+        &self,
+        by_type: &BTreeMap<JobType, Vec<Count>>,
+    ) -> Result<HashMap<JobType, Timestamp>, StoreError> {
+        let mut oldest: HashMap<JobType, Timestamp> = HashMap::new();
+        for state in WAITING.chunks(1) {
+            let is_in = |counts: &[Count]| counts.iter().any(|count| state.contains(&count.state));
+            let types = by_type.iter().filter(|(_, counts)| is_in(counts));
+            let names = types.map(|(job_type, _)| job_type.clone()).collect();
+            for (job_type, created_at) in self.store.oldest(names, state).await? {
+                let known = oldest.entry(job_type).or_insert(created_at);
+                *known = created_at.min(*known);
+            }
+        }
+        Ok(oldest)
     }
 
     fn figures_of(

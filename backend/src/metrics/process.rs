@@ -16,6 +16,8 @@ pub(super) struct ProcessMetrics {
     build_info: IntGaugeVec,
     start_time: Gauge,
     process_start_time: Gauge,
+    clock_offset: Gauge,
+    clock_set_back: Gauge,
     cpu: Counter,
     resident: Gauge,
     open_files: Gauge,
@@ -29,6 +31,14 @@ impl ProcessMetrics {
             build_info: make.gauges("build_info", "1, with the version of the backend.", &["version"]),
             start_time: make
                 .float_gauge("start_time_seconds", "When the process started, in seconds since 1970-01-01."),
+            clock_offset: make.float_gauge(
+                "clock_offset_seconds",
+                "How far the machine's clock is ahead of the backend's, which took it over at its start; below 0 when it was set back.",
+            ),
+            clock_set_back: make.float_gauge(
+                "clock_set_back_seconds",
+                "By how much the machine's clock had been set back when the backend started; 0 when it had not.",
+            ),
             process_start_time: make.process_gauge(
                 "process_start_time_seconds",
                 "When the process started, in seconds since 1970-01-01, as for any program.",
@@ -59,6 +69,17 @@ impl Metrics {
         let at = Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(0)).as_secs_f64();
         self.process.start_time.set(at);
         self.process.process_start_time.set(at);
+    }
+
+    /// At the start, the machine's clock was behind the time in the database.
+    pub(crate) fn clock_found_set_back(&self, by: Duration) {
+        self.process.clock_set_back.set(by.as_secs_f64());
+    }
+
+    /// How far the machine's clock is ahead of ours now.
+    pub(crate) fn set_clock_offset(&self, machine_ahead_ms: i64) {
+        let offset = Duration::from_millis(machine_ahead_ms.unsigned_abs()).as_secs_f64();
+        self.process.clock_offset.set(offset * if machine_ahead_ms < 0 { -1.0 } else { 1.0 });
     }
 }
 

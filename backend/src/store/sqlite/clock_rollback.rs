@@ -5,10 +5,13 @@
 //! be an hour farther away than it was. Such waits therefore move back with the clock. A time that somebody named
 //! (`run_at`, `expires_at`) stays what it is.
 
+use std::time::Duration;
+
 use crewcall_proto::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{counters, transaction_error::TransactionError};
+use crate::metrics::Metrics;
 
 /// The time by the clock of the process that had the database last, as it last kept it.
 const TIME: &str = "time";
@@ -21,7 +24,11 @@ const ROLLBACK_MIN_MS: i64 = 1_000;
 /// If the clock was set back, whoever waits for a while keeps waiting for as long as was left; nobody knows for how
 /// long there was no process, so that this does not count. Jobs that are ready keep their order, also with those that
 /// come now.
-pub(super) fn shift_waits(connection: &Connection, now: Timestamp) -> Result<Timestamp, TransactionError> {
+pub(super) fn shift_waits(
+    connection: &Connection,
+    now: Timestamp,
+    metrics: &Metrics,
+) -> Result<Timestamp, TransactionError> {
     let kept = Timestamp::from_millis(counters::read(connection, TIME)?.cast_signed());
     let behind_ms = kept.as_millis() - now.as_millis();
     if behind_ms < ROLLBACK_MIN_MS {
@@ -37,6 +44,7 @@ pub(super) fn shift_waits(connection: &Connection, now: Timestamp) -> Result<Tim
     transaction.execute("UPDATE type_settings SET rate_slot_ns = rate_slot_ns - ? * 1000000", [behind_ms])?;
     keep(&transaction, now)?;
     transaction.commit()?;
+    metrics.clock_found_set_back(Duration::from_millis(behind_ms.unsigned_abs()));
     tracing::warn!(
         seconds = behind_ms / 1_000,
         jobs = waits,

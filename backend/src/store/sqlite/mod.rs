@@ -105,7 +105,8 @@ impl SqliteStore {
     pub fn open(path: &Path, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let (ownership, path) = Ownership::take(path)?;
         let connection = open::writer(&path).map_err(|refusal| refusal.at(&path))?;
-        let context = WriteContext::new(connection, clock).map_err(|error| refusal(error, &path))?;
+        let context =
+            WriteContext::new(connection, clock, &metrics).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
         let counts = context.shared();
         let writer = Writer::start(context, ownership, metrics)

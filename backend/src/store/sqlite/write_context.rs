@@ -21,6 +21,7 @@ use crate::{
         ports::DispatchNumber,
         rules::{JobCounts, Rules},
     },
+    metrics::Metrics,
 };
 
 /// How much of the time may be forgotten by a crash of a busy process.
@@ -42,8 +43,12 @@ pub(super) struct WriteContext {
 
 impl WriteContext {
     /// On an open database: counts what is in it.
-    pub(super) fn new(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, TransactionError> {
-        let time_kept = clock_rollback::shift_waits(&connection, clock.now())?;
+    pub(super) fn new(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
+    ) -> Result<Self, TransactionError> {
+        let time_kept = clock_rollback::shift_waits(&connection, clock.now(), metrics)?;
         let number = DispatchNumber(counters::read(&connection, DISPATCHES_NUMBERED)?);
         let mut counts = JobCounts::new(number);
         // The index alone knows of all states but those in flight, of which there are few.

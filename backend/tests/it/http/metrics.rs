@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 use crewcall_backend::{
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use super::{
     quarantine::quarantine,
-    server::{PATIENCE, Server, WORKER, answer},
+    server::{Options, PATIENCE, Server, WORKER, answer},
 };
 
 /// A sample: its value by its name and labels, as they are written.
@@ -286,6 +287,64 @@ async fn the_store_is_measured() {
     let database = fs::metadata(server.database()).unwrap().len();
     assert_eq!(value(&after, "crewcall_store_file_bytes"), f64::from(u32::try_from(database).unwrap()));
     assert!(value(&after, "crewcall_store_disk_free_bytes") > 1e6);
+    server.stop().await;
+}
+
+/// Each of 200 kB: together more than the 16 MiB that wait in the log before they are moved into the file.
+const LARGE_JOBS: usize = 90;
+
+#[tokio::test]
+async fn what_the_store_gives_up_and_what_it_moves_is_counted() {
+    let server = Server::start().await;
+    let other = rusqlite::Connection::open(server.database()).unwrap();
+    // Takes the whole transaction back, as SQLite does by itself on a full disk.
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON jobs BEGIN SELECT RAISE(ROLLBACK, 'not now'); END";
+    other.execute_batch(refuse).unwrap();
+    let refused = answer(server.post("/v1/jobs", &json!({"type": "a"}))).await;
+    assert!(refused.status().is_server_error(), "{refused:?}");
+    other.execute_batch("DROP TRIGGER refuse").unwrap();
+    let before = scrape(&server).await;
+    shows(
+        &before,
+        &[("crewcall_store_commits_failed_total", 1.0), ("crewcall_store_checkpoint_seconds_count", 0.0)],
+    );
+    let large = json!({"type": "a", "parameters": {"text": "x".repeat(200_000)}});
+    for _ in 0..LARGE_JOBS {
+        server.submit(large.clone()).await;
+    }
+    // It is moved after the commit's answer.
+    server
+        .until(async || value(&scrape(&server).await, "crewcall_store_checkpoint_seconds_count") > 0.0)
+        .await;
+    assert!(value(&scrape(&server).await, "crewcall_store_checkpoint_seconds_sum") > 0.0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_is_told() {
+    let server = Server::start().await;
+    shows(&scrape(&server).await, &[("crewcall_clock_set_back_seconds", 0.0)]);
+    let offset = value(&scrape(&server).await, "crewcall_clock_offset_seconds");
+    assert!(offset.abs() < 5.0, "{offset}");
+    // Our clock goes on, the machine's does not.
+    server.hear_nobody_for(Duration::from_secs(60)).await;
+    let offset = value(&scrape(&server).await, "crewcall_clock_offset_seconds");
+    assert!((-90.0..-55.0).contains(&offset), "{offset}");
+    server.stop().await;
+
+    // The time that is kept in the database is an hour ahead.
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("crewcall.db");
+    let earlier = Server::start_with(Options { file: Some(file.clone()), ..Options::default() }).await;
+    earlier.submit(json!({"type": "a"})).await; // the time is kept with it
+    earlier.stop().await;
+    earlier.store.close().await;
+    let database = rusqlite::Connection::open(&file).unwrap();
+    let ahead = "UPDATE counters SET value = value + 3600000 WHERE name = 'time'";
+    assert_eq!(database.execute(ahead, ()).unwrap(), 1);
+    let server = Server::start_with(Options { file: Some(file), ..Options::default() }).await;
+    let set_back = value(&scrape(&server).await, "crewcall_clock_set_back_seconds");
+    assert!((3_500.0..=3_600.0).contains(&set_back), "{set_back}");
     server.stop().await;
 }
 

@@ -49,6 +49,13 @@ async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -
     ids
 }
 
+/// A figure of the metrics.
+async fn figure(server: &Server, series: &str) -> f64 {
+    let text = server.engine.render_metrics().await;
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.expect("the series is there").parse().unwrap()
+}
+
 /// Says something about the current attempt of each job, as its worker does.
 async fn say(server: &Server, ids: &[JobId], what: fn(Origin) -> Event) -> Vec<JobChanged> {
     let mut changes = Vec::new();

@@ -12,7 +12,7 @@ use crewcall_backend::{
 };
 use crewcall_proto::{JobId, Timestamp};
 
-use super::{dispatch, say, server};
+use super::{dispatch, figure, say, server};
 use crate::http::server::Server;
 
 /// What is more than two heartbeats.
@@ -63,6 +63,7 @@ async fn an_order_that_later_ones_overtake_is_sent_again_whatever_waits() {
         server.hear_nobody_for(A_WHILE).await;
     }
     assert_eq!(resends(&server, lost).await, 1);
+    assert_eq!(figure(&server, "crewcall_orders_sent_again_total").await, 1.0);
     server.stop().await;
 }
 

@@ -9,7 +9,7 @@ use crewcall_backend::{
 use crewcall_proto::Timestamp;
 use tokio::time::{sleep, timeout};
 
-use super::{dispatch, say, server};
+use super::{dispatch, figure, say, server};
 use crate::http::server::{PATIENCE, Server};
 
 /// A rack of workers.
@@ -30,6 +30,20 @@ async fn ten_thousand_held_attempts_end_at_one_look() {
     server.engine.end_leases().await.unwrap();
     assert_eq!(in_state(&server, State::Running).await, 0);
     assert_eq!(in_state(&server, State::Scheduled).await, u64::try_from(ATTEMPTS).unwrap());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_runs_too_long_is_counted_when_it_is_ended() {
+    let server = server().await;
+    let ids = dispatch(&server, 1, Some(1.0)).await;
+    say(&server, &ids, |origin| Event::Started { origin, seq: 1, at: Timestamp::from_millis(0) }).await;
+    let overdue = r#"crewcall_leases_ended_total{reason="overdue"}"#;
+    server.engine.end_leases().await.unwrap();
+    assert_eq!(figure(&server, overdue).await, 0.0, "it may still end by itself");
+    server.hear_nobody_for(Duration::from_secs(1) + TIMEOUT_GRACE).await;
+    server.engine.end_leases().await.unwrap();
+    assert_eq!(figure(&server, overdue).await, 1.0);
     server.stop().await;
 }
 

@@ -58,6 +58,10 @@ impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
     }
+
+    fn machine_ahead_ms(&self) -> i64 {
+        0
+    }
 }
 
 /// A job that was stored.
