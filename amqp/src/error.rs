@@ -299,8 +299,9 @@ mod tests {
         let os = std::io::Error::from_raw_os_error(111);
         let failed = LinkError::from_client("opening a channel", &lapin::Error::from(os));
         assert_eq!(failed.to_string(), "opening a channel: connection refused");
-        let chain: Vec<_> =
-            std::iter::successors(failed.source(), |error| error.source()).map(ToString::to_string).collect();
+        let chain: Vec<_> = std::iter::successors(failed.source(), |error| (*error).source())
+            .map(ToString::to_string)
+            .collect();
         assert!(chain.iter().any(|error| error.contains("os error 111")), "{chain:?}");
 
         let unknown = PublishError::unknown(Reason::from_error("not connected", failed.clone()));
