@@ -18,6 +18,8 @@ pub use config::LinkConfig;
 pub use consumer::{Consumer, ConsumerEvent, Delivery, Fetcher, SessionPlan, Subscription};
 pub use declaration::{DELIVERIES_UNLIMITED, Declaration, ExchangeKind};
 pub use error::{AckError, LinkError, PublishError, Reason};
+pub use greeting::BrokerProduct;
+pub use inspector::{Found, Inspector, Right};
 pub use message::{FirstDeath, HeaderValue, MessageProperties, OutboundMessage};
 pub use publisher::{MESSAGE_BYTES_MAX, Publication, Published, Publisher, PublisherOptions, QueueDepth};
 pub use state::LinkState;
@@ -28,6 +30,8 @@ mod declaration;
 mod error;
 #[doc(hidden)]
 pub mod failpoints;
+mod greeting;
+mod inspector;
 mod message;
 mod mutant;
 mod publisher;

@@ -1,6 +1,7 @@
 //! The command line: what `--help` shows.
 
 mod fleet;
+mod health;
 mod jobs;
 mod names;
 mod submit;
@@ -19,6 +20,7 @@ pub(crate) use self::{
         Finite, Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments, WorkerSort,
         WorkersCommand, WorkersListArguments,
     },
+    health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
     names::JobName,
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 job failed, 2 wrong usage or request, 3 job cancelled, \
                           4 wait timed out, 5 backend unreachable, \
-                          130 interrupted";
+                          6 warnings only (status, doctor), 130 interrupted";
 
 /// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
@@ -74,6 +76,12 @@ pub(crate) enum Command {
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Show on one screen whether all is well
+    Status(StatusArguments),
+    /// Find out what is wrong, with the broker too, and what to do about it
+    Doctor(DoctorArguments),
+    /// Show what should be on the broker beside what is there
+    Topology(TopologyArguments),
     /// List jobs, for those who expect it here.
     #[command(hide = true)]
     Ps(JobsListArguments),

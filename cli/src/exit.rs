@@ -10,7 +10,8 @@ use crate::{client::ClientError, parameters::ParameterError, settings::SettingsE
 pub(crate) enum Exit {
     /// The command did what it was asked; a job that was waited for is completed.
     Done = 0,
-    /// A job that was waited for failed, or a part that `serve` and `dev` need did.
+    /// A job that was waited for failed, or a part that `serve` and `dev` need did; or `status`, `doctor` or `topology` found
+    /// an error.
     Failed = 1,
     /// The command or the request was wrong: arguments, settings, or a 4xx answer about the request.
     Usage = 2,
@@ -18,8 +19,10 @@ pub(crate) enum Exit {
     Cancelled = 3,
     /// The wait time was up before the job ended. The job goes on.
     TimedOut = 4,
-    /// The backend could not be reached, or could not serve us now (5xx). Try again later.
+    /// The backend could not be reached, or could not serve us now (5xx); for `topology`, the broker. Try again later.
     Unreachable = 5,
+    /// `status` or `doctor` found something to look at, and nothing that keeps work from going on.
+    Attention = 6,
     /// Ctrl-C while waiting, as shells count it (128 + SIGINT). A job that was submitted goes on.
     Interrupted = 130,
 }

@@ -2,7 +2,7 @@
 //! the HTTP API.
 //!
 //! Reading order: [`arguments`] (what can be typed), [`commands`] (one file each), [`client`] and [`api`]
-//! (the HTTP API), [`output`], [`text`], [`tables`] and [`progress`] (what is shown), [`exit`] (how it ends).
+//! (the HTTP API), [`diagnosis`] (is all well?), [`output`], [`text`], [`tables`] and [`progress`] (what is shown), [`exit`] (how it ends).
 
 mod arguments;
 
@@ -11,6 +11,8 @@ mod commands;
 mod client;
 
 mod api;
+
+mod diagnosis;
 
 mod parameters;
 
@@ -85,6 +87,9 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
+        Command::Status(status) => commands::status::run(&arguments.client()?, status).await,
+        Command::Doctor(doctor) => commands::doctor::run(&arguments.client()?, doctor).await,
+        Command::Topology(topology) => commands::topology::run(&arguments.client()?, topology).await,
         Command::Version => {
             print(concat!("crewcall ", env!("CARGO_PKG_VERSION")))?;
             Ok(Exit::Done)

@@ -249,7 +249,7 @@ fn colour(text: &str) -> Option<u8> {
         "completed" | "idle" | "ok" => 32,
         "running" | "busy" => 36,
         "unroutable" | "cancelled" | "draining" | "warning" => 33,
-        "failed" | "lost" | "error" => 31,
+        "failed" | "lost" | "error" | "missing" | "different" | "refused" => 31,
         _ => return None,
     })
 }
@@ -278,6 +278,11 @@ pub(crate) fn print_jsonl(value: &serde_json::Value) -> Result<(), Failure> {
 /// Prints lines that are no table and no JSON.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write_out(&printable(text))
+}
+
+/// Prints lines that were made from cells, which may have colours.
+pub(crate) fn print_lines(text: &str) -> Result<(), Failure> {
+    write_out(text)
 }
 
 /// Prints lines as they are, at once: the reader of a pipe waits for them. Only for what may have colours, each cell

@@ -56,6 +56,20 @@ pub(crate) fn time(text: Option<&str>) -> String {
     }
 }
 
+/// So many bytes, as people say it: `1.2 GB`.
+pub(crate) fn bytes(count: f64) -> String {
+    const THOUSAND: f64 = 1000.0;
+    let mut count = count.max(0.0);
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if count < THOUSAND {
+            let digits = usize::from(unit != "bytes" && count < 10.0);
+            return format!("{count:.digits$} {unit}");
+        }
+        count /= THOUSAND;
+    }
+    format!("{count:.1} TB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +81,12 @@ mod tests {
         assert_eq!(printable_json(&json), "{\n  \"a\\u001b\": \"b\\u009b31m\\u007f\"\n}");
         assert_eq!(shorten("one\ntwo\tthree", 8), "one two…");
         assert_eq!(shorten("größer", 6), "größer");
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        let sizes = [0.0, 999.0, 1_500.0, 40_000.0, 12_340_000.0, 9.96e9, 2e12].map(bytes);
+        assert_eq!(sizes, ["0 bytes", "999 bytes", "1.5 kB", "40 kB", "12 MB", "10.0 GB", "2.0 TB"]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ mod drain;
 
 mod command_line;
 
+mod command_line_health;
+
 mod dev;
 
 // What operators look at.

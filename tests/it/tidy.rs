@@ -187,7 +187,7 @@ const DIRECTIONS: [(&str, &[&str]); 8] = [
     ("worker-sdk", &["crewcall-proto", "crewcall-amqp"]),
     ("workers", &["crewcall-worker"]),
     ("backend", &["crewcall-proto", "crewcall-amqp"]),
-    ("cli", &["crewcall-backend", "crewcall-proto", "crewcall-dev-broker"]),
+    ("cli", &["crewcall-backend", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"]),
     ("dev-broker", &[]),
     ("tests", &["crewcall-proto", "crewcall-amqp", "crewcall-worker", "crewcall-dev-broker"]),
 ];

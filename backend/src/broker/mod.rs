@@ -3,7 +3,7 @@
 //! [`outbound`] implements the port [`crate::engine::ports::Broker`]; [`inbound`] reads every queue of the
 //! backend and hands what it reads to the use-cases. [`topology`] says what exists and with which arguments.
 
-pub(crate) mod topology;
+pub mod topology;
 
 pub(crate) mod outbound;
 

@@ -28,7 +28,7 @@ pub(crate) fn claim(topology: &Topology, installation: &str) -> Declaration {
 
 /// What every installation has.
 #[must_use]
-pub(crate) fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration> {
+pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration> {
     let mut all = vec![claim(topology, installation)];
     // An alternate exchange keeps the original routing key, so only a fanout catches every key.
     all.extend(fanout_with_queue(&topology.unroutable()));
@@ -67,7 +67,7 @@ pub(crate) fn spoken_through(topology: &Topology) -> Vec<Declaration> {
 
 /// What a served type has: its queue, and the route to it.
 #[must_use]
-pub(crate) fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
+pub fn type_declarations(topology: &Topology, job_type: &JobType) -> Vec<Declaration> {
     let queue = Declaration::QuorumQueue {
         name: topology.jobs_queue(job_type),
         // Spelled out: the default is "no limit" on RabbitMQ 3.x and 20 on 4.x.

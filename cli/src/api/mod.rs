@@ -5,6 +5,8 @@
 //! lenient: a field that is missing or new is never an error.
 
 mod fleet;
+mod health;
+mod metrics;
 mod operations;
 mod problem;
 
@@ -18,6 +20,8 @@ use serde_json::Value;
 
 pub(crate) use self::{
     fleet::{JobType, TypeList, Worker, WorkerList},
+    health::{Readiness, http_time},
+    metrics::Metrics,
     operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},
 };

@@ -51,6 +51,9 @@ pub(crate) enum ClientError {
         /// What went wrong.
         reason: String,
     },
+    /// The broker did not answer, when it was asked beside the backend.
+    #[error("{0}")]
+    Broker(String),
     /// The backend answered with a problem.
     #[error("{0}")]
     Problem(Box<Problem>),
@@ -73,14 +76,22 @@ impl ClientError {
             Self::Problem(problem) => {
                 (400..500).contains(&problem.status) && !matches!(problem.status, 408 | 429)
             }
-            Self::Unreachable { .. } | Self::Strange { .. } => false,
+            Self::Unreachable { .. } | Self::Broker(_) | Self::Strange { .. } => false,
+        }
+    }
+
+    /// What went wrong, without what to do: for those who say that themselves.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Unreachable { reason, .. } => reason.clone(),
+            other => other.to_string(),
         }
     }
 
     /// Whether asking again later may help.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Broker(_) => true,
             Self::Problem(_) => !self.is_about_the_request(),
             Self::Strange { .. } => false,
         }
@@ -88,6 +99,11 @@ impl ClientError {
 }
 
 impl Client {
+    /// Where the backend is.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// A client of the backend at `url`.
     pub(crate) fn new(url: Url) -> Self {
         let mut builder = reqwest::Client::builder()
@@ -196,21 +212,25 @@ impl Client {
     /// Sends a request; a status other than 2xx is an error.
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, ClientError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let url = response.url().clone();
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    /// What an answer says that is no 2xx.
+    async fn refusal(&self, response: Response) -> ClientError {
+        let (status, url) = (response.status(), response.url().clone());
         let is_problem = response
             .headers()
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
-        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = match response.bytes().await {
+            Ok(body) => body,
+            Err(error) => return self.unreachable(&error),
+        };
         match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) if is_problem => {
-                Err(ClientError::Problem(Box::new(Problem { status: status.as_u16(), ..problem })))
+                ClientError::Problem(Box::new(Problem { status: status.as_u16(), ..problem }))
             }
-            _ => Err(self.not_a_problem(status, &url, &body)),
+            _ => self.not_a_problem(status, &url, &body),
         }
     }
 

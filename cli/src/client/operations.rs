@@ -1,10 +1,11 @@
 //! What people who look after jobs and workers ask for.
 
 use crewcall_proto::JobId;
+use reqwest::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{Client, ClientError};
-use crate::api::{BulkOutcome, Deleted, Document, Job, QuarantinePage};
+use crate::api::{BulkOutcome, Deleted, Document, Job, Metrics, QuarantinePage, Readiness, http_time};
 
 /// Who does something, and why.
 #[derive(Debug, Default, Clone, Copy)]
@@ -140,6 +141,30 @@ impl Client {
     pub(crate) async fn clear_quarantine(&self) -> Result<Deleted, ClientError> {
         let url = self.endpoint(&["v1", "quarantine"]);
         self.json(self.http.delete(url.clone()), &url).await
+    }
+
+    /// Whether the backend can do its work. That it cannot is no error: it says why.
+    pub(crate) async fn readiness(&self) -> Result<Readiness, ClientError> {
+        let url = self.endpoint(&["readyz"]);
+        let response = self.http.get(url.clone()).send().await.map_err(|error| self.unreachable(&error))?;
+        let date = response.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let at = date.and_then(http_time);
+        let status = response.status();
+        if !status.is_success() && status != StatusCode::SERVICE_UNAVAILABLE {
+            return Err(self.refusal(response).await);
+        }
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        match serde_json::from_slice::<Readiness>(&body) {
+            Ok(readiness) => Ok(Readiness { at, ..readiness }),
+            Err(_) => Err(self.not_a_problem(status, &url, &body)),
+        }
+    }
+
+    /// What the backend counts.
+    pub(crate) async fn metrics(&self) -> Result<Metrics, ClientError> {
+        let response = self.send(self.http.get(self.endpoint(&["metrics"]))).await?;
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        Ok(Metrics::parse(&text))
     }
 
     /// For requests whose answer says no more than that it is done.

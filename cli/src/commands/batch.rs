@@ -112,7 +112,7 @@ impl Additions {
 async fn submit(client: &Client, body: &str) -> Result<BatchOutcome, ClientError> {
     let turn = |error: &ClientError| match error {
         ClientError::Problem(problem) => problem.code == "too-many-batches",
-        ClientError::Unreachable { .. } | ClientError::Strange { .. } => false,
+        ClientError::Unreachable { .. } | ClientError::Broker(_) | ClientError::Strange { .. } => false,
     };
     let pauses = ExponentialBuilder::default().with_max_delay(TURN_PAUSE_MAX).with_jitter();
     (|| client.submit_batch(body.to_owned()))

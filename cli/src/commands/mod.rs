@@ -12,9 +12,14 @@ pub(crate) mod quarantine;
 pub(crate) mod types;
 pub(crate) mod workers;
 
+pub(crate) mod doctor;
+pub(crate) mod status;
+pub(crate) mod topology;
+
 mod batch_ends;
 mod follow;
 mod hints;
+mod inspect;
 mod lists;
 mod resolve;
 

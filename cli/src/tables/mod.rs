@@ -1,9 +1,13 @@
 //! How things look in tables and alone: jobs here, the rest in [`fleet`].
 
 mod fleet;
+mod health;
 mod schema;
 
-pub(crate) use self::fleet::limits;
+pub(crate) use self::{
+    fleet::limits,
+    health::{TopologyEntry, report},
+};
 use crate::{
     api::{ActorNote, AttemptRecord, Backoff, Job, JobError, JobState},
     duration,
