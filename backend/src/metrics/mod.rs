@@ -89,7 +89,9 @@ impl Metrics {
     #[must_use]
     pub(crate) fn render(&self) -> String {
         self.process.measure();
-        self.registries.render()
+        let mut text = self.registries.render();
+        self.types.render(&mut text);
+        text
     }
 }
 

@@ -1,8 +1,8 @@
 //! Makes metrics, registers them, and remembers what they are called.
 
 use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// What the names of our own begin with. Those of the process are the ones that every Prometheus knows.
@@ -54,15 +54,6 @@ impl Registrar {
 
     pub(super) fn gauges(&mut self, name: &str, help: &'static str, labels: &[&'static str]) -> IntGaugeVec {
         self.own("gauge", name, help, labels, IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    pub(super) fn float_gauges(
-        &mut self,
-        name: &str,
-        help: &'static str,
-        labels: &[&'static str],
-    ) -> GaugeVec {
-        self.own("gauge", name, help, labels, GaugeVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn gauge(&mut self, name: &str, help: &'static str) -> IntGauge {
@@ -117,8 +108,21 @@ impl Registrar {
         labels: &[&'static str],
         made: prometheus::Result<C>,
     ) -> C {
-        self.describe(kind, format!("{PREFIX}_{name}"), help, labels);
+        self.describe_own(kind, name, help, labels);
         registered(&self.own, made)
+    }
+
+    /// Describes a metric that is written by whoever has it. Returns its full name.
+    pub(super) fn describe_own(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        help: &'static str,
+        labels: &[&'static str],
+    ) -> String {
+        let name = format!("{PREFIX}_{name}");
+        self.describe(kind, name.clone(), help, labels);
+        name
     }
 
     fn describe(&mut self, kind: &'static str, name: String, help: &'static str, labels: &[&'static str]) {
