@@ -1,6 +1,7 @@
 //! The Grafana boards: each is whole, and every expression of it shows something of a live installation under a mixed load,
 //! which makes some alerts fire.
 
+mod firing;
 mod prometheus;
 
 use std::{
