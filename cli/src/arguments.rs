@@ -1,5 +1,6 @@
 //! The command line: what `--help` shows.
 
+mod examples;
 mod fleet;
 mod health;
 mod jobs;
@@ -9,13 +10,13 @@ mod submit;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgGroup, Args, Parser, Subcommand,
+    ArgGroup, Args, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
-use url::Url;
 
 pub(crate) use self::{
+    examples::command,
     fleet::{
         Finite, Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments, WorkerSort,
         WorkersCommand, WorkersListArguments,
@@ -31,7 +32,7 @@ use crate::{
     dev_environment, duration,
     exit::Failure,
     output::Format,
-    settings::ServeFlags,
+    settings::{ServeFlags, values::listen_address},
 };
 
 /// Where a backend is when nothing says otherwise.
@@ -88,13 +89,15 @@ pub(crate) enum Command {
     /// Print the version, for those who expect it here.
     #[command(hide = true)]
     Version,
-    /// Print a completion script for a shell
-    #[command(
-        after_help = "For example: crewcall completion bash > ~/.local/share/bash-completion/completions/crewcall"
-    )]
+    /// Print a script that teaches a shell to complete commands, types, jobs, workers and parameters
     Completion {
         /// The shell.
         shell: Shell,
+    },
+    /// Write a man page for each command
+    Man {
+        /// The directory for them, such as ~/.local/share/man/man1; it is made if it is not there
+        directory: PathBuf,
     },
 }
 
@@ -105,8 +108,8 @@ pub(crate) struct DevArguments {
     /// Exit after the first job, with its exit code, instead of staying up until Ctrl-C
     #[arg(long)]
     pub(crate) once: bool,
-    /// Where the HTTP API listens, as ADDRESS:PORT [default: 127.0.0.1:8080, or the last time's, or any free port]
-    #[arg(long, value_name = "ADDRESS")]
+    /// Where the HTTP API listens, as ADDRESS:PORT or PORT [default: 127.0.0.1:8080, or the last time's, or any free port]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     pub(crate) http_listen: Option<SocketAddr>,
     /// A RabbitMQ that runs already, as amqp://user:password@host:port/vhost, instead of a private one
     #[arg(long, value_name = "URL")]
@@ -217,22 +220,38 @@ pub(crate) struct OutputArguments {
 }
 
 impl Arguments {
+    /// Reads the words of the command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them; or what `--help` and `--version` say.
+    pub(crate) fn read(words: &[String]) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+
     /// A client of the backend that was named.
     ///
     /// # Errors
     ///
     /// When the address is not an HTTP URL.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.backend_url()?))
+        Self::client_of(self.url.as_deref())
     }
 
-    fn backend_url(&self) -> Result<Url, Failure> {
+    /// A client of the backend with this address; without one, of the `crewcall dev` of this directory, or at the default.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(crate) fn client_of(url: Option<&str>) -> Result<Client, Failure> {
         // `CREWCALL_URL=` is how some shells and files say "not set".
-        let text = match self.url.as_deref() {
+        let text = match url {
             Some(url) if !url.is_empty() => url.to_owned(),
             _ => dev_environment::running().map_or_else(|| URL_DEFAULT.to_owned(), |running| running.url),
         };
-        parse_url(&text).map_err(|reason| {
+        parse_url(&text).map(Client::new).map_err(|reason| {
             Failure::Usage(format!(
                 "'{text}' cannot be the backend's address (--url or CREWCALL_URL): {reason}"
             ))

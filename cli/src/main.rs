@@ -45,20 +45,23 @@ mod dev_stack;
 
 mod exit;
 
-use clap::Parser;
-
 use crate::{
     arguments::{Arguments, Command, attach_wait_time, parameter_hint},
     exit::{Exit, Failure},
     output::{print, print_message},
 };
 
+fn main() {
+    install_tls();
+    commands::completion::answer_shell();
+    work();
+}
+
 #[tokio::main]
-async fn main() {
+async fn work() {
     let arguments = parse(&attach_wait_time(std::env::args()));
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
-    install_tls();
     let outcome = run(&arguments).await;
     // Without the end of the runtime: it would wait for a read that has begun and cannot be taken back, and take the clock
     // from a link that still waits for its broker, which panics.
@@ -67,7 +70,7 @@ async fn main() {
 
 /// Ends the process where the command line is wrong, and after `--help`.
 fn parse(words: &[String]) -> Arguments {
-    Arguments::try_parse_from(words).unwrap_or_else(|error| match parameter_hint(&error, words) {
+    Arguments::read(words).unwrap_or_else(|error| match parameter_hint(&error, words) {
         Some(hint) => std::process::exit(conclude(Err(Failure::Usage(hint))) as i32),
         None => error.exit(),
     })
@@ -95,6 +98,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Completion { shell } => commands::completion::run(*shell),
+        Command::Man { directory } => commands::man::run(directory),
     }
 }
 

@@ -15,14 +15,34 @@
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
 //! | `--log-format` | `CREWCALL_LOG_FORMAT` | `log_format` | `text` |
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+pub(crate) mod environment;
+mod file;
+pub(crate) mod values;
+
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::Args;
 use crewcall_backend::{Config, DatabaseUrl, HttpHosts, engine::upkeep::retention::Retention};
 use crewcall_proto::Topology;
-use serde::Deserialize;
 
-use crate::{duration, log_filter};
+pub(crate) use self::file::SettingsFile;
+use crate::log_filter;
+
+/// The keys of all settings.
+const KEYS: [&str; 12] = [
+    "amqp_url",
+    "amqp_prefix",
+    "database_url",
+    "http_listen",
+    "http_hosts",
+    "retention_completed",
+    "retention_failed",
+    "retention_cancelled",
+    "retention_types",
+    "insecure",
+    "log",
+    "log_format",
+];
 
 /// What is logged when nothing says otherwise: one line per thing that an operator wants to know.
 pub(crate) const LOG_DEFAULT: &str = "info,lapin=off";
@@ -110,52 +130,12 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// `crewcall.toml`: one key per setting, all optional.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SettingsFile {
-    amqp_url: Option<String>,
-    amqp_prefix: Option<String>,
-    database_url: Option<String>,
-    http_listen: Option<String>,
-    http_hosts: Option<Names>,
-    retention_completed: Option<String>,
-    retention_failed: Option<String>,
-    retention_cancelled: Option<String>,
-    retention_types: Option<String>,
-    insecure: Option<bool>,
-    log: Option<String>,
-    log_format: Option<String>,
-}
-
-/// Names in `crewcall.toml`: an array, or one text with commas, as in the other places.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, expecting = "http_hosts is an array of names, or one string of names separated by commas")]
-enum Names {
-    Text(String),
-    Array(Vec<String>),
-}
-
-impl Names {
-    fn joined(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Array(names) => names.join(","),
-        }
-    }
-}
-
-/// A setting that cannot be used.
+/// Settings that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// A value that its setting does not take.
-    #[error("{origin}: {reason}")]
-    Value {
-        /// Where the value was written: a flag, a variable, a key of the file.
-        origin: String,
-        /// What is wrong with it, and what would be right.
-        reason: String,
-    },
+    /// Values that their settings do not take, and keys of the file that there are not. Each names where it was written.
+    #[error("{}", all_of(.0))]
+    Mistakes(Vec<String>),
     /// The file cannot be read.
     #[error("cannot read the settings file '{path}': {reason}")]
     File {
@@ -166,24 +146,32 @@ pub(crate) enum SettingsError {
     },
 }
 
-impl SettingsFile {
-    /// Reads the text of a settings file.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingsError::File`] for what is not TOML, and for an unknown key, by name.
-    pub(crate) fn parse(path: &str, text: &str) -> Result<Self, SettingsError> {
-        // The parser's own report draws the line with an arrow: it is for terminals, so it goes below.
-        toml::from_str(text).map_err(|error| SettingsError::File {
-            path: path.to_owned(),
-            reason: match error.span() {
-                Some(span) => {
-                    let line = text[..span.start].matches('\n').count() + 1;
-                    format!("line {line}: {}", error.message())
-                }
-                None => error.message().to_owned(),
-            },
-        })
+/// One in its line, several below each other.
+fn all_of(mistakes: &[String]) -> String {
+    match mistakes {
+        [one] => one.clone(),
+        several => format!("{} settings cannot be used:\n  {}", several.len(), several.join("\n  ")),
+    }
+}
+
+impl ServeFlags {
+    /// What was written for a setting. A flag without a value can only say yes.
+    fn text(&self, key: &str) -> Option<&str> {
+        match key {
+            "amqp_url" => self.amqp_url.as_deref(),
+            "amqp_prefix" => self.amqp_prefix.as_deref(),
+            "database_url" => self.database_url.as_deref(),
+            "http_listen" => self.http_listen.as_deref(),
+            "http_hosts" => self.http_hosts.as_deref(),
+            "retention_completed" => self.retention_completed.as_deref(),
+            "retention_failed" => self.retention_failed.as_deref(),
+            "retention_cancelled" => self.retention_cancelled.as_deref(),
+            "retention_types" => self.retention_types.as_deref(),
+            "insecure" => self.insecure.then_some("true"),
+            "log" => self.log.as_deref(),
+            "log_format" => self.log_format.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -192,134 +180,89 @@ impl ServeSettings {
     ///
     /// # Errors
     ///
-    /// [`SettingsError::Value`] at the first value that cannot be used, naming where it was written.
+    /// [`SettingsError::Mistakes`] with everything that cannot be used.
     pub(crate) fn resolve(
         flags: &ServeFlags,
         variable: impl Fn(&str) -> Option<String>,
         file: &SettingsFile,
     ) -> Result<Self, SettingsError> {
-        let pick = |key: &str, flag: &Option<String>, file: &Option<String>| {
-            Setting::pick(key, flag.as_deref(), &variable, file.as_deref())
-        };
-        // A flag without a value can only say yes.
-        let insecure_flag = flags.insecure.then(|| "true".to_owned());
-        let insecure_file = file.insecure.map(|insecure| insecure.to_string());
-        let http_hosts_file = file.http_hosts.as_ref().map(Names::joined);
+        let mut sources = Sources { flags, variable, file, mistakes: file.mistakes.clone() };
         let defaults = Config::default();
-        Ok(Self {
-            backend: Config {
-                amqp_url: pick("amqp_url", &flags.amqp_url, &file.amqp_url)
-                    .read(defaults.amqp_url, read_text)?,
-                amqp_prefix: pick("amqp_prefix", &flags.amqp_prefix, &file.amqp_prefix)
-                    .read(defaults.amqp_prefix, Topology::from_str)?,
-                database: pick("database_url", &flags.database_url, &file.database_url)
-                    .read(defaults.database, DatabaseUrl::from_str)?,
-                http_listen: pick("http_listen", &flags.http_listen, &file.http_listen)
-                    .read(defaults.http_listen, read_address)?,
-                http_hosts: pick("http_hosts", &flags.http_hosts, &http_hosts_file)
-                    .read(defaults.http_hosts, HttpHosts::from_str)?,
-                retention: Retention {
-                    completed: pick(
-                        "retention_completed",
-                        &flags.retention_completed,
-                        &file.retention_completed,
-                    )
-                    .read(defaults.retention.completed, read_retention)?,
-                    failed: pick("retention_failed", &flags.retention_failed, &file.retention_failed)
-                        .read(defaults.retention.failed, read_retention)?,
-                    cancelled: pick(
-                        "retention_cancelled",
-                        &flags.retention_cancelled,
-                        &file.retention_cancelled,
-                    )
-                    .read(defaults.retention.cancelled, read_retention)?,
-                    types: pick("retention_types", &flags.retention_types, &file.retention_types)
-                        .read(defaults.retention.types, read_retention)?,
-                },
-                insecure: pick("insecure", &insecure_flag, &insecure_file)
-                    .read(defaults.insecure, read_bool)?,
+        let backend = Config {
+            amqp_url: sources.read("amqp_url", defaults.amqp_url, values::text),
+            amqp_prefix: sources.read("amqp_prefix", defaults.amqp_prefix, Topology::from_str),
+            database: sources.read("database_url", defaults.database, DatabaseUrl::from_str),
+            http_listen: sources.read("http_listen", defaults.http_listen, values::listen_address),
+            http_hosts: sources.read("http_hosts", defaults.http_hosts, HttpHosts::from_str),
+            retention: Retention {
+                completed: sources.read(
+                    "retention_completed",
+                    defaults.retention.completed,
+                    values::retention,
+                ),
+                failed: sources.read("retention_failed", defaults.retention.failed, values::retention),
+                cancelled: sources.read(
+                    "retention_cancelled",
+                    defaults.retention.cancelled,
+                    values::retention,
+                ),
+                types: sources.read("retention_types", defaults.retention.types, values::retention),
             },
-            log: LogSettings {
-                filter: pick("log", &flags.log, &file.log).read(LOG_DEFAULT.to_owned(), log_filter::read)?,
-                format: pick("log_format", &flags.log_format, &file.log_format)
-                    .read(LogFormat::Text, read_log_format)?,
-            },
-        })
+            insecure: sources.read("insecure", defaults.insecure, values::yes_or_no),
+        };
+        let log = LogSettings {
+            filter: sources.read("log", LOG_DEFAULT.to_owned(), log_filter::read),
+            format: sources.read("log_format", LogFormat::Text, values::log_format),
+        };
+        match sources.mistakes {
+            none if none.is_empty() => Ok(Self { backend, log }),
+            mistakes => Err(SettingsError::Mistakes(mistakes)),
+        }
     }
 }
 
-/// One setting as it was written, and where; or not written at all.
-struct Setting(Option<(String, String)>);
+/// The places where settings are written, the strongest first, and what is wrong there.
+struct Sources<'a, V> {
+    flags: &'a ServeFlags,
+    variable: V,
+    file: &'a SettingsFile,
+    mistakes: Vec<String>,
+}
 
-impl Setting {
-    /// The strongest of the three places.
-    fn pick(
-        key: &str,
-        flag: Option<&str>,
-        variable: impl Fn(&str) -> Option<String>,
-        file: Option<&str>,
-    ) -> Self {
-        if let Some(text) = flag {
-            return Self(Some((format!("--{}", key.replace('_', "-")), text.to_owned())));
+impl<V: Fn(&str) -> Option<String>> Sources<'_, V> {
+    /// A setting; the default, if it is not written or cannot be used.
+    fn read<T, E: fmt::Display>(&mut self, key: &str, default: T, read: impl Fn(&str) -> Result<T, E>) -> T {
+        let Some((origin, text)) = self.written(key) else { return default };
+        match read(&text) {
+            Ok(value) => value,
+            Err(error) => {
+                self.mistakes.push(format!("{origin}: {error}"));
+                default
+            }
         }
-        let name = format!("CREWCALL_{}", key.to_uppercase());
+    }
+
+    /// A setting as it was written, and where.
+    fn written(&self, key: &str) -> Option<(String, String)> {
+        if let Some(text) = self.flags.text(key) {
+            return Some((format!("--{}", key.replace('_', "-")), text.to_owned()));
+        }
+        let name = environment::variable(key);
         // `NAME=` is how some shells and unit files say "not set".
-        if let Some(text) = variable(&name).filter(|text| !text.is_empty()) {
-            return Self(Some((name, text)));
+        if let Some(text) = (self.variable)(&name).filter(|text| !text.is_empty()) {
+            return Some((name, text));
         }
-        Self(file.map(|text| (format!("'{key}' in the settings file"), text.to_owned())))
-    }
-
-    fn read<T, E: fmt::Display>(
-        self,
-        default: T,
-        read: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<T, SettingsError> {
-        let Self(Some((origin, text))) = self else { return Ok(default) };
-        read(&text).map_err(|error| SettingsError::Value { origin, reason: error.to_string() })
-    }
-}
-
-fn read_text(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() { Err("it must not be empty") } else { Ok(text.to_owned()) }
-}
-
-fn read_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(format!("'{text}' is neither true nor false")),
-    }
-}
-
-fn read_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("'{text}' is not an address with a port; write it like 127.0.0.1:8080"))
-}
-
-fn read_retention(text: &str) -> Result<Option<Duration>, String> {
-    if text == "forever" {
-        return Ok(None);
-    }
-    match duration::parse(text) {
-        Ok(Duration::ZERO) => {
-            Err("jobs would be gone before anybody could see how they ended; write a duration such as 14d, or forever".to_owned())
-        }
-        Ok(kept) => Ok(Some(kept)),
-        Err(reason) => Err(format!("'{text}': {reason}, or forever")),
-    }
-}
-
-fn read_log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("'{text}' is neither text nor json")),
+        let text = self.file.values.get(key)?;
+        Some((format!("'{key}' in the settings file"), text.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::duration;
 
     fn resolve(
         flags: &ServeFlags,
@@ -365,6 +308,9 @@ mod tests {
         assert_eq!(backend.database, "sqlite://file.db".parse().unwrap());
         assert_eq!(backend.amqp_url, Config::AMQP_URL_DEFAULT);
         assert!(backend.insecure);
+        let number =
+            resolve(&ServeFlags::default(), &[], "http_listen = 8081\nhttp_hosts = [\"a\", \"b\"]").unwrap();
+        assert_eq!(number.backend.http_listen, "127.0.0.1:8081".parse().unwrap());
 
         let stricter = resolve(&flags, &[("CREWCALL_INSECURE", "false")], file).unwrap();
         assert!(!stricter.backend.insecure, "a variable can take back what the file says");
@@ -392,7 +338,7 @@ mod tests {
         let none = ServeFlags::default();
         let messages = [
             refusal(&flags, &[], ""),
-            refusal(&none, &[("CREWCALL_HTTP_LISTEN", "8080")], ""),
+            refusal(&none, &[("CREWCALL_HTTP_LISTEN", ":8080")], ""),
             refusal(&none, &[("CREWCALL_INSECURE", "yes")], ""),
             refusal(&none, &[("CREWCALL_LOG", "crewcall=loud")], ""),
             refusal(&none, &[], "log = \"debg\""),
@@ -405,6 +351,12 @@ mod tests {
             refusal(&none, &[], "amqp_prefix = \"a\"\nhttp_port = 80\n"),
             refusal(&none, &[], "amqp_prefix = \"a\"\n\ninsecure = \"yes\"\n"),
             refusal(&none, &[], "amqp_prefix = a\n"),
+            refusal(
+                &none,
+                &[],
+                "http-listen = \"127.0.0.1:80\"\nretention_failed = 14\nlog = [1]\n[backend]\n",
+            ),
+            refusal(&flags, &[("CREWCALL_INSECURE", "yes")], "htp_listen = 1\nlog = \"debg\"\n"),
         ];
         insta::assert_snapshot!(messages.join("\n"));
     }

@@ -41,6 +41,8 @@ mod command_line;
 
 mod command_line_health;
 
+mod command_line_shell;
+
 mod dev;
 
 // What operators look at.

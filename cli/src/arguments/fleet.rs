@@ -173,8 +173,7 @@ pub(crate) enum TypesCommand {
 #[group(skip)]
 #[command(group = ArgGroup::new("limits").args(["running_max", "rate"]).required(true).multiple(true))]
 #[command(
-    after_help = "A limit that is not named stays as it is. For example, one attempt every ten seconds:
-  crewcall types limit image.thumbnail --rate 0.1"
+    after_help = "A limit that is not named stays as it is. A rate of 0.1 is one attempt every ten seconds."
 )]
 pub(crate) struct LimitArguments {
     /// The job type

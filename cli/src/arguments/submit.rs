@@ -15,8 +15,6 @@ use crate::{duration, output::Format, times};
   key:=json     a number, a list, ...    key:=@file   the JSON in a file
   -             all of them, a JSON object, from standard input
 
-For example: crewcall submit image.thumbnail source=a.jpg width:=640 --wait
-
 A DURATION is written like 90s, 5m, 2h or 1d; a TIME like 1h (from now), tomorrow,
 2026-11-20, '2026-11-20 16:00' (UTC) or 2026-11-20T16:00:00+01:00.")]
 pub(crate) struct SubmitArguments {

@@ -24,3 +24,4 @@ mod lists;
 mod resolve;
 
 pub(crate) mod completion;
+pub(crate) mod man;

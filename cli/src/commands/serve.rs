@@ -10,7 +10,7 @@ use crate::{
     exit::{Exit, Failure},
     logs,
     output::print,
-    settings::{ServeFlags, ServeSettings, SettingsError, SettingsFile},
+    settings::{ServeFlags, ServeSettings, SettingsError, SettingsFile, environment},
     signals::Signals,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 pub(crate) async fn run(flags: &ServeFlags) -> Result<Exit, Failure> {
     let settings = configure(flags)?;
     logs::to_stderr(&settings.log);
+    for sentence in environment::unknown(env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        tracing::warn!("{sentence}");
+    }
     let mut signals = Signals::listen()?;
 
     let app = App::build(settings.backend).await.map_err(|error| Failure::Part(error.into()))?;

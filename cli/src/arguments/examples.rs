@@ -1,0 +1,184 @@
+//! What `--help` begins with: lines to copy, for every command.
+
+use clap::{Command, CommandFactory};
+
+use super::Arguments;
+
+/// What a command is for, examples, then the rest.
+const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// The examples of each command, by the words that name it.
+const EXAMPLES: [(&str, &[&str]); 31] = [
+    (
+        "",
+        &[
+            "crewcall dev",
+            "crewcall submit image.thumbnail source=a.jpg width:=640 --wait",
+            "crewcall jobs ls --state failed --since 1h",
+            "crewcall status",
+        ],
+    ),
+    (
+        "dev",
+        &[
+            "crewcall dev",
+            "crewcall dev --once",
+            "crewcall dev --amqp-url amqp://guest:guest@127.0.0.1:5672/%2f --no-workers",
+        ],
+    ),
+    ("dev env", &["eval \"$(crewcall dev env)\""]),
+    (
+        "serve",
+        &[
+            "crewcall serve --amqp-url amqp://user:password@rabbit:5672/%2f --database-url sqlite:///var/lib/crewcall/crewcall.db",
+            "CREWCALL_HTTP_LISTEN=127.0.0.1:8081 crewcall serve --log-format json",
+        ],
+    ),
+    (
+        "submit",
+        &[
+            "crewcall submit image.thumbnail source=a.jpg width:=640 --wait",
+            "crewcall submit file.checksum --parameters @job.json --label project=x --delay 5m",
+            "crewcall submit --like @last width:=320",
+            "crewcall submit --batch jobs.jsonl --wait",
+        ],
+    ),
+    ("watch", &["crewcall watch @last", "crewcall watch --type 'image.*' --state failed"]),
+    (
+        "jobs",
+        &[
+            "crewcall jobs ls",
+            "crewcall jobs get @last",
+            "crewcall jobs retry --state failed --since 1h --dry-run",
+        ],
+    ),
+    (
+        "jobs ls",
+        &[
+            "crewcall jobs ls --state ready,running --sort-by took",
+            "crewcall jobs ls --type 'image.*' --since 1h --watch",
+        ],
+    ),
+    ("jobs get", &["crewcall jobs get 0192e4a0-7c41", "crewcall jobs get @last -o json"]),
+    (
+        "jobs cancel",
+        &[
+            "crewcall jobs cancel 0192e4a0-7c41",
+            "crewcall jobs cancel --type image.thumbnail --reason 'wrong pictures' --dry-run",
+        ],
+    ),
+    ("jobs retry", &["crewcall jobs retry @last", "crewcall jobs retry --state failed --since yesterday"]),
+    ("workers", &["crewcall workers ls", "crewcall workers drain crewcall-workers"]),
+    (
+        "workers ls",
+        &["crewcall workers ls --status lost", "crewcall workers ls --type image.thumbnail -o wide"],
+    ),
+    ("workers get", &["crewcall workers get crewcall-workers"]),
+    ("workers drain", &["crewcall workers drain crewcall-workers"]),
+    ("workers resume", &["crewcall workers resume crewcall-workers"]),
+    ("types", &["crewcall types ls", "crewcall types get image.thumbnail"]),
+    ("types ls", &["crewcall types ls --sort-by waiting", "crewcall types ls --type 'image.*' --watch=5s"]),
+    ("types get", &["crewcall types get image.thumbnail"]),
+    ("types pause", &["crewcall types pause image.thumbnail --reason 'the disk is full'"]),
+    ("types resume", &["crewcall types resume image.thumbnail"]),
+    (
+        "types limit",
+        &[
+            "crewcall types limit image.thumbnail --running-max 4",
+            "crewcall types limit http.request --rate 0.1",
+        ],
+    ),
+    ("types rm", &["crewcall types rm image.thumbnial"]),
+    ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
+    ("quarantine ls", &["crewcall quarantine ls -o json"]),
+    ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),
+    ("status", &["crewcall status", "crewcall status -o name"]),
+    ("doctor", &["crewcall doctor", "crewcall doctor --amqp-url amqp://user:password@rabbit:5672/%2f"]),
+    ("topology", &["crewcall topology", "crewcall topology --amqp-prefix staging -o json"]),
+    (
+        "completion",
+        &[
+            "crewcall completion bash > ~/.local/share/bash-completion/completions/crewcall",
+            "crewcall completion zsh > ~/.zfunc/_crewcall",
+            "crewcall completion fish > ~/.config/fish/completions/crewcall.fish",
+        ],
+    ),
+    ("man", &["crewcall man ~/.local/share/man/man1"]),
+];
+
+/// The command line with its examples.
+pub(crate) fn command() -> Command {
+    with_examples(Arguments::command(), "")
+}
+
+fn with_examples(command: Command, path: &str) -> Command {
+    let found = EXAMPLES.iter().find(|(name, _)| *name == path);
+    let examples = found.map(|(_, lines)| format!("Examples:\n  {}", lines.join("\n  ")));
+    let names: Vec<String> = command.get_subcommands().map(|found| found.get_name().to_owned()).collect();
+    let command = command.help_template(TEMPLATE).before_help(examples.unwrap_or_default());
+    names.iter().fold(command, |command, name| {
+        let below = format!("{path} {name}");
+        command.mut_subcommand(name, |found| with_examples(found, below.trim_start()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell reads them, from `crewcall` on.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.replace("eval \"$(", "").replace(")\"", "");
+        let command = line.split(" > ").next().unwrap();
+        let mut words = Vec::new();
+        for (index, part) in command.split('\'').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words.into_iter().skip_while(|word| word != "crewcall").collect()
+    }
+
+    fn paths(command: &Command, path: &str) -> Vec<String> {
+        let below = command.get_subcommands().filter(|found| !found.is_hide_set());
+        let below = below.flat_map(|found| paths(found, format!("{path} {}", found.get_name()).trim_start()));
+        std::iter::once(path.to_owned()).chain(below).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_right() {
+        let mut documented: Vec<String> = EXAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut expected = paths(&Arguments::command(), "");
+        documented.sort();
+        expected.sort();
+        assert_eq!(documented, expected);
+        for (path, lines) in EXAMPLES {
+            for line in lines {
+                let parsed = command().try_get_matches_from(words(line));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+                assert!(
+                    line.contains(&format!("crewcall {path}").trim_end().to_owned()),
+                    "{line} is not of {path}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn help_begins_with_examples() {
+        let help = |path: &str, width: usize| {
+            let mut line = words(&format!("crewcall {path} --help"));
+            line.retain(|word| !word.is_empty());
+            command().term_width(width).try_get_matches_from(line).unwrap_err().to_string()
+        };
+        for path in paths(&Arguments::command(), "") {
+            let text = help(&path, 80);
+            let (examples, usage) = (text.find("Examples:"), text.find("Usage:"));
+            assert!(examples.is_some() && examples < usage, "{path}: {text}");
+        }
+        let shown = [("", 80), ("", 200), ("submit", 80), ("doctor", 80), ("doctor", 200), ("topology", 80)];
+        insta::assert_snapshot!(shown.map(|(path, width)| help(path, width)).join("\n---\n"));
+    }
+}
