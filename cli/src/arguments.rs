@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Quarantine(QuarantineCommand),
     /// Show on one screen whether all is well
     Status(StatusArguments),
+    /// Watch what goes on, live, and act: pause, drain, cancel, retry
+    Top,
     /// Find out what is wrong, with the broker too, and what to do about it
     Doctor(DoctorArguments),
     /// Show what should be on the broker beside what is there

@@ -91,6 +91,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
         Command::Status(status) => commands::status::run(&arguments.client()?, status).await,
+        Command::Top => commands::top::run(&arguments.client()?).await,
         Command::Doctor(doctor) => commands::doctor::run(&arguments.client()?, doctor).await,
         Command::Topology(topology) => commands::topology::run(&arguments.client()?, topology).await,
         Command::Version => {

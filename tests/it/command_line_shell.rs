@@ -34,12 +34,16 @@ async fn the_tab_key_offers_what_there_is() {
         (&["submit", "test.sleep", "st"], "steps:="),
         (&["jobs", "get", &id[..8]], &id),
         (&["jobs", "cancel", "@"], "@last"),
-        (&["workers", "drain", ""], "worker-0"),
+        (&["workers", "drain", "te"], "test-worker"),
         (&["jobs", "ls", "--state", "fai"], "failed"),
     ] {
         let answer = offered(stack.folder(), &url, words).await;
         let shown = text(&answer.stdout);
-        assert!(shown.split('\n').any(|line| line == expected), "{words:?}: {shown:?} {}", text(&answer.stderr));
+        assert!(
+            shown.split('\n').any(|line| line == expected),
+            "{words:?}: {shown:?} {}",
+            text(&answer.stderr)
+        );
     }
     stack.settle().await.unwrap();
 }
@@ -76,7 +80,8 @@ async fn scripts_and_pages_are_written() {
     }
     let script = run(&["completion", "bash"]).await;
     std::fs::write(folder.path().join("script"), &script.stdout).unwrap();
-    let bash = tokio::process::Command::new("bash").args(["-n", "script"]).current_dir(folder.path()).output();
+    let bash =
+        tokio::process::Command::new("bash").args(["-n", "script"]).current_dir(folder.path()).output();
     assert!(bash.await.unwrap().status.success());
     assert!(run(&["man", "pages/man1"]).await.status.success());
     let page = std::fs::read_to_string(folder.path().join("pages/man1/crewcall-submit.1")).unwrap();
@@ -86,7 +91,8 @@ async fn scripts_and_pages_are_written() {
 #[tokio::test]
 async fn all_that_is_wrong_with_the_settings_is_said_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("crewcall.toml"), "http-listen = \"8080\"\nretention_failed = 14\n").unwrap();
+    std::fs::write(folder.path().join("crewcall.toml"), "http-listen = \"8080\"\nretention_failed = 14\n")
+        .unwrap();
     let mut serve = command("crewcall", folder.path()).unwrap();
     let ended = serve.arg("serve").env("CREWCALL_LOG", "debg").output().await.unwrap();
     let said = text(&ended.stderr);

@@ -43,6 +43,8 @@ mod command_line_health;
 
 mod command_line_shell;
 
+mod command_line_top;
+
 mod dev;
 
 // What operators look at.

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 31] = [
+const EXAMPLES: [(&str, &[&str]); 32] = [
     (
         "",
         &[
@@ -92,6 +92,7 @@ const EXAMPLES: [(&str, &[&str]); 31] = [
     ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
     ("quarantine ls", &["crewcall quarantine ls -o json"]),
     ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),
+    ("top", &["crewcall top"]),
     ("status", &["crewcall status", "crewcall status -o name"]),
     ("doctor", &["crewcall doctor", "crewcall doctor --amqp-url amqp://user:password@rabbit:5672/%2f"]),
     ("topology", &["crewcall topology", "crewcall topology --amqp-prefix staging -o json"]),

@@ -14,6 +14,7 @@ pub(crate) mod workers;
 
 pub(crate) mod doctor;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod topology;
 
 mod batch_ends;

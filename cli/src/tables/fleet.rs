@@ -159,7 +159,7 @@ impl Show for JobType {
 
 impl JobType {
     /// `refused`, `queue error`, `unchecked`, `paused`, `≤4`, `≤2.5/s`: what keeps its jobs from going as fast as they can.
-    fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         let parts = [
             self.refused.as_ref().map(|_| "refused".to_owned()),
             self.queue_error.as_ref().map(|_| "queue error".to_owned()),
