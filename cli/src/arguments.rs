@@ -1,5 +1,6 @@
 //! The command line: what `--help` shows.
 
+mod database;
 mod examples;
 mod fleet;
 mod health;
@@ -16,6 +17,7 @@ use clap::{
 use clap_complete::Shell;
 
 pub(crate) use self::{
+    database::{BackupArguments, DatabaseArguments, RestoreArguments},
     examples::command,
     fleet::{
         Finite, Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments, WorkerSort,
@@ -85,6 +87,10 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Show what should be on the broker beside what is there
     Topology(TopologyArguments),
+    /// Copy the database into a new file, while the backend runs
+    Backup(BackupArguments),
+    /// Put a copy in the place of the database, while the backend is stopped
+    Restore(RestoreArguments),
     /// List jobs, for those who expect it here.
     #[command(hide = true)]
     Ps(JobsListArguments),

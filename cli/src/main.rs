@@ -94,6 +94,8 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Top => commands::top::run(&arguments.client()?).await,
         Command::Doctor(doctor) => commands::doctor::run(&arguments.client()?, doctor).await,
         Command::Topology(topology) => commands::topology::run(&arguments.client()?, topology).await,
+        Command::Backup(backup) => commands::backup::back_up_to(backup).await,
+        Command::Restore(restore) => commands::backup::restore_from(restore).await,
         Command::Version => {
             print(concat!("crewcall ", env!("CARGO_PKG_VERSION")))?;
             Ok(Exit::Done)

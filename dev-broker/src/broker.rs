@@ -41,6 +41,8 @@ pub struct DevBrokerOptions {
     pub home: Option<PathBuf>,
     /// The port for AMQP, if it is free. Default: any that is.
     pub amqp_port: Option<u16>,
+    /// Further lines for its `rabbitmq.conf`. Default: none.
+    pub configuration: String,
 }
 
 impl DevBrokerOptions {
@@ -53,6 +55,7 @@ impl DevBrokerOptions {
             fresh: false,
             home: home::named(),
             amqp_port: None,
+            configuration: String::new(),
         }
     }
 
@@ -290,7 +293,7 @@ impl DevBroker {
 
     async fn boot_node(&mut self) -> Result<(), DevBrokerError> {
         let started = Instant::now();
-        self.layout.write_configuration(self.ports)?;
+        self.layout.write_configuration(self.ports, &self.options.configuration)?;
         let script = self.scripts.join(home::SERVER);
         let child = self.spawn(&script, &[])?;
         self.note(&child, "node")?;

@@ -58,13 +58,14 @@ impl Layout {
         }
     }
 
-    pub(crate) fn write_configuration(&self, ports: Ports) -> Result<(), DevBrokerError> {
+    pub(crate) fn write_configuration(&self, ports: Ports, further: &str) -> Result<(), DevBrokerError> {
         let configuration = format!(
             "# Written at every start.\n\
              listeners.tcp.1 = 127.0.0.1:{}\n\
              log.console = false\n\
              # Small, because many nodes may share a disk.\n\
-             raft.wal_max_size_bytes = 67108864\n",
+             raft.wal_max_size_bytes = 67108864\n\
+             {further}\n",
             ports.amqp
         );
         write(&self.dir.join("rabbitmq.conf"), &configuration)?;

@@ -1,5 +1,5 @@
 //! The alerts: each has a page that says what to do, is tried both ways, and asks for what there is. That the rules are right is
-//! for promtool to say (`./dev test alerts`); some fire on a live installation in `boards`.
+//! for promtool to say (`./dev test deploy`); some fire on a live installation in `boards`.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 

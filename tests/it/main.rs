@@ -35,6 +35,10 @@ mod traces;
 
 mod service_manager;
 
+mod backup;
+
+mod production;
+
 mod drain;
 
 mod command_line;

@@ -5,4 +5,4 @@
 
 pub(crate) mod sqlite;
 
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{Copied, CopyError, OpenError, SqliteStore, back_up, restore};

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 32] = [
+const EXAMPLES: [(&str, &[&str]); 34] = [
     (
         "",
         &[
@@ -43,6 +43,14 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
             "crewcall submit --batch jobs.jsonl --wait",
         ],
     ),
+    (
+        "backup",
+        &[
+            "crewcall backup before-upgrade.db",
+            "crewcall backup /var/backups/crewcall-$(date +%F).db --database-url sqlite:///var/lib/crewcall/crewcall.db",
+        ],
+    ),
+    ("restore", &["crewcall restore before-upgrade.db --replace"]),
     ("watch", &["crewcall watch @last", "crewcall watch --type 'image.*' --state failed"]),
     (
         "jobs",

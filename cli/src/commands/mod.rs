@@ -24,5 +24,7 @@ mod inspect;
 mod lists;
 mod resolve;
 
+pub(crate) mod backup;
+
 pub(crate) mod completion;
 pub(crate) mod man;

@@ -49,7 +49,8 @@ fn conclude<E: Error + Send + Sync + 'static>(ended: Result<(), E>) -> Result<Ex
     }
 }
 
-fn configure(flags: &ServeFlags) -> Result<ServeSettings, Failure> {
+/// The settings that `serve` would have with these flags.
+pub(super) fn configure(flags: &ServeFlags) -> Result<ServeSettings, Failure> {
     let (path, is_required) = config_file(flags.config.as_ref());
     let name = path.display().to_string();
     let file = match fs::read_to_string(&path) {

@@ -7,9 +7,11 @@
 //! What is decided in a transaction is decided elsewhere ([`rules`](crate::engine::rules)): here it is read and written.
 //!
 //! Reading order: `open`, `writer`, `write_context`, `load` and `write` (transactions), `rows`, then `reader`, `queries` and
-//! `list` (what is read).
+//! `list` (what is read). `backup` copies the whole file.
 
 mod open;
+
+mod backup;
 
 mod open_error;
 
@@ -62,7 +64,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
 
-pub use self::open_error::OpenError;
+pub use self::{
+    backup::{Copied, CopyError, back_up, restore},
+    open_error::OpenError,
+};
 use self::{
     counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
     shared_counts::SharedCounts, transaction_error::TransactionError, write_context::WriteContext,
