@@ -34,8 +34,12 @@ pub(crate) struct RestoreArguments {
 /// Which database, as for `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct DatabaseArguments {
-    /// The database of the backend [env: CREWCALL_DATABASE_URL] [default: what `serve` would use here]
-    #[arg(long, value_name = "URL")]
+    /// Where it is.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The database of the backend [env: CREWCALL_DATABASE_URL] [default: what serve would use here]"
+    )]
     pub(crate) database_url: Option<String>,
     /// The file with the settings [default: crewcall.toml, if it exists]
     #[arg(long, value_name = "FILE")]
