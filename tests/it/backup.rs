@@ -5,7 +5,7 @@ use std::{fs, process::Output, time::Duration};
 use e2e::{api::Api, stack::Stack};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 /// So many jobs are accepted before the copy is made, and so many after.
 const JOBS_BEFORE: usize = 60;
@@ -107,14 +107,15 @@ fn refusal(output: &Output) -> String {
 struct Load {
     accepted: watch::Receiver<Vec<String>>,
     end: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
 }
 
 impl Load {
     fn begin(api: Api) -> Self {
         let (told, accepted) = watch::channel(Vec::new());
         let (end, ended) = watch::channel(false);
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             while !*ended.borrow() {
                 let job = json!({"type": "test.echo", "parameters": {"text": "load"}});
                 let id = api.submit(job).await.unwrap();
@@ -132,7 +133,7 @@ impl Load {
 
     async fn end(self) -> Vec<String> {
         self.end.send_replace(true);
-        self.task.await.unwrap();
+        self.task.join_all().await;
         self.accepted.borrow().clone()
     }
 }
