@@ -47,7 +47,7 @@ const EXAMPLES: [(&str, &[&str]); 34] = [
         "backup",
         &[
             "crewcall backup before-upgrade.db",
-            "crewcall backup /var/backups/crewcall-$(date +%F).db --database-url sqlite:///var/lib/crewcall/crewcall.db",
+            "crewcall backup /var/backups/crewcall-2026-11-22.db --database-url sqlite:///var/lib/crewcall/crewcall.db",
         ],
     ),
     ("restore", &["crewcall restore before-upgrade.db --replace"]),

