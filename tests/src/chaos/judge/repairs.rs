@@ -34,6 +34,9 @@ const BACKOFF_SECONDS_MAX: f64 = 2.2;
 const BACK: [&str; 5] =
     ["crewcall.completed", "crewcall.error", "crewcall.held", "crewcall.unroutable", "crewcall.dead"];
 
+/// The queues whose loss loses an answer.
+const ANSWERS: [&str; 2] = ["crewcall.completed", "crewcall.error"];
+
 /// Orders that were sent again although nothing had thrown them, or the answer to them, away.
 pub(super) fn resends(facts: &Facts) -> Vec<String> {
     let mut unexplained = Vec::new();
@@ -80,7 +83,11 @@ fn is_loss_explained(facts: &Facts, id: &str, attempt: &Attempt) -> bool {
     // That it is lost may be noticed much later: each restart of the backend begins its lease anew.
     let began = attempt.started_at.unwrap_or_else(|| facts.sent_at(id, attempt.number));
     match number {
-        Some(number) => facts.blame.worker(number, began, attempt.finished_at),
+        // The order of an attempt that is held is gone: without its answer, it ends as if its worker were.
+        Some(number) => {
+            facts.blame.worker(number, began, attempt.finished_at)
+                || facts.blame.lost(&ANSWERS, began, attempt.finished_at)
+        }
         // Its order was gone each time.
         None => facts.blame.struck(|fault| fault.loses(None), began, attempt.finished_at),
     }

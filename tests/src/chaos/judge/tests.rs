@@ -270,6 +270,9 @@ fn an_attempt_is_lost_only_with_a_worker_to_which_something_was_done() {
         (vec![fault(Fault::WorkerStopped(0), 10, 12)], false),
         (vec![fault(Fault::WorkerStopped(0), 10, 12), fault(Fault::BrokerFrozen, 8, 14)], true),
         (vec![fault(Fault::BrokerFrozen, 8, 14), fault(Fault::BackendKilled, 8, 14)], false),
+        (vec![fault(Fault::QueuePurged("crewcall.completed"), 10, 12)], true), // with the answer in it
+        (vec![fault(Fault::QueuePurged("crewcall.completed"), 40, 41)], false),
+        (vec![fault(Fault::QueuePurged("crewcall.jobs.test.echo"), 10, 12)], false),
     ] {
         let mut facts = facts(struck.clone());
         let mut lost = attempt(1, "worker_lost", 30);
