@@ -158,7 +158,8 @@ async fn f102_a_number_that_64_bits_do_not_hold() {
     answer.result = json!({"sum": 777});
     let body = String::from_utf8(encode(ContentType::Json, &answer).unwrap())
         .unwrap()
-        .replace("777", "123456789012345678901234567890");
+        .replace(r#""sum":777"#, r#""sum":123456789012345678901234567890"#);
+    assert!(body.contains("123456789012345678901234567890"), "{body}");
     let names = Topology::default();
     let key = names.response_key(MessageKind::Completed, &job_type);
     raw_worker.send(&names.response_exchange(), &key, body.into_bytes(), "application/json").await.unwrap();
