@@ -59,7 +59,7 @@ mod alerts;
 mod worker_endpoints;
 
 // What goes wrong.
-mod worker_lost;
+mod acknowledged_order;
 
 mod python_worker;
 
