@@ -34,6 +34,9 @@ mod tables;
 
 mod progress;
 
+#[cfg(test)]
+mod terminals;
+
 mod logs;
 
 mod log_filter;

@@ -40,10 +40,7 @@ impl ProgressDisplay {
     /// Starts with an empty bar, or with nothing.
     pub(crate) fn new() -> Self {
         let bar = io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {bar:30} {percent:>3}% {wide_msg}")
-                .expect("a fixed template");
-            let bar =
-                ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr()).with_style(style);
+            let bar = bar(ProgressDrawTarget::stderr());
             bar.enable_steady_tick(SPINNER_TICK);
             bar
         });
@@ -102,6 +99,12 @@ impl Drop for ProgressDisplay {
     }
 }
 
+fn bar(target: ProgressDrawTarget) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {bar:30} {percent:>3}% {wide_msg}")
+        .expect("a fixed template");
+    ProgressBar::with_draw_target(Some(100), target).with_style(style)
+}
+
 /// `running 40% resizing`, `ready: waits for a free slot`, `ready after attempt 1 failed: …`
 fn message(job: &Job) -> String {
     let remark = remark(job);
@@ -132,9 +135,77 @@ fn percent(job: &Job) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
     use serde_json::json;
 
     use super::*;
+    use crate::terminals::on_widths;
+
+    /// A terminal that remembers what its line says.
+    #[derive(Debug, Clone, Default)]
+    struct Line {
+        width: u16,
+        text: Arc<Mutex<String>>,
+    }
+
+    impl TermLike for Line {
+        fn width(&self) -> u16 {
+            self.width
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.text.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.text.lock().unwrap().clear();
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_fits_a_terminal() {
+        let message = format!("reading {}", "a/long/path/".repeat(30));
+        let job = json!({"id": "j", "type": "t", "state": "running", "progress": {"percent": 40.6, "message": message}});
+        let job: Job = serde_json::from_value(job).unwrap();
+        let drawn = |width: usize, _| {
+            let line = Line { width: width.try_into().unwrap(), ..Line::default() };
+            let bar = bar(ProgressDrawTarget::term_like(Box::new(line.clone())));
+            let mut display =
+                ProgressDisplay { bar: Some(bar), last_key: String::new(), last_message: String::new() };
+            display.show(&job);
+            line.text.lock().unwrap().trim_end().to_owned()
+        };
+        assert!(!drawn(20, true).is_empty());
+        insta::assert_snapshot!(on_widths(drawn));
+    }
 
     #[test]
     fn messages() {

@@ -55,9 +55,14 @@ async fn submit_waits_prints_the_result_and_ends_as_the_job_did() {
 
 /// What is seen on a terminal of 80 columns.
 async fn on_a_terminal(stack: &Stack, arguments: &str) -> String {
+    with_setting(stack, "", arguments).await
+}
+
+/// The same with a variable that is set, such as `NO_COLOR=1`.
+async fn with_setting(stack: &Stack, setting: &str, arguments: &str) -> String {
     let crewcall = stack.crewcall(&[]).unwrap();
     let program = crewcall.as_std().get_program().to_str().unwrap();
-    let line = format!("stty cols 80 rows 24; exec '{program}' {arguments}");
+    let line = format!("stty cols 80 rows 24; exec env {setting} '{program}' {arguments}");
     let mut script = tokio::process::Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("CREWCALL_URL", format!("http://{}", stack.http_listen()));
     let output = script.env("TERM", "xterm").stdin(Stdio::null()).output().await.unwrap();
@@ -89,6 +94,12 @@ async fn lists_fit_a_terminal_and_what_they_show_names_jobs_and_workers() {
     }
     let screen = on_a_terminal(&stack, "jobs ls --type test.fail --no-headers").await;
     assert!(screen.contains("\u{1b}[31mfailed\u{1b}[0m"), "{screen:?}");
+    for command in ["jobs ls", "jobs ls --help"] {
+        for (setting, is_coloured) in [("", true), ("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+            let screen = with_setting(&stack, setting, command).await;
+            assert_eq!(screen.contains("\u{1b}["), is_coloured, "{command} with {setting:?}: {screen:?}");
+        }
+    }
     let shown = plain(&screen).split_whitespace().next().unwrap().to_owned();
     assert!(shown.len() < 36 && failed.starts_with(&shown), "{shown} of {failed}");
     for name in [shown.as_str(), &shown.to_uppercase(), &shown.replace('-', "")] {

@@ -1,6 +1,10 @@
 //! What a shell, a pager and a slip of the pen meet: completion, man pages, settings that are written wrong.
 
-use std::{path::Path, process::Output, time::Duration};
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use e2e::{process::command, stack::Stack};
 use serde_json::json;
@@ -86,6 +90,41 @@ async fn scripts_and_pages_are_written() {
     assert!(run(&["man", "pages/man1"]).await.status.success());
     let page = std::fs::read_to_string(folder.path().join("pages/man1/crewcall-submit.1")).unwrap();
     assert!(page.contains("Examples:") && page.contains("image.thumbnail"), "{page}");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_it_without_a_word() {
+    let mut stack = Stack::start("pipes").await.unwrap();
+    let id = stack.submit("test.unserved", json!({})).await.unwrap();
+    for arguments in [
+        &["jobs", "ls"][..],
+        &["jobs", "ls", "-o", "jsonl"],
+        &["jobs", "get", &id, "-o", "json"],
+        &["types", "ls", "--watch"],
+        &["watch", &id],
+        &["status"],
+        &["version"],
+        &["submit", "--help"],
+        &["completion", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut crewcall = stack.crewcall(arguments).unwrap();
+        let process = crewcall.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = process.wait_with_output().await.unwrap();
+        let said = text(&ended.stderr);
+        assert_eq!((ended.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+    let crewcall = stack.crewcall(&[]).unwrap();
+    let program = crewcall.as_std().get_program().to_str().unwrap();
+    let line = format!("set -o pipefail; '{program}' jobs ls | head -1");
+    let url = format!("http://{}", stack.http_listen());
+    let mut bash = tokio::process::Command::new("bash");
+    let first = bash.args(["-c", &line]).env("CREWCALL_URL", url).output().await.unwrap();
+    assert_eq!((first.status.code(), text(&first.stderr).as_str()), (Some(0), ""));
+    assert_eq!(text(&first.stdout).lines().count(), 1, "{}", text(&first.stdout));
+    stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
+    stack.settle().await.unwrap();
 }
 
 #[tokio::test]

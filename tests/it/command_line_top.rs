@@ -24,6 +24,10 @@ struct Top {
 
 impl Top {
     fn start(stack: &Stack, columns: u16) -> Self {
+        Self::start_with(stack, columns, "")
+    }
+
+    fn start_with(stack: &Stack, columns: u16, failpoints: &str) -> Self {
         let crewcall = stack.crewcall(&[]).unwrap();
         let program = crewcall.as_std().get_program().to_str().unwrap().to_owned();
         let line = format!(
@@ -34,7 +38,12 @@ impl Top {
         script
             .args(["-qec", &line, "/dev/null"])
             .env("CREWCALL_URL", format!("http://{}", stack.http_listen()));
-        script.env("TERM", "xterm").env("SHELL", "/bin/sh").current_dir(stack.folder()).kill_on_drop(true);
+        script
+            .env("FAILPOINTS", failpoints)
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .current_dir(stack.folder())
+            .kill_on_drop(true);
         let mut terminal = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (keys, screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
         Self { terminal, keys, screen, seen: String::new() }
@@ -103,6 +112,17 @@ async fn what_goes_on_is_seen_and_keys_act() {
     top.press("q").await;
     top.ends_with_code(0).await;
     stack.settle().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_is_read_on_the_terminal_as_it_was() {
+    let stack = Stack::start("top-panics").await.unwrap();
+    // It has drawn its screen once before.
+    let mut top = Top::start_with(&stack, 80, "top_panics=1*off->panic");
+    top.sees(&["types by name", "panicked at", LEAVES[0], LEAVES[1]]).await;
+    let (left, told) = (top.seen.find(LEAVES[0]), top.seen.find("panicked at"));
+    assert!(left < told, "what it says went away with its screen: {:?}", top.seen);
+    top.ends_with_code(101).await;
 }
 
 #[tokio::test]

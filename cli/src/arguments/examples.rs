@@ -134,6 +134,7 @@ fn with_examples(command: Command, path: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminals::on_widths;
 
     /// The words of a line as a shell reads them, from `crewcall` on.
     fn words(line: &str) -> Vec<String> {
@@ -175,19 +176,26 @@ mod tests {
         }
     }
 
+    /// What is said in place of doing what a line says: help, or what is wrong with it.
+    fn said(line: &str, width: usize, colours: bool) -> String {
+        let refused = command().term_width(width).try_get_matches_from(words(line)).unwrap_err();
+        if colours { refused.render().ansi().to_string() } else { refused.to_string() }
+    }
+
     #[test]
     fn help_begins_with_examples() {
-        let help = |path: &str, width: usize| {
-            let mut line = words(&format!("crewcall {path} --help"));
-            line.retain(|word| !word.is_empty());
-            command().term_width(width).try_get_matches_from(line).unwrap_err().to_string()
-        };
         for path in paths(&Arguments::command(), "") {
-            let text = help(&path, 80);
+            let text = said(&format!("crewcall {path} --help"), 80, false);
             let (examples, usage) = (text.find("Examples:"), text.find("Usage:"));
             assert!(examples.is_some() && examples < usage, "{path}: {text}");
         }
-        let shown = [("", 80), ("", 200), ("submit", 80), ("doctor", 80), ("doctor", 200), ("topology", 80)];
-        insta::assert_snapshot!(shown.map(|(path, width)| help(path, width)).join("\n---\n"));
+        for (name, line) in [
+            ("help", "crewcall --help"),
+            ("help_submit", "crewcall submit --help"),
+            ("help_doctor", "crewcall doctor --help"),
+            ("refused", "crewcall jobs ls --statt failed"),
+        ] {
+            insta::assert_snapshot!(name, on_widths(|width, colours| said(line, width, colours)));
+        }
     }
 }

@@ -87,3 +87,29 @@ fn line(job: &Job, view: &View) -> String {
     let line = line.trim_end();
     view.width.map_or_else(|| line.to_owned(), |width| fit(line, width))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::terminals::{on_terminals, view};
+
+    #[test]
+    fn a_change_is_a_line() {
+        let no_message = format!("no picture in {}", "a/very/long/path/".repeat(20));
+        let jobs = [
+            json!({"state": "running", "progress": {"percent": 40.4, "message": "resizing"}}),
+            json!({"state": "failed", "error": {"kind": "handler", "message": no_message}}),
+            json!({"state": "completed"}),
+            json!({"state": "petrified"}),
+        ];
+        let jobs = jobs.map(|mut job| {
+            job["id"] = "0192e4a0-0000-7000-8000-000000000001".into();
+            job["type"] = "image.thumbnail".into();
+            serde_json::from_value::<Job>(job).unwrap()
+        });
+        let drawn = |view: &View| jobs.iter().map(|job| line(job, view)).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(format!("{}\n\n{}", on_terminals(drawn), drawn(&view(None, false))));
+    }
+}

@@ -159,30 +159,15 @@ mod tests {
             Facts,
             tests::{broken, healthy},
         },
-        layout::width_of,
         output::list,
+        terminals::on_terminals,
     };
-
-    fn view(width: usize, colours: bool) -> View {
-        let now = "2026-11-20T16:07:00Z".parse().unwrap();
-        View { now, width: Some(width), colours, is_wide: false, id_characters: View::ID_CHARACTERS_MIN }
-    }
-
-    /// On a narrow terminal, and on a wide one with colours.
-    fn shown(draw: impl Fn(&View) -> String) -> String {
-        let narrow = draw(&view(80, false));
-        for line in narrow.lines() {
-            assert!(width_of(line) <= 80, "{line}");
-        }
-        assert!(!draw(&view(20, true)).is_empty());
-        [narrow, draw(&view(200, true)).replace('\u{1b}', "ESC")].join("\n\n")
-    }
 
     #[test]
     fn reports_fit_a_terminal() {
         let of = |facts: &Facts, with_fixes: bool| {
             let found = Report::of(facts);
-            shown(|view| report(&found, view, with_fixes))
+            on_terminals(|view| report(&found, view, with_fixes))
         };
         insta::assert_snapshot!("healthy", of(&healthy(), true));
         insta::assert_snapshot!("status", of(&broken(), false));
@@ -224,7 +209,7 @@ mod tests {
         .into_iter()
         .map(|(expected, found, refusal)| TopologyEntry::of(&Thing { expected, found, refusal }))
         .collect();
-        insta::assert_snapshot!("topology", shown(|view| list(&entries, view, true)));
+        insta::assert_snapshot!("topology", on_terminals(|view| list(&entries, view, true)));
         let wanted = entries.iter().map(|entry| entry.is_as_wanted()).collect::<Vec<_>>();
         assert_eq!(wanted, [true, true, false, false, false, true]);
     }

@@ -57,7 +57,8 @@ impl Screen {
     fn summary(&self) -> String {
         let sum = |count: fn(&JobType) -> u64| self.sight.types.iter().map(|found| count(found)).sum::<u64>();
         let (waiting, running) = (sum(JobType::waiting), sum(JobType::running));
-        let rate: f64 = self.rates.values().sum();
+        // A sum of nothing would be -0.
+        let rate = self.rates.values().fold(0.0, |sum, rate| sum + rate);
         let there = self.sight.workers.iter().filter(|worker| worker.status != "lost");
         let (count, busy, slots) = there.fold((0, 0, 0), |(count, busy, slots), worker| {
             (count + 1, busy + worker.slots_busy, slots + worker.slots)

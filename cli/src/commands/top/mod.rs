@@ -57,6 +57,8 @@ pub(crate) async fn run(client: &Client) -> Result<Exit, Failure> {
     let mut looking: Option<Looking<'_>> = None;
     let terminal = Terminal::take()?;
     loop {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("top_panics");
         terminal.draw(|width, height| screen.lines(&view(width), height))?;
         tokio::select! {
             () = signals.next() => return Ok(Exit::Done),
