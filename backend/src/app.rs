@@ -23,6 +23,7 @@ use crate::{
     metrics::Metrics,
     service_manager,
     store::{OpenError, SqliteStore},
+    traces::{self, QueueTimes},
 };
 
 /// How long the parts may take to end after they were told to.
@@ -176,6 +177,7 @@ impl App {
     ///
     /// [`RunError`] when a part failed for good.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let traces = traces::open();
         let (tasks, fallen) = Tasks::new(TaskTracker::new(), CancellationToken::new());
         let mut lifetime = Lifetime { tasks, fallen };
         let tasks = lifetime.tasks.clone();
@@ -186,7 +188,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
-            observers: Vec::new(),
+            observers: QueueTimes::observer(&traces, &self.config.amqp_prefix).into_iter().collect(),
         };
         let engine = Engine::assemble(ports, self.config.retention).await?;
         let listener = TcpListener::from_std(self.listener)?;
@@ -198,11 +200,13 @@ impl App {
             engine: Arc::clone(&engine),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
+            traces: traces.clone(),
             tasks: tasks.clone(),
         };
         tasks.errand("the start of the readers", inbound.run(broker.status()));
         let state = HttpState::new(Arc::clone(&engine), Arc::clone(&self.metrics), stop.clone())
-            .hosts(self.config.http_hosts.clone());
+            .hosts(self.config.http_hosts.clone())
+            .traces(traces.clone());
         let router = http::router(state);
         let served = async {
             http::serve(listener, router, stop.clone()).await;
@@ -225,6 +229,7 @@ impl App {
         }
         end(&tasks, &broker, &engine).await;
         self.store.close().await;
+        traces.close().await;
         outcome
     }
 

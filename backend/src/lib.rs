@@ -2,7 +2,7 @@
 //! about each.
 //!
 //! Direction of imports: [`domain`] ← [`engine`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
-//! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain.
+//! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain; `traces` is for {[`http`], [`broker`], [`app`]}.
 
 pub mod domain;
 
@@ -15,6 +15,8 @@ pub mod broker;
 pub mod http;
 
 pub mod metrics;
+
+mod traces;
 
 pub mod clock;
 

@@ -8,6 +8,9 @@ pub const TRACEPARENT: &str = "traceparent";
 /// How long one is, in characters: version, trace id, parent id and flags in hexadecimal digits, with hyphens between.
 const LENGTH: usize = 55;
 
+/// The flag of a trace that is kept.
+const SAMPLED: u8 = 1;
+
 /// The `traceparent` of a message: `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, for example.
 ///
 /// Is read from a header's text with [`str::parse`]. What a later version of the format may add is cut off.
@@ -32,6 +35,18 @@ impl TraceParent {
     #[must_use]
     pub fn trace_id(&self) -> &str {
         &self.0[3..35]
+    }
+
+    /// The id of the span in it that this is about: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parent_id(&self) -> &str {
+        &self.0[36..52]
+    }
+
+    /// Whether whoever sent it keeps the trace.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.0[53..], 16).is_ok_and(|flags| flags & SAMPLED != 0)
     }
 }
 
@@ -74,6 +89,11 @@ mod tests {
         const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let read: TraceParent = GOOD.parse().unwrap();
         assert_eq!((read.as_str(), read.trace_id()), (GOOD, "4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!((read.parent_id(), read.is_sampled()), ("00f067aa0ba902b7", true));
+        for (flags, sampled) in [("00", false), ("02", false), ("03", true), ("ff", true)] {
+            let read: TraceParent = format!("{}{flags}", &GOOD[..LENGTH - 2]).parse().unwrap();
+            assert_eq!(read.is_sampled(), sampled, "{read}");
+        }
         let later = GOOD.replacen("00", "cc", 1);
         for text in [later.clone(), format!("{later}-what-comes-later")] {
             assert_eq!(text.parse(), Ok(read.clone()), "{text}");

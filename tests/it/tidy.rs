@@ -30,7 +30,7 @@ struct Rule {
     because: &'static str,
 }
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     Rule {
         within: "",
         except: &["amqp"],
@@ -54,6 +54,18 @@ const RULES: [Rule; 17] = [
         except: &["backend/src/metrics", "worker-sdk/src/metrics.rs"],
         never: &["prometheus"],
         because: "the names of metrics stand in one place",
+    },
+    Rule {
+        within: "",
+        except: &["traces/src", "tests/src/otlp_sink.rs"],
+        never: &[
+            "opentelemetry",
+            "opentelemetry_sdk",
+            "opentelemetry_otlp",
+            "opentelemetry_http",
+            "opentelemetry_proto",
+        ],
+        because: "the libraries of OpenTelemetry have one user, traces; the tests read what a sink gets",
     },
     Rule {
         within: "",
@@ -181,24 +193,30 @@ const RULES: [Rule; 17] = [
 ];
 
 /// Who may depend on which of our crates, tests included. A new member belongs in this list.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("proto", &[]),
     ("amqp", &[]),
-    ("worker-sdk", &["crewcall-proto", "crewcall-amqp"]),
+    ("traces", &["crewcall-proto"]),
+    ("worker-sdk", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
     ("workers", &["crewcall-worker"]),
-    ("backend", &["crewcall-proto", "crewcall-amqp"]),
+    ("backend", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
     ("cli", &["crewcall-backend", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"]),
     ("dev-broker", &[]),
     ("tests", &["crewcall-proto", "crewcall-amqp", "crewcall-worker", "crewcall-dev-broker"]),
 ];
 
 /// Libraries that only some crates may depend on.
-const RESERVED: [(&str, &[&str]); 6] = [
+const RESERVED: [(&str, &[&str]); 11] = [
     ("lapin", &["amqp"]),
     ("axum", &["backend", "workers"]), // the workers' tests have a server to talk to
     ("rusqlite", &["backend", "tests"]),
     ("prometheus", &["backend", "worker-sdk"]),
     ("utoipa", &["backend"]),
+    ("opentelemetry", &["traces"]),
+    ("opentelemetry_sdk", &["traces"]),
+    ("opentelemetry-otlp", &["traces"]),
+    ("opentelemetry-http", &["traces"]),
+    ("opentelemetry-proto", &["tests"]),
     // The tests of proto check its AsyncAPI document; to a worker it is optional.
     ("jsonschema", &["backend", "proto", "worker-sdk"]),
 ];

@@ -5,6 +5,9 @@ use e2e::{broker, raw_worker::RawWorker, stack::Stack};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+#[cfg(feature = "otlp")]
+mod exported;
+
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn submit(stack: &mut Stack, traceparent: &str, parameters: Value) -> Value {

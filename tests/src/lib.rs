@@ -2,7 +2,7 @@
 //!
 //! [`stack`] is a whole installation for one test; [`api`] and [`process`] are how a test uses it;
 //! [`raw_worker`] is who misbehaves on the broker, and [`flood`] does so fast; [`broker`] is the RabbitMQ node behind it, [`routing`]
-//! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`preload`] lets the system give wrong answers, and [`disk`] is one that gets full. [`invariants`] is what must hold
+//! takes its exchanges and bindings away, and [`proxy`] breaks the line to it. [`preload`] lets the system give wrong answers, and [`disk`] is one that gets full. `otlp_sink` takes the traces of our programs. [`invariants`] is what must hold
 //! whatever breaks, [`footprint`] what a program takes, [`wait`] waits for it, and [`chaos`] breaks
 //! everything at random. [`failpoints`] are where our programs can be ended; [`mutants`] are our programs broken on purpose, to see that all this finds them.
 
@@ -31,6 +31,9 @@ pub mod proxy;
 pub mod preload;
 
 pub mod disk;
+
+#[cfg(feature = "otlp")]
+pub mod otlp_sink;
 
 pub mod chaos;
 

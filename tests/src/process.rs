@@ -94,7 +94,9 @@ pub fn wrapped(wrapper: &[String], name: &str, folder: &Path) -> anyhow::Result<
         }
     };
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("CREWCALL_") && variable != HOME_VARIABLE {
+        let name = variable.to_string_lossy();
+        let is_setting = name.starts_with("CREWCALL_") || name.starts_with("OTEL_");
+        if is_setting && variable != HOME_VARIABLE {
             command.env_remove(variable);
         }
     }

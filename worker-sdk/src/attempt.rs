@@ -26,6 +26,7 @@ use crate::{
     order_key::OrderKey,
     progress::{Progress, Report, Sequence, StartReport, report_progress},
     response_publisher::{JobReference, ResponsePublisher},
+    traces::AttemptSpan,
 };
 
 /// One execution of one attempt.
@@ -39,6 +40,7 @@ pub(crate) struct AttemptRun {
     pub(crate) handlers: Handlers,
     pub(crate) hold: Hold,
     pub(crate) metrics: Arc<WorkerMetrics>,
+    pub(crate) span: AttemptSpan,
     pub(crate) execution: Execution,
 }
 
@@ -84,6 +86,7 @@ impl AttemptRun {
         let parameters = std::mem::take(&mut self.order.parameters);
         let began_at = Instant::now();
         let ending = self.run_handler(parameters, &execution).await;
+        self.span.ended(&ending);
         self.metrics.attempt_ended(&self.order.job_type, &ending, began_at.elapsed());
         self.log(&ending, execution.started_at.unwrap_or_else(clock::now));
         if let Err(failure) = &ending {
@@ -205,6 +208,9 @@ impl AttemptRun {
             message,
             at: clock::now(),
         };
+        if let Some(percent) = progression.percent {
+            self.span.progressed(percent, progression.message.as_deref().unwrap_or_default());
+        }
         let reference = reference(&self.order, self.job.traceparent());
         let Ok(message) = self.responses.response(MessageKind::Progression, &reference, &progression) else {
             return;

@@ -45,6 +45,8 @@
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second signal hands back at once.
 //! * With `CREWCALL_WORKER_LISTEN=127.0.0.1:9464` it serves `/metrics`, `/livez` and `/readyz` there, also while handlers
 //!   block their runtime, whose delay is among the metrics.
+//! * Built with the feature `otlp`, it sends a span of every attempt, with its progress, to the sink of OpenTelemetry that
+//!   `OTEL_EXPORTER_OTLP_ENDPOINT` names. It is part of the trace of the job's submission.
 //! * Every worker understands `--describe`, `--check` and `--run-once TYPE PARAMETERS`.
 //!
 //! # Reading order
@@ -53,7 +55,7 @@
 //! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
 //! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is), `attempt` and `execution` (one
 //! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`. Beside them, `metrics` counts and
-//! `endpoints` shows it.
+//! `endpoints` shows it, and `traces` tells how each attempt went.
 
 #![deny(missing_docs)]
 
@@ -98,6 +100,8 @@ mod handler_runtime;
 mod health;
 
 mod metrics;
+
+mod traces;
 
 mod endpoints;
 

@@ -22,6 +22,7 @@ use crewcall_proto::{
     JobType, MessageKind,
     discovery::{Announcement, HEARTBEAT_INTERVAL},
 };
+use crewcall_traces::Traces;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -48,6 +49,7 @@ use crate::{
     rest::Rests,
     session::{Session, SessionSetup},
     shutdown::Shutdown,
+    traces,
     worker_error::WorkerError,
 };
 
@@ -131,6 +133,8 @@ pub(crate) struct WorkerLoop {
     /// When the log last said that the handlers block their runtime.
     blocked_said_at: Option<Instant>,
     metrics: Arc<WorkerMetrics>,
+    /// Where the spans of attempts go.
+    traces: Traces,
     /// How the loop is, for whoever asks over HTTP.
     state: watch::Sender<LoopState>,
     /// Handlers, acknowledgements and messages under way.
@@ -220,6 +224,7 @@ impl WorkerLoop {
             handler_runtime,
             blocked_said_at: None,
             metrics,
+            traces: traces::open(&worker),
             state: watch::Sender::new(LoopState::new()),
             links,
             stop_links,
@@ -416,6 +421,7 @@ impl WorkerLoop {
         self.stop_links.cancel();
         self.links.close();
         let _ = timeout(SHUTDOWN_TIMEOUT, self.links.wait()).await;
+        self.traces.close().await;
         tracing::info!(worker.id = %self.responses.worker_id, reason, "The worker ended.");
     }
 

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use crewcall_amqp::{Consumer, Delivery, LinkConfig, Subscription};
 use crewcall_proto::{
-    ContentType, DecodeError, MessageKind, Order, Topology, WorkerId,
+    ContentType, DecodeError, MessageKind, Order, TRACEPARENT, Topology, WorkerId,
     numbers::{ARRIVE, ChangedNumber, changed_numbers},
     response::{Completed, ErrorKind, Failed, Origin, Progression},
+};
+use crewcall_traces::{
+    Traces,
+    names::{Message, destination},
 };
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -29,6 +33,7 @@ use crate::{
         tasks::Tasks,
     },
     metrics::Metrics,
+    traces::{self, Recording},
 };
 
 /// The code of a result with a number that would be kept as another one.
@@ -48,6 +53,8 @@ pub struct Inbound {
     pub engine: Arc<Engine>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Where the spans of what is recorded go.
+    pub traces: Traces,
     /// Where links and readers run.
     pub tasks: Tasks,
 }
@@ -80,7 +87,11 @@ impl Inbound {
         self.read(
             ("results", "the reader of results"),
             results,
-            Results { engine: Arc::clone(&self.engine), topology: names.clone() },
+            Results {
+                engine: Arc::clone(&self.engine),
+                topology: names.clone(),
+                traces: self.traces.clone(),
+            },
         );
         self.read(
             ("progressions", "the reader of progressions"),
@@ -133,12 +144,14 @@ impl Inbound {
 struct Results {
     engine: Arc<Engine>,
     topology: Topology,
+    traces: Traces,
 }
 
-impl Inbox for Results {
-    type Message = Response;
+/// A response, and the span of its recording.
+type Received = (Response, Option<Recording>);
 
-    fn read(&self, delivery: &Delivery) -> Result<Response, DecodeError> {
+impl Results {
+    fn response(&self, delivery: &Delivery) -> Result<Response, DecodeError> {
         let queue: &str = &delivery.queue;
         if queue == self.topology.response_queue(MessageKind::Completed) {
             completed(delivery)
@@ -155,17 +168,47 @@ impl Inbox for Results {
         }
     }
 
+    /// What a sink of traces is told of the recording of a response, if it is part of a trace.
+    fn recording(&self, response: &Response, delivery: &Delivery) -> Option<Recording> {
+        let began = self.traces.now()?;
+        let traceparent = delivery.properties.header_text(TRACEPARENT)?.parse().ok()?;
+        let message = Message {
+            operation: traces::RECORD,
+            destination: destination([
+                &self.topology.response_exchange(),
+                &delivery.routing_key,
+                &delivery.queue,
+            ]),
+            routing_key: delivery.routing_key.clone(),
+            id: delivery.properties.message_id.clone().unwrap_or_default(),
+        };
+        Recording::of(response, traceparent, began, message)
+    }
+}
+
+impl Inbox for Results {
+    type Message = Received;
+
+    fn read(&self, delivery: &Delivery) -> Result<Received, DecodeError> {
+        let response = self.response(delivery)?;
+        let recording = self.recording(&response, delivery);
+        Ok((response, recording))
+    }
+
     /// An answer that cannot be read still ends its attempt: no other will come.
-    fn salvage(&self, delivery: &Delivery, error: &DecodeError) -> Option<Response> {
+    fn salvage(&self, delivery: &Delivery, error: &DecodeError) -> Option<Received> {
         let is_answer = [MessageKind::Completed, MessageKind::Error]
             .into_iter()
             .any(|kind| *delivery.queue == *self.topology.response_queue(kind));
         let origin = Origin::salvage(&delivery.body).filter(|_| is_answer)?;
-        Some(Response::Unreadable { origin, reason: error.to_string() })
+        Some((Response::Unreadable { origin, reason: error.to_string() }, None))
     }
 
-    async fn take(&self, messages: Vec<Response>) -> Result<(), StoreError> {
-        self.engine.respond(messages).await
+    async fn take(&self, messages: Vec<Received>) -> Result<(), StoreError> {
+        let (responses, recordings): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+        self.engine.respond(responses).await?;
+        recordings.into_iter().flatten().for_each(|recording| recording.end(&self.traces));
+        Ok(())
     }
 
     async fn restored(&self) {}

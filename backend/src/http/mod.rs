@@ -43,6 +43,7 @@ mod watchers;
 use std::sync::Arc;
 
 use axum::{Extension, Router, middleware::from_fn_with_state};
+use crewcall_traces::Traces;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
@@ -70,6 +71,8 @@ pub struct HttpState {
     engine: Arc<Engine>,
     /// How requests are counted.
     metrics: Arc<Metrics>,
+    /// Where the spans of requests go.
+    traces: Traces,
     /// By which names we may be asked for.
     hosts: Arc<HttpHosts>,
     /// When streams and long polls end.
@@ -92,6 +95,7 @@ impl HttpState {
         Self {
             engine,
             metrics,
+            traces: Traces::default(),
             hosts: Arc::default(),
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
@@ -106,6 +110,12 @@ impl HttpState {
     #[must_use]
     pub fn hosts(self, hosts: HttpHosts) -> Self {
         Self { hosts: Arc::new(hosts), ..self }
+    }
+
+    /// The same, with a sink for the spans of its requests.
+    #[must_use]
+    pub fn traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// The same with another limit than [`WATCHERS_MAX`].

@@ -20,7 +20,7 @@ use super::{
     HttpState,
     problem::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode},
 };
-use crate::{domain::excerpt, engine::Caller};
+use crate::{domain::excerpt, engine::Caller, traces};
 
 /// The header that carries the request id, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,9 +40,11 @@ pub(super) async fn observe(State(state): State<HttpState>, mut request: Request
     let _in_flight = state.metrics.http_request_began();
     let request_id = request_id(request.headers());
     let method = method_label(request.method());
-    let matched = request.extensions().get::<MatchedPath>();
-    let route = matched.map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
-    let traceparent = traceparent(request.headers());
+    let route = matched_route(&request).unwrap_or(UNMATCHED).to_owned();
+    let sent = traceparent(request.headers());
+    let traced =
+        traces::request(&state.traces, method, matched_route(&request), request.uri().path(), sent.as_ref());
+    let traceparent = traced.traceparent().or(sent);
     if let Some(traceparent) = traceparent.clone() {
         request.extensions_mut().insert(traceparent);
     }
@@ -62,10 +64,16 @@ pub(super) async fn observe(State(state): State<HttpState>, mut request: Request
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
         state.metrics.http_request(&route, method, status, elapsed);
+        traces::answered(traced, status);
         tracing::debug!(http.status = status, elapsed_ms = elapsed.as_millis(), "A request was answered.");
         response
     };
     answered.instrument(span).await
+}
+
+/// The route that takes the request, as a pattern.
+fn matched_route(request: &Request) -> Option<&str> {
+    request.extensions().get::<MatchedPath>().map(MatchedPath::as_str)
 }
 
 /// There is no such route.

@@ -32,8 +32,8 @@ use workers::Workers;
 pub(crate) const HTTP_PORT_PREFERRED: u16 = 8080;
 /// How often is looked whether the RabbitMQ node still takes connections.
 const NODE_LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long the backend may take to drain: what it says itself, and a little to end.
-const BACKEND_STOP_MAX: Duration = Duration::from_secs(crewcall_backend::app::SHUTDOWN_GRACE.as_secs() + 2);
+/// How long the backend may take to drain: what it says itself, 2 s for its last traces, and a little to end.
+const BACKEND_STOP_MAX: Duration = Duration::from_secs(crewcall_backend::app::SHUTDOWN_GRACE.as_secs() + 4);
 
 /// Everything that runs.
 pub(crate) struct DevStack {

@@ -10,8 +10,16 @@ use super::names;
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
 /// The crates whose modules are looked at.
-const CRATES: [&str; 7] =
-    ["amqp/src", "backend/src", "cli/src", "dev-broker/src", "proto/src", "worker-sdk/src", "workers/src"];
+const CRATES: [&str; 8] = [
+    "amqp/src",
+    "backend/src",
+    "cli/src",
+    "dev-broker/src",
+    "proto/src",
+    "traces/src",
+    "worker-sdk/src",
+    "workers/src",
+];
 
 #[test]
 fn modules_know_each_other_in_one_direction() {

@@ -24,8 +24,10 @@ use crate::{
     mutant::mutant,
     order_key::OrderKey,
     progress::ProgressBoard,
+    response_publisher::ResponsePublisher,
     session::is_control_queue,
     stop_cause::StopCause,
+    traces::AttemptSpan,
     worker_error::WorkerError,
 };
 
@@ -220,7 +222,9 @@ impl WorkerLoop {
             self.settle(deliveries.take(), Settlement::Acknowledge);
         }
         let (board, news) = ProgressBoard::new(None);
-        let job = JobContext::new(&order, traceparent, board);
+        let ResponsePublisher { topology, worker_id, .. } = &*self.responses;
+        let span = AttemptSpan::begin(&self.traces, topology, worker_id, &order, traceparent.as_ref());
+        let job = JobContext::new(&order, span.traceparent().or(traceparent), board);
         let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
         let (execution, signal) = (Execution::beginning(redelivered), Arc::<HoldSignal>::default());
         let begun = Begun { execution, returns, hold: Arc::clone(&signal) };
@@ -245,6 +249,7 @@ impl WorkerLoop {
             handlers,
             hold,
             metrics,
+            span,
             execution,
         };
         self.attempts.spawn(attempt.run());

@@ -130,7 +130,7 @@ pub(crate) struct Job {
     pub cancellation: Option<ActorNote>,
     /// What it waits for; `null` when it is over.
     pub waiting_for: Option<WaitingFor>,
-    /// The trace that its submission belongs to: the `traceparent` of that request. Its orders carry it.
+    /// The trace that its submission belongs to: the `traceparent` of that request, or of the backend's span of it if the backend sends traces. Its orders carry it.
     #[schema(example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
     pub traceparent: Option<String>,
     /// Counts the changes, from 1.
