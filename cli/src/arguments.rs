@@ -122,7 +122,7 @@ pub(crate) struct DevArguments {
     /// A RabbitMQ that runs already, as amqp://user:password@host:port/vhost, instead of a private one
     #[arg(long, value_name = "URL")]
     pub(crate) amqp_url: Option<String>,
-    /// Start no workers: your own come, with what `crewcall dev env` prints
+    /// Start no workers: your own come, from this directory or with what `crewcall dev env` prints
     #[arg(long, conflicts_with_all = ["once", "worker_command"])]
     pub(crate) no_workers: bool,
     /// The command that starts the workers, instead of crewcall-workers

@@ -1,8 +1,13 @@
 //! What a worker is told from outside, parsed once and purely.
 
+mod dev_stack;
+
+mod environment;
+
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    path::Path,
     time::Duration,
 };
 
@@ -13,11 +18,32 @@ use crate::{
     log_filter,
 };
 
+use self::dev_stack::DevStack;
+
+/// The variables that every worker reads.
+const VARIABLES: [&str; 10] = [
+    AMQP_URL,
+    AMQP_PREFIX,
+    "CREWCALL_WORKER_SLOTS",
+    "CREWCALL_WORKER_NAME",
+    "CREWCALL_WORKER_ID",
+    "CREWCALL_DRAIN_SECONDS",
+    "CREWCALL_HOLD_AFTER_SECONDS",
+    "CREWCALL_WORKER_CONTENT_TYPE",
+    "CREWCALL_WORKER_LISTEN",
+    "CREWCALL_LOG",
+];
+
+/// Those that say which installation a worker belongs to.
+const AMQP_URL: &str = "CREWCALL_AMQP_URL";
+const AMQP_PREFIX: &str = "CREWCALL_AMQP_PREFIX";
+
 /// The settings of one worker process.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `CREWCALL_AMQP_URL`: the broker. Default `amqp://127.0.0.1:5672/%2f`.
+    /// `CREWCALL_AMQP_URL`: the broker. Default: that of the `crewcall dev` that runs in the working directory, unless
+    /// `CREWCALL_AMQP_PREFIX` names another installation; if none runs there, `amqp://127.0.0.1:5672/%2f`.
     pub amqp_url: String,
     /// `CREWCALL_AMQP_PREFIX`: what the names of exchanges and queues start with. Default `crewcall`.
     pub topology: Topology,
@@ -46,6 +72,17 @@ pub struct Settings {
     /// `CREWCALL_LOG`: what [`Worker::run`](crate::Worker::run) logs, a level or levels by module. Default: what
     /// `RUST_LOG` says, else `info`.
     pub log: Option<String>,
+    /// What is to be said of the settings once there is a log.
+    remarks: Remarks,
+}
+
+/// What a person may not know of the settings that they gave.
+#[derive(Debug, Clone, Default)]
+struct Remarks {
+    /// What there is of a `crewcall dev` in the working directory, if its broker would be used.
+    dev_stack: Option<DevStack>,
+    /// A sentence for each variable that has no effect.
+    unknown: Vec<String>,
 }
 
 /// A setting that cannot be used. Says what would do.
@@ -69,18 +106,53 @@ impl Default for Settings {
             content_type: ContentType::default(),
             listen: None,
             log: None,
+            remarks: Remarks::default(),
         }
     }
 }
 
 impl Settings {
-    /// Reads the environment of the process.
+    /// Reads the environment of the process, and looks for a `crewcall dev` in the working directory.
     ///
     /// # Errors
     ///
     /// [`SettingsError`] names the first variable that cannot be used.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_lookup(|variable| std::env::var(variable).ok())
+        let lookup = |variable: &str| std::env::var(variable).ok();
+        let mut settings = Self::from_lookup(lookup)?.in_directory(Path::new(dev_stack::DIRECTORY), lookup);
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        settings.remarks.unknown = environment::unknown(names);
+        Ok(settings)
+    }
+
+    /// The same, with the broker of the `crewcall dev` that has this directory, unless something else is set.
+    fn in_directory(mut self, directory: &Path, lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |variable: &str| lookup(variable).is_some_and(|text| !text.is_empty());
+        if is_set(AMQP_URL) || is_set(AMQP_PREFIX) {
+            return self;
+        }
+        self.remarks.dev_stack = dev_stack::look(directory);
+        if let Some(DevStack::Runs { amqp_url: broker }) = &self.remarks.dev_stack {
+            self.amqp_url.clone_from(broker);
+        }
+        self
+    }
+
+    /// Logs what a person may not know of the settings that they gave.
+    pub(crate) fn log_remarks(&self) {
+        for sentence in &self.remarks.unknown {
+            tracing::warn!("{sentence}");
+        }
+        match &self.remarks.dev_stack {
+            Some(DevStack::Runs { .. }) => tracing::info!(
+                "CREWCALL_AMQP_URL is not set: the worker uses the broker of the `crewcall dev` that runs in this directory."
+            ),
+            Some(DevStack::Ended) => tracing::info!(
+                broker = self.amqp_url,
+                "CREWCALL_AMQP_URL is not set, and the `crewcall dev` of this directory no longer runs: the worker uses the default broker."
+            ),
+            None => {}
+        }
     }
 
     /// Reads variables from `lookup`. An empty one counts as absent.
@@ -94,10 +166,10 @@ impl Settings {
         };
         let mut settings =
             Self { name: read("CREWCALL_WORKER_NAME").map(|name| name.text), ..Self::default() };
-        if let Some(url) = read("CREWCALL_AMQP_URL") {
+        if let Some(url) = read(AMQP_URL) {
             settings.amqp_url = url.parse(amqp_url)?;
         }
-        if let Some(prefix) = read("CREWCALL_AMQP_PREFIX") {
+        if let Some(prefix) = read(AMQP_PREFIX) {
             settings.topology =
                 prefix.parse(|text| Topology::new(text).map_err(|error| error.to_string()))?;
         }
@@ -202,6 +274,27 @@ mod tests {
         assert_eq!(settings.amqp_url, "amqp://127.0.0.1:5672/%2f");
         assert_eq!((settings.slots, settings.drain_grace), (None, DRAIN_GRACE_DEFAULT));
         assert_eq!(settings.hold_after, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_crewcall_dev_is_used_when_nothing_says_otherwise() {
+        let directory = tempfile::tempdir().unwrap();
+        let of_dev = "amqp://guest:guest@127.0.0.1:41234/%2f";
+        std::fs::write(directory.path().join("env"), format!("export CREWCALL_AMQP_URL='{of_dev}'\n"))
+            .unwrap();
+        let lock = std::fs::File::create(directory.path().join("dev.lock")).unwrap();
+        let broker = |set: &[(&str, &str)]| {
+            let lookup = |wanted: &str| {
+                set.iter().find(|(variable, _)| *variable == wanted).map(|(_, text)| (*text).to_owned())
+            };
+            from(set).unwrap().in_directory(directory.path(), lookup).amqp_url
+        };
+        let default = Settings::default().amqp_url;
+        assert_eq!(broker(&[]), default, "it has ended");
+        lock.try_lock().unwrap();
+        assert_eq!(broker(&[(AMQP_URL, ""), ("CREWCALL_WORKER_SLOTS", "2")]), of_dev);
+        assert_eq!(broker(&[(AMQP_URL, "amqp://elsewhere")]), "amqp://elsewhere");
+        assert_eq!(broker(&[(AMQP_PREFIX, "blue")]), default, "another installation");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
 
 /// A worker process: takes orders of its job types from the broker, and runs them.
 ///
-/// It needs one address, the broker's (`CREWCALL_AMQP_URL`), and announces itself; nothing is registered by
+/// It needs one address, the broker's (`CREWCALL_AMQP_URL`; in the directory of a `crewcall dev` it finds that by itself), and announces itself; nothing is registered by
 /// hand. While the broker is away, or the backend has not declared its exchanges yet, it waits and tries again.
 #[must_use = "a worker does nothing until it is run"]
 pub struct Worker {

@@ -426,6 +426,7 @@ impl WorkerLoop {
     }
 
     fn log_start(&self) {
+        self.worker.settings.log_remarks();
         for unavailable in &self.worker.unavailable {
             tracing::warn!(
                 job.r#type = %unavailable.job_type,

@@ -80,7 +80,7 @@ async fn work(
     let program = own_name();
     if arguments.no_workers || arguments.worker_command.is_some() {
         print_message(&format!(
-            "Start a worker of yours from another terminal in this directory:\n  eval \"$({program} dev env)\"\n\nEverything stays up until Ctrl-C."
+            "Start a worker of yours from another terminal in this directory: it finds the broker. One in another language, or from elsewhere, is told by\n  eval \"$({program} dev env)\"\n\nEverything stays up until Ctrl-C."
         ));
         return std::future::pending().await;
     }

@@ -89,6 +89,16 @@ fn every_setting_is_documented() {
 }
 
 #[test]
+fn workers_know_every_setting_by_name() {
+    let files = ["worker-sdk/src/settings.rs", "worker-sdk/src/settings/environment.rs"];
+    let known: BTreeSet<String> =
+        files.iter().flat_map(|file| words_with("CREWCALL_", &read(file))).collect();
+    let documented = words_with("CREWCALL_", &read("docs/operating.md"));
+    let unknown: Vec<_> = documented.difference(&known).collect();
+    assert!(unknown.is_empty(), "a worker would say that these have no effect: {unknown:?}");
+}
+
+#[test]
 fn every_fault_is_documented_and_tested() {
     let documented: BTreeSet<String> = read("docs/faults.md")
         .lines()
