@@ -120,9 +120,10 @@ impl Relay {
         }
     }
 
-    /// Whether jobs of the type are ready, and only its rate limit keeps them.
+    /// Whether jobs of the type are ready, and only its rate limit keeps them: not any more when their time has come, whatever
+    /// the relay waits for meanwhile.
     pub(in crate::engine) fn waits_for_rate(&self, job_type: &JobType) -> bool {
-        self.later().is_set(job_type)
+        self.later().is_ahead(job_type)
     }
 
     /// How many attempts of the type may be with the broker now; none while the broker, or the type's queue, takes

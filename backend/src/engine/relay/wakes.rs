@@ -7,6 +7,7 @@ use std::{
 };
 
 use crewcall_proto::JobType;
+use tokio::time::Instant;
 use tokio_util::time::{DelayQueue, delay_queue::Key};
 
 /// The longest wait that is taken: that of the lowest rate limit, one attempt in a day. Looking too early does no harm.
@@ -37,9 +38,9 @@ impl Wakes {
         }
     }
 
-    /// Whether the type is to be looked at again.
-    pub(super) fn is_set(&self, job_type: &JobType) -> bool {
-        self.keys.contains_key(job_type)
+    /// Whether the type is to be looked at later. Its time may have come while nobody asked which is next.
+    pub(super) fn is_ahead(&self, job_type: &JobType) -> bool {
+        self.keys.get(job_type).is_some_and(|key| self.queue.deadline(key) > Instant::now())
     }
 
     /// The next type whose time has come. Of an empty queue nobody is woken: whoever sets a time asks again.
@@ -59,7 +60,7 @@ impl Wakes {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::time::Instant;
+    use tokio::time::advance;
 
     use super::*;
 
@@ -78,6 +79,10 @@ mod tests {
             assert_eq!(poll_fn(|context| wakes.poll_next(context)).await, *expected);
             assert_eq!(start.elapsed().as_secs(), seconds);
         }
+        wakes.set(&a, Some(Duration::from_secs(5)));
+        assert!(wakes.is_ahead(&a) && !wakes.is_ahead(&b));
+        advance(Duration::from_secs(6)).await;
+        assert!(!wakes.is_ahead(&a), "its time has come, and nobody asked yet");
         wakes.set(&a, Some(Duration::MAX));
         wakes.set(&a, None);
         wakes.set(&b, None);
