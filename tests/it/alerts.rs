@@ -1,5 +1,5 @@
 //! The alerts: each has a page that says what to do, is tried both ways, and asks for what there is. That the rules are right is
-//! for promtool to say (`./dev test deploy`); some fire on a live installation in `boards`.
+//! for promtool to say (`./dev test deploy`); that real faults make each fire, for the tests in `boards`.
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::boards::deploy;
+use super::boards::{self, deploy, firing, standstill};
 
 /// How bad an alert may be.
 const SEVERITIES: [&str; 2] = ["page", "ticket"];
@@ -110,6 +110,15 @@ fn every_alert_is_tried_both_ways() {
         };
         assert!(is_tried(true) && is_tried(false), "{alert} is not tried both ways");
     }
+}
+
+#[test]
+fn every_alert_fires_for_a_real_fault() {
+    let rules = read("prometheus/rules/alerts.yml");
+    let alerts: BTreeSet<&str> = parts(&rules, "- alert: ").into_iter().map(|(alert, _)| alert).collect();
+    let mixed = boards::FIRING.iter().map(|(alert, _)| *alert);
+    let fired = mixed.chain(firing::FIRING).chain(standstill::FIRING);
+    assert_eq!(alerts, fired.collect::<BTreeSet<_>>());
 }
 
 #[test]

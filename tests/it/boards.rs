@@ -1,8 +1,9 @@
 //! The Grafana boards: each is whole, and every expression of it shows something of a live installation under a mixed load,
 //! which makes some alerts fire.
 
-mod firing;
+pub(super) mod firing;
 mod prometheus;
+pub(super) mod standstill;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use self::prometheus::{Prometheus, Sample};
+use self::prometheus::{Prometheus, Sample, firing};
 
 /// Grafana's format of boards: classic JSON, which Grafana 10 to 12 read.
 const SCHEMA_VERSIONS: std::ops::RangeInclusive<u64> = 39..=41;
@@ -244,12 +245,12 @@ const MIXED: [&str; 5] = [
     "crewcall_orders_unroutable_total >= 1",
 ];
 
-/// Alerts that what breaks here makes fire, without the time for which they wait elsewhere.
-const FIRING: [&str; 4] = [
-    "ALERTS{alertname=\"CrewcallWorkerLost\",alertstate=\"firing\"}",
-    "ALERTS{alertname=\"CrewcallUnroutableJobs\",alertstate=\"firing\"}",
-    "ALERTS{alertname=\"CrewcallBacklogWithoutWorker\",alertstate=\"firing\",type=\"test.other\"}",
-    "ALERTS{alertname=\"CrewcallFailureRatio\",alertstate=\"firing\",type=\"test.fail\"}",
+/// Alerts that what breaks here makes fire, without the time for which they wait elsewhere, and with which labels.
+pub(super) const FIRING: [(&str, &str); 4] = [
+    ("CrewcallWorkerLost", ""),
+    ("CrewcallUnroutableJobs", ""),
+    ("CrewcallBacklogWithoutWorker", "type=\"test.other\""),
+    ("CrewcallFailureRatio", "type=\"test.fail\""),
 ];
 
 #[tokio::test]
@@ -258,10 +259,7 @@ async fn every_expression_shows_something_of_a_live_installation() {
     stack.worker_setting("CREWCALL_WORKER_LISTEN", "127.0.0.1:0");
     let worker = stack.worker(&["test.echo", "test.fail", LIMITED_TYPE], 4).await.unwrap();
     let endpoints = worker.logged_after(ENDPOINTS_SAID).await.unwrap();
-    let prometheus =
-        Prometheus::start(&deploy().join("prometheus"), stack.folder(), stack.http_listen(), &endpoints)
-            .await
-            .unwrap();
+    let prometheus = Prometheus::start(stack.folder(), &[stack.http_listen()], &[&endpoints]).await.unwrap();
     let mut lost = stack.worker(&["test.other"], 2).await.unwrap();
     lost.kill().await.unwrap();
     let limits = json!({"running_max": 1, "rate_per_second": 10}).to_string();
@@ -274,14 +272,12 @@ async fn every_expression_shows_something_of_a_live_installation() {
     for _ in 0..100 {
         left.push(stack.submit(LIMITED_TYPE, json!({"steps": 20, "step_ms": 100})).await.unwrap());
     }
+    let firing = FIRING.iter().map(|(alert, labels)| firing(alert, labels));
     let mut questions: Vec<Question> = MIXED
         .iter()
-        .chain(&FIRING)
-        .map(|expression| Question {
-            place: "the load".to_owned(),
-            expression: (*expression).to_owned(),
-            legend: Vec::new(),
-        })
+        .map(|expression| (*expression).to_owned())
+        .chain(firing)
+        .map(|expression| Question { place: "the load".to_owned(), expression, legend: Vec::new() })
         .collect();
     for board in boards() {
         let types = board.list("/templating/list").iter().find(|variable| variable["name"] == "type");

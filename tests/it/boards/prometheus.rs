@@ -1,11 +1,12 @@
 //! A Prometheus of one test's own: the distribution's program, with our configuration.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, net::TcpListener, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use e2e::{
     api::Api,
     process::{PATIENCE, Process},
+    wait::until,
 };
 use serde_json::Value;
 use tokio::{
@@ -13,7 +14,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Scrapes a backend every second. Dropping it kills it.
+use super::deploy;
+
+/// An order is lost after 45 s, and found by a look every 5 s: no alert takes longer.
+const FIRES_WITHIN: Duration = Duration::from_secs(90);
+
+/// Scrapes backends and workers every second. Dropping it kills it.
 pub(super) struct Prometheus {
     api: Api,
     _process: Process,
@@ -26,20 +32,18 @@ pub(super) struct Sample {
 }
 
 impl Prometheus {
-    /// Starts it with our configuration and rules, but for the addresses of the backend and of a worker, and all times to wait.
-    pub(super) async fn start(
-        configuration: &Path,
-        folder: &Path,
-        backend: &str,
-        worker: &str,
-    ) -> anyhow::Result<Self> {
+    /// Starts it with our configuration and rules, but for the addresses of backends and workers, and all times to wait.
+    pub(super) async fn start(folder: &Path, backends: &[&str], workers: &[&str]) -> anyhow::Result<Self> {
+        let configuration = deploy().join("prometheus");
         let text = fs::read_to_string(configuration.join("prometheus.yml"))?;
         ensure!(
-            ["127.0.0.1:8080", "127.0.0.1:9464", ": 15s"].iter().all(|ours| text.contains(ours)),
+            ["\"127.0.0.1:8080\"", "\"127.0.0.1:9464\"", ": 15s"].iter().all(|ours| text.contains(ours)),
             "prometheus.yml is written in another way now"
         );
         let file = folder.join("prometheus.yml");
-        let addressed = text.replace("127.0.0.1:8080", backend).replace("127.0.0.1:9464", worker);
+        let addressed = text
+            .replace("\"127.0.0.1:8080\"", &quoted(backends))
+            .replace("\"127.0.0.1:9464\"", &quoted(workers));
         fs::write(&file, addressed.replace(": 15s", ": 1s"))?;
         fs::create_dir(folder.join("rules"))?;
         for rules in fs::read_dir(configuration.join("rules"))? {
@@ -80,6 +84,41 @@ impl Prometheus {
         let result = answer["data"]["result"].as_array().context("an answer has a result")?;
         result.iter().map(sample).collect()
     }
+
+    /// Whether an alert fires.
+    pub(super) async fn is_firing(&self, alert: &str) -> bool {
+        self.ask(&firing(alert, "")).await.is_ok_and(|series| !series.is_empty())
+    }
+
+    /// None of these alerts fires before anything broke, or what breaks later would not be what makes it.
+    pub(super) async fn all_is_quiet(&self, alerts: &[&str]) {
+        let mut before = String::new();
+        for alert in alerts {
+            if self.is_firing(alert).await {
+                writeln!(before, "{alert} fires before anything broke").unwrap();
+            }
+        }
+        assert!(before.is_empty(), "{before}");
+    }
+
+    /// Waits until an alert fires.
+    pub(super) async fn fires(&self, alert: &str) {
+        until(&format!("{alert} fires"), FIRES_WITHIN, async || self.is_firing(alert).await).await.unwrap();
+    }
+
+    /// Waits until an alert fires no more.
+    pub(super) async fn is_over(&self, alert: &str) {
+        until(&format!("{alert} ends"), PATIENCE, async || !self.is_firing(alert).await).await.unwrap();
+    }
+}
+
+/// What shows that an alert fires; `labels` are those that its series must have besides.
+pub(super) fn firing(alert: &str, labels: &str) -> String {
+    format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",{labels}}}")
+}
+
+fn quoted(addresses: &[&str]) -> String {
+    addresses.iter().map(|address| format!("\"{address}\"")).collect::<Vec<_>>().join(", ")
 }
 
 fn sample(series: &Value) -> anyhow::Result<Sample> {
