@@ -1,13 +1,10 @@
 //! One RabbitMQ node for all tests of a process, with a virtual host for each.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use crewcall_dev_broker::{DevBroker, DevBrokerError, DevBrokerOptions};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::process::programs;
 
@@ -18,6 +15,17 @@ const FOLDERS_MAX: usize = 16;
 pub const NO_BROKER: &str = "no RabbitMQ node could be started for the tests";
 
 static BROKER: OnceCell<DevBroker> = OnceCell::const_new();
+
+/// How many virtual hosts are added at once: a call of `rabbitmqctl` computes for half a second, whatever it does.
+const VHOSTS_AT_ONCE: usize = 16;
+
+static VHOSTS: Mutex<Vhosts> = Mutex::const_new(Vhosts { added: 0, unused: Vec::new() });
+
+/// The virtual hosts of the shared node.
+struct Vhosts {
+    added: usize,
+    unused: Vec<String>,
+}
 
 /// A virtual host of a test's own.
 #[derive(Clone, Debug)]
@@ -52,16 +60,24 @@ pub async fn shared_broker() -> anyhow::Result<&'static DevBroker> {
         .await
 }
 
-/// A new virtual host on the shared node; `purpose` is part of its name.
+/// A virtual host on the shared node that nobody uses yet. A test that fails shows its name beside `purpose`.
 ///
 /// # Errors
 ///
-/// Why the node could not be started or the virtual host not be added.
+/// Why the node could not be started or virtual hosts not be added.
+#[expect(clippy::print_stdout, reason = "a test that fails shows what it printed")]
 pub async fn vhost(purpose: &str) -> anyhow::Result<Vhost> {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let broker = shared_broker().await?;
-    let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    broker.add_vhosts(&[&name]).await?;
+    let mut vhosts = VHOSTS.lock().await;
+    if vhosts.unused.is_empty() {
+        let more = vhosts.added..vhosts.added + VHOSTS_AT_ONCE;
+        let names: Vec<String> = more.map(|number| format!("test-{number}")).collect();
+        broker.add_vhosts(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        vhosts.added += VHOSTS_AT_ONCE;
+        vhosts.unused = names;
+    }
+    let name = vhosts.unused.pop().context("some were just added")?;
+    println!("{purpose} has the virtual host {name}");
     let url = broker.url(&name);
     Ok(Vhost { name, url })
 }

@@ -136,16 +136,16 @@ impl Engine {
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
         let due_times = Arc::<DueTimes>::default();
-        // What follows from a change, in this order: what is known of an attempt is known before its order is sent, and
-        // whoever watches is told before a worker can be done.
+        // What follows from a change, in this order: what is known of an attempt is known before its order is sent,
+        // whoever watches finds it counted, and is told before a worker can be done.
         let mut reactions: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&leases) as _,
             Arc::clone(&revocations) as _,
             Arc::clone(&relay) as _,
             Arc::clone(&due_times) as _,
+            Arc::clone(&metrics) as _,
             Arc::new(watch.clone()),
             Arc::new(publisher.clone()),
-            Arc::clone(&metrics) as _,
         ];
         reactions.extend(observers);
         let changes = Changes::new(Arc::clone(&store), reactions, Arc::clone(&metrics));
