@@ -1,7 +1,6 @@
 //! Cancelling jobs, and trying them again: one, or all that a filter selects.
 
 use axum::{
-    Json,
     extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -13,6 +12,7 @@ use super::{
     fields::Fields,
     filter,
     jobs::{JobPath, not_found},
+    json::Json,
     problem::{Problem, ProblemCode},
     responses::{CHANGE, JOB, Problems, SEARCH, of},
 };

@@ -1,9 +1,6 @@
 //! Submitting many jobs with one request, each for itself.
 
-use axum::{
-    Json,
-    extract::{Request, State},
-};
+use axum::extract::{Request, State};
 use crewcall_proto::JobId;
 use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -12,6 +9,7 @@ use super::{
     HttpState,
     body::{self, BatchForm},
     dto, idempotency,
+    json::Json,
     problem::{Problem, ProblemCode},
     request::caller,
     responses::{ANY_BODY, Problems, STORE, of},

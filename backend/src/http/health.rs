@@ -1,13 +1,12 @@
 //! For those who run the backend: does it live, can it work, what does it count.
 
 use axum::{
-    Json,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
 };
 
-use super::{HttpState, dto};
+use super::{HttpState, dto, json::Json};
 use crate::engine::queries::Readiness;
 
 const TAG: &str = "operation";

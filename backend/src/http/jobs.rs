@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     extract::{FromRequestParts, Path, RawQuery, Request, State},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -14,6 +13,7 @@ use super::{
     HttpState,
     answers::{self, Pieces},
     body, cursor, dto, idempotency,
+    json::Json,
     problem::{Problem, ProblemCode},
     query,
     request::caller,

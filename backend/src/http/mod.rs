@@ -36,11 +36,12 @@ mod submission;
 // What they return.
 mod code;
 mod dto;
+mod json;
 mod problem;
 mod responses;
 mod watchers;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{Extension, Router, middleware::from_fn_with_state};
 use crewcall_traces::Traces;
@@ -65,16 +66,20 @@ use body::{BODIES_BYTES_MAX, BodyBudget};
 use jobs::PAGES_MAX;
 use watchers::Watchers;
 
-/// What the routes work with. Cheap to clone.
+/// What the routes work with. Cheap to clone, as every layer does for every request.
 #[derive(Clone)]
-pub struct HttpState {
+pub struct HttpState(Arc<Parts>);
+
+/// What it consists of.
+#[derive(Clone)]
+pub struct Parts {
     engine: Arc<Engine>,
     /// How requests are counted.
     metrics: Arc<Metrics>,
     /// Where the spans of requests go.
     traces: Traces,
     /// By which names we may be asked for.
-    hosts: Arc<HttpHosts>,
+    hosts: HttpHosts,
     /// When streams and long polls end.
     stop: CancellationToken,
     watchers: Watchers,
@@ -92,48 +97,60 @@ impl HttpState {
     /// The state of a server of `engine`. Streams and long polls end on `stop`.
     #[must_use]
     pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             engine,
             metrics,
             traces: Traces::default(),
-            hosts: Arc::default(),
+            hosts: HttpHosts::default(),
             stop,
             watchers: Watchers::new(WATCHERS_MAX),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
             bodies: BodyBudget::of(BODIES_BYTES_MAX),
             answers: BodyBudget::of(ANSWERS_BYTES_MAX),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
-        }
+        }))
     }
 
     /// The same, to be asked for by these names too.
     #[must_use]
-    pub fn hosts(self, hosts: HttpHosts) -> Self {
-        Self { hosts: Arc::new(hosts), ..self }
+    pub fn hosts(mut self, hosts: HttpHosts) -> Self {
+        Arc::make_mut(&mut self.0).hosts = hosts;
+        self
     }
 
     /// The same, with a sink for the spans of its requests.
     #[must_use]
-    pub fn traces(self, traces: Traces) -> Self {
-        Self { traces, ..self }
+    pub fn traces(mut self, traces: Traces) -> Self {
+        Arc::make_mut(&mut self.0).traces = traces;
+        self
     }
 
     /// The same with another limit than [`WATCHERS_MAX`].
     #[must_use]
-    pub fn watchers_max(self, watchers_max: usize) -> Self {
-        Self { watchers: Watchers::new(watchers_max), ..self }
+    pub fn watchers_max(mut self, watchers_max: usize) -> Self {
+        Arc::make_mut(&mut self.0).watchers = Watchers::new(watchers_max);
+        self
     }
 
     /// The same with another limit than [`ANSWERS_BYTES_MAX`].
     #[must_use]
-    pub fn answers_bytes_max(self, bytes_max: usize) -> Self {
-        Self { answers: BodyBudget::of(bytes_max), ..self }
+    pub fn answers_bytes_max(mut self, bytes_max: usize) -> Self {
+        Arc::make_mut(&mut self.0).answers = BodyBudget::of(bytes_max);
+        self
     }
 
     /// How many streams and long polls are open.
     #[must_use]
     pub fn watching(&self) -> usize {
         self.watchers.count()
+    }
+}
+
+impl Deref for HttpState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 

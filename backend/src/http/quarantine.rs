@@ -1,13 +1,13 @@
 //! The messages in quarantine: those that could not be read.
 
 use axum::{
-    Json,
     extract::{Path, RawQuery, State},
     http::StatusCode,
 };
 
 use super::{
     HttpState, cursor, dto,
+    json::Json,
     problem::{Problem, ProblemCode},
     query::{PAGE_JOBS_DEFAULT, PageQuery},
     responses::{PAGE, Problems, STORE, of},

@@ -1,9 +1,6 @@
 //! What operators set for types: pauses and limits.
 
-use axum::{
-    Json,
-    extract::{Path, Request, State},
-};
+use axum::extract::{Path, Request, State};
 use crewcall_proto::JobType;
 
 use super::{
@@ -11,6 +8,7 @@ use super::{
     actions::read_actor,
     body, dto,
     fields::Fields,
+    json::Json,
     problem::{Problem, ProblemCode},
     responses::{CHANGE, Problems, TYPE, of},
     types,

@@ -1,7 +1,6 @@
 //! Which job types there are: what workers announced, and what jobs have.
 
 use axum::{
-    Json,
     extract::{Path, RawQuery, State},
     http::StatusCode,
 };
@@ -9,6 +8,7 @@ use crewcall_proto::JobType;
 
 use super::{
     HttpState, cursor, dto,
+    json::Json,
     problem::{Problem, ProblemCode},
     query::{PAGE_JOBS_MAX, PageQuery},
     responses::{PAGE, Problems, STORE, TYPE, of},

@@ -84,7 +84,7 @@ pub(super) async fn watch_job(
         over: false,
         seat,
     };
-    Ok(events(stream::unfold(feed, JobFeed::next), state.stop))
+    Ok(events(stream::unfold(feed, JobFeed::next), state.stop.clone()))
 }
 
 /// Watch all jobs
@@ -111,7 +111,7 @@ pub(super) async fn watch_all(
 ) -> Result<Response, Problem> {
     let filter = query::read_watch(raw.as_deref())?;
     let feed = AllFeed::new(Arc::clone(&state.engine), filter, last_event_id(&headers), Seat::take(&state)?);
-    Ok(events(stream::unfold(feed, AllFeed::next), state.stop))
+    Ok(events(stream::unfold(feed, AllFeed::next), state.stop.clone()))
 }
 
 /// A stream that ends when the backend stops.

@@ -1,7 +1,6 @@
 //! Who is there, and who takes jobs.
 
 use axum::{
-    Json,
     extract::{Path, State},
     http::StatusCode,
 };
@@ -9,6 +8,7 @@ use crewcall_proto::WorkerId;
 
 use super::{
     HttpState, dto,
+    json::Json,
     problem::{Problem, ProblemCode},
     responses::{Problems, WORKER, of},
 };
