@@ -1,5 +1,6 @@
 //! The command line: what `--help` shows.
 
+mod bench;
 mod database;
 mod examples;
 mod fleet;
@@ -17,6 +18,7 @@ use clap::{
 use clap_complete::Shell;
 
 pub(crate) use self::{
+    bench::BenchArguments,
     database::{BackupArguments, DatabaseArguments, RestoreArguments},
     examples::command,
     fleet::{
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Backup(BackupArguments),
     /// Put a copy in the place of the database, while the backend is stopped
     Restore(RestoreArguments),
+    /// Measure how fast this machine runs jobs, beside what its broker could do
+    Bench(BenchArguments),
     /// List jobs, for those who expect it here.
     #[command(hide = true)]
     Ps(JobsListArguments),

@@ -46,6 +46,10 @@ mod signals;
 mod dev_environment;
 mod dev_stack;
 
+mod bench;
+
+mod watched_process;
+
 mod exit;
 
 use crate::{
@@ -99,6 +103,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Topology(topology) => commands::topology::run(&arguments.client()?, topology).await,
         Command::Backup(backup) => commands::backup::back_up_to(backup).await,
         Command::Restore(restore) => commands::backup::restore_from(restore).await,
+        Command::Bench(bench) => Box::pin(commands::bench::run(bench)).await,
         Command::Version => {
             print(concat!("crewcall ", env!("CARGO_PKG_VERSION")))?;
             Ok(Exit::Done)

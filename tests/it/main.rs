@@ -51,6 +51,8 @@ mod command_line_top;
 
 mod dev;
 
+mod bench;
+
 // What operators look at.
 mod boards;
 

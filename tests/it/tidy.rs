@@ -200,7 +200,10 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("worker-sdk", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
     ("workers", &["crewcall-worker"]),
     ("backend", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
-    ("cli", &["crewcall-backend", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"]),
+    (
+        "cli",
+        &["crewcall-backend", "crewcall-worker", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"],
+    ),
     ("dev-broker", &[]),
     ("tests", &["crewcall-proto", "crewcall-amqp", "crewcall-worker", "crewcall-dev-broker"]),
 ];

@@ -223,3 +223,11 @@ impl Process {
         Ok(ended.with_context(|| format!("{} did not end", self.name))??)
     }
 }
+
+/// How many processes work in a folder, whether it is still there or not.
+#[must_use]
+pub fn running_in(folder: &Path) -> usize {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let places = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
+    places.filter(|place| place.starts_with(folder)).count()
+}

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 34] = [
+const EXAMPLES: [(&str, &[&str]); 35] = [
     (
         "",
         &[
@@ -50,6 +50,7 @@ const EXAMPLES: [(&str, &[&str]); 34] = [
             "crewcall backup /var/backups/crewcall-2026-11-22.db --database-url sqlite:///var/lib/crewcall/crewcall.db",
         ],
     ),
+    ("bench", &["crewcall bench --quick", "crewcall bench --jobs 100000 --rounds 7 -o json > after.json"]),
     ("restore", &["crewcall restore before-upgrade.db --replace"]),
     ("watch", &["crewcall watch @last", "crewcall watch --type 'image.*' --state failed"]),
     (

@@ -1,6 +1,7 @@
 //! One file per command. Each takes its arguments, does one thing and says how it ended.
 
 pub(crate) mod batch;
+pub(crate) mod bench;
 pub(crate) mod dev;
 pub(crate) mod serve;
 pub(crate) mod submit;

@@ -23,10 +23,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{arguments::DevArguments, dev_environment::DevEnvironment, exit::Failure, output::print_message};
+use crate::{
+    arguments::DevArguments, dev_environment::DevEnvironment, exit::Failure, output::print_message,
+    watched_process::WatchedProcess,
+};
 
 pub(crate) use directory::DevDirectory;
-use workers::Workers;
 
 /// The port of the HTTP API when it is free: the one that clients try by themselves.
 pub(crate) const HTTP_PORT_PREFERRED: u16 = 8080;
@@ -40,7 +42,7 @@ pub(crate) struct DevStack {
     /// None when it is somebody else's.
     broker: Option<DevBroker>,
     /// None when the user's own come by themselves.
-    workers: Option<Workers>,
+    workers: Option<WatchedProcess>,
     backend: JoinHandle<Result<(), RunError>>,
     stop: CancellationToken,
     addresses: Addresses,
@@ -91,7 +93,7 @@ impl DevStack {
         let stop = CancellationToken::new();
         let backend = tracker.spawn(app.run(stop.clone()));
         let workers =
-            program.map(|words| Workers::start(&words, &amqp_url, &prefix, directory)).transpose()?;
+            program.map(|words| workers::start(&words, &amqp_url, &prefix, directory)).transpose()?;
         let addresses = Addresses { http, amqp_url: amqp_url.clone() };
         DevEnvironment { url: format!("http://{http}"), amqp_url }.write(directory.root())?;
         Ok(Self { broker, workers, backend, stop, addresses })
@@ -124,7 +126,7 @@ impl DevStack {
 
     /// Stops everything in order: workers first, so that they can hand in what they finish.
     pub(crate) async fn close(self) {
-        if let Some(workers) = self.workers {
+        if let Some(mut workers) = self.workers {
             workers.stop().await;
         }
         self.stop.cancel();
@@ -146,7 +148,7 @@ async fn start_broker(directory: &DevDirectory, last: Option<&DevEnvironment>) -
 }
 
 /// How the workers ended, if they are ours.
-async fn ended(workers: Option<&mut Workers>) -> String {
+async fn ended(workers: Option<&mut WatchedProcess>) -> String {
     match workers {
         Some(workers) => workers.wait().await,
         None => pending().await,

@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{
     chaos::plan::{FAULTS_AT_ONCE_MAX, plan},
-    process::{PATIENCE as PROGRAM_PATIENCE, command, program},
+    process::{PATIENCE as PROGRAM_PATIENCE, command, program, running_in},
     wait::until,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -187,11 +187,4 @@ async fn interrupted(chaos: &mut Child, lines: &mut Lines<BufReader<ChildStderr>
 fn interrupt(chaos: &Child) {
     let pid = Pid::from_raw(i32::try_from(chaos.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
-}
-
-/// How many processes work in a folder, whether it is still there or not.
-fn running_in(folder: &Path) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let places = processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());
-    places.filter(|place| place.starts_with(folder)).count()
 }

@@ -1,0 +1,157 @@
+//! The few requests that a measurement makes, on connections that stay open.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, header};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::{PATIENCE, installation::part};
+use crate::exit::Failure;
+
+/// How often is looked whether something has come.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A client of the backend that is measured. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+impl Http {
+    /// # Errors
+    ///
+    /// When the library cannot be set up.
+    pub(super) fn new(base: &str) -> Result<Self, Failure> {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(part)?;
+        Ok(Self { client, base: base.to_owned() })
+    }
+
+    /// Waits until a worker serves the type.
+    pub(super) async fn served(&self, job_type: &str) -> Result<(), Failure> {
+        self.type_when(job_type, "no worker came", |shown| shown["workers"].as_u64() > Some(0))
+            .await
+            .map(drop)
+    }
+
+    /// How many jobs of the type are completed.
+    pub(super) async fn completed(&self, job_type: &str) -> Result<u64, Failure> {
+        Ok(completed(&self.get(&format!("/v1/types/{job_type}")).await?))
+    }
+
+    /// Waits until so many jobs of the type are completed.
+    pub(super) async fn until_completed(&self, job_type: &str, count: u64) -> Result<(), Failure> {
+        let all = |shown: &Value| completed(shown) >= count;
+        self.type_when(job_type, "the jobs did not end in time", all).await.map(drop)
+    }
+
+    /// Submits one job, given as JSON. Returns its id.
+    pub(super) async fn submit(&self, job: String) -> Result<String, Failure> {
+        let request = self.request(Method::POST, "/v1/jobs");
+        let answer = send(request.header(header::CONTENT_TYPE, "application/json").body(job)).await?;
+        answer["id"].as_str().map(str::to_owned).ok_or_else(|| strange(&answer))
+    }
+
+    /// Submits many, one in a line.
+    pub(super) async fn submit_batch(&self, lines: String, count: usize) -> Result<(), Failure> {
+        let request = self.request(Method::POST, "/v1/jobs/batch");
+        let answer = send(request.header(header::CONTENT_TYPE, "application/x-ndjson").body(lines)).await?;
+        if answer["accepted"].as_u64() == u64::try_from(count).ok() { Ok(()) } else { Err(strange(&answer)) }
+    }
+
+    /// Waits until the job is over. Returns its state.
+    pub(super) async fn end_of(&self, id: &str) -> Result<String, Failure> {
+        let job = self.get(&format!("/v1/jobs/{id}?wait=60")).await?;
+        job["state"].as_str().map(str::to_owned).ok_or_else(|| strange(&job))
+    }
+
+    /// When its handler began, in milliseconds since 1970.
+    pub(super) async fn started_ms(&self, id: &str) -> Result<i64, Failure> {
+        let job = self.get(&format!("/v1/jobs/{id}")).await?;
+        let started: Option<jiff::Timestamp> = job["started_at"].as_str().and_then(|time| time.parse().ok());
+        started.map(jiff::Timestamp::as_millisecond).ok_or_else(|| strange(&job))
+    }
+
+    /// Waits until the job runs.
+    pub(super) async fn until_running(&self, id: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let job = self.get(&format!("/v1/jobs/{id}")).await?;
+            if job["state"] == "running" {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::Part(format!("a job did not start in time: {job}").into()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the backend is ready.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.get("/readyz").await.is_err() {
+            if Instant::now() > deadline {
+                return Err(Failure::Part("the backend was not ready in time".into()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Asks for the end of a job.
+    pub(super) async fn cancel(&self, id: &str) -> Result<(), Failure> {
+        send(self.request(Method::POST, &format!("/v1/jobs/{id}/cancel"))).await.map(drop)
+    }
+
+    /// Lets no job of the type begin, or lets them begin again.
+    pub(super) async fn pause(&self, job_type: &str, paused: bool) -> Result<(), Failure> {
+        let action = if paused { "pause" } else { "resume" };
+        send(self.request(Method::POST, &format!("/v1/types/{job_type}/{action}"))).await.map(drop)
+    }
+
+    async fn type_when(
+        &self,
+        job_type: &str,
+        otherwise: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // A type that nobody has announced yet is not there.
+            let shown = self.get(&format!("/v1/types/{job_type}")).await.unwrap_or_default();
+            if wanted(&shown) {
+                return Ok(shown);
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::Part(format!("{otherwise}: {shown}").into()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Reads something.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        send(self.request(Method::GET, path)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Value, Failure> {
+    let response = request.send().await.map_err(part)?;
+    let (status, body) = (response.status(), response.bytes().await.map_err(part)?);
+    let answer: Value = serde_json::from_slice(&body).map_err(part)?;
+    if status.is_success() { Ok(answer) } else { Err(strange(&answer)) }
+}
+
+fn completed(shown: &Value) -> u64 {
+    shown["jobs"]["completed"].as_u64().unwrap_or_default()
+}
+
+fn strange(answer: &Value) -> Failure {
+    Failure::Part(format!("the backend that is measured answered otherwise than expected: {answer}").into())
+}

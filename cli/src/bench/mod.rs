@@ -1,0 +1,214 @@
+//! `crewcall bench`: how fast this machine runs jobs, beside what its broker could do at all.
+//!
+//! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
+//! a ratio is taken within its round. Reading order: [`installation`] (what is measured), [`limit`] (the broker alone),
+//! [`load`], [`latency`], [`paced`] and [`crowded`] (ours), [`costs`] (what it takes of the machine), [`figures`] and [`report`].
+
+mod costs;
+
+mod crowded;
+
+mod figures;
+
+mod http;
+
+mod installation;
+
+mod latency;
+
+mod limit;
+
+mod load;
+
+mod paced;
+
+pub(crate) mod report;
+
+pub(crate) mod worker;
+
+use std::{path::Path, pin::pin, time::Duration};
+
+use self::{
+    costs::Costs,
+    crowded::Crowded,
+    figures::{Throughput, Times},
+    http::Http,
+    installation::Installation,
+    limit::TwoHops,
+    load::Row,
+    paced::Paced,
+    report::Report,
+};
+use crate::exit::Failure;
+
+/// The type of the jobs that do nothing.
+const JOB_TYPE: &str = "bench.noop";
+
+/// The type of those that run until they are cancelled.
+const WAITING_TYPE: &str = "bench.wait";
+
+/// The type of those that wait in the store while others run.
+const PAUSED_TYPE: &str = "bench.paused";
+
+/// How many bytes the parameters of a job, and the body of a message for the limit, have.
+const BODY_BYTES: usize = 256;
+
+/// How long anything may take before the run is given up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// How many jobs a measurement of throughput takes.
+    pub(crate) jobs: usize,
+    /// How many jobs are waited for one by one.
+    pub(crate) single_jobs: usize,
+    /// How often everything is measured.
+    pub(crate) rounds: usize,
+    /// How many connections submit jobs one by one.
+    pub(crate) connections: usize,
+    /// How many attempts the worker runs at once.
+    pub(crate) slots: u32,
+    /// How many jobs a second come at a steady pace.
+    pub(crate) per_second: u32,
+    /// For how long.
+    pub(crate) paced_for: Duration,
+    /// How many jobs wait in the store in the end, while others run.
+    pub(crate) waiting: usize,
+}
+
+/// What is measured, in the order of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Submitted many at a time.
+    Batches,
+    /// Submitted one by one, on many connections at once.
+    Singles,
+    /// Submitted while their type was paused; measured from the end of the pause.
+    Drain,
+}
+
+impl Load {
+    const ALL: [Self; 3] = [Self::Batches, Self::Singles, Self::Drain];
+
+    /// What it is called in the report.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Batches => "batches",
+            Self::Singles => "singles",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// Starts an installation in `directory`, measures it, and ends it, also when `interrupted` is over first. Tells `progress`
+/// what is being measured.
+///
+/// # Errors
+///
+/// What could not be started, or did not end in time; the directory is kept then, with the logs.
+pub(crate) async fn run(
+    directory: &Path,
+    plan: Plan,
+    progress: impl Fn(&str),
+    interrupted: impl Future<Output = ()>,
+) -> Result<Report, Failure> {
+    let mut interrupted = pin!(interrupted);
+    progress("starting a private RabbitMQ node, a backend and a worker …");
+    let mut installation = tokio::select! {
+        started = Installation::start(directory, plan.slots) => started.map_err(|failure| kept(&failure, directory))?,
+        () = &mut interrupted => return Err(stopped()),
+    };
+    let versions = installation.versions().await;
+    let measured = tokio::select! {
+        measured = measure(&mut installation, plan, progress) => measured,
+        () = interrupted => Err(stopped()),
+    };
+    installation.stop().await;
+    match measured {
+        Ok(measured) => {
+            remove(directory);
+            Ok(report::of(plan, versions, &measured))
+        }
+        Err(interruption @ Failure::Interrupted(_)) => {
+            remove(directory);
+            Err(interruption)
+        }
+        Err(failure) => Err(kept(&failure, directory)),
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::Interrupted("interrupted: nothing was measured to its end".to_owned())
+}
+
+fn kept(failure: &Failure, directory: &Path) -> Failure {
+    Failure::Part(format!("{failure}; its logs are in {}", directory.display()).into())
+}
+
+fn remove(directory: &Path) {
+    // What cannot be removed now is by the next run.
+    let _ = std::fs::remove_dir_all(directory);
+}
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(crate) struct Measured {
+    limit: Vec<Throughput>,
+    loads: Vec<(Load, Vec<Row>)>,
+    raw_times: Times,
+    job_times: Times,
+    latency_rounds: Vec<(Duration, Duration)>,
+    starts: Times,
+    cancels: Times,
+    crowded: Option<Crowded>,
+}
+
+async fn measure(
+    installation: &mut Installation,
+    plan: Plan,
+    progress: impl Fn(&str),
+) -> Result<Measured, Failure> {
+    let http = Http::new(installation.http())?;
+    http.served(JOB_TYPE).await?;
+    let mut hops = TwoHops::start(installation.limit_url()).await?;
+    progress("warming up …");
+    load::run(Load::Batches, &http, plan.warm_up()).await?;
+    hops.throughput(plan.warm_up().jobs).await?;
+    let mut measured =
+        Measured { loads: Load::ALL.map(|load| (load, Vec::new())).into(), ..Measured::default() };
+    for round in 1..=plan.rounds {
+        let tell = |what: &str| progress(&format!("round {round} of {}: {what} …", plan.rounds));
+        tell("the limit");
+        let limit = hops.throughput(plan.jobs).await?;
+        measured.limit.push(limit);
+        for (load, rows) in &mut measured.loads {
+            tell(load.name());
+            let before = Costs::now(installation)?;
+            let throughput = load::run(*load, &http, plan).await?;
+            rows.push(Row { throughput, limit, costs: Costs::now(installation)?.since(&before) });
+        }
+        tell("one job after the other");
+        let (raw, jobs) = latency::run(&http, &mut hops, plan.single_jobs).await?;
+        measured.latency_rounds.push((raw.percentile(50), jobs.percentile(50)));
+        measured.raw_times.append(raw);
+        measured.job_times.append(jobs);
+        tell(&format!("{} jobs a second", plan.per_second));
+        let Paced { starts, cancels } = paced::run(&http, plan.per_second, plan.paced_for).await?;
+        measured.starts.append(starts);
+        measured.cancels.append(cancels);
+    }
+    if plan.waiting > 0 {
+        progress(&format!("the same while {} jobs wait …", plan.waiting));
+        measured.crowded = Some(crowded::run(installation, &http, &mut hops, plan).await?);
+    }
+    hops.close().await;
+    Ok(measured)
+}
+
+impl Plan {
+    /// What is measured and thrown away: connections open, caches fill.
+    fn warm_up(self) -> Self {
+        Self { jobs: (self.jobs / 10).max(1), ..self }
+    }
+}

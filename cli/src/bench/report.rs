@@ -1,0 +1,400 @@
+//! What is told of a run.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    BODY_BYTES, Load, Measured, Plan,
+    crowded::Crowded,
+    figures::{Spread, Times},
+    installation::Versions,
+    load::Row,
+};
+use crate::{
+    layout::Column,
+    output::{Overflow, View, rows_in_columns},
+};
+
+/// Everything, as JSON has it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    jobs: usize,
+    single_jobs: usize,
+    rounds: usize,
+    connections: usize,
+    slots: u32,
+    body_bytes: usize,
+    versions: Versions,
+    /// Two raw hops a second.
+    limit_per_second: Spread,
+    loads: Vec<LoadReport>,
+    /// Milliseconds from a submission until its end was seen, on an idle installation.
+    idle_ms: Percentiles,
+    /// Milliseconds of the two raw hops, in turn with these.
+    idle_limit_ms: Percentiles,
+    /// The medians of the rounds, divided.
+    idle_ratio: Spread,
+    /// How many jobs a second came for what follows.
+    paced_per_second: u32,
+    /// Milliseconds from when a job was to be submitted until its handler began.
+    paced_start_ms: Percentiles,
+    /// Milliseconds from a request to cancel a running job until it was seen to be cancelled.
+    paced_cancel_ms: Percentiles,
+    /// The same while very many jobs waited.
+    crowded: Option<CrowdedReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct CrowdedReport {
+    waiting: usize,
+    limit_per_second: Spread,
+    batches: LoadReport,
+    idle_ms: Percentiles,
+    idle_limit_ms: Percentiles,
+    pages: Vec<PageReport>,
+    /// Seconds from the start of the backend until it was ready.
+    start_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct PageReport {
+    list: &'static str,
+    ms: Percentiles,
+}
+
+#[derive(Debug, Serialize)]
+struct LoadReport {
+    load: &'static str,
+    jobs_per_second: Spread,
+    /// Of the limit of the same round.
+    ratio: Spread,
+    programs: Vec<ProgramReport>,
+}
+
+/// What a program took, as the median of the rounds.
+#[derive(Debug, Serialize)]
+struct ProgramReport {
+    program: &'static str,
+    processor_us_per_job: f64,
+    written_bytes_per_job: f64,
+    resident_mib: f64,
+    /// The busiest threads of the last round.
+    threads: Vec<ThreadReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ThreadReport {
+    name: String,
+    processor_us_per_job: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Percentiles {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+/// What was measured, summed up.
+pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report {
+    let ratio = |(raw, jobs): &(Duration, Duration)| jobs.as_secs_f64() / raw.as_secs_f64();
+    Report {
+        jobs: plan.jobs,
+        single_jobs: plan.single_jobs,
+        rounds: plan.rounds,
+        connections: plan.connections,
+        slots: plan.slots,
+        body_bytes: BODY_BYTES,
+        versions,
+        limit_per_second: Spread::of(measured.limit.iter().map(|limit| limit.per_second)),
+        loads: measured.loads.iter().map(|(load, rows)| LoadReport::of(*load, rows)).collect(),
+        idle_ms: Percentiles::of(&measured.job_times),
+        idle_limit_ms: Percentiles::of(&measured.raw_times),
+        idle_ratio: Spread::of(measured.latency_rounds.iter().map(ratio)),
+        paced_per_second: plan.per_second,
+        paced_start_ms: Percentiles::of(&measured.starts),
+        paced_cancel_ms: Percentiles::of(&measured.cancels),
+        crowded: measured.crowded.as_ref().map(|crowded| CrowdedReport::of(plan.waiting, crowded)),
+    }
+}
+
+impl CrowdedReport {
+    fn of(waiting: usize, crowded: &Crowded) -> Self {
+        Self {
+            waiting,
+            limit_per_second: Spread::of([crowded.row.limit.per_second]),
+            batches: LoadReport::of(Load::Batches, std::slice::from_ref(&crowded.row)),
+            idle_ms: Percentiles::of(&crowded.job_times),
+            idle_limit_ms: Percentiles::of(&crowded.raw_times),
+            pages: crowded
+                .pages
+                .iter()
+                .map(|(list, times)| PageReport { list, ms: Percentiles::of(times) })
+                .collect(),
+            start_seconds: crowded.start.as_secs_f64(),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}, {} waiting", self.batches.load, self.waiting)
+    }
+}
+
+impl LoadReport {
+    fn of(load: Load, rows: &[Row]) -> Self {
+        let programs = rows.last().map_or(0, |row| row.costs.len());
+        Self {
+            load: load.name(),
+            jobs_per_second: Spread::of(rows.iter().map(|row| row.throughput.per_second)),
+            ratio: Spread::of(rows.iter().map(|row| row.throughput.per_second / row.limit.per_second)),
+            programs: (0..programs).map(|index| ProgramReport::of(rows, index)).collect(),
+        }
+    }
+}
+
+impl ProgramReport {
+    /// Of the program at this place of each row's costs.
+    fn of(rows: &[Row], index: usize) -> Self {
+        let costs = || rows.iter().map(|row| (per_job(row), &row.costs[index]));
+        let (share, last) = costs().next_back().unwrap_or_else(|| unreachable!("there is a row"));
+        Self {
+            program: last.program,
+            processor_us_per_job: median(costs().map(|(share, cost)| microseconds(cost.computed) * share)),
+            written_bytes_per_job: median(costs().map(|(share, cost)| float(cost.written_bytes) * share)),
+            resident_mib: median(costs().map(|(_, cost)| float(cost.resident_bytes) / 1_048_576.0)),
+            threads: last
+                .busiest()
+                .map(|(name, computed)| ThreadReport {
+                    name: name.to_owned(),
+                    processor_us_per_job: microseconds(computed) * share,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Percentiles {
+    fn of(times: &Times) -> Self {
+        let at = |percent| times.percentile(percent).as_secs_f64() * 1_000.0;
+        Self { p50: at(50), p99: at(99), max: at(100) }
+    }
+}
+
+/// One divided by how many jobs there were.
+fn per_job(row: &Row) -> f64 {
+    1.0 / float(u64::try_from(row.throughput.jobs).unwrap_or(u64::MAX))
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    Spread::of(figures).median
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+impl Report {
+    /// The report as people read it.
+    pub(crate) fn text(&self, view: &View) -> String {
+        let Versions { crewcall, profile, broker, processors } = &self.versions;
+        let head = format!(
+            "{} jobs of {} bytes that do nothing, {} rounds; one worker of {} slots\n\
+             crewcall {crewcall} ({profile}), {broker}, {processors} processors for all of it",
+            self.jobs, self.body_bytes, self.rounds, self.slots
+        );
+        let about = match *profile {
+            "debug" => "\nA debug build: build with --release for figures that mean something.",
+            _ => "",
+        };
+        [format!("{head}{about}"), self.rates(view), self.costs(view), self.threads(), self.latency(view)]
+            .join("\n\n")
+    }
+
+    fn rates(&self, view: &View) -> String {
+        let columns = ["THROUGHPUT", "JOBS/S", "FROM – TO", "OF THE LIMIT", "FROM – TO"].map(Column::new);
+        let row = |name: &str, rate: Spread, ratio: Option<Spread>| {
+            let share = ratio.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default();
+            let shares =
+                ratio.map(|ratio| format!("{:.2} – {:.2}", ratio.least, ratio.most)).unwrap_or_default();
+            vec![
+                name.to_owned(),
+                format!("{:.0}", rate.median),
+                format!("{:.0} – {:.0}", rate.least, rate.most),
+                share,
+                shares,
+            ]
+        };
+        let mut rows = vec![row("two raw hops", self.limit_per_second, None)];
+        rows.extend(self.loads.iter().map(|load| row(load.load, load.jobs_per_second, Some(load.ratio))));
+        let crowded = self.crowded.iter();
+        rows.extend(crowded.map(|it| row(&it.name(), it.batches.jobs_per_second, Some(it.batches.ratio))));
+        rows_in_columns(&columns, rows, view, true, Overflow::Cut)
+    }
+
+    fn costs(&self, view: &View) -> String {
+        let columns =
+            ["µs A JOB", "BACKEND", "WORKER", "BROKER", "CLIENT", "KiB WRITTEN", "MiB"].map(Column::new);
+        let row = |(name, load): (String, &LoadReport)| {
+            let mut cells = vec![name];
+            cells.extend(load.programs.iter().map(|program| format!("{:.0}", program.processor_us_per_job)));
+            let written: f64 = load.programs.iter().map(|program| program.written_bytes_per_job).sum();
+            cells.push(format!("{:.1}", written / 1_024.0));
+            cells.push(
+                load.programs.first().map_or(String::new(), |backend| format!("{:.0}", backend.resident_mib)),
+            );
+            cells
+        };
+        let loads = self.loads.iter().map(|load| (load.load.to_owned(), load));
+        let crowded = self.crowded.iter().map(|crowded| (crowded.name(), &crowded.batches));
+        rows_in_columns(&columns, loads.chain(crowded).map(row).collect(), view, true, Overflow::Cut)
+    }
+
+    /// Where the time of the backend goes.
+    fn threads(&self) -> String {
+        let lines = self.loads.iter().filter_map(|load| {
+            let threads = &load.programs.first()?.threads;
+            let told =
+                threads.iter().map(|thread| format!("{} {:.0}", thread.name, thread.processor_us_per_job));
+            Some(format!("{:<8} {}", load.load, told.collect::<Vec<_>>().join(", ")))
+        });
+        let lines: Vec<String> = lines.collect();
+        format!("Threads of the backend, µs a job\n{}", lines.join("\n"))
+    }
+
+    fn latency(&self, view: &View) -> String {
+        let columns = ["MILLISECONDS", "P50", "P99", "MAX"].map(Column::new);
+        let row = |name: String, times: &Percentiles| {
+            let cells = [times.p50, times.p99, times.max].map(|time| format!("{time:.2}"));
+            [name].into_iter().chain(cells).collect()
+        };
+        let paced = |what: &str| format!("{what}, at {} jobs/s", self.paced_per_second);
+        let mut rows = vec![
+            row("two raw hops, idle".to_owned(), &self.idle_limit_ms),
+            row("submit to completed, idle".to_owned(), &self.idle_ms),
+            row(paced("submit to start"), &self.paced_start_ms),
+            row(paced("cancel to cancelled"), &self.paced_cancel_ms),
+        ];
+        if let Some(crowded) = &self.crowded {
+            let others = format!("{} waiting", crowded.waiting);
+            rows.push(row(format!("two raw hops, {others}"), &crowded.idle_limit_ms));
+            rows.push(row(format!("submit to completed, {others}"), &crowded.idle_ms));
+            let pages = crowded.pages.iter();
+            rows.extend(pages.map(|page| row(format!("a page: {}, {others}", page.list), &page.ms)));
+        }
+        let table = rows_in_columns(&columns, rows, view, true, Overflow::Cut);
+        let Spread { median, least, most } = self.idle_ratio;
+        let start = self.crowded.as_ref().map_or_else(String::new, |crowded| {
+            format!(
+                "\nWith {} waiting, the backend is ready {:.1} s after its start.",
+                crowded.waiting, crowded.start_seconds
+            )
+        });
+        format!(
+            "{table}\nIdle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).{start}",
+            self.single_jobs
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        bench::{costs::Cost, figures::Throughput},
+        terminals::on_terminals,
+    };
+
+    fn rate(jobs: usize, seconds: u64) -> Throughput {
+        Throughput::of(jobs, Duration::from_secs(seconds))
+    }
+
+    fn cost(program: &'static str, computed_ms: u64) -> Cost {
+        let threads =
+            [("crewcall-store", computed_ms / 2), ("tokio-rt-worker", computed_ms / 4), ("idle", 0)];
+        Cost {
+            program,
+            computed: Duration::from_millis(computed_ms),
+            threads: threads
+                .map(|(name, ms)| (name.to_owned(), Duration::from_millis(ms)))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+            resident_bytes: 96 << 20,
+            written_bytes: 5 << 20,
+        }
+    }
+
+    fn times(ms: &[u64]) -> Times {
+        let mut times = Times::default();
+        ms.iter().for_each(|ms| times.add(Duration::from_millis(*ms)));
+        times
+    }
+
+    /// One that took so long, in a round in which all was slower.
+    fn row(seconds: u64, slower: u64) -> Row {
+        Row {
+            throughput: rate(10_000, seconds * slower),
+            limit: rate(10_000, slower),
+            costs: [("backend", 1_600), ("worker", 950), ("broker", 2_000), ("client", 300)]
+                .map(|(program, ms)| cost(program, ms * slower))
+                .into(),
+        }
+    }
+
+    /// Three rounds, the second twice as slow.
+    fn measured() -> Measured {
+        let rows = |seconds: u64| [1, 2, 1].map(|slower| row(seconds, slower)).into();
+        Measured {
+            limit: [1, 2, 1].map(|seconds| rate(10_000, seconds)).into(),
+            loads: Load::ALL
+                .into_iter()
+                .zip([2, 3, 4])
+                .map(|(load, seconds)| (load, rows(seconds)))
+                .collect(),
+            raw_times: times(&[1, 2, 3, 4]),
+            job_times: times(&[2, 4, 6, 8]),
+            latency_rounds: [(5, 10), (4, 9), (5, 12)]
+                .map(|(raw, job)| (Duration::from_millis(raw), Duration::from_millis(job)))
+                .into(),
+            starts: times(&[3, 4, 5]),
+            cancels: times(&[6, 7]),
+            crowded: Some(Crowded {
+                row: row(2, 3),
+                raw_times: times(&[1]),
+                job_times: times(&[3]),
+                pages: vec![("the newest 100", times(&[1, 2]))],
+                start: Duration::from_millis(1_400),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_report_says_what_was_measured_and_of_what() {
+        let plan = Plan {
+            jobs: 10_000,
+            single_jobs: 200,
+            rounds: 3,
+            connections: 64,
+            slots: 64,
+            per_second: 500,
+            paced_for: Duration::from_secs(5),
+            waiting: 1_000_000,
+        };
+        let versions = Versions {
+            crewcall: "1.2.3",
+            profile: "debug",
+            broker: "RabbitMQ 3.10.8".to_owned(),
+            processors: 2,
+        };
+        let report = of(plan, versions, &measured());
+        insta::assert_snapshot!(on_terminals(|view| report.text(view)));
+        insta::assert_json_snapshot!(report);
+    }
+}

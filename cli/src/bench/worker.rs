@@ -1,0 +1,43 @@
+//! The worker that is measured: jobs that do nothing.
+
+use std::{collections::BTreeMap, pin::pin};
+
+use crewcall_worker::{JobContext, JobError, Worker};
+use tokio_util::sync::CancellationToken;
+
+use super::{JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, installation::part};
+use crate::{
+    exit::{Exit, Failure},
+    signals::Signals,
+};
+
+/// Takes texts by name, which nobody looks at.
+async fn noop(_job: JobContext, _parameters: BTreeMap<String, String>) -> Result<(), JobError> {
+    Ok(())
+}
+
+/// Runs until it is cancelled.
+async fn wait(job: JobContext, _parameters: BTreeMap<String, String>) -> Result<(), JobError> {
+    job.cancelled().await;
+    job.check_cancelled()
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+///
+/// When it cannot be a worker with the settings it has.
+pub(crate) async fn run() -> Result<Exit, Failure> {
+    let (stop, mut signals) = (CancellationToken::new(), Signals::listen()?);
+    let worker = Worker::from_env().map_err(part)?.name("bench");
+    let worker = worker.job(JOB_TYPE, noop).job(PAUSED_TYPE, noop).job(WAITING_TYPE, wait);
+    let mut served = pin!(worker.run_until(stop.clone()));
+    tokio::select! {
+        ended = &mut served => ended.map_err(part)?,
+        () = signals.next() => {
+            stop.cancel();
+            served.await.map_err(part)?;
+        }
+    }
+    Ok(Exit::Done)
+}
