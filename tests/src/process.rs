@@ -165,6 +165,20 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The sentence by which a backend that ended by itself says so and what to do. It need not be the last line: another
+    /// thread may have logged meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[must_use]
+    #[expect(clippy::panic, reason = "a test fails with all that was logged")]
+    pub fn why_it_ended(&self) -> String {
+        let log = self.log();
+        let sentence = log.lines().rfind(|line| line.contains("start it again"));
+        sentence.map_or_else(|| panic!("it does not say why it ended:\n{log}"), str::to_owned)
+    }
+
     /// What stands behind `words` in its log, up to the next space.
     ///
     /// # Errors

@@ -201,11 +201,8 @@ async fn f42_fsync_fails() {
         stack.count_unanswered();
     }
     let status = stack.backend.wait().await.unwrap();
-    let log = stack.backend.log();
-    let ends =
-        |line: &&str| line.contains("the process ends rather than guess what is on disk; start it again");
-    let last =
-        log.lines().rfind(ends).unwrap_or_else(|| panic!("it does not say why it ends:\n{log}")).to_owned();
+    let last = stack.backend.why_it_ended();
+    assert!(last.contains("the process ends rather than guess what is on disk"), "{last}");
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {last}");
 
     preload.fsync_fails(false).unwrap();

@@ -100,11 +100,11 @@ async fn submit_all(stack: &mut Stack) -> Vec<String> {
     jobs
 }
 
-/// The last sentence of a backend that ends by itself.
+/// Why a backend ends by itself.
 async fn ended(backend: &mut Process) -> String {
     let status = backend.wait().await.unwrap();
-    let last = backend.log().lines().last().unwrap().to_owned();
-    assert!(status.code().is_some_and(|code| code != 0), "{status}: {last}");
-    assert!(last.contains("the process ends rather than guess what is on disk; start it again"), "{last}");
-    last
+    let why = backend.why_it_ended();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}: {why}");
+    assert!(why.contains("the process ends rather than guess what is on disk; start it again"), "{why}");
+    why
 }
