@@ -78,6 +78,9 @@ pub struct AnnouncedType {
     /// JSON Schema of the result, for readers. At most [`AnnouncedType::SCHEMA_BYTES_MAX`].
     #[serde(default, deserialize_with = "named::or_absent")]
     pub result_schema: JsonObject,
+    /// Whether orders of the type may come several in one message ([`crate::bundle`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "named::or_absent")]
+    pub bundles: bool,
 }
 
 impl AnnouncedType {

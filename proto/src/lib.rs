@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`job_type`] and [`ids`] (the validated words), [`order`] → [`response`] (the life
 //! of one attempt), [`discovery`] and [`control`] (who is there, and what they are told),
-//! [`codec`] (bytes), [`numbers`] (which of them arrive), [`topology`] (names).
+//! [`codec`] (bytes), [`bundle`] (several in one), [`numbers`] (which of them arrive), [`topology`] (names).
 
 #![deny(missing_docs)]
 
@@ -28,6 +28,8 @@ pub mod control;
 pub mod message;
 
 pub mod codec;
+
+pub mod bundle;
 
 pub mod numbers;
 

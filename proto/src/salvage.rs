@@ -184,6 +184,13 @@ struct MessagePack<'a> {
     fields_left: u64,
 }
 
+/// The first MessagePack value in `bytes`, and what follows it; `None` where it breaks off.
+pub(crate) fn message_pack_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut value = MessagePack { rest: bytes, fields_left: 0 };
+    value.value()?;
+    bytes.split_at_checked(bytes.len() - value.rest.len())
+}
+
 /// One step into a MessagePack value.
 enum Item<'a> {
     Scalar(Scalar<'a>),
