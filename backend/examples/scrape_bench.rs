@@ -101,6 +101,7 @@ fn announcement(worker: usize, types: Vec<JobType>, clock: &SystemClock) -> Resu
         version: "1".to_owned(),
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
+        bundles: false,
     };
     Ok(Announcement {
         worker_id: format!("worker-{worker}").parse()?,

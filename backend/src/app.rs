@@ -241,6 +241,7 @@ impl App {
             topology: self.config.amqp_prefix.clone(),
             installation: self.installation.clone(),
             known,
+            with_bundles: self.config.bundles,
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),

@@ -25,6 +25,8 @@ pub struct Config {
     pub http_hosts: HttpHosts,
     /// For how long jobs are kept after they ended.
     pub retention: Retention,
+    /// Whether several short orders may travel in one message, to workers that take them so.
+    pub bundles: bool,
     /// Whether to listen on other than loopback addresses although there is no authentication.
     pub insecure: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Config {
             http_listen: Self::HTTP_LISTEN_DEFAULT,
             http_hosts: HttpHosts::default(),
             retention: Retention::default(),
+            bundles: true,
             insecure: false,
         }
     }

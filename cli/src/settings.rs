@@ -11,6 +11,7 @@
 //! | `--retention-failed` | `CREWCALL_RETENTION_FAILED` | `retention_failed` | `14d` |
 //! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
 //! | `--retention-types` | `CREWCALL_RETENTION_TYPES` | `retention_types` | `30d` |
+//! | `--bundles` | `CREWCALL_BUNDLES` | `bundles` | `true` |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
 //! | `--log-format` | `CREWCALL_LOG_FORMAT` | `log_format` | `text` |
@@ -29,7 +30,7 @@ pub(crate) use self::file::SettingsFile;
 use crate::log_filter;
 
 /// The keys of all settings.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "amqp_url",
     "amqp_prefix",
     "database_url",
@@ -39,6 +40,7 @@ const KEYS: [&str; 12] = [
     "retention_failed",
     "retention_cancelled",
     "retention_types",
+    "bundles",
     "insecure",
     "log",
     "log_format",
@@ -83,6 +85,9 @@ pub(crate) struct ServeFlags {
     /// For how long types are kept that nobody uses.
     #[arg(long, value_name = "DURATION", help = with_places("How long job types without jobs and workers are kept, or forever", "RETENTION_TYPES", RETENTION_TYPES_DEFAULT))]
     pub(crate) retention_types: Option<String>,
+    /// Whether several short orders may travel in one message.
+    #[arg(long, value_name = "BOOL", help = with_places("Whether several short orders may travel in one message, to workers that take them so: true or false", "BUNDLES", true))]
+    pub(crate) bundles: Option<String>,
     /// Listen beyond this machine.
     #[arg(long, help = with_places("Listen beyond this machine although the API has no authentication yet", "INSECURE", false))]
     pub(crate) insecure: bool,
@@ -167,6 +172,7 @@ impl ServeFlags {
             "retention_failed" => self.retention_failed.as_deref(),
             "retention_cancelled" => self.retention_cancelled.as_deref(),
             "retention_types" => self.retention_types.as_deref(),
+            "bundles" => self.bundles.as_deref(),
             "insecure" => self.insecure.then_some("true"),
             "log" => self.log.as_deref(),
             "log_format" => self.log_format.as_deref(),
@@ -208,6 +214,7 @@ impl ServeSettings {
                 ),
                 types: sources.read("retention_types", defaults.retention.types, values::retention),
             },
+            bundles: sources.read("bundles", defaults.bundles, values::yes_or_no),
             insecure: sources.read("insecure", defaults.insecure, values::yes_or_no),
         };
         let log = LogSettings {

@@ -6,20 +6,15 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    ContentType, DecodeError, EncodeError, MessageKind,
-    codec::BODY_BYTES_MAX,
-    salvage::message_pack_value,
+    ContentType, DecodeError, EncodeError, MessageKind, codec::BODY_BYTES_MAX, salvage::message_pack_value,
 };
 
 /// How many messages one bundle holds at most.
 pub const MESSAGES_MAX: usize = 64;
 
 /// The kinds that may travel together, and the property `type` of a bundle of them.
-const WORDS: [(MessageKind, &str); 3] = [
-    (MessageKind::Order, "orders"),
-    (MessageKind::Completed, "completions"),
-    (MessageKind::Error, "errors"),
-];
+const WORDS: [(MessageKind, &str); 3] =
+    [(MessageKind::Order, "orders"), (MessageKind::Completed, "completions"), (MessageKind::Error, "errors")];
 
 /// The property `type` of a bundle of messages of this kind; `None` for kinds that travel alone.
 #[must_use]
@@ -81,7 +76,9 @@ pub fn split(content_type: ContentType, body: &[u8]) -> Result<Vec<&[u8]>, Decod
     match bodies.len() {
         0 => Err(malformed("a bundle without a message")),
         1..=MESSAGES_MAX => Ok(bodies),
-        many => Err(malformed(&format!("a bundle of {many} messages; at most {MESSAGES_MAX} travel together"))),
+        many => {
+            Err(malformed(&format!("a bundle of {many} messages; at most {MESSAGES_MAX} travel together")))
+        }
     }
 }
 

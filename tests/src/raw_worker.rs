@@ -218,6 +218,7 @@ impl RawWorker {
                 version: String::new(),
                 parameters_schema: schema.clone(),
                 result_schema: JsonObject::new(),
+                bundles: false,
             })
         };
         Ok(Announcement {

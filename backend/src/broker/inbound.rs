@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::{
-    inbox::{Inbox, Reader, content_type, read_body},
+    inbox::{Inbox, Part, Reader},
     topology,
 };
 use crate::{
@@ -151,20 +151,20 @@ struct Results {
 type Received = (Response, Option<Recording>);
 
 impl Results {
-    fn response(&self, delivery: &Delivery) -> Result<Response, DecodeError> {
-        let queue: &str = &delivery.queue;
+    fn response(&self, part: &Part<'_>) -> Result<Response, DecodeError> {
+        let queue: &str = &part.delivery.queue;
         if queue == self.topology.response_queue(MessageKind::Completed) {
-            completed(delivery)
+            completed(part)
         } else if queue == self.topology.response_queue(MessageKind::Error) {
-            read_body(delivery).map(Response::Failed)
+            part.read().map(Response::Failed)
         } else if queue == self.topology.response_queue(MessageKind::Held) {
-            read_held(delivery)
+            read_held(part)
         } else if queue == self.topology.dead() {
-            let order: Order = read_body(delivery)?;
-            let content_type = content_type(delivery)?;
-            Ok(Response::DeadLettered { order, reason: death_reason(delivery), content_type })
+            let order: Order = part.read()?;
+            let content_type = part.content_type()?;
+            Ok(Response::DeadLettered { order, reason: death_reason(part), content_type })
         } else {
-            read_body(delivery).map(Response::Unroutable)
+            part.read().map(Response::Unroutable)
         }
     }
 
@@ -189,18 +189,28 @@ impl Results {
 impl Inbox for Results {
     type Message = Received;
 
-    fn read(&self, delivery: &Delivery) -> Result<Received, DecodeError> {
-        let response = self.response(delivery)?;
-        let recording = self.recording(&response, delivery);
+    fn bundled(&self, queue: &str) -> Option<MessageKind> {
+        [MessageKind::Completed, MessageKind::Error]
+            .into_iter()
+            .find(|kind| queue == self.topology.response_queue(*kind))
+            .or_else(|| {
+                let brings_orders = queue == self.topology.dead() || queue == self.topology.unroutable();
+                brings_orders.then_some(MessageKind::Order)
+            })
+    }
+
+    fn read(&self, part: &Part<'_>) -> Result<Received, DecodeError> {
+        let response = self.response(part)?;
+        let recording = self.recording(&response, part.delivery);
         Ok((response, recording))
     }
 
     /// An answer that cannot be read still ends its attempt: no other will come.
-    fn salvage(&self, delivery: &Delivery, error: &DecodeError) -> Option<Received> {
+    fn salvage(&self, part: &Part<'_>, error: &DecodeError) -> Option<Received> {
         let is_answer = [MessageKind::Completed, MessageKind::Error]
             .into_iter()
-            .any(|kind| *delivery.queue == *self.topology.response_queue(kind));
-        let origin = Origin::salvage(&delivery.body).filter(|_| is_answer)?;
+            .any(|kind| *part.delivery.queue == *self.topology.response_queue(kind));
+        let origin = Origin::salvage(part.body).filter(|_| is_answer)?;
         Some((Response::Unreadable { origin, reason: error.to_string() }, None))
     }
 
@@ -215,12 +225,12 @@ impl Inbox for Results {
 }
 
 /// A result; or a failure in its place, if a number of it would be kept as another one.
-fn completed(delivery: &Delivery) -> Result<Response, DecodeError> {
-    let completed: Completed = read_body(delivery)?;
-    if content_type(delivery)? != ContentType::Json {
+fn completed(part: &Part<'_>) -> Result<Response, DecodeError> {
+    let completed: Completed = part.read()?;
+    if part.content_type()? != ContentType::Json {
         return Ok(Response::Completed(completed));
     }
-    let Some(ChangedNumber { pointer, number }) = changed_numbers(&delivery.body, "/result", 1).pop() else {
+    let Some(ChangedNumber { pointer, number }) = changed_numbers(part.body, "/result", 1).pop() else {
         return Ok(Response::Completed(completed));
     };
     let message =
@@ -247,18 +257,20 @@ fn completed(delivery: &Delivery) -> Result<Response, DecodeError> {
 }
 
 /// The routing key says what it is, as everywhere on the exchange of responses.
-fn read_held(delivery: &Delivery) -> Result<Response, DecodeError> {
-    match delivery.routing_key.split_once('.').map(|(head, _)| head) {
-        Some("started") => read_body(delivery).map(Response::Progression),
+fn read_held(part: &Part<'_>) -> Result<Response, DecodeError> {
+    match part.delivery.routing_key.split_once('.').map(|(head, _)| head) {
+        Some("started") => part.read().map(Response::Progression),
         Some(head) if MessageKind::from_word(head) == Some(MessageKind::HandedBack) => {
-            read_body(delivery).map(Response::HandedBack)
+            part.read().map(Response::HandedBack)
         }
-        _ => read_body(delivery).map(Response::Held),
+        _ => part.read().map(Response::Held),
     }
 }
 
-fn death_reason(delivery: &Delivery) -> DeathReason {
-    match delivery.properties.first_death() {
+/// Whatever became of a bundle says nothing of one order in it: each is sent again, alone.
+fn death_reason(part: &Part<'_>) -> DeathReason {
+    match part.delivery.properties.first_death() {
+        Some(death) if part.is_bundled => DeathReason::Other(format!("its bundle: {}", death.reason)),
         Some(death) if death.reason == "delivery_limit" => {
             DeathReason::DeliveryLimit { returns_max: topology::DELIVERY_LIMIT }
         }
@@ -276,8 +288,8 @@ struct Progressions {
 impl Inbox for Progressions {
     type Message = Progression;
 
-    fn read(&self, delivery: &Delivery) -> Result<Progression, DecodeError> {
-        read_body(delivery)
+    fn read(&self, part: &Part<'_>) -> Result<Progression, DecodeError> {
+        part.read()
     }
 
     async fn take(&self, messages: Vec<Progression>) -> Result<(), StoreError> {
@@ -301,23 +313,22 @@ struct DiscoveryInbox {
 impl Inbox for DiscoveryInbox {
     type Message = Discovered;
 
-    fn read(&self, delivery: &Delivery) -> Result<Discovered, DecodeError> {
+    fn read(&self, part: &Part<'_>) -> Result<Discovered, DecodeError> {
+        let delivery = part.delivery;
         if delivery.routing_key == topology::PROBE_KEY {
             return probe(delivery).map(Discovered::Probe);
         }
         match MessageKind::from_word(&delivery.routing_key) {
             Some(MessageKind::Announce) => {
-                read_body(delivery).map(Discovered::Announced).inspect_err(|error| {
+                part.read().map(Discovered::Announced).inspect_err(|error| {
                     // Quarantined like any other, but its sender can be told.
-                    if let (Ok(Sender { worker_id }), Ok(content_type)) =
-                        (read_body(delivery), content_type(delivery))
-                    {
+                    if let (Ok(Sender { worker_id }), Ok(content_type)) = (part.read(), part.content_type()) {
                         self.engine.announcement_unreadable(worker_id, content_type, error.to_string());
                     }
                 })
             }
-            Some(MessageKind::Heartbeat) => read_body(delivery).map(Discovered::Heartbeat),
-            Some(MessageKind::Goodbye) => read_body(delivery).map(Discovered::Goodbye),
+            Some(MessageKind::Heartbeat) => part.read().map(Discovered::Heartbeat),
+            Some(MessageKind::Goodbye) => part.read().map(Discovered::Goodbye),
             Some(
                 MessageKind::Order
                 | MessageKind::Progression

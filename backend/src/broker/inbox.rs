@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crewcall_amqp::{Consumer, ConsumerEvent, Delivery};
-use crewcall_proto::{ContentType, DecodeError, decode};
+use crewcall_proto::{ContentType, DecodeError, MessageKind, bundle, decode};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,11 @@ use crate::{
     mutant::{die_at, mutant},
 };
 
-/// How many messages are taken together at most: one transaction.
+/// How many deliveries are read together at most.
 const BATCH_MAX: usize = 256;
+
+/// How many messages are taken together at most: one transaction. A batch may have bundles of them.
+const TAKEN_MAX: usize = 512;
 
 /// How long to wait before handing a batch over again that the store could not take. The deliveries stay
 /// with us meanwhile: giving them back would only bring them again, at once and for ever.
@@ -32,11 +35,16 @@ pub(super) trait Inbox: Send + Sync {
     /// What a message says.
     type Message: Clone + Send + Sync;
 
+    /// The kind of messages that may come in bundles through this queue, if any may.
+    fn bundled(&self, _queue: &str) -> Option<MessageKind> {
+        None
+    }
+
     /// Reads one message.
-    fn read(&self, delivery: &Delivery) -> Result<Self::Message, DecodeError>;
+    fn read(&self, part: &Part<'_>) -> Result<Self::Message, DecodeError>;
 
     /// What a message that cannot be read means all the same. It is quarantined as well, so that people can look at it.
-    fn salvage(&self, _delivery: &Delivery, _error: &DecodeError) -> Option<Self::Message> {
+    fn salvage(&self, _part: &Part<'_>, _error: &DecodeError) -> Option<Self::Message> {
         None
     }
 
@@ -45,6 +53,32 @@ pub(super) trait Inbox: Send + Sync {
 
     /// The queues can be read again.
     fn restored(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// One message of a delivery: all of it, or one of its bundle.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) delivery: &'a Delivery,
+    pub(super) body: &'a [u8],
+    /// Whether it came in a bundle.
+    pub(super) is_bundled: bool,
+}
+
+impl<'a> Part<'a> {
+    fn whole(delivery: &'a Delivery) -> Self {
+        Self { delivery, body: &delivery.body, is_bundled: false }
+    }
+
+    /// Reads the body by the delivery's content type.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(self.content_type()?, self.body)
+    }
+
+    /// How the body is encoded; MessagePack, when the delivery does not say.
+    pub(super) fn content_type(&self) -> Result<ContentType, DecodeError> {
+        let content_type = self.delivery.properties.content_type.as_deref();
+        content_type.map_or(Ok(ContentType::default()), str::parse)
+    }
 }
 
 /// Reads queues until its consumer ends.
@@ -60,8 +94,8 @@ pub(super) struct Reader<I> {
     pub(super) stop: CancellationToken,
 }
 
-/// A message of a batch, with the delivery that brought it.
-type Read<'a, M> = (M, &'a Delivery);
+/// A message of a batch, with what brought it.
+type Read<'a, M> = (M, Part<'a>);
 
 impl<I: Inbox> Reader<I> {
     /// # Errors
@@ -107,21 +141,49 @@ impl<I: Inbox> Reader<I> {
         let mut readable = Vec::with_capacity(deliveries.len());
         let mut unreadable = Vec::new();
         for delivery in &deliveries {
-            match self.inbox.read(delivery) {
-                Ok(message) => readable.push((message, delivery)),
+            let parts = match self.parts(delivery) {
+                Ok(parts) => parts,
                 Err(error) => {
-                    readable.extend(self.inbox.salvage(delivery, &error).map(|message| (message, delivery)));
-                    unreadable.push(self.quarantined(delivery, error.code(), error.to_string()));
+                    unreadable.push(self.quarantined(
+                        &Part::whole(delivery),
+                        error.code(),
+                        error.to_string(),
+                    ));
+                    continue;
+                }
+            };
+            for part in parts {
+                match self.inbox.read(&part) {
+                    Ok(message) => readable.push((message, part)),
+                    Err(error) => {
+                        readable.extend(self.inbox.salvage(&part, &error).map(|message| (message, part)));
+                        unreadable.push(self.quarantined(&part, error.code(), error.to_string()));
+                    }
                 }
             }
         }
-        unreadable.extend(self.take(&readable).await?);
+        for together in readable.chunks(TAKEN_MAX) {
+            unreadable.extend(self.take(together).await?);
+        }
         self.quarantine(unreadable).await?;
         if self.link == "results" {
             die_at(Failpoint::ResponsesRecorded);
         }
         acknowledge(&deliveries).await;
         Ok(())
+    }
+
+    /// The messages of a delivery.
+    fn parts<'a>(&self, delivery: &'a Delivery) -> Result<Vec<Part<'a>>, DecodeError> {
+        let whole = Part::whole(delivery);
+        let message_type = delivery.properties.message_type.as_deref().unwrap_or_default();
+        match self.inbox.bundled(&delivery.queue) {
+            Some(kind) if bundle::is_bundle_of(kind, message_type) => {
+                let bodies = bundle::split(whole.content_type()?, &delivery.body)?;
+                Ok(bodies.into_iter().map(|body| Part { body, is_bundled: true, ..whole }).collect())
+            }
+            _ => Ok(vec![whole]),
+        }
     }
 
     /// Hands messages over. Returns those that the store can never take, to be quarantined: it takes others, so it is
@@ -138,8 +200,8 @@ impl<I: Inbox> Reader<I> {
         let mut unreadable = Vec::new();
         for single in readable.chunks(1) {
             match (self.take_together(single).await, single) {
-                (Err(End::Store(error @ StoreError::Broken { .. })), [(_, delivery)]) => {
-                    unreadable.push(self.quarantined(delivery, "unrecordable", error.to_string()));
+                (Err(End::Store(error @ StoreError::Broken { .. })), [(_, part)]) => {
+                    unreadable.push(self.quarantined(part, "unrecordable", error.to_string()));
                 }
                 (outcome, _) => outcome?,
             }
@@ -197,8 +259,9 @@ impl<I: Inbox> Reader<I> {
         }
     }
 
-    fn quarantined(&self, delivery: &Delivery, reason: &str, detail: String) -> QuarantinedMessage {
-        let mut body = delivery.body[..delivery.body.len().min(QUARANTINE_BODY_BYTES_MAX)].to_vec();
+    fn quarantined(&self, part: &Part<'_>, reason: &str, detail: String) -> QuarantinedMessage {
+        let Part { delivery, body: whole, .. } = part;
+        let mut body = whole[..whole.len().min(QUARANTINE_BODY_BYTES_MAX)].to_vec();
         strike::tokens(&mut body);
         QuarantinedMessage {
             queue: delivery.queue.to_string(),
@@ -206,7 +269,7 @@ impl<I: Inbox> Reader<I> {
             reason: reason.to_owned(),
             detail: strike::tokens_of_text(detail),
             body,
-            body_bytes: delivery.body.len(),
+            body_bytes: whole.len(),
             at: self.clock.now(),
         }
     }
@@ -232,14 +295,4 @@ async fn acknowledge(deliveries: &[Delivery]) {
             tracing::debug!(queue = %delivery.queue, %error, "An acknowledgement came too late.");
         }
     }
-}
-
-/// Reads a message body by its content type.
-pub(super) fn read_body<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, DecodeError> {
-    decode(content_type(delivery)?, &delivery.body)
-}
-
-/// How a message body is encoded; MessagePack, when it does not say.
-pub(super) fn content_type(delivery: &Delivery) -> Result<ContentType, DecodeError> {
-    delivery.properties.content_type.as_deref().map_or(Ok(ContentType::default()), str::parse)
 }

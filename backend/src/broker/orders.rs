@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_amqp::{LinkError, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
-use crewcall_proto::{JobType, MessageKind, Order, TRACEPARENT, Topology, encode};
+use crewcall_proto::{JobType, MessageKind, Order, TRACEPARENT, Topology, bundle, encode};
 use dashmap::DashMap;
 use tokio::time::Instant;
 
@@ -37,17 +37,27 @@ impl OrderLink {
         Self { link, topology, installation, clock, declared: DashMap::new() }
     }
 
-    /// The message of an order.
-    pub(super) fn message(&self, outgoing: &OutgoingOrder) -> Result<OutboundMessage, PublishError> {
-        let invalid = |reason| PublishError::Invalid { field: "the order", reason };
-        let order = outgoing.dispatch.order();
-        let order = order.ok_or_else(|| invalid("its job has no attempt token".to_owned()))?;
-        let body = encode(outgoing.content_type, &order).map_err(|error| invalid(error.to_string()))?;
+    /// The message of an order; of several of one type and encoding, their bundle.
+    pub(super) fn message(&self, orders: &[OutgoingOrder]) -> Result<OutboundMessage, PublishError> {
+        let [first, others @ ..] = orders else { return Err(invalid("there is none")) };
+        let (order, mut body) = written(first)?;
+        let mut properties = self.properties(&order, first);
+        if !others.is_empty() {
+            let mut bodies = vec![body];
+            for outgoing in others {
+                bodies.push(written(outgoing)?.1);
+            }
+            body = bundle::join(first.content_type, &bodies).map_err(|error| invalid(&error.to_string()))?;
+            properties.message_id =
+                properties.message_id.map(|of_first| format!("{of_first}+{}", others.len()));
+            properties.correlation_id = None;
+            properties.message_type = bundle::word(MessageKind::Order).map(str::to_owned);
+        }
         Ok(OutboundMessage {
             exchange: self.topology.submit_exchange(),
             routing_key: order.job_type.as_str().to_owned(),
             body: body.into(),
-            properties: self.properties(&order, outgoing),
+            properties,
             mandatory: true, // an order that reaches no queue, not even that of the unroutable, must not be confirmed away
         })
     }
@@ -70,16 +80,17 @@ impl OrderLink {
     /// What the broker's answer means. Where an order came back, what it should have reached is declared again.
     pub(super) async fn confirmed(
         &self,
-        outgoing: &OutgoingOrder,
+        orders: &[OutgoingOrder],
         answer: Result<Published, PublishError>,
     ) -> Result<(), BrokerError> {
         match answer {
             Ok(Published::Confirmed) => Ok(()),
             Ok(Published::Returned { .. }) if mutant("returned_is_sent") => Ok(()),
             Ok(Published::Returned { text, .. }) => {
-                let job = &outgoing.dispatch.job;
+                let [first, ..] = orders else { return Ok(()) };
+                let job = &first.dispatch.job;
                 tracing::error!(
-                    job.id = %job.id, job.r#type = %job.job_type, reason = text,
+                    job.id = %job.id, job.r#type = %job.job_type, orders = orders.len(), reason = text,
                     "An order reached no queue: somebody removed a binding or a queue. The topology is declared again."
                 );
                 self.declare_again(&job.job_type).await?;
@@ -122,4 +133,15 @@ impl OrderLink {
         }
         self.link.declare(declarations).await.map_err(|error| link_error(&error))
     }
+}
+
+/// An order, and its bytes.
+fn written(outgoing: &OutgoingOrder) -> Result<(Order, Vec<u8>), PublishError> {
+    let order = outgoing.dispatch.order().ok_or_else(|| invalid("its job has no attempt token"))?;
+    let body = encode(outgoing.content_type, &order).map_err(|error| invalid(&error.to_string()))?;
+    Ok((order, body))
+}
+
+fn invalid(reason: &str) -> PublishError {
+    PublishError::Invalid { field: "the order", reason: reason.to_owned() }
 }

@@ -76,6 +76,8 @@ pub struct OutboundParts {
     pub installation: String,
     /// The types that were ever announced.
     pub known: Vec<JobType>,
+    /// Whether several orders may share a message.
+    pub with_bundles: bool,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     /// Where the links run.
@@ -86,7 +88,8 @@ impl Outbound {
     /// Starts the links; whether they are up shows in [`Broker::status`].
     #[must_use]
     pub fn start(parts: OutboundParts) -> Self {
-        let OutboundParts { amqp_url, topology, installation, known, clock, metrics, tasks } = parts;
+        let OutboundParts { amqp_url, topology, installation, known, with_bundles, clock, metrics, tasks } =
+            parts;
         let start = |link: &str, declarations| {
             let config = LinkConfig::new(amqp_url.clone(), format!("crewcall-backend {link}"));
             Publisher::start(config, declarations, PublisherOptions::default(), tasks.stop(), tasks.tracker())
@@ -106,6 +109,7 @@ impl Outbound {
             shared: Arc::clone(&orders),
             trials,
             unroutable: topology.unroutable(),
+            with_bundles,
             tasks,
         }));
         for job_type in &known {

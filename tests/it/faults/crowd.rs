@@ -171,6 +171,7 @@ fn announcement(number: usize) -> Announcement {
         version: "1".to_owned(),
         parameters_schema: schema.as_object().cloned().unwrap_or_default(),
         result_schema: Map::new(),
+        bundles: false,
     };
     Announcement {
         worker_id: WorkerId::generate(),

@@ -10,15 +10,15 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, watch},
     time::Instant,
 };
 
-use super::UNCONFIRMED_PER_TYPE_MAX;
-use crate::{
-    engine::ports::{BrokerError, OutgoingOrder},
-    mutant::mutant,
+use super::{
+    UNCONFIRMED_PER_TYPE_MAX,
+    parcel::{Parcel, Waiting},
 };
+use crate::mutant::mutant;
 
 /// How long a queue may be stuck before it is looked at whether it has a leader at all, and replaced by a new one of its name
 /// if it has none: one that is merely slow, or whose leader moves to another node, confirms before that.
@@ -26,23 +26,6 @@ const REPLACED_AFTER: Duration = Duration::from_secs(30);
 
 /// How long until that is tried again, if it could not be done or did not help: whoever is called has read the log then.
 const REPLACED_EVERY: Duration = Duration::from_secs(60);
-
-/// An order that waits for its turn, and who wants to know when the broker has it.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) order: OutgoingOrder,
-    /// Its place among those that were enqueued together.
-    pub(super) place: usize,
-    pub(super) confirmations: mpsc::UnboundedSender<(usize, Result<(), BrokerError>)>,
-}
-
-impl Waiting {
-    /// Tells whoever enqueued it.
-    pub(super) fn answer(self, confirmed: Result<(), BrokerError>) {
-        // Nobody listens any more when the process ends.
-        let _ = self.confirmations.send((self.place, confirmed));
-    }
-}
 
 /// Orders in their order, and whether somebody sends them.
 #[derive(Debug, Default)]
@@ -141,9 +124,18 @@ impl Lane {
         !std::mem::replace(&mut queue.is_served, true)
     }
 
-    /// The next order, if one waits.
-    pub(super) fn next(&self) -> Option<Waiting> {
-        self.orders().waiting.pop_front()
+    /// The next order, if one waits, with those behind it that may share its message.
+    pub(super) fn next(&self, with_bundles: bool) -> Option<Parcel> {
+        let mut queue = self.orders();
+        let mut parcel = Parcel::of(queue.waiting.pop_front()?);
+        while let Some(next) = queue.waiting.front()
+            && with_bundles
+            && parcel.has_room_for(next)
+            && let Some(next) = queue.waiting.pop_front()
+        {
+            parcel.add(next);
+        }
+        Some(parcel)
     }
 
     /// Nobody sends orders any more. Returns whether that is so: not when one came in between.

@@ -8,6 +8,8 @@
 
 mod lane;
 
+mod parcel;
+
 mod serve;
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +22,10 @@ use tokio::{
     time::Instant,
 };
 
-use self::lane::{Lane, Mode, Waiting};
+use self::{
+    lane::{Lane, Mode},
+    parcel::Waiting,
+};
 use super::orders::OrderLink;
 use crate::engine::{
     ports::{Confirmations, OutgoingOrder},
@@ -52,6 +57,7 @@ pub(super) struct Lanes {
     unknown: Arc<Lane>,
     /// Counts the queues that took orders again.
     recovered: watch::Sender<u64>,
+    with_bundles: bool,
 }
 
 /// What [`Lanes`] are made of.
@@ -62,6 +68,8 @@ pub(super) struct LanesParts {
     pub(super) trials: Publisher,
     /// The queue of the unroutable.
     pub(super) unroutable: String,
+    /// Whether several orders may share a message.
+    pub(super) with_bundles: bool,
     /// Where orders are sent, and those that are still open waited for.
     pub(super) tasks: Tasks,
 }
@@ -69,7 +77,7 @@ pub(super) struct LanesParts {
 impl Lanes {
     /// All types go together.
     pub(super) fn new(parts: LanesParts) -> Self {
-        let LanesParts { shared, trials, unroutable, tasks } = parts;
+        let LanesParts { shared, trials, unroutable, with_bundles, tasks } = parts;
         Self {
             shared,
             trials,
@@ -77,6 +85,7 @@ impl Lanes {
             by_type: DashMap::new(),
             unknown: Arc::new(Lane::new(unroutable)),
             recovered: watch::Sender::new(0),
+            with_bundles,
         }
     }
 

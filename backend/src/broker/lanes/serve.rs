@@ -11,9 +11,9 @@ use tokio::{
 
 use super::{
     Lanes, STUCK_AFTER, TRIED_AFTER, UNCONFIRMED_PER_TYPE_MAX,
-    lane::{Lane, Mode, Waiting},
+    lane::{Lane, Mode},
+    parcel::Parcel,
 };
-use crate::engine::ports::OutgoingOrder;
 
 /// How long an order is waited for before anybody looks at the link: nearly all are confirmed within milliseconds.
 const USUAL_MAX: Duration = Duration::from_secs(1);
@@ -49,11 +49,12 @@ impl Lanes {
     pub(super) async fn serve(&self, lane: &Lane) {
         let mut open = FuturesUnordered::new();
         loop {
-            let next = if open.len() < UNCONFIRMED_PER_TYPE_MAX { lane.next() } else { None };
+            let next =
+                if open.len() < UNCONFIRMED_PER_TYPE_MAX { lane.next(self.with_bundles) } else { None };
             match next {
-                Some(waiting) => {
+                Some(parcel) => {
                     let sent = {
-                        let mut sending = pin!(self.send(lane, &waiting.order));
+                        let mut sending = pin!(self.send(lane, &parcel));
                         loop {
                             tokio::select! {
                                 biased;
@@ -62,7 +63,7 @@ impl Lanes {
                             }
                         }
                     };
-                    open.push(self.conclude(lane, waiting, sent));
+                    open.push(self.conclude(lane, parcel, sent));
                 }
                 None if open.is_empty() => {
                     if lane.rest() {
@@ -79,8 +80,8 @@ impl Lanes {
         }
     }
 
-    /// Sends an order whose turn has come. It is made only now: many may wait, and each would take its bytes.
-    async fn send(&self, lane: &Lane, order: &OutgoingOrder) -> Sent<'_> {
+    /// Sends orders whose turn has come. Their message is made only now: many may wait, and each would take its bytes.
+    async fn send(&self, lane: &Lane, parcel: &Parcel) -> Sent<'_> {
         let mut mode = lane.mode.subscribe();
         let place = loop {
             if *mode.borrow_and_update() != Mode::Together {
@@ -92,7 +93,7 @@ impl Lanes {
                 _ = mode.changed() => {}
             }
         };
-        let message = match self.shared.message(order) {
+        let message = match self.shared.message(parcel.orders()) {
             Ok(message) => message,
             Err(error) => return Sent::Answered(Err(error)),
         };
@@ -119,40 +120,40 @@ impl Lanes {
         }
     }
 
-    /// Waits until an order is over, whichever way it takes, and tells whoever enqueued it.
-    async fn conclude(&self, lane: &Lane, waiting: Waiting, mut sent: Sent<'_>) {
+    /// Waits until what was sent is over, whichever way it takes, and tells whoever enqueued it.
+    async fn conclude(&self, lane: &Lane, parcel: Parcel, mut sent: Sent<'_>) {
         let answer = loop {
             match sent {
                 Sent::Answered(answer) => break answer,
                 Sent::Together { publication, place } => {
-                    break self.answer_together(lane, &waiting.order, publication, place).await;
+                    break self.answer_together(lane, &parcel, publication, place).await;
                 }
                 Sent::Alone { mut answer, _place } => {
                     let answer = tokio::select! {
                         biased;
                         answer = &mut answer => answer,
-                        Some(answer) = self.publish_apart(lane, &waiting.order, STUCK_AFTER) => answer,
+                        Some(answer) = self.publish_apart(lane, &parcel, STUCK_AFTER) => answer,
                     };
                     if answer.is_ok() {
                         lane.prove(self.shared.link.session());
                     }
                     break answer;
                 }
-                Sent::Apart => match self.publish_apart(lane, &waiting.order, Duration::ZERO).await {
+                Sent::Apart => match self.publish_apart(lane, &parcel, Duration::ZERO).await {
                     Some(answer) => break answer,
-                    None => sent = self.send(lane, &waiting.order).await,
+                    None => sent = self.send(lane, &parcel).await,
                 },
             }
         };
         self.judge(lane, answer.is_ok());
-        let confirmed = self.shared.confirmed(&waiting.order, answer).await;
-        waiting.answer(confirmed);
+        let confirmed = self.shared.confirmed(parcel.orders(), answer).await;
+        parcel.answer(&confirmed);
     }
 
     async fn answer_together(
         &self,
         lane: &Lane,
-        order: &OutgoingOrder,
+        parcel: &Parcel,
         mut publication: Publication,
         place: OwnedSemaphorePermit,
     ) -> Answer {
@@ -169,7 +170,7 @@ impl Lanes {
             biased;
             answer = publication.answer() => answer,
             // What was sent may be confirmed with the others, so it gets a moment when they are.
-            Some(answer) = self.publish_apart(lane, order, STUCK_AFTER) => {
+            Some(answer) = self.publish_apart(lane, parcel, STUCK_AFTER) => {
                 // On the shared link it is still open, and counts there until that is over.
                 drop(self.tasks.errand("an order that is still open", async move {
                     let _ = publication.answer().await;
@@ -215,7 +216,7 @@ impl Lanes {
 
     /// Publishes alone: one order of a stuck queue at a time, and only after a rest; for a queue that confirms again, after
     /// `patience`. `None` when the type goes together with all others again.
-    async fn publish_apart(&self, lane: &Lane, order: &OutgoingOrder, patience: Duration) -> Option<Answer> {
+    async fn publish_apart(&self, lane: &Lane, parcel: &Parcel, patience: Duration) -> Option<Answer> {
         let mut mode = lane.mode.subscribe();
         loop {
             let now = *mode.borrow_and_update();
@@ -235,7 +236,7 @@ impl Lanes {
                     let answer = tokio::select! {
                         biased;
                         () = lane.replaced.notified() => continue,
-                        answer = async { self.trials.publish_alone(self.shared.message(order)?, TRIAL_MAX).await } => answer,
+                        answer = async { self.trials.publish_alone(self.shared.message(parcel.orders())?, TRIAL_MAX).await } => answer,
                     };
                     if matches!(answer, Err(PublishError::Unknown(_))) {
                         lane.part();

@@ -67,6 +67,7 @@ mod tests {
             version: text.to_owned(),
             parameters_schema: JsonObject::new(),
             result_schema: JsonObject::new(),
+            bundles: false,
         };
         Announcement {
             worker_id: "w".parse().unwrap(),

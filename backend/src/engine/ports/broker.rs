@@ -103,6 +103,8 @@ pub struct OutgoingOrder {
     pub dispatch: Dispatch,
     /// How the order is encoded.
     pub content_type: ContentType,
+    /// In how large a bundle it may travel, counted in orders; 1: alone.
+    pub bundle_max: usize,
 }
 
 /// Tells of orders that were enqueued together, each by its place: the broker has it, or it was given up. Ends when all were

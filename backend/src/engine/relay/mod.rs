@@ -4,6 +4,8 @@
 //! What waits stays in the store, in order; only a bounded number of attempts of each type is with the
 //! broker. That keeps the broker small with a million jobs waiting, and lets priority mean something.
 
+mod bundles;
+
 mod mark;
 
 mod unconfirmed;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crewcall_proto::JobType;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{
-    BATCH_MAX,
+    BATCH_MAX, FORGET_EVERY,
+    bundles::Bundles,
     mark::Mark,
     retrying,
     unconfirmed::{Batch, Unconfirmed},
@@ -57,6 +58,7 @@ struct Inner {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     tasks: Tasks,
+    bundles: Bundles,
     mark: Mutex<Mark>,
     unconfirmed: Unconfirmed,
 }
@@ -64,6 +66,7 @@ struct Inner {
 /// What was dispatched is published.
 impl Observer for OrderPublisher {
     fn after_commit(&self, changes: &[JobChanged]) {
+        self.inner.bundles.observe(changes);
         let dispatches: Vec<Dispatch> = changes.iter().filter_map(|change| change.dispatch.clone()).collect();
         self.publish(dispatches);
     }
@@ -74,6 +77,7 @@ impl OrderPublisher {
         let inner = Inner {
             store: Arc::clone(&ports.store),
             broker: Arc::clone(&ports.broker),
+            bundles: Bundles::new(Arc::clone(&registry)),
             registry,
             metrics: Arc::clone(&ports.metrics),
             tasks: ports.tasks.clone(),
@@ -90,12 +94,14 @@ impl OrderPublisher {
     /// [`StoreError`] when the store fails for good.
     pub(in crate::engine) async fn run(&self) -> Result<(), StoreError> {
         let stop = self.inner.tasks.stop();
-        let mut ticks = tokio::time::interval(MARK_INTERVAL);
+        let (mut ticks, mut forgets) = (interval(MARK_INTERVAL), interval(FORGET_EVERY));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        forgets.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => retrying(stop, || self.keep_mark()).await?,
+                _ = forgets.tick() => self.inner.bundles.forget_unserved(),
             }
         }
     }
@@ -143,18 +149,20 @@ impl OrderPublisher {
 
     fn enqueue(&self, dispatches: Vec<Dispatch>, batch: Batch) {
         die_at(Failpoint::OrderUnsent);
-        let mut encoding = None;
-        let orders = dispatches.iter().map(|dispatch| {
-            let job_type = &dispatch.job.job_type;
-            // Most batches are of one type.
-            let content_type = match encoding {
-                Some((of, content_type)) if of == job_type => content_type,
-                _ => self.inner.registry.order_encoding(job_type),
-            };
-            encoding = Some((job_type, content_type));
-            OutgoingOrder { dispatch: dispatch.clone(), content_type }
-        });
-        let confirmations = self.inner.broker.publish_orders(orders.collect());
+        let Inner { registry, bundles, broker, .. } = &*self.inner;
+        let mut orders = Vec::with_capacity(dispatches.len());
+        // Most batches are of one type.
+        for of_type in dispatches.chunk_by(|one, next| one.job.job_type == next.job.job_type) {
+            let Some(first) = of_type.first() else { continue };
+            let content_type = registry.order_encoding(&first.job.job_type);
+            let orders_max = bundles.orders_max(&first.job.job_type, of_type.len());
+            orders.extend(of_type.iter().map(|dispatch| {
+                let shares = orders_max > 1 && bundles.may_share(dispatch);
+                let bundle_max = if shares { orders_max } else { 1 };
+                OutgoingOrder { dispatch: dispatch.clone(), content_type, bundle_max }
+            }));
+        }
+        let confirmations = broker.publish_orders(orders);
         let publisher = self.clone();
         let confirmed = async move { publisher.wait_for(&dispatches, batch, confirmations).await };
         self.inner.tasks.errand(PUBLICATION, confirmed);

@@ -412,6 +412,7 @@ pub(crate) fn announcement(job_type: &str, parameters_schema: &Value) -> Announc
         version: "1.2.3".to_owned(),
         parameters_schema: parameters_schema.as_object().unwrap().clone(),
         result_schema: serde_json::Map::new(),
+        bundles: false,
     };
     Announcement {
         worker_id: WORKER.parse().unwrap(),

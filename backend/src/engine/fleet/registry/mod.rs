@@ -1,6 +1,10 @@
 //! Which workers are there, and what they are doing: a cache that their messages rebuild.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crewcall_proto::{
     Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId,
@@ -27,7 +31,7 @@ pub(crate) const WORKERS_MAX: usize = 20_000;
 /// A worker as it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Worker {
-    /// What it announced; of its types the names alone, for the catalogue knows the rest.
+    /// What it announced; of its types the names, and whether they come in bundles; the catalogue knows the rest.
     pub announcement: Announcement,
     /// What it is about.
     pub status: WorkerStatus,
@@ -48,11 +52,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The types that it announced.
-    fn job_types(&self) -> impl Iterator<Item = &JobType> {
-        self.announcement.types.iter().map(|announced| &announced.job_type)
-    }
-
     /// How many attempts it runs at once; [`Announcement::SLOTS_MAX`] bounds it.
     pub(in crate::engine) fn slots(&self) -> usize {
         usize::try_from(self.announcement.slots).unwrap_or(usize::MAX)
@@ -267,6 +266,14 @@ impl Registry {
         }
     }
 
+    /// Who serves the type now, if orders of it may come several in one message: all of its workers have to read that, also those
+    /// that were lost and may come back, for nobody knows who takes a message from the queue.
+    #[must_use]
+    pub fn bundling(&self, job_type: &JobType) -> Option<Capacity> {
+        let workers = self.workers_of(job_type);
+        (workers.capacity.workers > 0 && workers.singly == 0).then_some(workers.capacity)
+    }
+
     /// How many workers serve the type now, and with how many slots.
     #[must_use]
     pub fn capacity(&self, job_type: &JobType) -> Capacity {
@@ -301,11 +308,15 @@ impl Registry {
         self.by_type.get(job_type).map_or_else(WorkersOfType::default, |workers| *workers)
     }
 
-    fn count(&self, worker: &Worker, change: fn(&mut WorkersOfType, &Worker)) {
-        let distinct: HashSet<&JobType> = worker.job_types().collect();
-        for job_type in distinct {
+    fn count(&self, worker: &Worker, change: fn(&mut WorkersOfType, &Worker, bool)) {
+        // A type may be announced twice.
+        let mut distinct: HashMap<&JobType, bool> = HashMap::new();
+        for announced in &worker.announcement.types {
+            *distinct.entry(&announced.job_type).or_insert(true) &= announced.bundles;
+        }
+        for (job_type, bundles) in distinct {
             let mut workers = self.by_type.entry(job_type.clone()).or_default();
-            change(&mut workers, worker);
+            change(&mut workers, worker, bundles);
             if workers.known == 0 {
                 drop(workers);
                 self.by_type.remove_if(job_type, |_, workers| workers.known == 0);
@@ -322,6 +333,7 @@ fn named_only(announced: AnnouncedType) -> AnnouncedType {
         version: String::new(),
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
+        bundles: announced.bundles,
     }
 }
 

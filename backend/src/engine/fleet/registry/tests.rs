@@ -28,6 +28,7 @@ fn announcement(worker: u8, types: &[u8], slots: u32, content_type: ContentType)
         version: String::new(),
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
+        bundles: slots.is_multiple_of(2), // some do, some do not
     };
     Announcement {
         worker_id: worker_id(worker),
@@ -101,7 +102,7 @@ proptest! {
             for number in 0..3 {
                 let job_type = job_type(number);
                 let mut workers = registry.workers();
-                workers.retain(|worker| worker.job_types().any(|served| *served == job_type));
+                workers.retain(|worker| worker.announcement.types.iter().any(|served| served.job_type == job_type));
                 let there = workers.iter().filter(|worker| worker.status != WorkerStatus::Lost);
                 let capacity = Capacity {
                     workers: there.clone().count(),
@@ -120,6 +121,9 @@ proptest! {
                     && workers.iter().all(|worker| worker.announcement.content_type == ContentType::MessagePack);
                 let encoding = if packed { ContentType::MessagePack } else { ContentType::Json };
                 assert_eq!(registry.order_encoding(&job_type), encoding);
+                let all_take = workers.iter().all(|worker| worker.announcement.slots.is_multiple_of(2));
+                let bundling = Some(capacity).filter(|capacity| capacity.workers > 0 && all_take);
+                assert_eq!(registry.bundling(&job_type), bundling);
             }
             for worker in registry.workers() {
                 registry.goodbye(&worker.announcement.worker_id);
@@ -130,11 +134,12 @@ proptest! {
 }
 
 #[tokio::test]
-async fn of_types_the_names_alone_are_kept() {
+async fn of_types_only_names_and_bundles_are_kept() {
     let registry = Registry::new(Arc::default());
     let mut sent = announcement(0, &[0, 1], 1, ContentType::Json);
     let names: Vec<JobType> = sent.types.iter().map(|announced| announced.job_type.clone()).collect();
     for announced in &mut sent.types {
+        announced.bundles = true;
         announced.description = "x".repeat(1_000);
         announced.parameters_schema.insert("enum".to_owned(), vec![0; 1_000].into());
         announced.result_schema = announced.parameters_schema.clone();
@@ -142,9 +147,12 @@ async fn of_types_the_names_alone_are_kept() {
     registry.announced(sent, NOW);
     let kept = registry.worker(&worker_id(0)).unwrap();
     assert!(kept.announcement.types.iter().all(|kept| {
-        kept.description.is_empty() && kept.parameters_schema.is_empty() && kept.result_schema.is_empty()
+        kept.bundles
+            && kept.description.is_empty()
+            && kept.parameters_schema.is_empty()
+            && kept.result_schema.is_empty()
     }));
-    assert!(kept.job_types().eq(&names));
+    assert!(kept.announcement.types.iter().map(|announced| &announced.job_type).eq(&names));
 }
 
 #[tokio::test(start_paused = true)]

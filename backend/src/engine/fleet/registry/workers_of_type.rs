@@ -14,6 +14,8 @@ pub(super) struct WorkersOfType {
     pub(super) known: usize,
     /// How many of the known read nothing but JSON.
     pub(super) json_only: usize,
+    /// How many of the known take orders of the type one by one only.
+    pub(super) singly: usize,
     /// How many of those that are there take no more orders.
     draining: usize,
     /// How many slots those have.
@@ -33,8 +35,10 @@ impl WorkersOfType {
         }
     }
 
-    pub(super) fn join(&mut self, worker: &Worker) {
+    /// A worker joins, which takes bundles of the type or not.
+    pub(super) fn join(&mut self, worker: &Worker, bundles: bool) {
         self.known += 1;
+        self.singly += usize::from(!bundles);
         self.json_only += usize::from(worker.announcement.content_type == ContentType::Json);
         let there = worker.status != WorkerStatus::Lost;
         let drains = worker.status == WorkerStatus::Draining;
@@ -45,8 +49,10 @@ impl WorkersOfType {
         self.slots_busy += if there && !drains { worker.slots_taken() } else { 0 };
     }
 
-    pub(super) fn leave(&mut self, worker: &Worker) {
+    /// One that joined with the same words leaves.
+    pub(super) fn leave(&mut self, worker: &Worker, bundles: bool) {
         self.known -= 1;
+        self.singly -= usize::from(!bundles);
         self.json_only -= usize::from(worker.announcement.content_type == ContentType::Json);
         let there = worker.status != WorkerStatus::Lost;
         let drains = worker.status == WorkerStatus::Draining;

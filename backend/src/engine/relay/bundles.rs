@@ -1,0 +1,186 @@
+//! Which orders may travel together, and how many: only short ones, so that none waits long behind its neighbours.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crewcall_proto::{Attempt, JobId, JobType, bundle};
+use dashmap::DashMap;
+
+use crate::{
+    domain::{AttemptRecord, State},
+    engine::{
+        fleet::registry::Registry,
+        ports::{Dispatch, JobChanged},
+    },
+};
+
+/// How long a bundle should keep its worker busy at most: what comes after it, or could have gone to another worker, waits
+/// that long.
+const BUSY_MAX: Duration = Duration::from_millis(50);
+
+/// How many attempts of a type must have been seen before anything is said about the next ones.
+const ATTEMPTS_MIN: u32 = 16;
+
+/// What a new attempt weighs in the mean: one of 10 s among short ones ends the bundles of its type for the next 60 or so.
+const WEIGHT: f64 = 1.0 / 32.0;
+
+/// Which orders may travel together.
+#[derive(Debug)]
+pub(super) struct Bundles {
+    registry: Arc<Registry>,
+    /// How long attempts of each type have taken of late.
+    durations: DashMap<JobType, Durations>,
+    /// Jobs whose order came back, for any reason: it goes alone, so that what it does is charged to it alone. Not kept over a
+    /// restart, after which it may travel in company once more.
+    alone: Mutex<HashSet<JobId>>,
+}
+
+impl Bundles {
+    pub(super) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, durations: DashMap::new(), alone: Mutex::default() }
+    }
+
+    /// Learns from what happened.
+    pub(super) fn observe(&self, changes: &[JobChanged]) {
+        for change in changes {
+            if let Some(milliseconds) = change.ended.as_ref().and_then(milliseconds) {
+                match self.durations.get_mut(&change.job_type) {
+                    Some(mut durations) => durations.count(milliseconds),
+                    None => {
+                        self.durations.entry(change.job_type.clone()).or_default().count(milliseconds);
+                    }
+                }
+            }
+            let came_back = change.was.is_some_and(State::is_in_flight) && change.ended.is_none();
+            match change.entered() {
+                Some(State::Ready) if came_back => drop(self.alone().insert(change.job_id)),
+                Some(state) if state.is_terminal() => self.forget(change.job_id),
+                _ => {}
+            }
+        }
+    }
+
+    /// How many of so many orders of a type, which are sent at once, may share a message; 1: each goes alone.
+    pub(super) fn orders_max(&self, job_type: &JobType, orders: usize) -> usize {
+        if orders < 2 {
+            return 1;
+        }
+        let Some(capacity) = self.registry.bundling(job_type) else { return 1 };
+        let Some(mean) = self.durations.get(job_type).and_then(|durations| durations.mean()) else {
+            return 1;
+        };
+        let slots = capacity.slots / capacity.workers.max(1);
+        size(mean, slots, orders.div_ceil(capacity.workers.max(1)))
+    }
+
+    /// Whether an order may share a message at all: only the first of its job, and only when no trace goes with it, for that
+    /// travels as a header.
+    pub(super) fn may_share(&self, dispatch: &Dispatch) -> bool {
+        let (job, status) = (&dispatch.job, &dispatch.job.status);
+        let is_first = status.attempt == Attempt::FIRST && status.resends == 0;
+        is_first && job.traceparent.is_none() && !self.alone().contains(&job.id)
+    }
+
+    /// Forgets the types of which no worker is there.
+    pub(super) fn forget_unserved(&self) {
+        self.durations.retain(|job_type, _| self.registry.capacity(job_type).workers > 0);
+    }
+
+    fn forget(&self, job_id: JobId) {
+        let mut alone = self.alone();
+        if !alone.is_empty() {
+            alone.remove(&job_id);
+        }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many orders a bundle has whose attempts take so many milliseconds, for a worker of so many slots, when each worker
+/// is to get its share.
+fn size(mean: f64, slots: usize, share: usize) -> usize {
+    let busy_max = BUSY_MAX.as_secs_f64() * 1_000.0;
+    if mean > busy_max {
+        return 1;
+    }
+    // There are at most 1 000 slots, and what is too large for a number is cut next.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as above"
+    )]
+    let in_time = (busy_max * slots as f64 / mean.max(f64::MIN_POSITIVE)) as usize;
+    in_time.min(share).clamp(1, bundle::MESSAGES_MAX)
+}
+
+/// How long an attempt took by its worker's clock, in milliseconds; nothing if it never began, or nobody knows.
+fn milliseconds(ended: &AttemptRecord) -> Option<f64> {
+    ended.worker_id.as_ref()?;
+    let took = ended.finished_at.as_millis().saturating_sub(ended.started_at?.as_millis());
+    // A clock that is set back makes no attempt shorter than nothing, and a day is as long as a year here.
+    u32::try_from(took.max(0)).ok().map_or(Some(f64::from(u32::MAX)), |took| Some(f64::from(took)))
+}
+
+/// How long the attempts of a type have taken of late.
+#[derive(Debug, Default)]
+struct Durations {
+    seen: u32,
+    mean: f64,
+}
+
+impl Durations {
+    fn count(&mut self, milliseconds: f64) {
+        self.seen = self.seen.saturating_add(1);
+        // The first ones count alike.
+        let weight = WEIGHT.max(1.0 / f64::from(self.seen));
+        self.mean += (milliseconds - self.mean) * weight;
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.seen >= ATTEMPTS_MIN).then_some(self.mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn durations(milliseconds: impl IntoIterator<Item = f64>) -> Durations {
+        let mut durations = Durations::default();
+        milliseconds.into_iter().for_each(|took| durations.count(took));
+        durations
+    }
+
+    #[test]
+    fn a_bundle_keeps_a_worker_busy_for_a_moment_only() {
+        let cases: [((f64, usize, usize), usize); 7] = [
+            ((0.0, 1, 1_000), 64), // nothing takes no time
+            ((0.1, 1, 1_000), 64),
+            ((5.0, 1, 1_000), 10), // 50 ms in all
+            ((5.0, 4, 1_000), 40), // four at once
+            ((50.0, 1, 1_000), 1),
+            ((51.0, 64, 1_000), 1), // one alone takes longer
+            ((0.0, 64, 5), 5),      // the other workers get theirs
+        ];
+        for ((mean, slots, share), expected) in cases {
+            assert_eq!(size(mean, slots, share), expected, "{mean} ms, {slots} slots, {share} a worker");
+        }
+    }
+
+    #[test]
+    fn one_long_attempt_ends_the_bundles_for_a_while() {
+        assert_eq!(durations([0.0; 15]).mean(), None, "too few to say anything");
+        assert_eq!(durations([2.0; 16]).mean(), Some(2.0));
+        let long = || std::iter::repeat_n(1.0, 100).chain([10_000.0]);
+        let size = |durations: &Durations| size(durations.mean().unwrap(), 1, 64);
+        assert_eq!(size(&durations(long())), 1);
+        assert_eq!(size(&durations(long().chain([1.0; 30]))), 1);
+        assert!(size(&durations(long().chain([1.0; 120]))) > 1);
+    }
+}
