@@ -5,12 +5,13 @@ use std::{
     fs,
 };
 
-use crewcall_proto::MessageKind;
+use crewcall_proto::{MessageKind, bundle::MESSAGES_MAX};
 use serde_json::{Value, json};
 
 use crate::{
     document::{Names, error_kinds, placeholders},
     fields::{self, Sections},
+    message::Message,
     samples,
 };
 
@@ -66,9 +67,56 @@ fn the_messages_have_the_type_property_of_the_code() {
             (name.clone(), text(message, "/bindings/amqp/messageType"))
         })
         .collect();
-    let expected: BTreeMap<String, String> =
+    let mut expected: BTreeMap<String, String> =
         samples::full().into_iter().map(|s| (s.section, s.message.kind().to_string())).collect();
+    expected.extend(samples::bundles().into_iter().map(|b| (b.word.to_owned(), b.word.to_owned())));
     assert_eq!(documented, expected, "left: asyncapi.yaml, right: the code");
+}
+
+#[test]
+fn the_schemas_of_bundles_accept_as_many_messages_as_the_code() {
+    let document = asyncapi();
+    for bundle in samples::bundles() {
+        let reference = format!("#/components/schemas/{}", bundle.word);
+        let schema = json!({"allOf": [{"$ref": reference}], "components": document["components"]});
+        let validator = jsonschema::draft7::new(&schema).unwrap();
+        let messages: Vec<Value> = bundle.messages.iter().map(Message::to_value).collect();
+        assert!(validator.is_valid(&json!(messages)), "{}", bundle.word);
+        let many = |count: usize| json!(vec![messages[0].clone(); count]);
+        for (value, fits) in [
+            (many(MESSAGES_MAX), true),
+            (many(MESSAGES_MAX + 1), false),
+            (many(0), false),
+            (messages[0].clone(), false),
+            (json!([messages]), false),
+            (json!([messages[0], {}]), false),
+        ] {
+            assert_eq!(validator.is_valid(&value), fits, "{}: {value}", bundle.word);
+        }
+    }
+}
+
+#[test]
+fn bundles_travel_wherever_their_messages_do() {
+    let document = asyncapi();
+    for bundle in samples::bundles() {
+        let mut channels = 0;
+        for (channel, description) in entries(&document, "/channels") {
+            let reference = |name: &str| {
+                let pointer = format!("/messages/{name}/$ref");
+                description.pointer(&pointer).map(|_| text(description, &pointer))
+            };
+            let Some(message) = reference(bundle.kind.as_str()) else {
+                assert_eq!(reference(bundle.word), None, "{channel}");
+                continue;
+            };
+            assert_eq!(message, format!("#/components/messages/{}", bundle.kind), "{channel}");
+            let expected = format!("#/components/messages/{}", bundle.word);
+            assert_eq!(reference(bundle.word), Some(expected), "{channel}");
+            channels += 1;
+        }
+        assert!(channels > 0, "{} travel nowhere", bundle.word);
+    }
 }
 
 #[test]

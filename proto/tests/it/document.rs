@@ -7,7 +7,7 @@ use std::{
 };
 
 use crewcall_proto::{
-    ContentType, JobType, MessageKind, PROTOCOL_VERSION, Topology, WorkerId,
+    ContentType, JobType, MessageKind, PROTOCOL_VERSION, Topology, WorkerId, bundle,
     codec::{BODY_BYTES_MAX, DEPTH_MAX, PAYLOAD_BYTES_MAX},
     discovery::{AnnouncedType, Announcement, HEARTBEAT_INTERVAL, WORKER_LOST_AFTER},
     response::{ErrorKind, Failed, Progression},
@@ -152,6 +152,25 @@ fn the_table_of_messages_names_their_exchanges_and_keys() {
 }
 
 #[test]
+fn the_table_of_bundles_names_their_messages_and_keys() {
+    let names = Names::default();
+    let expected: Vec<Vec<String>> = MessageKind::ALL
+        .into_iter()
+        .filter_map(|kind| {
+            let key = match kind {
+                MessageKind::Order => names.job_type.to_string(),
+                _ => names.topology.response_key(kind, &names.job_type),
+            };
+            Some(vec![bundle::word(kind)?.to_owned(), kind.to_string(), placeholders(&key)])
+        })
+        .collect();
+    let rows = single_table(&["bundle", "of", "routing key"]);
+    let documented: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| unquoted(cell)).collect()).collect();
+    assert_eq!(documented, expected, "left: proto/README.md, right: the code");
+}
+
+#[test]
 fn the_limits_are_those_of_the_code() {
     let documented: BTreeMap<String, usize> = single_table(&["limit", "value"])
         .iter()
@@ -165,6 +184,7 @@ fn the_limits_are_those_of_the_code() {
         ("body of a message", BODY_BYTES_MAX),
         ("parameters, and result", PAYLOAD_BYTES_MAX),
         ("nesting of maps and lists", DEPTH_MAX),
+        ("messages of a bundle", bundle::MESSAGES_MAX),
         ("job type", JobType::LENGTH_MAX),
         ("worker id", WorkerId::LENGTH_MAX),
         ("prefix", Topology::PREFIX_LENGTH_MAX),

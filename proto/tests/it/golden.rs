@@ -1,4 +1,4 @@
-//! The committed bytes of every message: what today's code writes, and what every later version must
+//! The committed bytes of every message, and of every bundle: what today's code writes, and what every later version must
 //! still read.
 //!
 //! After a deliberate, additive change run `CREWCALL_GOLDEN=write cargo test -p crewcall-proto --test it
@@ -6,7 +6,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use crewcall_proto::{ContentType, MessageKind};
+use crewcall_proto::{ContentType, MessageKind, bundle};
 
 use crate::{
     message::Message,
@@ -17,10 +17,13 @@ use crate::{
 fn todays_messages_have_the_committed_bytes() {
     let write = env::var_os("CREWCALL_GOLDEN").is_some();
     assert!(!write || env::var_os("CI").is_none(), "golden files are not written in CI");
-    for sample in all() {
-        for content_type in [ContentType::MessagePack, ContentType::Json] {
-            let file = to_file(content_type, sample.message.encode(content_type));
-            let path = path(&sample.name, content_type);
+    for content_type in [ContentType::MessagePack, ContentType::Json] {
+        let messages = all().into_iter().map(|s| (s.name, s.message.encode(content_type)));
+        let bundles = samples::bundles().into_iter();
+        let bundles = bundles.map(|b| (b.word.to_owned(), Message::encode_bundle(&b.messages, content_type)));
+        for (name, body) in messages.chain(bundles) {
+            let file = to_file(content_type, body);
+            let path = path(&name, content_type);
             if write {
                 fs::write(&path, &file).unwrap();
             }
@@ -43,6 +46,13 @@ fn the_committed_bytes_are_todays_messages() {
             assert_eq!(message.as_ref(), Ok(&sample.message), "{} {content_type}", sample.name);
         }
     }
+    for bundle in samples::bundles() {
+        for content_type in [ContentType::MessagePack, ContentType::Json] {
+            let body = fs::read(path(bundle.word, content_type)).unwrap();
+            let messages = Message::decode_bundle(bundle.kind, content_type, &body);
+            assert_eq!(messages.as_ref(), Ok(&bundle.messages), "{} {content_type}", bundle.word);
+        }
+    }
 }
 
 /// Also the files whose sample is gone from today's code: what was released stays readable.
@@ -53,17 +63,24 @@ fn every_committed_file_can_be_read() {
         for file in fs::read_dir(version.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let kind = MessageKind::from_word(name.split('-').next().unwrap()).expect("named after its kind");
+            let word = name.split('-').next().unwrap();
             let content_type = match path.extension().unwrap().to_str().unwrap() {
                 "msgpack" => ContentType::MessagePack,
                 _ => ContentType::Json,
             };
-            Message::decode(kind, content_type, &fs::read(&path).unwrap())
-                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let body = fs::read(&path).unwrap();
+            let read = match MessageKind::ALL.into_iter().find(|kind| bundle::is_bundle_of(*kind, word)) {
+                Some(kind) => Message::decode_bundle(kind, content_type, &body).map(drop),
+                None => {
+                    let kind = MessageKind::from_word(word).expect("named after its kind");
+                    Message::decode(kind, content_type, &body).map(drop)
+                }
+            };
+            read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             count += 1;
         }
     }
-    assert!(count >= 2 * all().len(), "{count} golden files");
+    assert!(count >= 2 * (all().len() + samples::bundles().len()), "{count} golden files");
 }
 
 #[test]

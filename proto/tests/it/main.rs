@@ -7,6 +7,7 @@ mod message;
 mod samples;
 mod strategies;
 
+mod bundle;
 mod golden;
 mod hostile;
 mod round_trip;

@@ -1,7 +1,7 @@
 //! Any message of the contract, so that one test can run over all of them.
 
 use crewcall_proto::{
-    ContentType, DecodeError, MessageKind, Order,
+    ContentType, DecodeError, MessageKind, Order, bundle,
     control::Control,
     decode,
     discovery::{Announcement, Goodbye, Heartbeat},
@@ -73,6 +73,22 @@ impl Message {
             MessageKind::Goodbye => Self::Goodbye(decode(content_type, body)?),
             MessageKind::Control => Self::Control(decode(content_type, body)?),
         })
+    }
+
+    /// The bytes of messages that travel as one.
+    pub(crate) fn encode_bundle(messages: &[Self], content_type: ContentType) -> Vec<u8> {
+        let bodies: Vec<Vec<u8>> = messages.iter().map(|message| message.encode(content_type)).collect();
+        bundle::join(content_type, &bodies).expect("a small bundle can be written")
+    }
+
+    /// Reads messages of one kind that travelled as one.
+    pub(crate) fn decode_bundle(
+        kind: MessageKind,
+        content_type: ContentType,
+        body: &[u8],
+    ) -> Result<Vec<Self>, DecodeError> {
+        let bodies = bundle::split(content_type, body)?;
+        bodies.into_iter().map(|body| Self::decode(kind, content_type, body)).collect()
     }
 
     /// The message as a JSON value.

@@ -147,6 +147,7 @@ fn absent_optional_fields_of_nested_maps_take_their_defaults() {
         let announced: AnnouncedType = decode(content_type, &body).unwrap();
         assert_eq!((announced.description.as_str(), announced.version.as_str()), ("", ""));
         assert!(announced.parameters_schema.is_empty() && announced.result_schema.is_empty());
+        assert!(!announced.bundles);
 
         let body =
             encode_value(content_type, &json!({"job_id": sample("order")["job_id"].clone(), "attempt": 1}));

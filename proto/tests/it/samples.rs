@@ -2,8 +2,8 @@
 //! committed under `golden/`, and the documents are checked against their fields.
 
 use crewcall_proto::{
-    Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order,
-    PROTOCOL_VERSION, Timestamp, WorkerId,
+    Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, MessageKind,
+    Order, PROTOCOL_VERSION, Timestamp, WorkerId, bundle,
     control::{Control, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
     response::{Completed, ErrorKind, Failed, HandedBack, Held, Progression, ProgressionKind},
@@ -22,9 +22,18 @@ pub(crate) struct Sample {
     pub(crate) message: Message,
 }
 
+/// Messages that travel as one.
+pub(crate) struct Bundle {
+    /// The bundle's property `type`; also the name of its golden files and of its schema in `asyncapi.yaml`.
+    pub(crate) word: &'static str,
+    pub(crate) kind: MessageKind,
+    pub(crate) messages: Vec<Message>,
+}
+
 /// What later versions added to messages whose bytes were released before: the section, and the end of the name.
-const ADDED: [(&str, &str); 4] = [
+const ADDED: [(&str, &str); 5] = [
     ("error", "-redelivered"),
+    ("announce", "-bundles"),
     ("heartbeat", "-asks"),
     ("goodbye", "-handed-back"),
     ("control.welcome", "-revoked"),
@@ -39,7 +48,10 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::HandedBack(handed_back()),
         Message::Completed(completed()),
         Message::Error(Failed { redelivered: Some(true), ..failed() }),
-        Message::Announce(announcement()),
+        Message::Announce(Announcement {
+            types: vec![AnnouncedType { bundles: true, ..announced() }],
+            ..announcement()
+        }),
         Message::Heartbeat(Heartbeat {
             orders: vec![RunningOrder { asks: true, ..running() }],
             ..heartbeat()
@@ -76,6 +88,7 @@ pub(crate) fn first() -> Vec<Sample> {
     };
     vec![
         sample("error", Message::Error(failed())),
+        sample("announce", Message::Announce(announcement())),
         sample("heartbeat", Message::Heartbeat(heartbeat())),
         sample("goodbye", Message::Goodbye(goodbye())),
         sample("control-welcome-refused", Message::Control(welcome)),
@@ -129,6 +142,15 @@ pub(crate) fn minimal() -> Vec<Sample> {
         }),
     }])
     .collect()
+}
+
+/// A bundle of each kind of messages that travel so.
+pub(crate) fn bundles() -> Vec<Bundle> {
+    let of = |kind| full().into_iter().chain(minimal()).map(|s| s.message).filter(move |m| m.kind() == kind);
+    MessageKind::ALL
+        .into_iter()
+        .filter_map(|kind| Some(Bundle { word: bundle::word(kind)?, kind, messages: of(kind).collect() }))
+        .collect()
 }
 
 /// The section of a control message. A new kind does not compile until it has one, and a sample above.
@@ -252,14 +274,19 @@ fn announcement() -> Announcement {
         pid: 4711,
         slots: 8,
         content_type: ContentType::MessagePack,
-        types: vec![AnnouncedType {
-            job_type: job_type("image.thumbnail"),
-            description: "Resize one image.".to_owned(),
-            version: "3".to_owned(),
-            parameters_schema: object(json!({"required": ["source"], "type": "object"})),
-            result_schema: object(json!({"type": "object"})),
-        }],
+        types: vec![announced()],
         started_at: Timestamp::from_millis(1_767_225_000_000),
+    }
+}
+
+fn announced() -> AnnouncedType {
+    AnnouncedType {
+        job_type: job_type("image.thumbnail"),
+        description: "Resize one image.".to_owned(),
+        version: "3".to_owned(),
+        parameters_schema: object(json!({"required": ["source"], "type": "object"})),
+        result_schema: object(json!({"type": "object"})),
+        bundles: false,
     }
 }
 

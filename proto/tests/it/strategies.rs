@@ -186,13 +186,14 @@ fn announcement() -> impl Strategy<Value = Announcement> {
 }
 
 fn announced() -> impl Strategy<Value = AnnouncedType> {
-    (job_type(), any::<String>(), any::<String>(), object(), object()).prop_map(
-        |(job_type, description, version, parameters_schema, result_schema)| AnnouncedType {
+    (job_type(), any::<String>(), any::<String>(), object(), object(), any::<bool>()).prop_map(
+        |(job_type, description, version, parameters_schema, result_schema, bundles)| AnnouncedType {
             job_type,
             description,
             version,
             parameters_schema,
             result_schema,
+            bundles,
         },
     )
 }
