@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    answers::Answers,
     clock,
     context::JobContext,
     error::{Failure, truncated},
@@ -37,6 +38,8 @@ pub(crate) struct AttemptRun {
     pub(crate) news: watch::Receiver<Progress>,
     pub(crate) redelivered: bool,
     pub(crate) responses: Arc<ResponsePublisher>,
+    /// Through which it is answered; `None` unless its order came in a bundle.
+    pub(crate) answers: Option<Arc<Answers>>,
     pub(crate) handlers: Handlers,
     pub(crate) hold: Hold,
     pub(crate) metrics: Arc<WorkerMetrics>,
@@ -238,8 +241,8 @@ impl AttemptRun {
         let completed = ending.is_ok();
         die_at(Failpoint::AttemptEnded);
         let reported = match response(&self.responses, &self.order, &reference, execution, ending) {
-            Ok(message) => match self.responses.deliver(&message).await {
-                Ok(()) => {
+            Ok(message) => match self.deliver(message).await {
+                Ok(message) => {
                     die_at(Failpoint::ResponseConfirmed);
                     return Conclusion::Reported { answer: Box::new(message), completed };
                 }
@@ -256,6 +259,14 @@ impl AttemptRun {
             "The response cannot be sent; the order is rejected."
         );
         Conclusion::Reject
+    }
+
+    /// Publishes the answer until it is confirmed; returns it then.
+    async fn deliver(&self, message: OutboundMessage) -> Result<OutboundMessage, PublishError> {
+        match &self.answers {
+            Some(answers) => answers.deliver(message).await,
+            None => self.responses.deliver(&message).await.map(|()| message),
+        }
     }
 
     fn log(&self, ending: &Ending, started_at: Timestamp) {

@@ -79,14 +79,9 @@ impl ServedType {
         let doc_comment = || parameters_schema.get("description")?.as_str().map(str::to_owned);
         let description = options.description.or_else(doc_comment).unwrap_or_default();
         let version = options.version.unwrap_or_default();
-        let announced = AnnouncedType {
-            job_type,
-            description,
-            version,
-            parameters_schema,
-            result_schema,
-            bundles: false,
-        };
+        let bundles = options.bundles;
+        let announced =
+            AnnouncedType { job_type, description, version, parameters_schema, result_schema, bundles };
         Self { announced, on_failure: options.on_failure, run: erase(handler) }
     }
 

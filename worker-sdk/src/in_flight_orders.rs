@@ -4,13 +4,13 @@
 //! acknowledged in the end.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use crewcall_amqp::OutboundMessage;
-use crewcall_proto::{Attempt, AttemptId, JobId, JobType, Order, TraceParent, discovery::RunningOrder};
+use crewcall_proto::{Attempt, AttemptId, JobId, JobType, discovery::RunningOrder};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,43 +27,8 @@ use crate::{
     order_key::OrderKey,
     prefetch_control::OrderCounts,
     stop_cause::StopCause,
+    waiting_orders::{Deliveries, WaitingOrder, WaitingOrders},
 };
-
-/// An order that waits for a slot, with every delivery of it.
-pub(crate) struct WaitingOrder<D> {
-    pub(crate) order: Order,
-    /// Whether the broker may have delivered it before.
-    pub(crate) redelivered: bool,
-    /// How often it came back to its queue before.
-    pub(crate) returns: i64,
-    pub(crate) traceparent: Option<TraceParent>,
-    /// Until when it waits for the word that it is still wanted; `None` once it came, or when nobody is asked.
-    pub(crate) asks_until: Option<Instant>,
-    pub(crate) deliveries: Deliveries<D>,
-}
-
-/// The deliveries of one order that are not settled. More than one if it was published or delivered twice; none
-/// after the session was lost.
-pub(crate) struct Deliveries<D> {
-    all: Vec<D>,
-    /// How many of them, from the first, an earlier subscription brought.
-    earlier: usize,
-}
-
-impl<D> Deliveries<D> {
-    pub(crate) fn one(delivery: D) -> Self {
-        Self { all: vec![delivery], earlier: 0 }
-    }
-
-    pub(crate) fn into_vec(self) -> Vec<D> {
-        self.all
-    }
-
-    pub(crate) fn take(&mut self) -> Vec<D> {
-        self.earlier = 0;
-        std::mem::take(&mut self.all)
-    }
-}
 
 /// What to do with an order that arrived.
 pub(crate) enum Admission<D> {
@@ -93,7 +58,7 @@ pub(crate) struct InFlightOrders<D> {
     held: usize,
     /// The slots of attempts that are over, but whose handlers do not end.
     unfinished_handlers: usize,
-    waiting: VecDeque<WaitingOrder<D>>,
+    waiting: WaitingOrders<D>,
     /// Deliveries to give back without an answer, once no more orders of their type come in.
     given_back: Vec<(JobType, D)>,
     /// Deliveries of held attempts, to acknowledge once no other order can come in their place.
@@ -148,7 +113,7 @@ impl<D> InFlightOrders<D> {
             running: HashMap::new(),
             held: 0,
             unfinished_handlers: 0,
-            waiting: VecDeque::new(),
+            waiting: WaitingOrders::new(),
             given_back: Vec::new(),
             released: Vec::new(),
             finished: FifoCache::new(FINISHED_ORDERS_MAX, FINISHED_BYTES_MAX),
@@ -157,35 +122,42 @@ impl<D> InFlightOrders<D> {
     }
 
     /// Takes an order in. Never runs what runs, waits, or has been answered here already.
-    pub(crate) fn admit(&mut self, mut arrived: WaitingOrder<D>) -> Admission<D> {
-        let key = OrderKey::of(&arrived.order);
+    pub(crate) fn admit(&mut self, arrived: WaitingOrder<D>) -> Admission<D> {
         if mutant("duplicate_runs") {
-            self.waiting.push_back(arrived);
+            self.waiting.push(arrived);
             return Admission::Taken;
         }
+        self.meet(arrived).unwrap_or_else(|unknown| {
+            self.waiting.push(unknown);
+            Admission::Taken
+        })
+    }
+
+    /// Takes an order in if it is known here: runs, waits, was answered or revoked. Otherwise it comes back as an error.
+    pub(crate) fn meet(&mut self, arrived: WaitingOrder<D>) -> Result<Admission<D>, WaitingOrder<D>> {
+        let key = OrderKey::of(&arrived.order);
         if let Some(running) = self.running.get_mut(&key) {
             if running.held {
-                return Admission::Forget(arrived.deliveries.into_vec());
+                return Ok(Admission::Forget(arrived.deliveries.into_vec()));
             }
             if arrived.returns >= RETURNS_BEFORE_HOLD {
                 running.begun.hold.at_once.notify_one();
             }
             running.begun.returns = arrived.returns.max(running.begun.returns);
-            running.deliveries.all.append(&mut arrived.deliveries.all);
-            return Admission::Taken;
+            running.deliveries.join(arrived.deliveries);
+            return Ok(Admission::Taken);
         }
-        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| OrderKey::of(&waiting.order) == key) {
-            waiting.deliveries.all.append(&mut arrived.deliveries.all);
-            return Admission::Taken;
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            waiting.deliveries.join(arrived.deliveries);
+            return Ok(Admission::Taken);
         }
         if let Some(answer) = self.finished.get(&key) {
-            return Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries.into_vec());
+            return Ok(Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries.into_vec()));
         }
-        if self.revoked.get(&(arrived.order.job_id, arrived.order.attempt)).is_some() {
-            return Admission::Forget(arrived.deliveries.into_vec());
+        if self.revoked.get(&(key.job_id(), key.attempt())).is_some() {
+            return Ok(Admission::Forget(arrived.deliveries.into_vec()));
         }
-        self.waiting.push_back(arrived);
-        Admission::Taken
+        Err(arrived)
     }
 
     /// The next order to begin with, if there is one and a slot is free. One that asks is passed over, and so is one of a
@@ -195,28 +167,44 @@ impl<D> InFlightOrders<D> {
         now: Instant,
         rests: impl Fn(&JobType) -> bool,
     ) -> Option<WaitingOrder<D>> {
-        if self.running.len() + self.unfinished_handlers >= self.slots {
+        if self.is_full() {
             return None;
         }
-        let at = self.waiting.iter().position(|waiting| {
+        self.waiting.take_first(|waiting| {
             waiting.asks_until.is_none_or(|until| until <= now) && !rests(&waiting.order.job_type)
-        })?;
-        self.waiting.remove(at)
+        })
+    }
+
+    /// Whether every slot is taken.
+    fn is_full(&self) -> bool {
+        self.slots_busy() >= self.slots
     }
 
     /// The backend says that these attempts are wanted.
     pub(crate) fn proceed(&mut self, attempts: &[AttemptId]) {
-        for waiting in &mut self.waiting {
-            let key = OrderKey::of(&waiting.order);
-            if attempts.iter().any(|attempt| key.is(attempt.job_id, attempt.attempt)) {
-                waiting.asks_until = None;
-            }
-        }
+        self.waiting.proceed(attempts);
     }
 
     /// When the first of the orders that ask has waited for long enough.
     pub(crate) fn ask_ends_at(&self, now: Instant) -> Option<Instant> {
-        self.waiting.iter().filter_map(|waiting| waiting.asks_until).filter(|until| now < *until).min()
+        self.waiting.ask_ends_at(now)
+    }
+
+    /// When the next order of a bundle has waited long enough for a slot; `None` while one is free.
+    pub(crate) fn patience_ends_at(&self, now: Instant) -> Option<Instant> {
+        if self.is_full() { self.waiting.patience_ends_at(now) } else { None }
+    }
+
+    /// Takes the orders of bundles that have waited long enough for a slot, if every slot is taken: another worker may have
+    /// one. Those of a type that rests do not wait for a slot.
+    pub(crate) fn take_impatient(&mut self, now: Instant, rests: impl Fn(&JobType) -> bool) -> Vec<D> {
+        if !self.is_full() || !self.waiting.is_any_impatient(now) {
+            return Vec::new();
+        }
+        let taken = self.waiting.take_all(|waiting| {
+            waiting.patient_until.is_some_and(|until| until <= now) && !rests(&waiting.order.job_type)
+        });
+        deliveries_of(taken)
     }
 
     /// Begins an attempt.
@@ -283,22 +271,17 @@ impl<D> InFlightOrders<D> {
         let waiting = self.waiting.iter().filter(|waiting| waiting.order.job_type == *job_type);
         let all =
             running.map(|running| &running.deliveries).chain(waiting.map(|waiting| &waiting.deliveries));
-        let (here, earlier) = all.fold((0, 0), |(here, earlier), deliveries| {
-            (here + deliveries.all.len(), earlier + deliveries.earlier)
-        });
+        let (here, earlier) =
+            all.map(Deliveries::counts).fold((0, 0), |sum, (here, earlier)| (sum.0 + here, sum.1 + earlier));
         OrderCounts { capacity: self.capacity(), here, earlier }
     }
 
     /// A new subscription begins: what is here of the type came by an earlier one.
     pub(crate) fn mark_earlier(&mut self, job_type: &JobType) {
         let running = self.running.values_mut().filter(|running| running.job.job_type() == job_type);
-        let waiting = self.waiting.iter_mut().filter(|waiting| waiting.order.job_type == *job_type);
-        let all = running
-            .map(|running| &mut running.deliveries)
-            .chain(waiting.map(|waiting| &mut waiting.deliveries));
-        for deliveries in all {
-            deliveries.earlier = deliveries.all.len();
-        }
+        running.for_each(|running| running.deliveries.mark_earlier());
+        let waiting = self.waiting.deliveries_mut().filter(|(order, _)| order.job_type == *job_type);
+        waiting.for_each(|(_, deliveries)| deliveries.mark_earlier());
     }
 
     /// Takes the orders of a type that wait here for slots that are taken for long, the youngest first. One that
@@ -307,26 +290,19 @@ impl<D> InFlightOrders<D> {
         let running = |running: &&RunningAttempt<D>| running.job.job_type() == job_type && !running.held;
         let room = self.capacity().saturating_sub(self.running.values().filter(running).count());
         let waiting = self.waiting.iter().filter(|waiting| waiting.order.job_type == *job_type).count();
-        let (mut surplus, mut taken) = (waiting.saturating_sub(room), Vec::new());
-        for at in (0..self.waiting.len()).rev() {
-            let order = &self.waiting[at];
-            if surplus > 0 && order.order.job_type == *job_type && order.returns < RETURNS_MAX {
-                surplus -= 1;
-                taken.extend(self.waiting.remove(at).into_iter().flat_map(|order| order.deliveries.all));
-            }
-        }
-        taken
+        let taken = self.waiting.take_youngest(waiting.saturating_sub(room), |waiting| {
+            waiting.order.job_type == *job_type && waiting.returns < RETURNS_MAX
+        });
+        deliveries_of(taken)
     }
 
-    /// Takes every order that waits here, except for those that have been returned often enough, or that wait for a word
-    /// and not for a slot.
+    /// Takes the orders that wait here, except for those that have been returned often enough, that wait for a word
+    /// and not for a slot, or that came in a bundle: these have a patience of their own.
     pub(crate) fn take_waiting_for_others(&mut self) -> Vec<D> {
-        let (stay, go): (VecDeque<_>, VecDeque<_>) = self
-            .waiting
-            .drain(..)
-            .partition(|waiting| waiting.returns >= RETURNS_MAX || waiting.asks_until.is_some());
-        self.waiting = stay;
-        go.into_iter().flat_map(|waiting| waiting.deliveries.all).collect()
+        let goes = |waiting: &WaitingOrder<D>| {
+            waiting.returns < RETURNS_MAX && !waiting.asks() && waiting.patient_until.is_none()
+        };
+        deliveries_of(self.waiting.take_all(goes))
     }
 
     /// Remembers the answer to an order, in case that the broker delivers it again.
@@ -345,7 +321,8 @@ impl<D> InFlightOrders<D> {
             running.job.stop(StopCause::Cancelled);
             return Cancellation::Told;
         }
-        self.take_waiting(job_id, attempt)
+        self.waiting
+            .take(job_id, attempt)
             .map_or(Cancellation::Unknown, |waiting| Cancellation::NotBegun(Box::new(waiting)))
     }
 
@@ -361,9 +338,7 @@ impl<D> InFlightOrders<D> {
 
     /// The orders of these types that have not begun.
     pub(crate) fn take_unbegun(&mut self, of: impl Fn(&JobType) -> bool) -> Vec<WaitingOrder<D>> {
-        let (taken, kept) = self.waiting.drain(..).partition(|waiting| of(&waiting.order.job_type));
-        self.waiting = kept;
-        Vec::from(taken)
+        self.waiting.take_all(|waiting| of(&waiting.order.job_type))
     }
 
     /// The deliveries of these types that were to be given back.
@@ -431,10 +406,8 @@ impl<D> InFlightOrders<D> {
         let is_listed = |running: &RunningAttempt<D>| !(running.held && mutant("held_unlisted"));
         let running = self.running.iter().filter(|(_, running)| is_listed(running));
         let running = running.map(|(key, running)| (*key, running.held, false));
-        let waiting = self
-            .waiting
-            .iter()
-            .map(|waiting| (OrderKey::of(&waiting.order), false, waiting.asks_until.is_some()));
+        let waiting =
+            self.waiting.iter().map(|waiting| (OrderKey::of(&waiting.order), false, waiting.asks()));
         running
             .chain(waiting)
             .take(ORDERS_LISTED_MAX)
@@ -446,11 +419,10 @@ impl<D> InFlightOrders<D> {
             })
             .collect()
     }
+}
 
-    fn take_waiting(&mut self, job_id: JobId, attempt: Attempt) -> Option<WaitingOrder<D>> {
-        let at = self.waiting.iter().position(|waiting| OrderKey::of(&waiting.order).is(job_id, attempt))?;
-        self.waiting.remove(at)
-    }
+fn deliveries_of<D>(taken: Vec<WaitingOrder<D>>) -> Vec<D> {
+    taken.into_iter().flat_map(|waiting| waiting.deliveries.into_vec()).collect()
 }
 
 #[cfg(test)]

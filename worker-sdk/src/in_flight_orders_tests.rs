@@ -1,4 +1,4 @@
-use crewcall_proto::{AttemptToken, JobType, JsonObject, PROTOCOL_VERSION, Timestamp};
+use crewcall_proto::{AttemptToken, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp};
 use futures_util::FutureExt;
 
 use super::*;
@@ -34,6 +34,7 @@ fn arrive_again(in_flight: &mut InFlight, order: &Order, returns: i64, delivery:
         returns,
         traceparent: None,
         asks_until: None,
+        patient_until: None,
         deliveries,
     })
 }
@@ -280,6 +281,7 @@ fn an_order_that_asks_lets_others_go_first_and_begins_when_it_is_wanted_or_nobod
             returns: 0,
             traceparent: None,
             asks_until,
+            patient_until: None,
             deliveries,
         });
     }

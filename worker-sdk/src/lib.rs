@@ -43,6 +43,8 @@
 //!   handlers: do that in `tokio::task::spawn_blocking`. The worker's heartbeats go on, and its log says what blocks.
 //! * A panic fails the attempt, and the process goes on. A broken link is opened again, however often.
 //! * SIGTERM and Ctrl-C drain: what runs may finish, nothing new begins. A second signal hands back at once.
+//! * Short jobs that wait in numbers come several in one message, and are answered so, if every worker of their type allows it
+//!   ([`JobOptions::bundles`]).
 //! * With `CREWCALL_WORKER_LISTEN=127.0.0.1:9464` it serves `/metrics`, `/livez` and `/readyz` there, also while handlers
 //!   block their runtime, whose delay is among the metrics.
 //! * Built with the feature `otlp`, it sends a span of every attempt, with its progress, to the sink of OpenTelemetry that
@@ -53,9 +55,10 @@
 //!
 //! [`Worker`] and [`JobOptions`], [`JobContext`], [`JobError`], [`testing`] are what a user sees. Behind them, in
 //! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
-//! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is), `attempt` and `execution` (one
-//! attempt, step by step), `hold`, `progress`, `announce`, `response_publisher`. Beside them, `metrics` counts and
-//! `endpoints` shows it, and `traces` tells how each attempt went.
+//! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is) with `waiting_orders` and `order_delivery`
+//! (what the broker has to be told of an order, or of the bundle that it came in), `attempt` and `execution` (one
+//! attempt, step by step), `hold`, `progress`, `announce`, `answers` and `response_publisher`. Beside them, `metrics` counts
+//! and `endpoints` shows it, and `traces` tells how each attempt went.
 
 #![deny(missing_docs)]
 
@@ -115,6 +118,10 @@ mod rest;
 
 mod in_flight_orders;
 
+mod waiting_orders;
+
+mod order_delivery;
+
 mod order_key;
 
 mod attempt;
@@ -128,6 +135,8 @@ mod panics;
 mod progress;
 
 mod announce;
+
+mod answers;
 
 mod response_publisher;
 

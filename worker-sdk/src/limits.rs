@@ -68,6 +68,20 @@ pub(crate) const RETURNS_MAX: i64 = 2;
 /// the order up as one that ends its worker, which this worker knows better.
 pub(crate) const RETURNS_BEFORE_HOLD: i64 = 2;
 
+/// How long an order that came in a bundle waits here for a slot while all are taken; then the backend sends it anew, by
+/// itself. What came by itself waits beside at most as many others as there are slots; a bundle brings dozens, and one slow
+/// attempt would hold up all those behind it. As long as it takes for slots to count as taken for long elsewhere
+/// ([`DOOR_STALLED_AFTER`]): to go back costs two more messages for each order.
+pub(crate) const BUNDLE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many bytes of answers travel together: a few hundred usual ones, and far below what one message may have. A larger
+/// answer goes alone.
+pub(crate) const ANSWERS_BYTES_MAX: usize = 256 * 1024;
+
+/// How many messages with answers of one kind and type are under way at once. The second and those after it are full ones.
+/// So many keep the broker busy while it confirms them one by one.
+pub(crate) const ANSWERS_UNDER_WAY_MAX: usize = 4;
+
 /// The most slots of one worker.
 pub const SLOTS_MAX: u32 = Announcement::SLOTS_MAX;
 

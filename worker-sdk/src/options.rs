@@ -3,12 +3,25 @@
 use std::fmt::Display;
 
 /// Details of one job type, for [`Worker::job_with`](crate::Worker::job_with).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct JobOptions {
     pub(crate) description: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) on_failure: FailureStrategy,
     pub(crate) unavailable: Option<String>,
+    pub(crate) bundles: bool,
+}
+
+impl Default for JobOptions {
+    fn default() -> Self {
+        Self {
+            description: None,
+            version: None,
+            on_failure: FailureStrategy::default(),
+            unavailable: None,
+            bundles: true,
+        }
+    }
 }
 
 impl JobOptions {
@@ -37,6 +50,18 @@ impl JobOptions {
     #[must_use]
     pub fn on_failure(mut self, strategy: FailureStrategy) -> Self {
         self.on_failure = strategy;
+        self
+    }
+
+    /// Whether orders of the type may come several in one message, and be answered so: what makes short jobs cheap for the
+    /// broker. The backend does it only while many wait, and every worker of the type allows it. Default: `true`.
+    ///
+    /// An order of such a message that finds no free slot here for half a second goes back to the backend, which sends it anew
+    /// by itself. So switch it off for a handler whose run time scatters widely, from milliseconds to seconds: its orders would
+    /// go back and forth, and each begins sooner where a slot is free.
+    #[must_use]
+    pub fn bundles(mut self, bundles: bool) -> Self {
+        self.bundles = bundles;
         self
     }
 

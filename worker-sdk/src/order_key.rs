@@ -32,3 +32,12 @@ impl OrderKey {
         self.job_id == job_id && self.attempt == attempt
     }
 }
+
+#[cfg(test)]
+impl OrderKey {
+    /// The key of an order that nobody knows.
+    pub(crate) fn generate() -> Self {
+        let (job_id, attempt_token) = (JobId::generate(), AttemptToken::generate());
+        Self { job_id, attempt: Attempt::FIRST, attempt_token }
+    }
+}

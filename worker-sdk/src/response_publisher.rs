@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crewcall_amqp::{HeaderValue, MessageProperties, OutboundMessage, PublishError, Published, Publisher};
 use crewcall_proto::{
     ContentType, EncodeError, JobId, JobType, MessageKind, TRACEPARENT, Topology, TraceParent, WorkerId,
-    codec, discovery::WORKER_LOST_AFTER, response::HandedBack,
+    bundle, codec, discovery::WORKER_LOST_AFTER, response::HandedBack,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ impl ResponsePublisher {
         message: &impl Serialize,
     ) -> Result<OutboundMessage, EncodeError> {
         let is_progression = kind == MessageKind::Progression;
-        let mut properties = self.properties(kind);
+        let mut properties = self.properties(kind.as_str());
         properties.correlation_id = Some(reference.job_id.to_string());
         // Progression is lossy by contract and may be much: it does not go to the disk.
         properties.persistent = !is_progression;
@@ -57,13 +57,31 @@ impl ResponsePublisher {
         })
     }
 
+    /// Several responses of one kind and type in one message.
+    pub(crate) fn bundle(
+        &self,
+        kind: MessageKind,
+        responses: &[&OutboundMessage],
+    ) -> Result<OutboundMessage, EncodeError> {
+        let alone = || EncodeError::Unencodable(format!("messages of the kind {kind} travel alone"));
+        let (word, first) = bundle::word(kind).zip(responses.first()).ok_or_else(alone)?;
+        let bodies: Vec<Vec<u8>> = responses.iter().map(|response| response.body.to_vec()).collect();
+        Ok(OutboundMessage {
+            exchange: first.exchange.clone(),
+            routing_key: first.routing_key.clone(),
+            body: Bytes::from(bundle::join(self.content_type, &bodies)?),
+            properties: self.properties(word),
+            mandatory: first.mandatory,
+        })
+    }
+
     /// A message to discovery.
     pub(crate) fn discovery(
         &self,
         kind: MessageKind,
         message: &impl Serialize,
     ) -> Result<OutboundMessage, EncodeError> {
-        let mut properties = self.properties(kind);
+        let mut properties = self.properties(kind.as_str());
         if kind == MessageKind::Heartbeat {
             // An old heartbeat would keep a dead worker alive when it is read after an outage of the backend.
             properties.expiration = Some(WORKER_LOST_AFTER.as_millis().to_string());
@@ -153,10 +171,10 @@ impl ResponsePublisher {
         }
     }
 
-    fn properties(&self, kind: MessageKind) -> MessageProperties {
+    fn properties(&self, message_type: &str) -> MessageProperties {
         MessageProperties {
             message_id: Some(Uuid::now_v7().to_string()),
-            message_type: Some(kind.as_str().to_owned()),
+            message_type: Some(message_type.to_owned()),
             content_type: Some(self.content_type.as_str().to_owned()),
             timestamp_ms: u64::try_from(clock::now().as_millis()).ok(),
             persistent: true,

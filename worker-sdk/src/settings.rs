@@ -21,7 +21,7 @@ use crate::{
 use self::dev_stack::DevStack;
 
 /// The variables that every worker reads.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 11] = [
     AMQP_URL,
     AMQP_PREFIX,
     "CREWCALL_WORKER_SLOTS",
@@ -30,6 +30,7 @@ const VARIABLES: [&str; 10] = [
     "CREWCALL_DRAIN_SECONDS",
     "CREWCALL_HOLD_AFTER_SECONDS",
     "CREWCALL_WORKER_CONTENT_TYPE",
+    "CREWCALL_WORKER_BUNDLES",
     "CREWCALL_WORKER_LISTEN",
     "CREWCALL_LOG",
 ];
@@ -65,6 +66,10 @@ pub struct Settings {
     pub hold_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
+    /// `CREWCALL_WORKER_BUNDLES`: whether orders may come several in one message, `on` or `off`. Default `on`, unless the
+    /// program says otherwise ([`Worker::bundles`](crate::Worker::bundles)); types that must not are up to the program
+    /// ([`JobOptions::bundles`](crate::JobOptions::bundles)).
+    pub bundles: Option<bool>,
     /// `CREWCALL_WORKER_LISTEN`: the address at which the worker serves `/metrics`, `/livez` and `/readyz`, such as
     /// `127.0.0.1:9464`; port 0 takes a free one, which the log names. Default: none. Nobody is asked who they are: on
     /// other than a loopback address every machine that reaches it can read them.
@@ -104,6 +109,7 @@ impl Default for Settings {
             drain_grace: DRAIN_GRACE_DEFAULT,
             hold_after: HOLD_AFTER_DEFAULT,
             content_type: ContentType::default(),
+            bundles: None,
             listen: None,
             log: None,
             remarks: Remarks::default(),
@@ -190,6 +196,9 @@ impl Settings {
             settings.content_type =
                 content_type.parse(|text| text.parse::<ContentType>().map_err(|error| error.to_string()))?;
         }
+        if let Some(bundles) = read("CREWCALL_WORKER_BUNDLES") {
+            settings.bundles = Some(bundles.parse(on_or_off)?);
+        }
         if let Some(address) = read("CREWCALL_WORKER_LISTEN") {
             settings.listen = Some(address.parse(listen)?);
         }
@@ -254,6 +263,14 @@ fn hold_after(text: &str) -> Result<Duration, String> {
     })
 }
 
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
 fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is not an IP address with a port, such as 127.0.0.1:9464"))
 }
@@ -308,6 +325,7 @@ mod tests {
             ("CREWCALL_DRAIN_SECONDS", "5"),
             ("CREWCALL_HOLD_AFTER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
+            ("CREWCALL_WORKER_BUNDLES", "off"),
             ("CREWCALL_WORKER_LISTEN", "[::1]:9464"),
             ("CREWCALL_LOG", "info, resizer=debug"),
         ])
@@ -320,6 +338,7 @@ mod tests {
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
         assert_eq!(settings.hold_after, Duration::from_millis(500));
         assert_eq!(settings.content_type, ContentType::Json);
+        assert_eq!(settings.bundles, Some(false));
         assert_eq!(settings.listen.unwrap().port(), 9464);
         assert_eq!(settings.log.as_deref(), Some("info,resizer=debug"));
     }
@@ -339,6 +358,7 @@ mod tests {
             ("CREWCALL_HOLD_AFTER_SECONDS", "inf"),
             ("CREWCALL_HOLD_AFTER_SECONDS", "86401"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "text/plain"),
+            ("CREWCALL_WORKER_BUNDLES", "yes"),
             ("CREWCALL_WORKER_LISTEN", "9464"),
             ("CREWCALL_WORKER_LISTEN", "localhost:9464"),
             ("CREWCALL_WORKER_LISTEN", "127.0.0.1:94640"),

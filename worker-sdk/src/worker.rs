@@ -32,6 +32,7 @@ pub struct Worker {
     name: Option<String>,
     version: String,
     slots: Option<u32>,
+    bundles: bool,
     types: Vec<ServedType>,
     unavailable: Vec<UnavailableType>,
     /// What is wrong with what the program said; reported when it runs, so that the calls can be chained.
@@ -55,6 +56,7 @@ impl Worker {
             name: None,
             version: String::new(),
             slots: None,
+            bundles: true,
             types: Vec::new(),
             unavailable: Vec::new(),
             problems: Vec::new(),
@@ -80,6 +82,13 @@ impl Worker {
             self.problems.push(format!("{slots} slots; it has to be 1 to {SLOTS_MAX}"));
         }
         self.slots = Some(slots);
+        self
+    }
+
+    /// Whether orders may come several in one message, unless `CREWCALL_WORKER_BUNDLES` says otherwise: see
+    /// [`JobOptions::bundles`], which says it of one type and can only switch it off. Default: `true`.
+    pub fn bundles(mut self, bundles: bool) -> Self {
+        self.bundles = bundles;
         self
     }
 
@@ -200,7 +209,9 @@ impl Worker {
         if !self.problems.is_empty() {
             return Err(WorkerError::Misused(self.problems.join("; ")));
         }
+        let bundles = self.settings.bundles.unwrap_or(self.bundles);
         for served in &mut self.types {
+            served.announced.bundles &= bundles;
             if served.announced.version.is_empty() {
                 served.announced.version.clone_from(&self.version);
             }

@@ -2,6 +2,8 @@
 
 mod receive;
 
+mod bundle;
+
 mod discovery;
 
 pub(crate) mod hand_back;
@@ -32,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     announce,
+    answers::Answers,
     attempt::AttemptEnd,
     checked_worker::CheckedWorker,
     clock,
@@ -43,6 +46,7 @@ use crate::{
     in_flight_orders::InFlightOrders,
     limits::SHUTDOWN_TIMEOUT,
     metrics::WorkerMetrics,
+    order_delivery::OrderDelivery,
     order_key::OrderKey,
     prefetch_control::PrefetchControl,
     response_publisher::ResponsePublisher,
@@ -79,7 +83,7 @@ enum Event {
     Broken(&'static str),
     /// It is time to ask whether orders that came back are wanted.
     AskDue,
-    /// An order has asked for long enough, or a type has rested.
+    /// An order has asked for long enough, or waited for a slot, or a type has rested.
     WaitOver,
     /// The first request to leave.
     DrainRequested,
@@ -92,6 +96,8 @@ pub(crate) struct WorkerLoop {
     worker: CheckedWorker,
     announcement: Announcement,
     responses: Arc<ResponsePublisher>,
+    /// Publishes the answers to orders that came in bundles.
+    answers: Arc<Answers>,
     session: Session,
     publisher_state: watch::Receiver<LinkState>,
     /// The session that is up; `None` while there is none.
@@ -116,7 +122,7 @@ pub(crate) struct WorkerLoop {
     malformed: u64,
     /// Set once the worker is on its way out.
     shutting_down: Option<ShuttingDown>,
-    orders: InFlightOrders<Delivery>,
+    orders: InFlightOrders<OrderDelivery<Delivery>>,
     /// When to ask whether orders that came back are wanted.
     ask_at: Option<Instant>,
     /// The types whose handlers gave their orders back.
@@ -168,14 +174,14 @@ impl WorkerLoop {
         // Each attempt has at most one message under way, and a few more are of the worker itself.
         let unconfirmed_max = usize::try_from(worker.slots).unwrap_or(usize::MAX).saturating_mul(2) + 64;
         let options = PublisherOptions { unconfirmed_max, ..PublisherOptions::default() };
-        let responses = ResponsePublisher {
+        let responses = Arc::new(ResponsePublisher {
             // The worker declares nothing but its own queue: the exchanges are the backend's.
             publisher: Publisher::start(config("publisher"), Vec::new(), options, &stop_links, &links),
             topology: settings.topology.clone(),
             content_type: settings.content_type,
             worker_id: settings.worker_id.clone(),
             name: worker.name.clone(),
-        };
+        });
         let mut session_config = config("consumer");
         // A link on which orders come in harms none of them when it is silent for a while, and its end counts as a
         // delivery that failed.
@@ -198,7 +204,8 @@ impl WorkerLoop {
         Self {
             announcement: announce::announcement(&worker, clock::now()),
             publisher_state: responses.publisher.state(),
-            responses: Arc::new(responses),
+            answers: Arc::new(Answers::new(Arc::clone(&responses), handlers.tracker.clone())),
+            responses,
             session: Session::start(setup, &stop_links, &links),
             generation: None,
             announced: false,
@@ -269,7 +276,8 @@ impl WorkerLoop {
             self.prefetch_controls.values().filter_map(|prefetch_control| prefetch_control.due_at());
         let prefetch_due = at(prefetches_due.chain(self.door.due_at()).min());
         let now = Instant::now();
-        let wait_over = at(self.orders.ask_ends_at(now).into_iter().chain(self.rests.due_at(now)).min());
+        let waits = [self.orders.ask_ends_at(now), self.orders.patience_ends_at(now), self.rests.due_at(now)];
+        let wait_over = at(waits.into_iter().flatten().min());
         let ask_due = at(self.ask_at);
         tokio::select! {
             () = shutdown.hand_back.cancelled() => Event::HandBackRequested,
@@ -333,6 +341,7 @@ impl WorkerLoop {
         self.balance_subscriptions();
         self.give_back_if_drained();
         self.give_back_resting();
+        self.give_back_impatient();
         self.note_state();
         match self.shutting_down.take_if(|_| self.orders.is_empty()) {
             Some(shutting_down) => ControlFlow::Break(shutting_down.ending),

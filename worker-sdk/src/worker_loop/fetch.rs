@@ -4,8 +4,8 @@ use crewcall_amqp::Delivery;
 use crewcall_proto::JobType;
 use tokio::time::Instant;
 
-use super::{WorkerLoop, receive::Settlement};
-use crate::door::Door;
+use super::WorkerLoop;
+use crate::{door::Door, order_delivery::Settlement};
 
 impl WorkerLoop {
     /// Shuts the door when every slot is taken for long; then gives back what waits, and fetches what there is room for.

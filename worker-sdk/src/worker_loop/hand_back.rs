@@ -7,14 +7,16 @@ use crewcall_proto::AttemptId;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::{WorkerLoop, receive::Settlement, receive::settle};
+use super::{WorkerLoop, receive::settle};
 use crate::{
     execution::Execution,
-    in_flight_orders::{GivenUp, WaitingOrder},
+    in_flight_orders::GivenUp,
     limits::{RETURNS_MAX, SHUTDOWN_TIMEOUT},
     mutant::mutant,
+    order_delivery::{OrderDelivery, Settlement},
     order_key::OrderKey,
     response_publisher::JobReference,
+    waiting_orders::WaitingOrder,
 };
 
 impl WorkerLoop {
@@ -36,19 +38,30 @@ impl WorkerLoop {
         let is_closed = |job_type: &_| session.is_closed(*generation, job_type);
         // Also when the rest is over already: it took that long to stop consuming.
         let given_back = orders.take_given_back(is_closed);
-        let unbegun = orders.take_unbegun(|job_type| rests.is_resting(job_type, now) && is_closed(job_type));
+        let unbegun = match rests.due_at(now) {
+            Some(_) => orders.take_unbegun(|job_type| rests.is_resting(job_type, now) && is_closed(job_type)),
+            None => Vec::new(), // the usual case, without a look at what waits
+        };
         self.settle(given_back, Settlement::GiveBack);
         self.give_back_unbegun(unbegun);
     }
 
+    /// Gives back the orders of bundles that have waited long enough beside slots that are taken.
+    pub(super) fn give_back_impatient(&mut self) {
+        let now = Instant::now();
+        let Self { orders, rests, .. } = self;
+        let impatient = orders.take_impatient(now, |job_type| rests.is_resting(job_type, now));
+        self.settle(impatient, Settlement::GiveBack);
+    }
+
     /// Orders that came back often already are sent anew by the backend: they must not reach the delivery limit for meeting
     /// workers that end or rest.
-    fn give_back_unbegun(&self, unbegun: Vec<WaitingOrder<Delivery>>) {
-        for WaitingOrder { order, redelivered, returns, traceparent, deliveries, .. } in unbegun {
-            if returns < RETURNS_MAX {
-                self.settle(deliveries.into_vec(), Settlement::GiveBack);
-                continue;
-            }
+    fn give_back_unbegun(&self, unbegun: Vec<WaitingOrder<OrderDelivery<Delivery>>>) {
+        let (often, seldom): (Vec<_>, Vec<_>) =
+            unbegun.into_iter().partition(|waiting| waiting.returns >= RETURNS_MAX);
+        let deliveries = seldom.into_iter().flat_map(|waiting| waiting.deliveries.into_vec());
+        self.settle(deliveries.collect(), Settlement::GiveBack);
+        for WaitingOrder { order, redelivered, traceparent, deliveries, .. } in often {
             let responses = Arc::clone(&self.responses);
             self.tasks.spawn(async move {
                 let (key, job_type) = (OrderKey::of(&order), &order.job_type);
@@ -56,11 +69,8 @@ impl WorkerLoop {
                     JobReference { job_id: order.job_id, job_type, traceparent: traceparent.as_ref() };
                 let execution = Execution::not_begun(redelivered);
                 let said = responses.hand_back(&reference, &key, &execution, true, None).await;
-                settle(
-                    deliveries.into_vec(),
-                    if said { Settlement::Acknowledge } else { Settlement::GiveBack },
-                )
-                .await;
+                let settlement = if said { Settlement::Acknowledge } else { Settlement::GiveBack };
+                settle(&responses, deliveries.into_vec(), settlement).await;
             });
         }
     }
@@ -80,7 +90,8 @@ impl WorkerLoop {
                     .await
                     .unwrap_or(false);
             if said {
-                let _ = timeout(SHUTDOWN_TIMEOUT, settle(deliveries, Settlement::Acknowledge)).await;
+                let settled = settle(responses, deliveries, Settlement::Acknowledge);
+                let _ = timeout(SHUTDOWN_TIMEOUT, settled).await;
             }
             (held && !said).then_some(AttemptId { job_id: key.job_id(), attempt: key.attempt() })
         };

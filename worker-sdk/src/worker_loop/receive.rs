@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crewcall_amqp::{AckError, Delivery};
 use crewcall_proto::{
-    AttemptId, ContentType, DecodeError, JobType, Order, PROTOCOL_VERSION, TRACEPARENT, codec,
+    AttemptId, ContentType, DecodeError, JobType, MessageKind, Order, PROTOCOL_VERSION, TRACEPARENT, bundle,
+    codec,
     control::{Control, RefusedType},
     response::ErrorKind,
 };
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -19,34 +21,25 @@ use crate::{
     execution::Execution,
     handler::ServedType,
     hold::{Hold, HoldSignal},
-    in_flight_orders::{Admission, Begun, Cancellation, Deliveries, EndedOrder, WaitingOrder},
+    in_flight_orders::{Admission, Begun, Cancellation, EndedOrder},
     limits::{ASK_GATHER, ASK_PATIENCE},
     mutant::mutant,
+    order_delivery::{OrderDelivery, Settlement},
     order_key::OrderKey,
     progress::ProgressBoard,
-    response_publisher::ResponsePublisher,
+    response_publisher::{JobReference, ResponsePublisher},
     session::is_control_queue,
     stop_cause::StopCause,
     traces::AttemptSpan,
+    waiting_orders::{Deliveries, WaitingOrder},
     worker_error::WorkerError,
 };
-
-/// What becomes of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settlement {
-    /// Done with: the broker forgets it.
-    Acknowledge,
-    /// Back to its queue, for another delivery.
-    GiveBack,
-    /// To the dead letters, where the backend concludes it.
-    Reject,
-}
 
 impl WorkerLoop {
     pub(super) fn on_delivery(&mut self, delivery: Delivery) {
         if is_control_queue(&self.responses.topology, &self.responses.worker_id, &delivery.queue) {
             self.on_control(&delivery);
-            self.settle(vec![delivery], Settlement::Acknowledge);
+            self.settle(vec![OrderDelivery::Alone(delivery)], Settlement::Acknowledge);
         } else {
             self.on_order(delivery);
         }
@@ -122,36 +115,54 @@ impl WorkerLoop {
         }
     }
 
+    /// An order came, or several in one message.
     pub(super) fn on_order(&mut self, delivery: Delivery) {
+        let message_type = delivery.properties.message_type.as_deref();
+        if message_type.is_some_and(|word| bundle::is_bundle_of(MessageKind::Order, word)) {
+            return self.on_bundle(delivery);
+        }
         let order = match decode::<Order>(&delivery) {
             Ok(order) => order,
             Err(error) => {
                 self.count_malformed(&delivery, &error);
-                return self.settle(vec![delivery], Settlement::Reject);
+                return self.settle(vec![OrderDelivery::Alone(delivery)], Settlement::Reject);
             }
         };
         let traceparent = delivery.properties.header_text(TRACEPARENT).and_then(|it| it.parse().ok());
         let returns = delivery.properties.delivery_count();
         let redelivered = delivery.redelivered || returns > 0;
         let refusal = self.refusal(&order);
-        let deliveries = Deliveries::one(delivery);
+        let deliveries = Deliveries::one(OrderDelivery::Alone(delivery));
         let now = Instant::now();
         let asks_until = redelivered.then(|| now + ASK_PATIENCE);
-        let waiting = WaitingOrder { order, redelivered, returns, traceparent, asks_until, deliveries };
+        let waiting = WaitingOrder {
+            order,
+            redelivered,
+            returns,
+            traceparent,
+            asks_until,
+            patient_until: None,
+            deliveries,
+        };
         if let Some(failure) = refusal {
             return self.answer_without_running(waiting, failure);
         }
         if redelivered {
             self.ask_at.get_or_insert(now + ASK_GATHER);
         }
-        match self.orders.admit(waiting) {
+        let admission = self.orders.admit(waiting);
+        self.on_admitted(admission);
+    }
+
+    pub(super) fn on_admitted(&self, admission: Admission<OrderDelivery<Delivery>>) {
+        match admission {
             Admission::Taken => {}
             Admission::Forget(deliveries) => self.settle(deliveries, Settlement::Acknowledge),
             Admission::AnswerAgain(answer, deliveries) => {
                 let responses = Arc::clone(&self.responses);
                 self.tasks.spawn(async move {
                     if responses.deliver(&answer).await.is_ok() {
-                        settle(deliveries, Settlement::Acknowledge).await;
+                        settle(&responses, deliveries, Settlement::Acknowledge).await;
                     }
                 });
             }
@@ -159,7 +170,7 @@ impl WorkerLoop {
     }
 
     /// Why an order cannot be taken at all, if it cannot.
-    fn refusal(&self, order: &Order) -> Option<Failure> {
+    pub(super) fn refusal(&self, order: &Order) -> Option<Failure> {
         let refuse = |message| Some(Failure::new(ErrorKind::Malformed, false, message));
         if order.protocol > PROTOCOL_VERSION {
             return refuse(format!(
@@ -177,7 +188,11 @@ impl WorkerLoop {
     }
 
     /// Answers an order whose handler never ran.
-    fn answer_without_running(&self, waiting: WaitingOrder<Delivery>, failure: Failure) {
+    pub(super) fn answer_without_running(
+        &self,
+        waiting: WaitingOrder<OrderDelivery<Delivery>>,
+        failure: Failure,
+    ) {
         let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
         tracing::warn!(
             job.id = %order.job_id,
@@ -196,7 +211,7 @@ impl WorkerLoop {
                 Ok(_) => Settlement::GiveBack,
                 Err(_) => Settlement::Reject,
             };
-            settle(deliveries.into_vec(), settlement).await;
+            settle(&responses, deliveries.into_vec(), settlement).await;
         });
     }
 
@@ -216,8 +231,9 @@ impl WorkerLoop {
         }
     }
 
-    fn begin(&mut self, served: ServedType, waiting: WaitingOrder<Delivery>) {
-        let WaitingOrder { order, redelivered, returns, traceparent, mut deliveries, .. } = waiting;
+    fn begin(&mut self, served: ServedType, waiting: WaitingOrder<OrderDelivery<Delivery>>) {
+        let WaitingOrder { order, redelivered, returns, traceparent, patient_until, mut deliveries, .. } =
+            waiting;
         if mutant("order_acked_early") {
             self.settle(deliveries.take(), Settlement::Acknowledge);
         }
@@ -238,6 +254,8 @@ impl WorkerLoop {
         );
         let (responses, metrics) = (Arc::clone(&self.responses), Arc::clone(&self.metrics));
         let handlers = self.handlers.clone();
+        // Who sends orders in bundles reads answers in bundles.
+        let answers = patient_until.map(|_| Arc::clone(&self.answers));
         let hold = Hold { after, signal, done };
         let attempt = AttemptRun {
             served,
@@ -246,6 +264,7 @@ impl WorkerLoop {
             news,
             redelivered,
             responses,
+            answers,
             handlers,
             hold,
             metrics,
@@ -305,13 +324,24 @@ impl WorkerLoop {
     }
 
     /// Settles deliveries in the background: a broker that is slow to take it holds up nothing.
-    pub(super) fn settle(&self, deliveries: Vec<Delivery>, settlement: Settlement) {
-        if !deliveries.is_empty() {
-            self.tasks.spawn(settle(deliveries, settlement));
+    pub(super) fn settle(&self, deliveries: Vec<OrderDelivery<Delivery>>, settlement: Settlement) {
+        if settlement == Settlement::Acknowledge {
+            // Here and now: for most orders of a bundle there is nothing to tell the broker.
+            let due: Vec<_> = deliveries.into_iter().filter_map(OrderDelivery::acknowledge).collect();
+            if !due.is_empty() {
+                self.tasks.spawn(async move {
+                    for (delivery, settlement) in due {
+                        tell_broker(&delivery, settlement).await;
+                    }
+                });
+            }
+        } else if !deliveries.is_empty() {
+            let responses = Arc::clone(&self.responses);
+            self.tasks.spawn(async move { settle(&responses, deliveries, settlement).await });
         }
     }
 
-    fn count_malformed(&mut self, delivery: &Delivery, error: &DecodeError) {
+    pub(super) fn count_malformed(&mut self, delivery: &Delivery, error: &DecodeError) {
         self.malformed += 1;
         tracing::warn!(
             queue = &*delivery.queue,
@@ -335,27 +365,52 @@ fn log_refused(types: &[JobType], refused: &[RefusedType]) {
     }
 }
 
-pub(super) async fn settle(deliveries: Vec<Delivery>, settlement: Settlement) {
-    for delivery in deliveries {
-        let settled = match settlement {
-            Settlement::Acknowledge => delivery.ack().await,
-            Settlement::GiveBack => delivery.nack(true).await,
-            Settlement::Reject => delivery.nack(false).await,
-        };
-        match settled {
-            Ok(()) => {}
-            // It comes again, and is answered from memory then.
-            Err(AckError::SessionGone) => {
-                tracing::debug!(queue = &*delivery.queue, "The session ended before a delivery was settled.");
+/// Settles deliveries. The share of a bundle cannot go back alone, nor be rejected: the backend is told to send its order
+/// anew, and if that is not known to have arrived, the whole bundle goes back.
+pub(super) async fn settle(
+    responses: &ResponsePublisher,
+    deliveries: Vec<OrderDelivery<Delivery>>,
+    settlement: Settlement,
+) {
+    let settle = async |delivery| {
+        let due = match delivery {
+            OrderDelivery::Share(share) if settlement != Settlement::Acknowledge => {
+                let (job_id, job_type) = (share.key().job_id(), share.job_type());
+                let reference = JobReference { job_id, job_type, traceparent: None };
+                let execution = Execution::not_begun(false);
+                let is_told = responses.hand_back(&reference, share.key(), &execution, true, None).await;
+                share.settle(is_told)
             }
+            OrderDelivery::Alone(delivery) => Some((delivery, settlement)),
+            share @ OrderDelivery::Share(_) => share.acknowledge(),
+        };
+        if let Some((delivery, settlement)) = due {
+            tell_broker(&delivery, settlement).await;
+        }
+    };
+    // Together, for each of those that go back waits for a confirm.
+    join_all(deliveries.into_iter().map(settle)).await;
+}
+
+async fn tell_broker(delivery: &Delivery, settlement: Settlement) {
+    let settled = match settlement {
+        Settlement::Acknowledge => delivery.ack().await,
+        Settlement::GiveBack => delivery.nack(true).await,
+        Settlement::Reject => delivery.nack(false).await,
+    };
+    match settled {
+        Ok(()) => {}
+        // It comes again, and is answered from memory then.
+        Err(AckError::SessionGone) => {
+            tracing::debug!(queue = &*delivery.queue, "The session ended before a delivery was settled.");
         }
     }
 }
 
 fn decode<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, DecodeError> {
-    let content_type = match delivery.properties.content_type.as_deref() {
-        Some(content_type) => content_type.parse()?,
-        None => ContentType::default(),
-    };
-    codec::decode(content_type, &delivery.body)
+    codec::decode(content_type(delivery)?, &delivery.body)
+}
+
+pub(super) fn content_type(delivery: &Delivery) -> Result<ContentType, DecodeError> {
+    delivery.properties.content_type.as_deref().map_or_else(|| Ok(ContentType::default()), str::parse)
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use crewcall_proto::JobType;
 use tokio::time::Instant;
 
-use super::{WorkerLoop, receive::Settlement};
-use crate::prefetch_control::{PrefetchControl, PrefetchStep};
+use super::WorkerLoop;
+use crate::{
+    order_delivery::Settlement,
+    prefetch_control::{PrefetchControl, PrefetchStep},
+};
 
 impl WorkerLoop {
     /// Makes the subscriptions follow the slots, and acknowledges the orders of held attempts once no other
