@@ -37,7 +37,7 @@ const FILTER_DEFAULT: &str = "info,lapin=off";
     version = None::<&str>,
     after_help = "The environment: CREWCALL_AMQP_URL (the broker), CREWCALL_AMQP_PREFIX, CREWCALL_WORKER_SLOTS, \
                   CREWCALL_WORKER_NAME, CREWCALL_WORKER_ID, CREWCALL_WORKER_CONTENT_TYPE, \
-                  CREWCALL_WORKER_BUNDLES (on or off: several orders in one message), \
+                  CREWCALL_WORKER_BUNDLES (true or false: several orders in one message), \
                   CREWCALL_WORKER_LISTEN (an address for /metrics, /livez and /readyz), \
                   CREWCALL_DRAIN_SECONDS, CREWCALL_HOLD_AFTER_SECONDS, CREWCALL_LOG (such as info or crewcall_worker=debug)."
 )]

@@ -66,7 +66,7 @@ pub struct Settings {
     pub hold_after: Duration,
     /// `CREWCALL_WORKER_CONTENT_TYPE`: the encoding of messages, `application/msgpack` (default) or `application/json`.
     pub content_type: ContentType,
-    /// `CREWCALL_WORKER_BUNDLES`: whether orders may come several in one message, `on` or `off`. Default `on`, unless the
+    /// `CREWCALL_WORKER_BUNDLES`: whether orders may come several in one message, `true` or `false`. Default `true`, unless the
     /// program says otherwise ([`Worker::bundles`](crate::Worker::bundles)); types that must not are up to the program
     /// ([`JobOptions::bundles`](crate::JobOptions::bundles)).
     pub bundles: Option<bool>,
@@ -197,7 +197,7 @@ impl Settings {
                 content_type.parse(|text| text.parse::<ContentType>().map_err(|error| error.to_string()))?;
         }
         if let Some(bundles) = read("CREWCALL_WORKER_BUNDLES") {
-            settings.bundles = Some(bundles.parse(on_or_off)?);
+            settings.bundles = Some(bundles.parse(true_or_false)?);
         }
         if let Some(address) = read("CREWCALL_WORKER_LISTEN") {
             settings.listen = Some(address.parse(listen)?);
@@ -263,11 +263,11 @@ fn hold_after(text: &str) -> Result<Duration, String> {
     })
 }
 
-fn on_or_off(text: &str) -> Result<bool, String> {
+fn true_or_false(text: &str) -> Result<bool, String> {
     match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("{text:?} is neither on nor off")),
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
             ("CREWCALL_DRAIN_SECONDS", "5"),
             ("CREWCALL_HOLD_AFTER_SECONDS", "0.5"),
             ("CREWCALL_WORKER_CONTENT_TYPE", "application/json"),
-            ("CREWCALL_WORKER_BUNDLES", "off"),
+            ("CREWCALL_WORKER_BUNDLES", "false"),
             ("CREWCALL_WORKER_LISTEN", "[::1]:9464"),
             ("CREWCALL_LOG", "info, resizer=debug"),
         ])

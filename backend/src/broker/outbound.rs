@@ -102,7 +102,7 @@ impl Outbound {
         tasks.part("the links' status", forwarded);
         tasks.part("the link for orders", follow("orders", orders.clone(), Arc::clone(&metrics)));
         tasks.part("the link for control", follow("control", control.clone(), Arc::clone(&metrics)));
-        tasks.part("the link for trials", follow("trials", trials.clone(), metrics));
+        tasks.part("the link for trials", follow("trials", trials.clone(), Arc::clone(&metrics)));
         let orders = OrderLink::new(orders, topology.clone(), installation, Arc::clone(&clock));
         let orders = Arc::new(orders);
         let lanes = Arc::new(Lanes::new(LanesParts {
@@ -110,6 +110,7 @@ impl Outbound {
             trials,
             unroutable: topology.unroutable(),
             with_bundles,
+            metrics,
             tasks,
         }));
         for job_type in &known {

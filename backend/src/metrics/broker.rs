@@ -53,6 +53,7 @@ pub(super) struct BrokerMetrics {
     unconfirmed: IntGauge,
     unconfirmed_oldest: Gauge,
     confirm: Histogram,
+    bundled: IntCounter,
     unroutable: IntCounter,
     dead_lettered: IntCounterVec,
     sent_again: IntCounter,
@@ -77,6 +78,10 @@ impl BrokerMetrics {
                 "dispatch_confirm_seconds",
                 "From the dispatch of an order until the broker confirmed it.",
                 &CONFIRM_BUCKETS,
+            ),
+            bundled: make.counter(
+                "orders_bundled_total",
+                "Orders that the broker took in a message together with others.",
             ),
             unroutable: make.counter(
                 "orders_unroutable_total",
@@ -139,6 +144,13 @@ impl Metrics {
     /// The broker confirmed an order, so long after its dispatch.
     pub(crate) fn dispatch_confirmed(&self, after: Duration) {
         self.broker.confirm.observe(after.as_secs_f64());
+    }
+
+    /// The broker took a message with so many orders.
+    pub(crate) fn orders_sent_together(&self, orders: usize) {
+        if orders > 1 {
+            self.broker.bundled.inc_by(u64::try_from(orders).unwrap_or(u64::MAX));
+        }
     }
 
     /// The broker returned orders: nobody ever served their types.

@@ -1,4 +1,4 @@
-//! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96), restarted and told late (F104–F108).
+//! Workers: killed, frozen, cut off, repeating themselves (F25–F35), busy (F96), restarted and told late (F104–F108), with orders that came together (F113–F115).
 
 use e2e::{
     failpoints::{WorkerFailpoint, dies_at},
@@ -9,6 +9,8 @@ use e2e::{
 mod killed;
 
 mod crash_loop;
+
+mod bundled;
 
 mod zombie;
 

@@ -51,6 +51,9 @@ struct Sleep {
     /// A file that gets one line for each execution that begins.
     #[serde(default)]
     journal: Option<PathBuf>,
+    /// Whether to end the worker's process instead.
+    #[serde(default)]
+    aborts: bool,
 }
 
 /// Keeps its thread to itself, as no handler should.
@@ -139,6 +142,9 @@ async fn echo_more(job: JobContext, parameters: EchoMore) -> Result<Echoed, JobE
 
 async fn sleep(job: JobContext, parameters: Sleep) -> Result<Slept, JobError> {
     note(&job, parameters.journal.as_deref())?;
+    if parameters.aborts {
+        std::process::abort();
+    }
     tracing::debug!(target: "test_worker", steps = parameters.steps, "The handler goes to sleep.");
     for step in 1..=parameters.steps {
         job.check_cancelled()?;

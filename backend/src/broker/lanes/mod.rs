@@ -27,9 +27,12 @@ use self::{
     parcel::Waiting,
 };
 use super::orders::OrderLink;
-use crate::engine::{
-    ports::{Confirmations, OutgoingOrder},
-    tasks::Tasks,
+use crate::{
+    engine::{
+        ports::{Confirmations, OutgoingOrder},
+        tasks::Tasks,
+    },
+    metrics::Metrics,
 };
 
 /// How many orders of one type may be unconfirmed on the link that all types share. RabbitMQ's channel blocks, and soon
@@ -58,6 +61,7 @@ pub(super) struct Lanes {
     /// Counts the queues that took orders again.
     recovered: watch::Sender<u64>,
     with_bundles: bool,
+    metrics: Arc<Metrics>,
 }
 
 /// What [`Lanes`] are made of.
@@ -70,6 +74,7 @@ pub(super) struct LanesParts {
     pub(super) unroutable: String,
     /// Whether several orders may share a message.
     pub(super) with_bundles: bool,
+    pub(super) metrics: Arc<Metrics>,
     /// Where orders are sent, and those that are still open waited for.
     pub(super) tasks: Tasks,
 }
@@ -77,7 +82,7 @@ pub(super) struct LanesParts {
 impl Lanes {
     /// All types go together.
     pub(super) fn new(parts: LanesParts) -> Self {
-        let LanesParts { shared, trials, unroutable, with_bundles, tasks } = parts;
+        let LanesParts { shared, trials, unroutable, with_bundles, metrics, tasks } = parts;
         Self {
             shared,
             trials,
@@ -86,6 +91,7 @@ impl Lanes {
             unknown: Arc::new(Lane::new(unroutable)),
             recovered: watch::Sender::new(0),
             with_bundles,
+            metrics,
         }
     }
 

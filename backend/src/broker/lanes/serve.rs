@@ -147,6 +147,9 @@ impl Lanes {
         };
         self.judge(lane, answer.is_ok());
         let confirmed = self.shared.confirmed(parcel.orders(), answer).await;
+        if confirmed.is_ok() {
+            self.metrics.orders_sent_together(parcel.orders().len());
+        }
         parcel.answer(&confirmed);
     }
 

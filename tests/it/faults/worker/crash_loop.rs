@@ -5,7 +5,7 @@ use e2e::{process::Process, raw_worker::RawWorker, stack::Stack};
 use serde_json::json;
 
 /// How often the broker delivers an order: once, and again after each of five returns.
-const DELIVERIES_MAX: usize = 6;
+pub(super) const DELIVERIES_MAX: usize = 6;
 
 /// Every worker that takes the job aborts, and is started again each time, as an operator's service manager does. The job
 /// ends after the deliveries of one attempt, although it has four more; jobs of the same workers and of another one go
@@ -87,6 +87,6 @@ async fn f78_an_order_comes_back_without_having_been_begun() {
     found.print("F78 an order comes back without having been begun");
 }
 
-async fn crashed(mut worker: Process) {
+pub(super) async fn crashed(mut worker: Process) {
     assert!(!worker.wait().await.unwrap().success());
 }
