@@ -4,6 +4,9 @@ use futures_util::FutureExt;
 use super::*;
 use crate::progress::ProgressBoard;
 
+#[path = "in_flight_bundles_tests.rs"]
+mod bundles;
+
 /// Orders whose deliveries are numbers.
 type InFlight = InFlightOrders<u32>;
 
@@ -40,11 +43,11 @@ fn arrive_again(in_flight: &mut InFlight, order: &Order, returns: i64, delivery:
 }
 
 /// Begins the next order, as the worker loop does.
-fn begin(in_flight: &mut InFlight) -> Option<JobContext> {
+fn begin<D>(in_flight: &mut InFlightOrders<D>) -> Option<JobContext> {
     begin_told_by(in_flight, Arc::default())
 }
 
-fn begin_told_by(in_flight: &mut InFlight, hold: Arc<HoldSignal>) -> Option<JobContext> {
+fn begin_told_by<D>(in_flight: &mut InFlightOrders<D>, hold: Arc<HoldSignal>) -> Option<JobContext> {
     let waiting = in_flight.next_to_begin(Instant::now(), |_| false)?;
     let job = JobContext::new(&waiting.order, None, ProgressBoard::new(None).0);
     let begun =
