@@ -237,6 +237,9 @@ fn response(news: News, order: Order, execution: u8, redelivered: bool) -> Event
         News::HandedBack => {
             Event::HandedBack { origin, resend: true, message: None, started_at: Some(NOW), at: NOW }
         }
+        News::NotBegun => {
+            Event::HandedBack { origin, resend: true, message: None, started_at: None, at: NOW }
+        }
         News::Completed => {
             Event::Completed { origin, result: result(order), started_at: NOW, finished_at: NOW }
         }

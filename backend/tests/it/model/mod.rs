@@ -57,6 +57,7 @@ const PROTOCOL: Protocol = Protocol {
     sees_overtaking: true,
     answers_are_lost: false,
     hands_back: false,
+    splits: false,
 };
 
 /// States that a search visits at the least: fewer, and the world has lost a part.
@@ -98,6 +99,11 @@ fn a_job_whose_answers_are_lost_comes_to_its_end() {
 #[test]
 fn no_two_faults_harm_a_job_that_is_handed_back() {
     println!("{}", check(Protocol { reports: &[News::Held], hands_back: true, ..PROTOCOL }, 2));
+}
+
+#[test]
+fn no_two_faults_harm_a_job_that_came_in_a_bundle() {
+    println!("{}", check(Protocol { reports: &[News::Started], splits: true, ..PROTOCOL }, 2));
 }
 
 /// The shortest way to what a broken part breaks. Nothing is forgotten, so that it shows where each message is from.

@@ -34,6 +34,8 @@ pub(super) struct Protocol {
     pub(super) answers_are_lost: bool,
     /// Whether workers leave and hand back what they run.
     pub(super) hands_back: bool,
+    /// Whether an order may have come in a bundle: then it is handed back when it comes again, and not run.
+    pub(super) splits: bool,
 }
 
 /// One thing that happens. It is done at once; everything that a crash can come between is two steps.
@@ -49,6 +51,8 @@ pub(super) enum Step {
     Mark,
     /// A worker takes an order.
     Take(Queued),
+    /// A worker gets an order in a bundle that came back, and says that it did not begin with it.
+    Split(Queued),
     /// A worker reports that an execution started, got further, or is held.
     Report(Execution, News),
     /// A worker publishes the answer of an execution.
@@ -103,6 +107,7 @@ impl Step {
             | Self::Publish(_)
             | Self::Mark
             | Self::Take(_)
+            | Self::Split(_)
             | Self::AcknowledgeOrder(_)
             | Self::Record(_)
             | Self::Acknowledge(_)
@@ -137,6 +142,8 @@ pub(super) fn possible(world: &World, view: &View, protocol: Protocol, steps: &m
     }
     if world.heard().count() < WORKERS {
         steps.extend(world.orders.choices().map(Step::Take));
+        let came_back = world.orders.choices().filter(|queued| protocol.splits && queued.redelivered);
+        steps.extend(came_back.map(Step::Split));
     }
     for execution in world.executions.choices() {
         execute(execution, view, protocol, steps);
@@ -148,7 +155,12 @@ pub(super) fn possible(world: &World, view: &View, protocol: Protocol, steps: &m
         let first = match response.news {
             News::Progressed => Some(News::Started),
             News::HandedBack => Some(News::Held),
-            News::Started | News::Held | News::Completed | News::Failed | News::Cancelled => None,
+            News::Started
+            | News::Held
+            | News::NotBegun
+            | News::Completed
+            | News::Failed
+            | News::Cancelled => None,
         };
         let is_behind = first.is_some_and(|news| world.responses.contains(Response { news, ..response }));
         if is_behind || (is_recorded && response.place != Place::Recorded) {
@@ -225,7 +237,7 @@ fn faults(world: &World, protocol: Protocol, steps: &mut Vec<Step>) {
     }
     for response in world.responses.choices().filter(|response| response.place == Place::Queued) {
         // Any other report may be left out: losing it is the same.
-        if response.news.is_answer() || matches!(response.news, News::Held | News::HandedBack) {
+        if response.news.is_answer() || matches!(response.news, News::Held | News::HandedBack | News::NotBegun) {
             fault(Fault::ResponseLost(response));
         }
         fault(Fault::ResponseDoubled(response));
@@ -279,6 +291,16 @@ pub(super) fn take(
                 has_answered,
                 is_zombie,
             });
+        }
+        Step::Split(queued) => {
+            next.orders.remove(queued);
+            let Queued { order, redelivered } = queued;
+            let number = free_number(world, &view);
+            let (has_order, has_answered, is_zombie) = (true, true, false);
+            let not_begun =
+                Execution { number, order, said: None, redelivered, has_order, has_answered, is_zombie };
+            publish(&mut next, not_begun, News::NotBegun);
+            next.executions.insert(not_begun);
         }
         Step::Report(execution, news) => {
             publish(&mut next, execution, news);
@@ -375,7 +397,7 @@ fn fail(next: &mut World, fault: Fault, view: &View, lives: &mut Lives) -> Resul
         Fault::ResponseLost(response) => {
             next.responses.remove(response);
             next.truth_mut(response.order.attempt).unheard |=
-                response.news.is_answer() || response.news == News::HandedBack;
+                response.news.is_answer() || matches!(response.news, News::HandedBack | News::NotBegun);
         }
         Fault::OrderDoubled(order) => next.orders.insert(order),
         Fault::ResponseDoubled(response) => next.responses.insert(response),
@@ -465,6 +487,7 @@ impl fmt::Display for Step {
             Self::Publish(order) => write!(f, "the backend publishes the {order}"),
             Self::Mark => f.write_str("the backend keeps the high-water mark"),
             Self::Take(Queued { order, .. }) => write!(f, "a worker takes the {order}"),
+            Self::Split(Queued { order, .. }) => write!(f, "a worker does not begin with the {order}"),
             Self::Report(execution, news) => write!(f, "{execution} reports \"{news:?}\""),
             Self::Answer(execution, news) => write!(f, "{execution} answers \"{news:?}\""),
             Self::AcknowledgeOrder(execution) => write!(f, "{execution} acknowledges its order"),

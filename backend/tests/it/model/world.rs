@@ -39,6 +39,8 @@ pub(super) enum News {
     Held,
     /// Given up without an answer, for another worker to run. Its order is acknowledged.
     HandedBack,
+    /// The same of an order that no execution began with: the bundle that it came in came back, and was split.
+    NotBegun,
     Completed,
     /// With an error that may be tried again.
     Failed,
@@ -48,11 +50,12 @@ pub(super) enum News {
 
 impl News {
     /// Every kind.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Started,
         Self::Progressed,
         Self::Held,
         Self::HandedBack,
+        Self::NotBegun,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -62,7 +65,7 @@ impl News {
     pub(super) const fn is_answer(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Started | Self::Progressed | Self::Held | Self::HandedBack => false,
+            Self::Started | Self::Progressed | Self::Held | Self::HandedBack | Self::NotBegun => false,
         }
     }
 }

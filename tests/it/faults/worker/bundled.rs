@@ -6,7 +6,10 @@ use e2e::{stack::Stack, wait::until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{crash_loop::{DELIVERIES_MAX, crashed}, sleep_parameters};
+use super::{
+    crash_loop::{DELIVERIES_MAX, crashed},
+    sleep_parameters,
+};
 
 /// After so many short attempts a type is known as one of short attempts.
 const WARM: usize = 40;
@@ -58,7 +61,8 @@ async fn f113_a_worker_is_killed_with_a_bundle() {
     let mut first = stack.worker(&["test.sleep"], 2).await.unwrap();
     let jobs = (0..120).map(|_| sleep_parameters(&stack, 1, 50)).collect();
     let ids = backlog(&mut stack, jobs).await;
-    let bundled = async || stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap_or(0.0) >= 100.0;
+    let bundled =
+        async || stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap_or(0.0) >= 100.0;
     until("orders travel together", e2e::stack::RESUMES_WITHIN, bundled).await.unwrap();
     until("some are done", e2e::stack::RESUMES_WITHIN, async || stack.executions() >= 10).await.unwrap();
     first.kill().await.unwrap();
@@ -99,7 +103,11 @@ async fn f114_an_order_of_a_bundle_kills_its_worker() {
             failed = stack.api.wait_for_end(&deadly) => break failed.unwrap(),
         }
     };
-    assert_eq!((&failed["state"], &failed["error"]["kind"]), (&json!("failed"), &json!("crash_loop")), "{failed}");
+    assert_eq!(
+        (&failed["state"], &failed["error"]["kind"]),
+        (&json!("failed"), &json!("crash_loop")),
+        "{failed}"
+    );
     assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(1), "{failed}");
     let _worker = stack.worker_process(&["test.sleep"], 2).unwrap();
     are_completed(&stack, &ids).await;
@@ -125,7 +133,8 @@ async fn f115_an_order_of_a_bundle_takes_long() {
     are_completed(&stack, &ids).await;
     let job = stack.api.job(&slow).await.unwrap();
     assert_eq!(job["state"], "running", "the others did not wait for it: {job}");
-    let (status, _) = stack.api.send(Method::POST, &format!("/v1/jobs/{slow}/cancel"), String::new(), &[]).await.unwrap();
+    let (status, _) =
+        stack.api.send(Method::POST, &format!("/v1/jobs/{slow}/cancel"), String::new(), &[]).await.unwrap();
     assert!(status.is_success());
     assert_eq!(stack.api.wait_for_end(&slow).await.unwrap()["state"], "cancelled");
     let mut found = stack.settle().await.unwrap();
