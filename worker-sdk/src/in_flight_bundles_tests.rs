@@ -133,6 +133,26 @@ fn what_waits_long_behind_slow_neighbours_goes_back_but_only_what_came_in_a_bund
     assert_eq!(in_flight.unfinished(), 2, "one runs, and one came by itself");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_waits_long_in_a_line_that_moves_goes_back_only_if_its_turn_is_far() {
+    let (mut in_flight, orders, began) = (InFlight::new(1), orders(64), Instant::now());
+    bundle(&mut in_flight, &orders, 1, 0, began);
+    (0..20).for_each(|_| drop(run(&mut in_flight)));
+    begin(&mut in_flight).unwrap();
+    let over = began + BUNDLE_PATIENCE;
+    let gone = in_flight.take_impatient(over, |_| false);
+    assert_eq!(gone.len(), 64 - 21 - 20, "as many as have ended of late will end soon");
+    assert_eq!(
+        in_flight.patience_ends_at(over),
+        Some(over + BUNDLE_PATIENCE),
+        "the others are looked at again"
+    );
+    assert!(in_flight.take_impatient(over, |_| false).is_empty());
+    let gone = in_flight.take_impatient(over + 2 * BUNDLE_PATIENCE, |_| false);
+    assert_eq!(gone.len(), 20, "none has ended meanwhile");
+    assert_eq!(in_flight.patience_ends_at(over + 2 * BUNDLE_PATIENCE), None);
+}
+
 #[test]
 fn at_a_door_that_is_shut_bundles_keep_their_own_patience() {
     let (mut in_flight, orders, now) = (InFlight::new(1), orders(3), Instant::now());

@@ -25,6 +25,7 @@ use crate::{
     },
     mutant::mutant,
     order_key::OrderKey,
+    pace::Pace,
     prefetch_control::OrderCounts,
     stop_cause::StopCause,
     waiting_orders::{Deliveries, WaitingOrder, WaitingOrders},
@@ -59,6 +60,7 @@ pub(crate) struct InFlightOrders<D> {
     /// The slots of attempts that are over, but whose handlers do not end.
     unfinished_handlers: usize,
     waiting: WaitingOrders<D>,
+    pace: Pace,
     /// Deliveries to give back without an answer, once no more orders of their type come in.
     given_back: Vec<(JobType, D)>,
     /// Deliveries of held attempts, to acknowledge once no other order can come in their place.
@@ -114,6 +116,7 @@ impl<D> InFlightOrders<D> {
             held: 0,
             unfinished_handlers: 0,
             waiting: WaitingOrders::new(),
+            pace: Pace::default(),
             given_back: Vec::new(),
             released: Vec::new(),
             finished: FifoCache::new(FINISHED_ORDERS_MAX, FINISHED_BYTES_MAX),
@@ -190,20 +193,25 @@ impl<D> InFlightOrders<D> {
         self.waiting.ask_ends_at(now)
     }
 
-    /// When the next order of a bundle has waited long enough for a slot; `None` while one is free.
+    /// When to look again for orders of bundles that have waited long enough for a slot; `None` while one is free.
     pub(crate) fn patience_ends_at(&self, now: Instant) -> Option<Instant> {
-        if self.is_full() { self.waiting.patience_ends_at(now) } else { None }
+        if !self.is_full() {
+            return None;
+        }
+        let is_over = self.waiting.is_any_impatient(now, 0);
+        let turn_is_late = if is_over { self.pace.falls_at() } else { None };
+        self.waiting.patience_ends_at(now).into_iter().chain(turn_is_late.filter(|at| now < *at)).min()
     }
 
-    /// Takes the orders of bundles that have waited long enough for a slot, if every slot is taken: another worker may have
-    /// one. Those of a type that rests do not wait for a slot.
+    /// Takes the orders of bundles that have waited long enough for a slot, if every slot is taken, and that would wait as
+    /// long again at the pace at which attempts end: another worker may have a slot. Those of a type that rests do not wait
+    /// for one.
     pub(crate) fn take_impatient(&mut self, now: Instant, rests: impl Fn(&JobType) -> bool) -> Vec<D> {
-        if !self.is_full() || !self.waiting.is_any_impatient(now) {
+        if !self.is_full() || !self.waiting.is_any_impatient(now, 0) {
             return Vec::new();
         }
-        let taken = self.waiting.take_all(|waiting| {
-            waiting.patient_until.is_some_and(|until| until <= now) && !rests(&waiting.order.job_type)
-        });
+        let soon = self.pace.recent(now);
+        let taken = self.waiting.take_impatient(now, soon, |waiting| !rests(&waiting.order.job_type));
         deliveries_of(taken)
     }
 
@@ -238,6 +246,7 @@ impl<D> InFlightOrders<D> {
             return EndedOrder { deliveries: Vec::new(), took: Duration::ZERO, unfinished: None };
         };
         self.held -= usize::from(held);
+        self.pace.count(Instant::now());
         let (was_stopped, handler_ended) = (job.stop_cause().is_some(), job.handler_ended());
         drop(job);
         let unfinished = Some(handler_ended).filter(|ended| was_stopped && !ended.is_cancelled());

@@ -120,6 +120,8 @@ mod in_flight_orders;
 
 mod waiting_orders;
 
+mod pace;
+
 mod order_delivery;
 
 mod order_key;

@@ -69,9 +69,10 @@ pub(crate) const RETURNS_MAX: i64 = 2;
 pub(crate) const RETURNS_BEFORE_HOLD: i64 = 2;
 
 /// How long an order that came in a bundle waits here for a slot while all are taken; then the backend sends it anew, by
-/// itself. What came by itself waits beside at most as many others as there are slots; a bundle brings dozens, and one slow
-/// attempt would hold up all those behind it. As long as it takes for slots to count as taken for long elsewhere
-/// ([`DOOR_STALLED_AFTER`]): to go back costs two more messages for each order.
+/// itself, unless its turn comes within as long again at the pace of the attempts here. What came by itself waits beside at
+/// most as many others as there are slots; a bundle brings dozens, and one slow attempt would hold up all those behind it. As
+/// long as it takes for slots to count as taken for long elsewhere ([`DOOR_STALLED_AFTER`]): to go back costs two more messages
+/// for each order.
 pub(crate) const BUNDLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many bytes of answers travel together: a few hundred usual ones, and far below what one message may have. A larger

@@ -187,10 +187,33 @@ impl<D> WaitingOrders<D> {
         self.iter().filter_map(|waiting| waiting.patient_until).find(|until| now < *until)
     }
 
-    /// Whether any of them has waited long enough for a slot.
-    pub(crate) fn is_any_impatient(&self, now: Instant) -> bool {
-        let first = || self.iter().find_map(|waiting| waiting.patient_until);
-        self.patient > 0 && first().is_some_and(|until| until <= now)
+    /// Whether any of them has waited long enough for a slot, but for those whose turn comes soon: the first so many.
+    pub(crate) fn is_any_impatient(&self, now: Instant, soon: usize) -> bool {
+        if self.patient == 0 {
+            return false;
+        }
+        // They stand in the order in which they lose their patience.
+        let first = self.orders.range(soon.min(self.len())..).find_map(|waiting| waiting.patient_until);
+        first.is_some_and(|until| until <= now)
+    }
+
+    /// Takes those of this kind that have waited long enough for a slot, but for those whose turn comes soon.
+    pub(crate) fn take_impatient(
+        &mut self,
+        now: Instant,
+        soon: usize,
+        is: impl Fn(&WaitingOrder<D>) -> bool,
+    ) -> Vec<WaitingOrder<D>> {
+        if !self.is_any_impatient(now, soon) {
+            return Vec::new();
+        }
+        let is_impatient = |waiting: &WaitingOrder<D>| {
+            waiting.patient_until.is_some_and(|until| until <= now) && is(waiting)
+        };
+        let (taken, kept): (Vec<_>, Vec<_>) = self.orders.drain(soon..).partition(is_impatient);
+        self.orders.extend(kept);
+        taken.iter().for_each(|waiting| self.forget(waiting));
+        taken
     }
 
     fn forget(&mut self, taken: &WaitingOrder<D>) {
