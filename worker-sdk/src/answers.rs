@@ -5,16 +5,19 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{MessageKind, bundle};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    limits::{ANSWERS_BYTES_MAX, ANSWERS_UNDER_WAY_MAX},
+    limits::{ANSWERING_MAX, ANSWERS_BYTES_MAX, ANSWERS_UNDER_WAY_MAX},
     response_publisher::ResponsePublisher,
 };
 
@@ -24,6 +27,18 @@ pub(crate) struct Answers {
     tasks: TaskTracker,
     /// By routing key, which is a kind and a type.
     lanes: Mutex<HashMap<String, Lane<Answer>>>,
+    /// How many attempts only wait for the confirm of their answers.
+    answering: AtomicUsize,
+    slot_left: Notify,
+}
+
+/// An attempt has left its slot, and only waits for the confirm of its answer, until this is dropped.
+pub(crate) struct SlotLeft(Arc<Answers>);
+
+impl Drop for SlotLeft {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An answer, and who waits for its confirm.
@@ -35,7 +50,26 @@ struct Answer {
 impl Answers {
     /// Publishing goes on in `tasks`, also when nobody waits for it any more.
     pub(crate) fn new(responses: Arc<ResponsePublisher>, tasks: TaskTracker) -> Self {
-        Self { responses, tasks, lanes: Mutex::default() }
+        let (lanes, answering, slot_left) = (Mutex::default(), AtomicUsize::new(0), Notify::new());
+        Self { responses, tasks, lanes, answering, slot_left }
+    }
+
+    /// The handler of an attempt is done. Its answer waits for others to travel with, so the next order need not wait for it:
+    /// otherwise no more answers than there are slots would ever go together.
+    pub(crate) fn leave_slot(self: &Arc<Self>) -> SlotLeft {
+        self.answering.fetch_add(1, Ordering::Relaxed);
+        self.slot_left.notify_one();
+        SlotLeft(Arc::clone(self))
+    }
+
+    /// Waits until a slot is left.
+    pub(crate) async fn slot_left(&self) {
+        self.slot_left.notified().await;
+    }
+
+    /// How many attempts that are here need no slot any more.
+    pub(crate) fn slots_left(&self) -> usize {
+        self.answering.load(Ordering::Relaxed).min(ANSWERING_MAX)
     }
 
     /// Publishes an answer, alone or with others, until the broker has it; returns it then.

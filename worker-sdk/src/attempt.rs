@@ -239,6 +239,9 @@ impl AttemptRun {
     async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let reference = reference(&self.order, self.job.traceparent());
         let completed = ending.is_ok();
+        // One that was stopped may go on beside its attempt, in its slot.
+        let is_over = self.job.stop_cause().is_none();
+        let _slot_left = self.answers.as_ref().filter(|_| is_over).map(Answers::leave_slot);
         die_at(Failpoint::AttemptEnded);
         let reported = match response(&self.responses, &self.order, &reference, execution, ending) {
             Ok(message) => match self.deliver(message).await {

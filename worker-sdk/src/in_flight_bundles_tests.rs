@@ -59,6 +59,21 @@ fn a_bundle_is_acknowledged_with_the_last_of_its_answers() {
 }
 
 #[test]
+fn an_attempt_that_waits_for_the_confirm_of_its_answer_leaves_its_slot_to_the_next() {
+    let (mut in_flight, orders) = (InFlight::new(1), orders(3));
+    bundle(&mut in_flight, &orders, 1, 0, Instant::now());
+    begin(&mut in_flight).unwrap();
+    in_flight.set_slots_left(1);
+    assert_eq!(in_flight.slots_busy(), 0);
+    assert_eq!(begin(&mut in_flight).unwrap().id(), orders[1].job_id);
+    assert!(begin(&mut in_flight).is_none());
+    assert_eq!((in_flight.slots_busy(), in_flight.unfinished()), (1, 3));
+    in_flight.end(&OrderKey::of(&orders[0]));
+    in_flight.set_slots_left(0);
+    assert!(begin(&mut in_flight).is_none());
+}
+
+#[test]
 fn what_is_called_off_while_it_waits_is_not_begun_and_its_share_is_settled() {
     let (mut in_flight, orders) = (InFlight::new(1), orders(3));
     bundle(&mut in_flight, &orders, 1, 0, Instant::now());

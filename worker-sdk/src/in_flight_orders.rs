@@ -57,6 +57,8 @@ pub(crate) struct InFlightOrders<D> {
     running: HashMap<OrderKey, RunningAttempt<D>>,
     /// How many of them are held.
     held: usize,
+    /// How many of them have left their slots, and only wait for the confirm of their answers.
+    slots_left: usize,
     /// The slots of attempts that are over, but whose handlers do not end.
     unfinished_handlers: usize,
     waiting: WaitingOrders<D>,
@@ -114,6 +116,7 @@ impl<D> InFlightOrders<D> {
             slots: usize::try_from(slots).unwrap_or(usize::MAX),
             running: HashMap::new(),
             held: 0,
+            slots_left: 0,
             unfinished_handlers: 0,
             waiting: WaitingOrders::new(),
             pace: Pace::default(),
@@ -271,7 +274,7 @@ impl<D> InFlightOrders<D> {
 
     /// How many slots are free, and how many orders could begin in them beside those that wait.
     pub(crate) fn room(&self) -> usize {
-        self.slots.saturating_sub(self.running.len() + self.unfinished_handlers + self.waiting.len())
+        self.slots.saturating_sub(self.slots_busy() + self.waiting.len())
     }
 
     /// The numbers that decide how many orders of a type may come.
@@ -407,7 +410,12 @@ impl<D> InFlightOrders<D> {
 
     /// How many slots are taken.
     pub(crate) fn slots_busy(&self) -> usize {
-        self.running.len() + self.unfinished_handlers
+        self.running.len().saturating_sub(self.slots_left) + self.unfinished_handlers
+    }
+
+    /// So many attempts have left their slots, and only wait for the confirm of their answers.
+    pub(crate) fn set_slots_left(&mut self, slots_left: usize) {
+        self.slots_left = slots_left;
     }
 
     /// What is here, for the heartbeat: what runs, then what waits. The backend sends again what nobody lists.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crewcall_proto::{
-    codec,
+    bundle, codec,
     discovery::{Announcement, HEARTBEAT_INTERVAL},
     response::Progression,
 };
@@ -82,6 +82,10 @@ pub(crate) const ANSWERS_BYTES_MAX: usize = 256 * 1024;
 /// How many messages with answers of one kind and type are under way at once. The second and those after it are full ones.
 /// So many keep the broker busy while it confirms them one by one.
 pub(crate) const ANSWERS_UNDER_WAY_MAX: usize = 4;
+
+/// How many attempts may wait for the confirm of their answers without a slot: as many as are under way in full messages. When
+/// the broker confirms nothing, no more results than these are kept beside those in the slots.
+pub(crate) const ANSWERING_MAX: usize = ANSWERS_UNDER_WAY_MAX * bundle::MESSAGES_MAX;
 
 /// The most slots of one worker.
 pub const SLOTS_MAX: u32 = Announcement::SLOTS_MAX;

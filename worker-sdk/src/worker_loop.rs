@@ -67,6 +67,8 @@ enum Event {
     AttemptEnded(AttemptEnd),
     /// The backend knows that an attempt is held here.
     Held(OrderKey),
+    /// The handler of an attempt is done, and the attempt needs its slot no more.
+    SlotLeft,
     /// A handler that had not ended with its attempt has ended.
     HandlerEnded,
     /// A subscription that was changing may go on, or every slot has been taken for long.
@@ -287,6 +289,7 @@ impl WorkerLoop {
                 Event::AttemptEnded(ended.expect("an attempt's task catches its panics and is never aborted here"))
             }
             Some(key) = self.held.recv() => Event::Held(key),
+            () = self.answers.slot_left() => Event::SlotLeft,
             Some(_) = self.unfinished_handlers.join_next() => Event::HandlerEnded,
             () = prefetch_due => Event::PrefetchDue,
             // One that broke off brought nothing.
@@ -316,7 +319,7 @@ impl WorkerLoop {
             Event::Link(ConsumerEvent::Down { .. }) => self.on_link_down(),
             Event::Link(ConsumerEvent::Delivery(delivery)) => self.on_delivery(delivery),
             // What follows from these is looked at after every event.
-            Event::Subscribed | Event::PrefetchDue | Event::WaitOver => {}
+            Event::Subscribed | Event::PrefetchDue | Event::WaitOver | Event::SlotLeft => {}
             Event::Fetched(deliveries) => self.on_fetched(deliveries),
             Event::AttemptEnded(ended) => self.on_attempt_ended(ended),
             Event::Held(key) => self.on_held(&key),
@@ -336,6 +339,7 @@ impl WorkerLoop {
         // waits here begins before the door judges whether every slot is taken; the door decides whether anything is
         // consumed at all, which the prefetches follow; and orders go back last, once the broker has been told that
         // no more are taken, or it would return them to this very worker and count each return as a failed delivery.
+        self.orders.set_slots_left(self.answers.slots_left());
         self.begin_orders();
         self.follow_door();
         self.balance_subscriptions();
