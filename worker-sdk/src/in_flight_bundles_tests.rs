@@ -8,17 +8,17 @@ use crate::{
 /// Orders whose deliveries are numbers, some of them shared.
 type InFlight = InFlightOrders<OrderDelivery<u32>>;
 
-/// What comes of each order of a bundle that arrives; `None` if it is not known here and not to be begun.
+/// A bundle arrives that came back so often; returns what becomes of each of its orders.
 fn bundle(
     in_flight: &mut InFlight,
     orders: &[Order],
     delivery: u32,
     returns: i64,
     now: Instant,
-) -> Vec<Result<Admission<OrderDelivery<u32>>, WaitingOrder<OrderDelivery<u32>>>> {
+) -> Vec<Admission<OrderDelivery<u32>>> {
     let keys: Vec<OrderKey> = orders.iter().map(OrderKey::of).collect();
     let shares = OrderDelivery::shares(delivery, &orders[0].job_type, keys.into_iter());
-    let waiting = orders.iter().cloned().zip(shares).map(|(order, share)| WaitingOrder {
+    let arrived = orders.iter().cloned().zip(shares).map(|(order, share)| WaitingOrder {
         order,
         redelivered: returns > 0,
         returns,
@@ -27,9 +27,7 @@ fn bundle(
         patient_until: Some(now + BUNDLE_PATIENCE),
         deliveries: Deliveries::one(share),
     });
-    waiting
-        .map(|waiting| if returns > 0 { in_flight.meet(waiting) } else { Ok(in_flight.admit(waiting)) })
-        .collect()
+    arrived.map(|arrived| in_flight.admit(arrived)).collect()
 }
 
 fn orders(count: usize) -> Vec<Order> {
@@ -96,12 +94,11 @@ fn a_bundle_that_comes_back_begins_nothing_but_settles_what_is_known_here() {
     in_flight.revoke(revoked.job_id, Attempt::FIRST);
     let mut met = bundle(&mut in_flight, &orders, 2, 1, now);
     assert_eq!(in_flight.unfinished(), 2, "no other order is here now");
-    let Some(Err(unknown)) = met.pop() else { unreachable!("nobody knows the last one") };
-    let Some(Ok(Admission::Forget(revoked))) = met.pop() else { unreachable!("it was revoked") };
-    let Some(Ok(Admission::AnswerAgain(_, answered))) = met.pop() else { unreachable!("it was answered") };
-    assert!(met.into_iter().all(|met| matches!(met, Ok(Admission::Taken))), "they join what is here");
-    let settled = unknown.deliveries.into_vec().into_iter().chain(revoked).chain(answered);
-    assert_eq!(acknowledge(settled.collect()), []);
+    let Some(Admission::SendAnew(unknown)) = met.pop() else { unreachable!("nobody knows the last one") };
+    let Some(Admission::Forget(revoked)) = met.pop() else { unreachable!("it was revoked") };
+    let Some(Admission::AnswerAgain(_, answered)) = met.pop() else { unreachable!("it was answered") };
+    assert!(met.into_iter().all(|met| matches!(met, Admission::Taken)), "they join what is here");
+    assert_eq!(acknowledge(unknown.into_iter().chain(revoked).chain(answered).collect()), []);
     let end = |in_flight: &mut InFlight, order| {
         let mut told = acknowledge(in_flight.end(&OrderKey::of(order)).deliveries);
         told.sort_by_key(|(delivery, _)| *delivery);

@@ -39,6 +39,8 @@ pub(crate) enum Admission<D> {
     AnswerAgain(Box<OutboundMessage>, Vec<D>),
     /// It was revoked, or is held already: acknowledge it.
     Forget(Vec<D>),
+    /// It is of a bundle that came back, and not known here: give it back, so that it comes by itself.
+    SendAnew(Vec<D>),
 }
 
 /// What a cancellation met.
@@ -127,43 +129,40 @@ impl<D> InFlightOrders<D> {
         }
     }
 
-    /// Takes an order in. Never runs what runs, waits, or has been answered here already.
+    /// Takes an order in. Never runs what runs, waits, or has been answered here already, nor what is of a bundle that came
+    /// back: it may have ended a worker, and by itself it is charged with that alone.
     pub(crate) fn admit(&mut self, arrived: WaitingOrder<D>) -> Admission<D> {
+        let key = OrderKey::of(&arrived.order);
         if mutant("duplicate_runs") {
             self.waiting.push(arrived);
             return Admission::Taken;
         }
-        self.meet(arrived).unwrap_or_else(|unknown| {
-            self.waiting.push(unknown);
-            Admission::Taken
-        })
-    }
-
-    /// Takes an order in if it is known here: runs, waits, was answered or revoked. Otherwise it comes back as an error.
-    pub(crate) fn meet(&mut self, arrived: WaitingOrder<D>) -> Result<Admission<D>, WaitingOrder<D>> {
-        let key = OrderKey::of(&arrived.order);
         if let Some(running) = self.running.get_mut(&key) {
             if running.held {
-                return Ok(Admission::Forget(arrived.deliveries.into_vec()));
+                return Admission::Forget(arrived.deliveries.into_vec());
             }
             if arrived.returns >= RETURNS_BEFORE_HOLD {
                 running.begun.hold.at_once.notify_one();
             }
             running.begun.returns = arrived.returns.max(running.begun.returns);
             running.deliveries.join(arrived.deliveries);
-            return Ok(Admission::Taken);
+            return Admission::Taken;
         }
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.deliveries.join(arrived.deliveries);
-            return Ok(Admission::Taken);
+            return Admission::Taken;
         }
         if let Some(answer) = self.finished.get(&key) {
-            return Ok(Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries.into_vec()));
+            return Admission::AnswerAgain(Box::new(answer.clone()), arrived.deliveries.into_vec());
         }
         if self.revoked.get(&(key.job_id(), key.attempt())).is_some() {
-            return Ok(Admission::Forget(arrived.deliveries.into_vec()));
+            return Admission::Forget(arrived.deliveries.into_vec());
         }
-        Err(arrived)
+        if arrived.came_in_bundle() && arrived.redelivered {
+            return Admission::SendAnew(arrived.deliveries.into_vec());
+        }
+        self.waiting.push(arrived);
+        Admission::Taken
     }
 
     /// The next order to begin with, if there is one and a slot is free. One that asks is passed over, and so is one of a
@@ -312,7 +311,7 @@ impl<D> InFlightOrders<D> {
     /// and not for a slot, or that came in a bundle: these have a patience of their own.
     pub(crate) fn take_waiting_for_others(&mut self) -> Vec<D> {
         let goes = |waiting: &WaitingOrder<D>| {
-            waiting.returns < RETURNS_MAX && !waiting.asks() && waiting.patient_until.is_none()
+            waiting.returns < RETURNS_MAX && !waiting.asks() && !waiting.came_in_bundle()
         };
         deliveries_of(self.waiting.take_all(goes))
     }

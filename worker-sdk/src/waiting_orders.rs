@@ -77,6 +77,10 @@ impl<D> WaitingOrder<D> {
     pub(crate) fn asks(&self) -> bool {
         self.asks_until.is_some()
     }
+
+    pub(crate) fn came_in_bundle(&self) -> bool {
+        self.patient_until.is_some()
+    }
 }
 
 impl<D> WaitingOrders<D> {
@@ -103,7 +107,7 @@ impl<D> WaitingOrders<D> {
     pub(crate) fn push(&mut self, waiting: WaitingOrder<D>) {
         self.keys.insert(OrderKey::of(&waiting.order));
         self.asking += usize::from(waiting.asks());
-        self.patient += usize::from(waiting.patient_until.is_some());
+        self.patient += usize::from(waiting.came_in_bundle());
         self.orders.push_back(waiting);
     }
 
@@ -219,6 +223,6 @@ impl<D> WaitingOrders<D> {
     fn forget(&mut self, taken: &WaitingOrder<D>) {
         self.keys.remove(&OrderKey::of(&taken.order));
         self.asking -= usize::from(taken.asks());
-        self.patient -= usize::from(taken.patient_until.is_some());
+        self.patient -= usize::from(taken.came_in_bundle());
     }
 }

@@ -15,9 +15,6 @@ use crate::{
 impl WorkerLoop {
     /// Takes the orders of a bundle in, or none: of one that cannot be read as a whole, the backend sends each order anew, by
     /// itself, so that the one that is bad harms no other.
-    ///
-    /// Of a bundle that comes back, nothing begins here. One of its orders may have ended a worker, and by itself it is
-    /// charged with that alone.
     pub(super) fn on_bundle(&mut self, delivery: Delivery) {
         let (job_type, orders) = match self.read_bundle(&delivery) {
             Ok(read) => read,
@@ -31,30 +28,17 @@ impl WorkerLoop {
         let patient_until = Some(Instant::now() + BUNDLE_PATIENCE);
         let keys: Vec<OrderKey> = orders.iter().map(OrderKey::of).collect();
         let shares = OrderDelivery::shares(delivery, &job_type, keys.into_iter());
-        let mut not_here = Vec::new();
         for (order, share) in orders.into_iter().zip(shares) {
-            let (refusal, deliveries) = (self.refusal(&order), Deliveries::one(share));
-            let waiting = WaitingOrder {
+            self.take_in(WaitingOrder {
                 order,
                 redelivered,
                 returns,
                 traceparent: None,
                 asks_until: None,
                 patient_until,
-                deliveries,
-            };
-            if let Some(failure) = refusal {
-                self.answer_without_running(waiting, failure);
-                continue;
-            }
-            let admission =
-                if redelivered { self.orders.meet(waiting) } else { Ok(self.orders.admit(waiting)) };
-            match admission {
-                Ok(admission) => self.on_admitted(admission),
-                Err(unknown) => not_here.extend(unknown.deliveries.into_vec()),
-            }
+                deliveries: Deliveries::one(share),
+            });
         }
-        self.settle(not_here, Settlement::GiveBack);
     }
 
     /// Reads all orders of a bundle. They are of one type, which was announced to come in bundles.

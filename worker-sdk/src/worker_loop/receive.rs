@@ -131,11 +131,9 @@ impl WorkerLoop {
         let traceparent = delivery.properties.header_text(TRACEPARENT).and_then(|it| it.parse().ok());
         let returns = delivery.properties.delivery_count();
         let redelivered = delivery.redelivered || returns > 0;
-        let refusal = self.refusal(&order);
         let deliveries = Deliveries::one(OrderDelivery::Alone(delivery));
-        let now = Instant::now();
-        let asks_until = redelivered.then(|| now + ASK_PATIENCE);
-        let waiting = WaitingOrder {
+        let asks_until = redelivered.then(|| Instant::now() + ASK_PATIENCE);
+        self.take_in(WaitingOrder {
             order,
             redelivered,
             returns,
@@ -143,21 +141,20 @@ impl WorkerLoop {
             asks_until,
             patient_until: None,
             deliveries,
-        };
-        if let Some(failure) = refusal {
-            return self.answer_without_running(waiting, failure);
-        }
-        if redelivered {
-            self.ask_at.get_or_insert(now + ASK_GATHER);
-        }
-        let admission = self.orders.admit(waiting);
-        self.on_admitted(admission);
+        });
     }
 
-    pub(super) fn on_admitted(&self, admission: Admission<OrderDelivery<Delivery>>) {
-        match admission {
+    pub(super) fn take_in(&mut self, arrived: WaitingOrder<OrderDelivery<Delivery>>) {
+        if let Some(failure) = self.refusal(&arrived.order) {
+            return self.answer_without_running(arrived, failure);
+        }
+        if arrived.asks() {
+            self.ask_at.get_or_insert(Instant::now() + ASK_GATHER);
+        }
+        match self.orders.admit(arrived) {
             Admission::Taken => {}
             Admission::Forget(deliveries) => self.settle(deliveries, Settlement::Acknowledge),
+            Admission::SendAnew(deliveries) => self.settle(deliveries, Settlement::GiveBack),
             Admission::AnswerAgain(answer, deliveries) => {
                 let responses = Arc::clone(&self.responses);
                 self.tasks.spawn(async move {
@@ -170,7 +167,7 @@ impl WorkerLoop {
     }
 
     /// Why an order cannot be taken at all, if it cannot.
-    pub(super) fn refusal(&self, order: &Order) -> Option<Failure> {
+    fn refusal(&self, order: &Order) -> Option<Failure> {
         let refuse = |message| Some(Failure::new(ErrorKind::Malformed, false, message));
         if order.protocol > PROTOCOL_VERSION {
             return refuse(format!(
@@ -188,11 +185,7 @@ impl WorkerLoop {
     }
 
     /// Answers an order whose handler never ran.
-    pub(super) fn answer_without_running(
-        &self,
-        waiting: WaitingOrder<OrderDelivery<Delivery>>,
-        failure: Failure,
-    ) {
+    fn answer_without_running(&self, waiting: WaitingOrder<OrderDelivery<Delivery>>, failure: Failure) {
         let WaitingOrder { order, redelivered, traceparent, deliveries, .. } = waiting;
         tracing::warn!(
             job.id = %order.job_id,
