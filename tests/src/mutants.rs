@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 29] = [
+pub const MUTANTS: [Mutant; 32] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -84,6 +84,8 @@ pub const MUTANTS: [Mutant; 29] = [
         "faults::messages::forged::f39_a_forged_answer_changes_nothing"),
     Mutant::new("end_is_not_final", "a response changes a job that is over",
         "faults::worker::repeated::f31_a_response_comes_a_hundred_times"),
+    Mutant::new("bundle_cut_short", "of answers that came together, only the first is read",
+        "faults::worker::bundled::f113_a_worker_is_killed_with_a_bundle"),
     // The links.
     Mutant::new("topology_unkept", "exchanges and bindings that somebody removed are not declared again",
         "faults::broker::topology::f110_the_exchanges_are_deleted"),
@@ -108,6 +110,10 @@ pub const MUTANTS: [Mutant; 29] = [
         "cancel_and_retry::a_running_job_is_told_and_stops"),
     Mutant::new("duplicate_runs", "an order that comes twice is run twice",
         "faults::broker::losses::f13_all_connections_are_closed"),
+    Mutant::new("bundle_acked_early", "a bundle is acknowledged when the first of its orders is answered",
+        "faults::worker::bundled::f113_a_worker_is_killed_with_a_bundle"),
+    Mutant::new("bundle_unsplit", "the orders of a bundle that came back are run again together",
+        "faults::worker::bundled::f114_an_order_of_a_bundle_kills_its_worker"),
     Mutant::new("hand_back_forgotten", "a worker that ends does not hand back what it holds",
         "faults::worker::rolling_restart::f104_workers_are_restarted_in_turn"),
 ];

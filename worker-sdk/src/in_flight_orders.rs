@@ -158,7 +158,7 @@ impl<D> InFlightOrders<D> {
         if self.revoked.get(&(key.job_id(), key.attempt())).is_some() {
             return Admission::Forget(arrived.deliveries.into_vec());
         }
-        if arrived.came_in_bundle() && arrived.redelivered {
+        if arrived.came_in_bundle() && arrived.redelivered && !mutant("bundle_unsplit") {
             return Admission::SendAnew(arrived.deliveries.into_vec());
         }
         self.waiting.push(arrived);

@@ -179,7 +179,10 @@ impl<I: Inbox> Reader<I> {
         let message_type = delivery.properties.message_type.as_deref().unwrap_or_default();
         match self.inbox.bundled(&delivery.queue) {
             Some(kind) if bundle::is_bundle_of(kind, message_type) => {
-                let bodies = bundle::split(whole.content_type()?, &delivery.body)?;
+                let mut bodies = bundle::split(whole.content_type()?, &delivery.body)?;
+                if mutant("bundle_cut_short") {
+                    bodies.truncate(1);
+                }
                 Ok(bodies.into_iter().map(|body| Part { body, is_bundled: true, ..whole }).collect())
             }
             _ => Ok(vec![whole]),

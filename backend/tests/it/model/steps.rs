@@ -237,7 +237,9 @@ fn faults(world: &World, protocol: Protocol, steps: &mut Vec<Step>) {
     }
     for response in world.responses.choices().filter(|response| response.place == Place::Queued) {
         // Any other report may be left out: losing it is the same.
-        if response.news.is_answer() || matches!(response.news, News::Held | News::HandedBack | News::NotBegun) {
+        if response.news.is_answer()
+            || matches!(response.news, News::Held | News::HandedBack | News::NotBegun)
+        {
             fault(Fault::ResponseLost(response));
         }
         fault(Fault::ResponseDoubled(response));
