@@ -196,3 +196,65 @@ fn pauses() -> impl Iterator<Item = Duration> {
         .without_max_times()
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use crewcall_amqp::{LinkConfig, PublisherOptions};
+    use crewcall_proto::{Attempt, AttemptToken, ExecutionId, Timestamp, response::Completed};
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+
+    /// One whose broker is not there: it is not needed to write messages.
+    fn publisher(content_type: ContentType) -> ResponsePublisher {
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let config = LinkConfig::new("amqp://127.0.0.1:1/%2f", "test");
+        stop.cancel();
+        ResponsePublisher {
+            publisher: Publisher::start(config, Vec::new(), PublisherOptions::default(), &stop, &tracker),
+            topology: Topology::default(),
+            content_type,
+            worker_id: WorkerId::generate(),
+            name: "test".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn responses_of_one_message_are_what_they_would_be_alone() {
+        for content_type in [ContentType::MessagePack, ContentType::Json] {
+            let (publisher, job_type) = (publisher(content_type), JobType::new("test").unwrap());
+            let answer = |result: u32| {
+                let job_id = JobId::generate();
+                let completed = Completed {
+                    job_id,
+                    attempt: Attempt::FIRST,
+                    attempt_token: AttemptToken::generate(),
+                    execution_id: ExecutionId::generate(),
+                    worker_id: WorkerId::generate(),
+                    result: result.into(),
+                    started_at: Timestamp::from_millis(0),
+                    finished_at: Timestamp::from_millis(1),
+                };
+                let reference = JobReference { job_id, job_type: &job_type, traceparent: None };
+                publisher.response(MessageKind::Completed, &reference, &completed).unwrap()
+            };
+            let answers = [answer(1), answer(2)];
+            let together = publisher.bundle(MessageKind::Completed, &answers.each_ref()).unwrap();
+            let split = bundle::split(content_type, &together.body).unwrap();
+            assert_eq!(split, answers.each_ref().map(|answer| &answer.body[..]));
+            assert_eq!(
+                (&together.exchange, &together.routing_key, together.mandatory),
+                (&answers[0].exchange, &answers[0].routing_key, true)
+            );
+            let properties = together.properties;
+            assert_eq!(properties.message_type.as_deref(), Some("completions"));
+            assert_eq!(properties.content_type.as_deref(), Some(content_type.as_str()));
+            assert!(
+                properties.persistent && properties.correlation_id.is_none() && properties.headers.is_empty()
+            );
+            let ids = answers.each_ref().map(|answer| answer.properties.message_id.clone());
+            assert!(!ids.contains(&properties.message_id));
+            assert!(publisher.bundle(MessageKind::Held, &answers.each_ref()).is_err(), "they travel alone");
+        }
+    }
+}

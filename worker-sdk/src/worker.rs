@@ -228,3 +228,30 @@ impl Worker {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crewcall_proto::JsonObject;
+
+    use super::*;
+    use crate::{JobContext, JobError};
+
+    async fn nothing(_job: JobContext, _parameters: JsonObject) -> Result<(), JobError> {
+        Ok(())
+    }
+
+    #[test]
+    fn a_type_comes_in_bundles_if_both_the_type_and_the_worker_allow_it() {
+        let announced = |of_type: bool, of_program: bool, variable: Option<&str>| {
+            let lookup =
+                |name: &str| variable.filter(|_| name == "CREWCALL_WORKER_BUNDLES").map(str::to_owned);
+            let worker = Worker::new(Settings::from_lookup(lookup).unwrap()).bundles(of_program);
+            let worker = worker.job_with("test", nothing, JobOptions::new().bundles(of_type));
+            worker.into_checked().unwrap().types[0].announced.bundles
+        };
+        assert!(announced(true, true, None) && announced(true, false, Some("true")));
+        assert!(!announced(false, true, None) && !announced(false, true, Some("true")));
+        assert!(!announced(true, false, None) && !announced(true, true, Some("false")));
+        assert!(JobOptions::new().bundles, "it is the default");
+    }
+}
