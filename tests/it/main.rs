@@ -27,6 +27,8 @@ mod cancel_and_retry;
 
 mod batch;
 
+mod bundles;
+
 mod type_settings;
 
 mod long_jobs;

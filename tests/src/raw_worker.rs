@@ -25,7 +25,7 @@ use crate::process::PATIENCE;
 pub struct RawWorker {
     /// What it calls itself.
     pub worker_id: WorkerId,
-    names: Topology,
+    pub(crate) names: Topology,
     link: LinkConfig,
     publisher: Publisher,
     stop: CancellationToken,
@@ -259,7 +259,7 @@ impl RawWorker {
     ///
     /// When none comes.
     pub async fn take(&self, job_type: &JobType) -> anyhow::Result<Taken> {
-        let mut events = self.consume(self.names.jobs_queue(job_type));
+        let mut events = self.consume(self.names.jobs_queue(job_type), 1);
         let delivery = next_delivery(&mut events).await?;
         let content_type = delivery.properties.content_type.as_deref().unwrap_or_default().parse()?;
         let order = decode(content_type, &delivery.body)?;
@@ -272,7 +272,7 @@ impl RawWorker {
     ///
     /// When none comes any more.
     pub async fn give_back(&self, job_type: &JobType, times: usize) -> anyhow::Result<()> {
-        let mut events = self.consume(self.names.jobs_queue(job_type));
+        let mut events = self.consume(self.names.jobs_queue(job_type), 1);
         for _ in 0..times {
             next_delivery(&mut events).await?.nack(true).await?;
         }
@@ -285,13 +285,12 @@ impl RawWorker {
     ///
     /// When none comes.
     pub async fn look_at_response(&self, kind: MessageKind) -> anyhow::Result<Delivery> {
-        next_delivery(&mut self.consume(self.names.response_queue(kind))).await
+        next_delivery(&mut self.consume(self.names.response_queue(kind), 1)).await
     }
 
-    /// Takes one message at a time, until the receiver is dropped.
-    fn consume(&self, queue: String) -> mpsc::Receiver<ConsumerEvent> {
-        let subscription =
-            Subscription { queue, prefetch: 1, tag: "raw_worker".to_owned(), exclusive: false };
+    /// Takes so many messages at a time, until the receiver is dropped.
+    pub(crate) fn consume(&self, queue: String, prefetch: u16) -> mpsc::Receiver<ConsumerEvent> {
+        let subscription = Subscription { queue, prefetch, tag: "raw_worker".to_owned(), exclusive: false };
         let (_consumer, events) =
             Consumer::start(self.link.clone(), Vec::new(), vec![subscription], &self.stop, &self.tracker);
         events
@@ -397,7 +396,7 @@ impl RawWorker {
 }
 
 /// The next delivery.
-async fn next_delivery(events: &mut mpsc::Receiver<ConsumerEvent>) -> anyhow::Result<Delivery> {
+pub(crate) async fn next_delivery(events: &mut mpsc::Receiver<ConsumerEvent>) -> anyhow::Result<Delivery> {
     let delivery = async {
         loop {
             match events.recv().await.context("the consumer ended")? {
