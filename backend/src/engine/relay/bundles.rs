@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// How long a bundle should keep its worker busy at most: what comes after it, or could have gone to another worker, waits
-/// that long.
+/// How long a bundle should keep one slot busy at most. A worker has as many bundles as it has slots, so this is also how long an
+/// order waits there at most, while it could have gone to another worker.
 const BUSY_MAX: Duration = Duration::from_millis(50);
 
 /// How many attempts of a type must have been seen before anything is said about the next ones.
@@ -72,8 +72,7 @@ impl Bundles {
         let Some(mean) = self.durations.get(job_type).and_then(|durations| durations.mean()) else {
             return 1;
         };
-        let slots = capacity.slots / capacity.workers.max(1);
-        size(mean, slots, orders.div_ceil(capacity.workers.max(1)))
+        size(mean, orders.div_ceil(capacity.workers.max(1)))
     }
 
     /// Whether an order may share a message at all: only the first of its job, and only when no trace goes with it, for that
@@ -101,21 +100,11 @@ impl Bundles {
     }
 }
 
-/// How many orders a bundle has whose attempts take so many milliseconds, for a worker of so many slots, when each worker
-/// is to get its share.
-fn size(mean: f64, slots: usize, share: usize) -> usize {
-    let busy_max = BUSY_MAX.as_secs_f64() * 1_000.0;
-    if mean > busy_max {
-        return 1;
-    }
-    // There are at most 1 000 slots, and what is too large for a number is cut next.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "as above"
-    )]
-    let in_time = (busy_max * slots as f64 / mean.max(f64::MIN_POSITIVE)) as usize;
+/// How many orders a bundle has whose attempts take so many milliseconds, when each worker is to get its share.
+fn size(mean: f64, share: usize) -> usize {
+    // What is too large for a number is cut next.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
+    let in_time = (BUSY_MAX.as_secs_f64() * 1_000.0 / mean.max(f64::MIN_POSITIVE)) as usize;
     in_time.min(share).clamp(1, bundle::MESSAGES_MAX)
 }
 
@@ -158,18 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_keeps_a_worker_busy_for_a_moment_only() {
-        let cases: [((f64, usize, usize), usize); 7] = [
-            ((0.0, 1, 1_000), 64), // nothing takes no time
-            ((0.1, 1, 1_000), 64),
-            ((5.0, 1, 1_000), 10), // 50 ms in all
-            ((5.0, 4, 1_000), 40), // four at once
-            ((50.0, 1, 1_000), 1),
-            ((51.0, 64, 1_000), 1), // one alone takes longer
-            ((0.0, 64, 5), 5),      // the other workers get theirs
+    fn a_bundle_keeps_a_slot_busy_for_a_moment_only() {
+        let cases = [
+            ((0.0, 1_000), 64), // nothing takes no time
+            ((0.1, 1_000), 64),
+            ((5.0, 1_000), 10),
+            ((25.0, 1_000), 2),
+            ((51.0, 1_000), 1),
+            ((0.0, 5), 5), // the other workers get theirs
         ];
-        for ((mean, slots, share), expected) in cases {
-            assert_eq!(size(mean, slots, share), expected, "{mean} ms, {slots} slots, {share} a worker");
+        for ((mean, share), expected) in cases {
+            assert_eq!(size(mean, share), expected, "{mean} ms, {share} for each worker");
         }
     }
 
@@ -178,7 +166,7 @@ mod tests {
         assert_eq!(durations([0.0; 15]).mean(), None, "too few to say anything");
         assert_eq!(durations([2.0; 16]).mean(), Some(2.0));
         let long = || std::iter::repeat_n(1.0, 100).chain([10_000.0]);
-        let size = |durations: &Durations| size(durations.mean().unwrap(), 1, 64);
+        let size = |durations: &Durations| size(durations.mean().unwrap(), 64);
         assert_eq!(size(&durations(long())), 1);
         assert_eq!(size(&durations(long().chain([1.0; 30]))), 1);
         assert!(size(&durations(long().chain([1.0; 120]))) > 1);

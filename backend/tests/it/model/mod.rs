@@ -31,6 +31,8 @@ mod lives;
 
 mod steps;
 
+mod words;
+
 mod invariants;
 
 mod search;

@@ -61,8 +61,7 @@ async fn f113_a_worker_is_killed_with_a_bundle() {
     let mut first = stack.worker(&["test.sleep"], 2).await.unwrap();
     let jobs = (0..120).map(|_| sleep_parameters(&stack, 1, 50)).collect();
     let ids = backlog(&mut stack, jobs).await;
-    let bundled =
-        async || stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap_or(0.0) >= 100.0;
+    let bundled = async || stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap_or(0.0) >= 50.0;
     until("orders travel together", e2e::stack::RESUMES_WITHIN, bundled).await.unwrap();
     until("some are done", e2e::stack::RESUMES_WITHIN, async || stack.executions() >= 10).await.unwrap();
     first.kill().await.unwrap();
@@ -82,11 +81,12 @@ async fn f113_a_worker_is_killed_with_a_bundle() {
 }
 
 /// One order of a bundle ends the process of every worker that runs it. It comes alone from then on, and is charged with
-/// what it does; those that came together with it are done by their first attempts.
+/// what it does; those that came together with it are done by their first attempts. (One slot: what runs beside such an order
+/// when it strikes comes back with it, in a bundle or not.)
 #[tokio::test]
 async fn f114_an_order_of_a_bundle_kills_its_worker() {
     let mut stack = Stack::start("f114").await.unwrap();
-    let mut worker = stack.worker(&["test.sleep"], 2).await.unwrap();
+    let mut worker = stack.worker(&["test.sleep"], 1).await.unwrap();
     let mut jobs: Vec<Value> = (0..60).map(|_| sleep_parameters(&stack, 1, 5)).collect();
     jobs[20]["aborts"] = json!(true);
     let mut ids = backlog(&mut stack, jobs).await;
@@ -98,7 +98,7 @@ async fn f114_an_order_of_a_bundle_kills_its_worker() {
                 crashes += 1;
                 // Once in company, and then alone as often as any order.
                 assert!(crashes <= 1 + DELIVERIES_MAX, "the job is delivered too often");
-                worker = stack.worker_process(&["test.sleep"], 2).unwrap();
+                worker = stack.worker_process(&["test.sleep"], 1).unwrap();
             }
             failed = stack.api.wait_for_end(&deadly) => break failed.unwrap(),
         }
@@ -109,10 +109,10 @@ async fn f114_an_order_of_a_bundle_kills_its_worker() {
         "{failed}"
     );
     assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(1), "{failed}");
-    let _worker = stack.worker_process(&["test.sleep"], 2).unwrap();
+    let _worker = stack.worker_process(&["test.sleep"], 1).unwrap();
     are_completed(&stack, &ids).await;
     let bundled = stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap();
-    assert!(bundled >= 50.0, "{bundled} travelled together");
+    assert!(bundled >= 40.0, "{bundled} travelled together");
     let mut found = stack.settle().await.unwrap();
     found.hold("I1", format_args!("{} neighbours are done, each by its first attempt", ids.len()));
     found.hold("I4", format_args!("{crashes} crashes, all charged to the one that caused them"));
