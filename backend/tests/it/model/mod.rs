@@ -104,8 +104,8 @@ fn no_two_faults_harm_a_job_that_is_handed_back() {
 }
 
 #[test]
-fn no_two_faults_harm_a_job_that_came_in_a_bundle() {
-    println!("{}", check(Protocol { reports: &[News::Started], splits: true, ..PROTOCOL }, 2));
+fn no_three_faults_harm_a_job_that_came_in_a_bundle() {
+    println!("{}", check(Protocol { splits: true, ..PROTOCOL }, 3));
 }
 
 /// The shortest way to what a broken part breaks. Nothing is forgotten, so that it shows where each message is from.
