@@ -12,13 +12,16 @@ const WEIGHT_MAX: usize = 128 * 1024;
 
 const _: () = assert!(6 * WEIGHT_MAX <= BODY_BYTES_MAX * 3 / 4, "a bundle fits into a message");
 
+/// Tells whoever enqueued orders of one of them, by its place.
+type Confirmer = mpsc::UnboundedSender<(usize, Result<(), BrokerError>)>;
+
 /// An order that waits for its turn, and who wants to know when the broker has it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) order: OutgoingOrder,
     /// Its place among those that were enqueued together.
     pub(super) place: usize,
-    pub(super) confirmations: mpsc::UnboundedSender<(usize, Result<(), BrokerError>)>,
+    pub(super) confirmations: Confirmer,
 }
 
 /// Orders that leave in one message, and who wants to know when the broker has it.
@@ -26,7 +29,7 @@ pub(super) struct Waiting {
 pub(super) struct Parcel {
     /// At least one.
     orders: Vec<OutgoingOrder>,
-    waiting: Vec<(usize, mpsc::UnboundedSender<(usize, Result<(), BrokerError>)>)>,
+    waiting: Vec<(usize, Confirmer)>,
     weight: usize,
 }
 

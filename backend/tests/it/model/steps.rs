@@ -277,30 +277,10 @@ pub(super) fn take(
             next.orders.insert(Queued { order, redelivered: false });
         }
         Step::Mark => next.is_marked = true,
-        Step::Take(queued) => {
-            next.orders.remove(queued);
-            let Queued { order, redelivered } = queued;
-            let number = free_number(world, &view);
-            let (has_order, has_answered, is_zombie) = (true, false, false);
-            next.executions.insert(Execution {
-                number,
-                order,
-                said: None,
-                redelivered,
-                has_order,
-                has_answered,
-                is_zombie,
-            });
-        }
+        Step::Take(queued) => drop(begin(&mut next, queued, &view)),
         Step::Split(queued) => {
-            next.orders.remove(queued);
-            let Queued { order, redelivered } = queued;
-            let number = free_number(world, &view);
-            let (has_order, has_answered, is_zombie) = (true, true, false);
-            let not_begun =
-                Execution { number, order, said: None, redelivered, has_order, has_answered, is_zombie };
-            publish(&mut next, not_begun, News::NotBegun);
-            next.executions.insert(not_begun);
+            let execution = begin(&mut next, queued, &view);
+            answer(&mut next, execution, Some(News::NotBegun));
         }
         Step::Report(execution, news) => {
             publish(&mut next, execution, news);
@@ -335,6 +315,17 @@ pub(super) fn take(
     }
     forget(&mut next, protocol, lives)?;
     Ok(next)
+}
+
+/// A worker has an order from now on.
+fn begin(next: &mut World, queued: Queued, view: &View) -> Execution {
+    let Queued { order, redelivered } = queued;
+    let number = free_number(next, view);
+    let (has_order, has_answered, is_zombie) = (true, false, false);
+    let execution = Execution { number, order, said: None, redelivered, has_order, has_answered, is_zombie };
+    next.orders.remove(queued);
+    next.executions.insert(execution);
+    execution
 }
 
 fn record(next: &mut World, response: Response, view: &View, lives: &mut Lives) -> Result<(), Violation> {
