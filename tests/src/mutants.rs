@@ -85,7 +85,7 @@ pub const MUTANTS: [Mutant; 32] = [
     Mutant::new("end_is_not_final", "a response changes a job that is over",
         "faults::worker::repeated::f31_a_response_comes_a_hundred_times"),
     Mutant::new("bundle_cut_short", "of answers that came together, only the first is read",
-        "faults::worker::bundled::f113_a_worker_is_killed_with_a_bundle"),
+        "bundles::short_orders_of_a_backlog_come_in_bundles"),
     // The links.
     Mutant::new("topology_unkept", "exchanges and bindings that somebody removed are not declared again",
         "faults::broker::topology::f110_the_exchanges_are_deleted"),

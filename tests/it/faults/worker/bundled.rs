@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use e2e::{stack::Stack, wait::until};
+use e2e::{
+    stack::{RESUMES_WITHIN, Stack},
+    wait::until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -62,21 +65,23 @@ async fn f113_a_worker_is_killed_with_a_bundle() {
     let jobs = (0..120).map(|_| sleep_parameters(&stack, 1, 50)).collect();
     let ids = backlog(&mut stack, jobs).await;
     let bundled = async || stack.api.metric("crewcall_orders_bundled_total", "").await.unwrap_or(0.0) >= 50.0;
-    until("orders travel together", e2e::stack::RESUMES_WITHIN, bundled).await.unwrap();
-    until("some are done", e2e::stack::RESUMES_WITHIN, async || stack.executions() >= 10).await.unwrap();
+    until("orders travel together", RESUMES_WITHIN, bundled).await.unwrap();
+    until("some are done", RESUMES_WITHIN, async || stack.executions() >= 10).await.unwrap();
     first.kill().await.unwrap();
     let began = stack.executions();
     let _second = stack.worker(&["test.sleep"], 8).await.unwrap();
+    let all_began = async || executions(&stack).len() == ids.len();
+    let resumed = until("what was left begins elsewhere", RESUMES_WITHIN, all_began).await.unwrap();
     are_completed(&stack, &ids).await;
     let executions = executions(&stack);
     let again = executions.values().filter(|times| **times > 1).count();
-    assert_eq!(executions.len(), ids.len(), "each began");
     assert!(executions.values().all(|times| *times <= 2), "{executions:?}");
     // What ran, and what was answered but not yet confirmed.
     assert!(again <= 8, "{again} of the {began} that had begun began again");
     let mut found = stack.settle().await.unwrap();
     found.hold("I1", format_args!("{} jobs of bundles are done, each by its first attempt", ids.len()));
     found.hold("I4", format_args!("{began} had begun when the worker was killed, {again} began again"));
+    found.hold("I14", format_args!("all had begun {resumed:?} after another worker was there"));
     found.print("F113 a worker killed with a bundle");
 }
 
