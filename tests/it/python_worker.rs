@@ -76,6 +76,26 @@ async fn a_python_worker_tries_again_after_a_handshake_that_hangs() {
     stack.settle().await.unwrap();
 }
 
+/// A broker that takes what is sent and answers nothing, while its connection lives: its worker gives it up.
+#[tokio::test]
+async fn a_python_worker_gives_a_broker_up_that_does_not_answer() {
+    let mut stack = Stack::start("python-silence").await.unwrap();
+    let tracker = TaskTracker::new();
+    let (proxy, url) = FaultProxy::before(&stack.amqp_url, &tracker).await.unwrap();
+    let mut worker = start(&stack, Path::new(SCRIPT), &url);
+    stack.api.served_by("text.statistics", 1).await.unwrap();
+    proxy.set(Mode::FreezeToClient);
+    until("it gives up", PATIENCE, async || worker.log().contains("no session with the broker"))
+        .await
+        .unwrap();
+    proxy.set(Mode::Pass);
+    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    worker.signal(Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
+    stack.settle().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_python_worker_does_a_job_and_says_goodbye() {
     let mut stack = Stack::start("python").await.unwrap();

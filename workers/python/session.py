@@ -1,8 +1,10 @@
 """How a worker talks to the broker, after proto/README.md. One job at a time; everything here is on one thread."""
 
 import json
+import logging
 import os
 import random
+import signal
 import time
 import uuid
 
@@ -10,6 +12,8 @@ import pika
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 PREFIX = os.getenv("CREWCALL_AMQP_PREFIX", "crewcall")
+REVOKED_MAX = 3_000  # how many attempts that nobody wants any more are remembered: a welcome may name 2 000
+SILENCE_MAX = 20  # seconds: pika itself waits for what the broker has to answer for ever
 WORKER_ID = str(uuid.uuid4())  # new for every process, the same over reconnections
 
 
@@ -30,14 +34,24 @@ class Sessions:
 
     def run(self):
         url = pika.URLParameters(os.getenv("CREWCALL_AMQP_URL", "amqp://"))
+        url.heartbeat = 10  # seconds: so soon the broker takes an order back from a line that died
+        signal.signal(signal.SIGALRM, self.on_silence)
         while self.job or not self.ending:
             try:
+                self.expect_news()
                 with pika.BlockingConnection(url) as connection:
                     self.serve(connection)
             # The second is that of a handshake that nobody answers.
             except (pika.exceptions.AMQPError, AMQPConnectorException, OSError, ValueError, LookupError) as error:
-                print(f"no session with the broker, trying again: {error!r}", flush=True)
+                self.expect_news(None)
+                logging.warning("no session with the broker, trying again: %r", error)
                 time.sleep(random.uniform(0.5, 3))
+
+    def expect_news(self, within=SILENCE_MAX):
+        signal.setitimer(signal.ITIMER_REAL, within or 0, within or 0)  # again and again, for closing may hang as well
+
+    def on_silence(self, *_signal):
+        raise TimeoutError(f"the broker has answered nothing for {SILENCE_MAX} s")
 
     def serve(self, connection):
         self.channel = connection.channel()
@@ -51,6 +65,7 @@ class Sessions:
         self.channel.queue_declare(self.control_queue, exclusive=True)
         self.channel.basic_consume(self.control_queue, self.on_control, auto_ack=True)
         while self.job or not self.ending:
+            self.expect_news()
             if now() >= self.heartbeat_at:
                 self.send_heartbeat()
             self.open_or_close()
@@ -115,14 +130,15 @@ class Sessions:
         match told["kind"]:
             case "welcome":  # it may name fewer types than were announced, or none
                 self.welcomed = self.job_type in told["types"]
+                self.revoked = [*self.revoked, *told.get("revoked", [])][-REVOKED_MAX:]
                 for refusal in told.get("refused", []):
-                    print(f"the backend refuses {refusal['job_type']}: {refusal['reason']}", flush=True)
+                    logging.error("the backend refuses %s: %s", refusal["job_type"], refusal["reason"])
             case "refused":
-                print(f"the backend refuses the announcement: {told['reason']}", flush=True)
+                logging.error("the backend refuses the announcement: %s", told["reason"])
             case "cancel" | "revoke" if self.job and self.job.attempt == attempt:
                 self.job.stop = "cancelled"
             case "revoke":
-                self.revoked = [*self.revoked[-999:], attempt]
+                self.revoked = [*self.revoked, attempt][-REVOKED_MAX:]
             case "drain" | "resume":
                 self.drained, self.heartbeat_at = told["kind"] == "drain", 0
             case "announce":

@@ -1,6 +1,7 @@
 """Serves text.statistics. What a job does stands here; how the worker talks to the broker stands in session.py."""
 
 import json
+import logging
 import os
 import platform
 import signal
@@ -76,6 +77,8 @@ class Job:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it says of a connection that failed, we say in one line
     sessions = Sessions(ANNOUNCEMENT, Job)
     signal.signal(signal.SIGTERM, sessions.end)
     sessions.run()

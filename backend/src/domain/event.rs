@@ -16,6 +16,8 @@ pub enum Event {
     Dispatched { token: AttemptToken },
     /// The order came back: no worker ever served the type.
     Unroutable { attempt: Attempt, token: AttemptToken },
+    /// An order of the same type came back, and no worker served it since: this one would come back as well.
+    TypeUnserved,
     /// A worker announced the type for the first time.
     TypeServed,
     Started {

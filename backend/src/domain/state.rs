@@ -11,8 +11,8 @@ pub enum State {
     /// Due, and waiting for room in the dispatch window of its type. The relay moves it to
     /// [`State::Dispatched`]. A crash leaves it as it is.
     Ready,
-    /// No worker has ever served its type: the order came back through the alternate exchange. The first
-    /// announcement of the type moves it to [`State::Ready`].
+    /// No worker has ever served its type: its order, or another one of the type, came back through the alternate exchange.
+    /// The first announcement of the type moves it to [`State::Ready`].
     Unroutable,
     /// An order for the current attempt is with the broker, or on its way there. A worker's response or
     /// the broker's dead letter moves it on. After a crash the relay publishes again what was not yet

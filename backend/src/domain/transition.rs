@@ -86,6 +86,7 @@ pub fn transition(
         Event::Due => machine.on_due(),
         Event::Dispatched { token } => machine.on_dispatched(token),
         Event::Unroutable { attempt, token } => machine.on_unroutable(attempt, token),
+        Event::TypeUnserved => machine.on_type_unserved(),
         Event::TypeServed => machine.on_type_served(),
         Event::Started { origin, seq, at } => machine.on_started(&origin, seq, at),
         Event::Progressed { origin, seq, percent, message, at } => {
@@ -157,6 +158,11 @@ impl Machine<'_> {
     fn on_unroutable(&self, attempt: Attempt, token: AttemptToken) -> Result<Change, Stale> {
         self.expect_current(attempt, token)?;
         self.expect_state(State::Dispatched)?;
+        Ok(self.change(|status| status.state = State::Unroutable))
+    }
+
+    fn on_type_unserved(&self) -> Result<Change, Stale> {
+        self.expect_state(State::Ready)?;
         Ok(self.change(|status| status.state = State::Unroutable))
     }
 

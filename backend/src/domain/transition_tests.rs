@@ -337,6 +337,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Due),
         token().prop_map(|token| Event::Dispatched { token }),
         (attempt(), token()).prop_map(|(attempt, token)| Event::Unroutable { attempt, token }),
+        Just(Event::TypeUnserved),
         Just(Event::TypeServed),
         (any_origin(), 1..5_u64).prop_map(|(origin, seq)| Event::Started { origin, seq, at: NOW }),
         (any_origin(), 1..5_u64, prop::option::of(0..=255_u8)).prop_map(|(origin, seq, percent)| {

@@ -85,7 +85,7 @@ impl BrokerMetrics {
             ),
             unroutable: make.counter(
                 "orders_unroutable_total",
-                "Orders that the broker returned, because their type has no queue.",
+                "Orders that the broker returned, because their type has no queue: few of each type, for the rest of it are not sent.",
             ),
             dead_lettered: make.counters(
                 "orders_dead_lettered_total",

@@ -23,6 +23,10 @@ use tokio::{
 /// A minute of faults, and what it takes to start, to heal, and to wait for the last job on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How many lines of a log are shown when chaos finds something: of the jobs that it is about, and the last of all.
+const LINES_OF_JOBS: usize = 40;
+const LAST_LINES: usize = 25;
+
 /// Long enough that every fault is chosen.
 const LONG: Duration = Duration::from_secs(1_800);
 
@@ -40,8 +44,33 @@ async fn f60_a_minute_of_chaos() {
     chaos.args(["--seed", "60", "--minutes", "1"]);
     let ended = timeout(PATIENCE, chaos.output()).await.expect("chaos ends").unwrap();
     let (report, plan) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
-    assert!(ended.status.success(), "{plan}\n{report}");
+    assert!(ended.status.success(), "{plan}\n{report}\n{}", evidence(&plan, &report));
     println!("F60 faults at random\n    {}", report.trim_end());
+}
+
+/// What the files that are kept say of the jobs in the report, and the last of what each program said: where this fails, it
+/// may be all that anybody gets to see.
+fn evidence(plan: &str, report: &str) -> String {
+    let Some((_, folder)) = plan.split_once("the files are kept in ") else { return String::new() };
+    let folder = Path::new(folder.lines().next().unwrap_or_default());
+    let ids: Vec<&str> =
+        report.split("\"id\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut found = String::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name != "journal" && path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let (lines, of_jobs): (Vec<&str>, _) =
+            (text.lines().collect(), text.lines().filter(|line| ids.iter().any(|id| line.contains(id))));
+        let last = if name == "journal" { &[] } else { &lines[lines.len().saturating_sub(LAST_LINES)..] };
+        for line in of_jobs.take(LINES_OF_JOBS).chain(last.iter().copied()) {
+            found.push_str(&format!("{name}: {line}\n"));
+        }
+    }
+    found
 }
 
 #[test]

@@ -140,6 +140,10 @@ impl TypeCounts {
         }
     }
 
+    fn is_unserved(&self) -> bool {
+        !self.terms.announced && self.counts.get(State::Unroutable) > 0
+    }
+
     fn pace(&self) -> Option<Pace> {
         self.terms.settings.rate_per_second.map(|per_second| Pace::new(per_second, self.terms.slot))
     }
@@ -199,6 +203,11 @@ impl JobCounts {
         self.types.get(job_type).is_some_and(|counts| !counts.counts.is_empty())
     }
 
+    /// Whether orders of the type come back: one did, and nobody announced the type since.
+    pub fn is_unserved(&self, job_type: &JobType) -> bool {
+        self.types.get(job_type).is_some_and(TypeCounts::is_unserved)
+    }
+
     /// How many attempts of the type may go to the broker, if `window` may be there at once.
     pub fn room(&self, job_type: &JobType, window: usize) -> Room {
         match self.types.get(job_type) {
@@ -212,6 +221,7 @@ impl JobCounts {
     pub fn has_room(&self, job_type: &JobType, window: usize) -> bool {
         self.types.get(job_type).map_or(window > 0, |counts| {
             counts.counts.get(State::Ready) == 0
+                && !counts.is_unserved()
                 && counts.terms.settings == TypeSettings::default()
                 && counts.room(window) > 0
         })

@@ -1,4 +1,5 @@
-//! Ready jobs go to the broker, as far as there is room and what is set for their type allows.
+//! Ready jobs go to the broker, as far as there is room and what is set for their type allows. Those of a type whose orders
+//! come back do not go there and back each by itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,11 +9,11 @@ use super::{
     CountedAs, Decide, Decision, FoundJob, FoundReady, Inconsistent, Loaded, Rules, Terms, Update, Wanted,
 };
 use crate::{
-    domain::{Event, State},
-    engine::ports::{Dispatch, JobChanged, StoredJob},
+    domain::{Event, Job, JobStatus, State},
+    engine::ports::{Dispatch, DispatchNumber, JobChanged, StoredJob},
 };
 
-/// Dispatches the ready jobs of a type whose turn it is.
+/// Dispatches the ready jobs of a type whose turn it is; if orders of the type come back, they become unroutable.
 pub struct DispatchDue {
     pub job_type: JobType,
     /// How many of its attempts may be with the broker at once.
@@ -25,10 +26,15 @@ impl Decide for DispatchDue {
     type Value = Option<Duration>;
 
     fn wants(&self, rules: &Rules) -> Wanted {
-        let room = rules.counts.room(&self.job_type, self.window);
-        match room.open(rules.now()).min(self.limit) {
+        let Self { job_type, window, limit } = self;
+        let room = if rules.counts.is_unserved(job_type) {
+            *limit
+        } else {
+            rules.counts.room(job_type, *window).open(rules.now()).min(*limit)
+        };
+        match room {
             0 => Wanted::Nothing,
-            limit => Wanted::Ready { job_type: self.job_type.clone(), limit },
+            limit => Wanted::Ready { job_type: job_type.clone(), limit },
         }
     }
 
@@ -36,6 +42,12 @@ impl Decide for DispatchDue {
         let Self { job_type, window, limit } = self;
         let (now, room) = (rules.now(), rules.counts.room(&job_type, window));
         let mut decision = Decision::nothing(None);
+        if rules.counts.is_unserved(&job_type) {
+            for found in loaded.ready.into_iter().take(limit) {
+                park(found, rules, &mut decision)?;
+            }
+            return Ok(decision);
+        }
         for found in loaded.ready.into_iter().take(room.open(now).min(limit)) {
             dispatch(found, rules, &mut decision)?;
         }
@@ -47,6 +59,19 @@ impl Decide for DispatchDue {
         decision.value = rules.counts.rate_wait(&job_type, room, dispatched, now);
         Ok(decision)
     }
+}
+
+/// Orders of its type come back: this job becomes unroutable without going there.
+fn park(
+    FoundReady { row, number, job }: FoundReady,
+    rules: &mut Rules,
+    decision: &mut Decision<Option<Duration>>,
+) -> Result<(), Inconsistent> {
+    let Ok(change) = rules.transition(&job.status, &job.policy, Event::TypeUnserved, rules.now()) else {
+        return Err(Inconsistent("a ready job could not become unroutable"));
+    };
+    decision.happen(rules, FoundJob { row, job: stored(&job, number, job.status.clone()) }, change);
+    Ok(())
 }
 
 fn dispatch(
@@ -62,15 +87,8 @@ fn dispatch(
     let (counted, counted_now) = (CountedAs::of(&job.status), CountedAs::of(&change.status));
     rules.counts.step(&job.job_type, Some(counted), Some(counted_now));
     let number = rules.counts.next_number();
-    let stored = StoredJob {
-        id: job.id,
-        job_type: job.job_type.clone(),
-        priority: job.priority,
-        created_at: job.created_at,
-        number: before,
-        policy: job.policy,
-        status: std::mem::replace(&mut job.status, change.status),
-    };
+    let status = std::mem::replace(&mut job.status, change.status);
+    let stored = stored(&job, before, status);
     let change = JobChanged::dispatched(State::Ready, Dispatch { number, job: Arc::new(job) });
     if let Some(status) = change.is.clone() {
         let found = FoundJob { row, job: stored };
@@ -78,4 +96,17 @@ fn dispatch(
     }
     decision.changes.push(change);
     Ok(())
+}
+
+/// What the store keeps of a job apart from what never changes, as it stood before.
+fn stored(job: &Job, number: Option<DispatchNumber>, status: JobStatus) -> StoredJob {
+    StoredJob {
+        id: job.id,
+        job_type: job.job_type.clone(),
+        priority: job.priority,
+        created_at: job.created_at,
+        number,
+        policy: job.policy,
+        status,
+    }
 }

@@ -85,8 +85,12 @@ fn store(
     }
     let at = rules.now();
     let mut number = None;
-    // A job that is due later cannot be dispatched: the state machine says so.
-    if rules.counts.has_room(&job.job_type, window)
+    // A job that is due later can be neither dispatched nor unroutable: the state machine says so.
+    if rules.counts.is_unserved(&job.job_type) {
+        if let Ok(change) = rules.transition(&job.status, &job.policy, Event::TypeUnserved, at) {
+            job.status = change.status;
+        }
+    } else if rules.counts.has_room(&job.job_type, window)
         && let Ok(change) = rules.transition(&job.status, &job.policy, Event::Dispatched { token }, at)
     {
         job.status = change.status;

@@ -237,6 +237,7 @@ fn without_attempt_fence(
         }
         Event::Due
         | Event::Dispatched { .. }
+        | Event::TypeUnserved
         | Event::TypeServed
         | Event::Expired
         | Event::CancelRequested(_)

@@ -102,13 +102,11 @@ pub(crate) async fn due_jobs_are_released_in_steps(tested: StoreUnderTest) {
 }
 
 pub(crate) async fn an_unroutable_order_waits_for_the_first_worker(tested: StoreUnderTest) {
-    let mut ids = Vec::new();
-    for _ in 0..3 {
-        let job = tested.dispatched("a").await;
-        let event = Event::Unroutable { attempt: job.status.attempt, token: job.status.token.unwrap() };
-        assert!(tested.change(&job, event).await.freed_window);
-        ids.push(job.id);
+    let jobs = [tested.dispatched("a").await, tested.dispatched("a").await, tested.dispatched("a").await];
+    for job in &jobs {
+        assert!(tested.change(job, came_back(job)).await.freed_window);
     }
+    let ids = jobs.map(|job| job.id);
     assert_eq!(tested.release_unroutable(&job_type("b"), 10).await, Released::default());
     let released = tested.release_unroutable(&job_type("a"), 2).await;
     let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
@@ -116,6 +114,42 @@ pub(crate) async fn an_unroutable_order_waits_for_the_first_worker(tested: Store
     assert_eq!(tested.release_unroutable(&job_type("a"), 2).await.jobs.len(), 1);
     assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 3);
     tested.finish().await;
+}
+
+/// One order came back, and nobody announced its type: no other one goes there, whenever its job is due.
+pub(crate) async fn orders_of_a_type_that_nobody_serves_stay_here(mut tested: StoreUnderTest) {
+    let first = tested.dispatched("a").await;
+    let waiting = tested.insert(tested.job("a"), 1).await.job;
+    let later = tested.insert(tested.job_at("a", START.plus_millis(5)), 10).await.job;
+    assert_eq!((waiting.status.state, later.status.state), (State::Ready, State::Scheduled));
+    tested.change(&first, came_back(&first)).await;
+
+    let new = tested.insert(tested.job("a"), 10).await;
+    assert_eq!((new.job.status.state, new.dispatched), (State::Unroutable, None));
+    assert_eq!(
+        tested.insert(tested.job_at("a", START.plus_millis(9)), 10).await.job.status.state,
+        State::Scheduled
+    );
+    assert!(tested.insert(tested.job("b"), 10).await.dispatched.is_some(), "others go on");
+    tested.reopen().await;
+    assert_eq!(tested.release_due(START.plus_millis(5), 10).await.unwrap().jobs.len(), 1);
+    let due = tested.dispatch_due(&job_type("a"), 0, 1).await;
+    assert_eq!(
+        (due.dispatches.len(), due.parked),
+        (0, vec![waiting.id]),
+        "no more than the limit, whatever the room"
+    );
+    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.parked, [later.id]);
+
+    let released = tested.release_unroutable(&job_type("a"), 10).await.jobs;
+    assert_eq!(released.len(), 4);
+    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 4);
+    tested.finish().await;
+}
+
+/// What an order that comes back says.
+fn came_back(job: &Job) -> Event {
+    Event::Unroutable { attempt: job.status.attempt, token: job.status.token.unwrap() }
 }
 
 pub(crate) async fn several_events_of_one_job_are_taken_in_order(tested: StoreUnderTest) {

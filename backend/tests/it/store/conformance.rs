@@ -61,6 +61,7 @@ conforms! {
         a_failed_attempt_is_followed_by_another_when_it_is_due,
         due_jobs_are_released_in_steps,
         an_unroutable_order_waits_for_the_first_worker,
+        orders_of_a_type_that_nobody_serves_stay_here,
         several_events_of_one_job_are_taken_in_order,
         a_cancelled_attempt_and_a_retry_are_kept,
         what_waits_is_cancelled_at_once,

@@ -12,7 +12,7 @@ use crewcall_proto::{
 };
 use proptest::{prelude::*, sample::Index};
 
-use super::under_test::{JobChange, START, StoreUnderTest, cancel, job_error, job_type};
+use super::under_test::{Due, JobChange, START, StoreUnderTest, cancel, job_error, job_type};
 
 /// How many random lives are tried. Each step of one is a commit to disk.
 const LIVES: u32 = 24;
@@ -160,6 +160,11 @@ impl Model {
         self.of_type(name).filter(|job| job.status.occupies_window()).count()
     }
 
+    /// Nobody announces a type here.
+    fn is_unserved(&self, name: &str) -> bool {
+        self.of_type(name).any(|job| job.status.state == State::Unroutable)
+    }
+
     fn ready(&self, name: &str) -> usize {
         self.of_type(name).filter(|job| job.status.state == State::Ready).count()
     }
@@ -206,10 +211,13 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
     match step {
         Step::Insert { second_type, window, policy, delay } => {
             let name = if second_type { "b" } else { "a" };
-            let at_once = delay == 0 && model.ready(name) == 0 && model.occupying(name) < window;
+            let unserved = model.is_unserved(name);
+            let at_once = delay == 0 && !unserved && model.ready(name) == 0 && model.occupying(name) < window;
             let job = Job { policy, ..tested.job_at(name, now.plus_millis(delay)) };
             let inserted = tested.insert(job, window).await;
             model.numbers += u64::from(at_once);
+            let parked = inserted.job.status.state == State::Unroutable;
+            assert_eq!(parked, unserved && delay == 0, "{:?}", inserted.job);
             assert_eq!(inserted.dispatched.map(|number| number.0), at_once.then_some(model.numbers));
             model.jobs.insert(inserted.job.id, (inserted.job.as_ref().clone(), Vec::new()));
         }
@@ -232,9 +240,18 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
         }
         Step::Apply(_) => {}
         Step::Dispatch { window, limit } => {
-            let expected = window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a"));
-            let dispatches = tested.dispatch_due(&job_type("a"), window, limit).await.dispatches;
-            assert_eq!(dispatches.len(), expected);
+            let expected = if model.is_unserved("a") {
+                (0, limit.min(model.ready("a")))
+            } else {
+                (window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a")), 0)
+            };
+            let Due { dispatches, parked, .. } = tested.dispatch_due(&job_type("a"), window, limit).await;
+            assert_eq!((dispatches.len(), parked.len()), expected);
+            for id in parked {
+                let (job, _) = model.jobs.get_mut(&id).unwrap();
+                job.status.state = State::Unroutable;
+                job.status.version += 1;
+            }
             for dispatch in dispatches {
                 model.numbers += 1;
                 assert_eq!(dispatch.number.0, model.numbers);

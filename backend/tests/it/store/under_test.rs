@@ -126,6 +126,8 @@ pub(crate) struct Expired {
 /// What was dispatched of a type.
 pub(crate) struct Due {
     pub(crate) dispatches: Vec<Dispatch>,
+    /// What became unroutable instead.
+    pub(crate) parked: Vec<JobId>,
     pub(crate) rate_wait: Option<Duration>,
 }
 
@@ -228,12 +230,18 @@ impl StoreUnderTest {
     pub(crate) async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Due {
         let Written { value: rate_wait, changes } =
             self.store.dispatch_due(job_type, window, limit).await.unwrap();
-        let dispatch = |change: JobChanged| {
-            let dispatch = change.dispatch.expect("it is dispatched");
-            assert_eq!((change.was, change.is.as_deref()), (Some(State::Ready), Some(&dispatch.job.status)));
-            dispatch
-        };
-        Due { dispatches: changes.into_iter().map(dispatch).collect(), rate_wait }
+        let (mut dispatches, mut parked) = (Vec::new(), Vec::new());
+        for change in changes {
+            assert_eq!(change.was, Some(State::Ready));
+            if let Some(dispatch) = change.dispatch {
+                assert_eq!(change.is.as_deref(), Some(&dispatch.job.status));
+                dispatches.push(dispatch);
+            } else {
+                assert_eq!(change.entered(), Some(State::Unroutable));
+                parked.push(change.job_id);
+            }
+        }
+        Due { dispatches, parked, rate_wait }
     }
 
     /// What expires at this time.

@@ -116,8 +116,12 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     let mut ids = Vec::new();
     // The binding may be made again between the two: then there is nothing to come back.
     for _try in 0..TRIES {
+        // While one is unroutable, no other one is sent.
+        for id in std::mem::take(&mut ids) {
+            stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
+        }
         operator.routing().unbind("crewcall.unroutable", "crewcall.unroutable", "").await.unwrap();
-        ids.extend(submitted(&mut stack, ids.len()).await);
+        ids = submitted(&mut stack).await;
         let sent = Instant::now();
         are_unroutable(&stack, &ids).await;
         assert!(sent.elapsed() < MISSED_AFTER, "they were taken as sent, until they were missed");
@@ -144,12 +148,19 @@ async fn f17_the_queue_of_the_alternate_exchange_is_unbound() {
     found.print("F17 the queue of the alternate exchange is unbound");
 }
 
-/// Jobs of a type that nobody ever announced are unroutable and say so, and are done when a worker comes.
+/// Jobs of a type that nobody ever announced are unroutable and say so, and are done when a worker comes. As soon as the first
+/// order came back, the rest are not even sent.
 #[tokio::test]
 async fn f18_an_unknown_type_whose_worker_comes_later() {
     let mut stack = Stack::start("f18").await.unwrap();
-    let ids = submitted(&mut stack, 0).await;
+    let mut ids = vec![stack.submit("test.other", json!({"text": "0"})).await.unwrap()];
     are_unroutable(&stack, &ids).await;
+    for number in 1..UNROUTABLE_JOBS {
+        ids.push(stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap());
+    }
+    are_unroutable(&stack, &ids).await;
+    let returned = stack.api.metric("crewcall_orders_unroutable_total", "").await.unwrap();
+    assert_eq!(returned, 1.0, "one order showed that nobody serves the type");
     let listed = stack.api.json("/v1/types/test.other").await.unwrap();
     assert_eq!(
         (&listed["announced"], &listed["jobs"]["unroutable"]),
@@ -261,10 +272,10 @@ async fn all_gets_through(stack: &mut Stack, [ends, endless]: &[String; 2]) {
     assert_eq!((&found["state"], &found["attempt"]), (&json!("completed"), &json!(1)), "{found}");
 }
 
-/// Submits jobs of a type that nobody serves, each with the next number.
-async fn submitted(stack: &mut Stack, first: usize) -> Vec<String> {
+/// Submits jobs of a type that nobody serves, each with its number.
+async fn submitted(stack: &mut Stack) -> Vec<String> {
     let mut ids = Vec::new();
-    for number in first..first + UNROUTABLE_JOBS {
+    for number in 0..UNROUTABLE_JOBS {
         ids.push(stack.submit("test.other", json!({"text": number.to_string()})).await.unwrap());
     }
     ids

@@ -247,12 +247,11 @@ impl Registry {
         self.workers.iter().for_each(|worker| look(&worker));
     }
 
-    /// In which encoding a worker wants to be spoken to.
+    /// In which encoding a worker wants to be spoken to. One that is not known, as after a restart of the backend, reads JSON
+    /// in any case.
     #[must_use]
     pub fn content_type(&self, worker_id: &WorkerId) -> ContentType {
-        self.workers
-            .get(worker_id)
-            .map_or_else(ContentType::default, |worker| worker.announcement.content_type)
+        self.workers.get(worker_id).map_or(ContentType::Json, |worker| worker.announcement.content_type)
     }
 
     /// In which encoding orders of the type go out. Whoever announced with MessagePack reads JSON as well, but

@@ -172,6 +172,14 @@ async fn a_worker_stays_drained_until_its_process_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_not_known_is_spoken_to_in_json() {
+    let registry = Registry::new(Arc::default());
+    assert_eq!(registry.content_type(&worker_id(0)), ContentType::Json, "whoever it is reads that");
+    registry.announced(announcement(0, &[0], 1, ContentType::MessagePack), NOW);
+    assert_eq!(registry.content_type(&worker_id(0)), ContentType::MessagePack);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_worker_missed_is_seen_in_its_heartbeats() {
     let registry = Registry::new(Arc::default());
     registry.announced(announcement(0, &[0], 1, ContentType::Json), NOW);
