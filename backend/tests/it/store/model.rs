@@ -239,29 +239,7 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
             assert_eq!(changes.count(), 0, "what did not happen is not told");
         }
         Step::Apply(_) => {}
-        Step::Dispatch { window, limit } => {
-            let expected = if model.is_unserved("a") {
-                (0, limit.min(model.ready("a")))
-            } else {
-                (window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a")), 0)
-            };
-            let Due { dispatches, parked, .. } = tested.dispatch_due(&job_type("a"), window, limit).await;
-            assert_eq!((dispatches.len(), parked.len()), expected);
-            for id in parked {
-                let (job, _) = model.jobs.get_mut(&id).unwrap();
-                job.status.state = State::Unroutable;
-                job.status.version += 1;
-            }
-            for dispatch in dispatches {
-                model.numbers += 1;
-                assert_eq!(dispatch.number.0, model.numbers);
-                let (job, _) = model.jobs.get_mut(&dispatch.job.id).unwrap();
-                let (before, after) = (&job.status, &dispatch.job.status);
-                assert_eq!((before.state, after.state), (State::Ready, State::Dispatched));
-                assert!(before.token.is_none() || before.token == after.token);
-                *job = dispatch.job.as_ref().clone();
-            }
-        }
+        Step::Dispatch { window, limit } => dispatch(tested, model, window, limit).await,
         Step::ReleaseDue { after } => {
             let until = tested.clock.advance(after);
             let due = |job: &Job| job.status.state == State::Scheduled && job.status.due_at <= until;
@@ -286,6 +264,30 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
             assert_eq!(model.jobs.len(), ids.len());
         }
         Step::Reopen => tested.reopen().await,
+    }
+}
+
+async fn dispatch(tested: &StoreUnderTest, model: &mut Model, window: usize, limit: usize) {
+    let expected = if model.is_unserved("a") {
+        (0, limit.min(model.ready("a")))
+    } else {
+        (window.saturating_sub(model.occupying("a")).min(limit).min(model.ready("a")), 0)
+    };
+    let Due { dispatches, parked, .. } = tested.dispatch_due(&job_type("a"), window, limit).await;
+    assert_eq!((dispatches.len(), parked.len()), expected);
+    for id in parked {
+        let (job, _) = model.jobs.get_mut(&id).unwrap();
+        job.status.state = State::Unroutable;
+        job.status.version += 1;
+    }
+    for dispatch in dispatches {
+        model.numbers += 1;
+        assert_eq!(dispatch.number.0, model.numbers);
+        let (job, _) = model.jobs.get_mut(&dispatch.job.id).unwrap();
+        let (before, after) = (&job.status, &dispatch.job.status);
+        assert_eq!((before.state, after.state), (State::Ready, State::Dispatched));
+        assert!(before.token.is_none() || before.token == after.token);
+        *job = dispatch.job.as_ref().clone();
     }
 }
 
