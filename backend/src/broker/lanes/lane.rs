@@ -127,7 +127,8 @@ impl Lane {
     /// The next order, if one waits, with those behind it that may share its message.
     pub(super) fn next(&self, with_bundles: bool) -> Option<Parcel> {
         let mut queue = self.orders();
-        let mut parcel = Parcel::of(queue.waiting.pop_front()?);
+        let waiting = queue.waiting.len();
+        let mut parcel = Parcel::of(queue.waiting.pop_front()?, waiting);
         while let Some(next) = queue.waiting.front()
             && with_bundles
             && parcel.has_room_for(next)

@@ -31,12 +31,15 @@ pub(super) struct Parcel {
     orders: Vec<OutgoingOrder>,
     waiting: Vec<(usize, Confirmer)>,
     weight: usize,
+    /// How many it may have of those that wait, so that each worker gets its share.
+    share: usize,
 }
 
 impl Parcel {
-    /// One that leaves alone, unless others join it.
-    pub(super) fn of(first: Waiting) -> Self {
-        let mut parcel = Self { orders: Vec::new(), waiting: Vec::new(), weight: 0 };
+    /// One that leaves alone, unless others join it: of so many that wait with it.
+    pub(super) fn of(first: Waiting, waiting: usize) -> Self {
+        let share = waiting.div_ceil(first.order.workers.max(1));
+        let mut parcel = Self { orders: Vec::new(), waiting: Vec::new(), weight: 0, share };
         parcel.add(first);
         parcel
     }
@@ -50,7 +53,7 @@ impl Parcel {
     pub(super) fn has_room_for(&self, next: &Waiting) -> bool {
         let next = &next.order;
         self.orders.first().is_some_and(|first| {
-            self.orders.len() < first.bundle_max.min(next.bundle_max)
+            self.orders.len() < self.share.min(first.bundle_max).min(next.bundle_max)
                 && first.content_type == next.content_type
                 // In the lane of the types without a queue there are several.
                 && first.dispatch.job.job_type == next.dispatch.job.job_type
@@ -117,30 +120,39 @@ mod tests {
             status: JobStatus::new(1, now, now),
         };
         let dispatch = Dispatch { number: DispatchNumber(1), job: Arc::new(job) };
-        let order = OutgoingOrder { dispatch, content_type, bundle_max };
+        let order = OutgoingOrder { dispatch, content_type, bundle_max, workers: 2 };
         Waiting { order, place: 0, confirmations: mpsc::unbounded_channel().0 }
     }
 
     #[test]
     fn only_what_is_alike_and_may_shares_a_message() {
         let packed = ContentType::MessagePack;
-        let parcel = Parcel::of(waiting("a", packed, 3, ""));
+        let parcel = Parcel::of(waiting("a", packed, 3, ""), 100);
         assert!(parcel.has_room_for(&waiting("a", packed, 3, "")));
         assert!(!parcel.has_room_for(&waiting("b", packed, 3, "")), "another type");
         assert!(!parcel.has_room_for(&waiting("a", ContentType::Json, 3, "")), "another encoding");
         assert!(!parcel.has_room_for(&waiting("a", packed, 1, "")), "it goes alone");
         assert!(!parcel.has_room_for(&waiting("a", packed, 3, &"x".repeat(WEIGHT_MAX))), "too large");
-        assert!(!Parcel::of(waiting("a", packed, 1, "")).has_room_for(&waiting("a", packed, 3, "")));
+        assert!(!Parcel::of(waiting("a", packed, 1, ""), 100).has_room_for(&waiting("a", packed, 3, "")));
     }
 
     #[test]
     fn a_parcel_is_full_at_the_smallest_of_what_its_orders_allow() {
         let packed = ContentType::MessagePack;
-        let mut parcel = Parcel::of(waiting("a", packed, 3, ""));
+        let mut parcel = Parcel::of(waiting("a", packed, 3, ""), 100);
         parcel.add(waiting("a", packed, 3, ""));
         assert!(!parcel.has_room_for(&waiting("a", packed, 2, "")));
         parcel.add(waiting("a", packed, 3, ""));
         assert!(!parcel.has_room_for(&waiting("a", packed, 3, "")));
         assert_eq!(parcel.orders().len(), 3);
+    }
+
+    #[test]
+    fn each_worker_gets_its_share_of_what_waits() {
+        let packed = ContentType::MessagePack;
+        let mut parcel = Parcel::of(waiting("a", packed, 64, ""), 3);
+        parcel.add(waiting("a", packed, 64, ""));
+        assert!(!parcel.has_room_for(&waiting("a", packed, 64, "")), "two of three, and one for the other worker");
+        assert!(!Parcel::of(waiting("a", packed, 64, ""), 2).has_room_for(&waiting("a", packed, 64, "")));
     }
 }

@@ -105,6 +105,8 @@ pub struct OutgoingOrder {
     pub content_type: ContentType,
     /// In how large a bundle it may travel, counted in orders; 1: alone.
     pub bundle_max: usize,
+    /// Among how many workers the orders of its type that leave at once are divided; at least 1.
+    pub workers: usize,
 }
 
 /// Tells of orders that were enqueued together, each by its place: the broker has it, or it was given up. Ends when all were

@@ -63,16 +63,11 @@ impl Bundles {
         }
     }
 
-    /// How many of so many orders of a type, which are sent at once, may share a message; 1: each goes alone.
-    pub(super) fn orders_max(&self, job_type: &JobType, orders: usize) -> usize {
-        if orders < 2 {
-            return 1;
-        }
-        let Some(capacity) = self.registry.bundling(job_type) else { return 1 };
-        let Some(mean) = self.durations.get(job_type).and_then(|durations| durations.mean()) else {
-            return 1;
-        };
-        size(mean, orders.div_ceil(capacity.workers.max(1)))
+    /// How many orders of a type may share a message, and among how many workers they are divided; 1: each goes alone.
+    pub(super) fn limits(&self, job_type: &JobType) -> (usize, usize) {
+        let Some(capacity) = self.registry.bundling(job_type) else { return (1, 1) };
+        let mean = self.durations.get(job_type).and_then(|durations| durations.mean());
+        (mean.map_or(1, size), capacity.workers.max(1))
     }
 
     /// Whether an order may share a message at all: only the first of its job, and only when no trace goes with it, for that
@@ -100,12 +95,12 @@ impl Bundles {
     }
 }
 
-/// How many orders a bundle has whose attempts take so many milliseconds, when each worker is to get its share.
-fn size(mean: f64, share: usize) -> usize {
+/// How many orders a bundle has whose attempts take so many milliseconds.
+fn size(mean: f64) -> usize {
     // What is too large for a number is cut next.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
     let in_time = (BUSY_MAX.as_secs_f64() * 1_000.0 / mean.max(f64::MIN_POSITIVE)) as usize;
-    in_time.min(share).clamp(1, bundle::MESSAGES_MAX)
+    in_time.clamp(1, bundle::MESSAGES_MAX)
 }
 
 /// How long an attempt took by its worker's clock, in milliseconds; nothing if it never began, or nobody knows.
@@ -148,16 +143,9 @@ mod tests {
 
     #[test]
     fn a_bundle_keeps_a_slot_busy_for_a_moment_only() {
-        let cases = [
-            ((0.0, 1_000), 64), // nothing takes no time
-            ((0.1, 1_000), 64),
-            ((5.0, 1_000), 10),
-            ((25.0, 1_000), 2),
-            ((51.0, 1_000), 1),
-            ((0.0, 5), 5), // the other workers get theirs
-        ];
-        for ((mean, share), expected) in cases {
-            assert_eq!(size(mean, share), expected, "{mean} ms, {share} for each worker");
+        // Nothing takes no time.
+        for (mean, expected) in [(0.0, 64), (0.1, 64), (5.0, 10), (25.0, 2), (51.0, 1)] {
+            assert_eq!(size(mean), expected, "{mean} ms");
         }
     }
 
@@ -166,7 +154,7 @@ mod tests {
         assert_eq!(durations([0.0; 15]).mean(), None, "too few to say anything");
         assert_eq!(durations([2.0; 16]).mean(), Some(2.0));
         let long = || std::iter::repeat_n(1.0, 100).chain([10_000.0]);
-        let size = |durations: &Durations| size(durations.mean().unwrap(), 64);
+        let size = |durations: &Durations| size(durations.mean().unwrap());
         assert_eq!(size(&durations(long())), 1);
         assert_eq!(size(&durations(long().chain([1.0; 30]))), 1);
         assert!(size(&durations(long().chain([1.0; 120]))) > 1);

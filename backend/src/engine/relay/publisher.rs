@@ -155,11 +155,11 @@ impl OrderPublisher {
         for of_type in dispatches.chunk_by(|one, next| one.job.job_type == next.job.job_type) {
             let Some(first) = of_type.first() else { continue };
             let content_type = registry.order_encoding(&first.job.job_type);
-            let orders_max = bundles.orders_max(&first.job.job_type, of_type.len());
+            let (orders_max, workers) = bundles.limits(&first.job.job_type);
             orders.extend(of_type.iter().map(|dispatch| {
                 let shares = orders_max > 1 && bundles.may_share(dispatch);
                 let bundle_max = if shares { orders_max } else { 1 };
-                OutgoingOrder { dispatch: dispatch.clone(), content_type, bundle_max }
+                OutgoingOrder { dispatch: dispatch.clone(), content_type, bundle_max, workers }
             }));
         }
         let confirmations = broker.publish_orders(orders);
