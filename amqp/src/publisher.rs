@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
-    options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
 use tokio::{
@@ -341,6 +341,26 @@ impl Publisher {
         };
         match timeout(limit, channel.queue_delete(name, options)).await {
             Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
+            Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
+        }
+    }
+
+    /// Deletes an exchange with its bindings, if it is there; the next session declares it again if it was declared.
+    ///
+    /// # Errors
+    ///
+    /// As for [`delete_idle_queue`](Self::delete_idle_queue).
+    pub async fn delete_exchange(&self, exchange: &str) -> Result<(), LinkError> {
+        let what = format!("exchange {exchange}");
+        let name =
+            short_string(exchange).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
+        let connection = self.connection().await?;
+        let limit = self.shared.operation_timeout;
+        let channel = open_channel(&connection, limit).await?;
+        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        match timeout(limit, channel.exchange_delete(name, options)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
             Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
         }

@@ -17,7 +17,8 @@ use tokio::{
 async fn a_bench_measures_everything_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = command("crewcall", folder.path()).unwrap();
-    bench.args(["bench", "--jobs", "200", "--rounds", "1", "--rate", "50", "--waiting", "600", "-o", "json"]);
+    bench.args(["bench", "--jobs", "200", "--rounds", "1", "--rate", "50", "-o", "json"]);
+    bench.args(["--waiting", "600", "--types", "20", "--idle-workers", "20"]);
     let ended = timeout(PATIENCE * 3, bench.output()).await.expect("it ends").unwrap();
     let told = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success() && told.contains("round 1 of 1: singles"), "{told}");
@@ -27,7 +28,22 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
         loads.iter().map(|load| load["load"].as_str().unwrap()).collect::<Vec<_>>(),
         ["batches", "singles", "drain"]
     );
-    for load in loads.iter().chain([&report["crowded"]["batches"]]) {
+    let growth = report["growth"].as_array().unwrap();
+    let grown: Vec<_> =
+        growth.iter().map(|grown| (grown["many"].as_str(), grown["number"].as_u64())).collect();
+    let expected = [
+        ("types", 2),
+        ("types", 20),
+        ("idle_workers", 2),
+        ("idle_workers", 20),
+        ("unserved", 6),
+        ("unserved", 60),
+        ("waiting", 60),
+        ("waiting", 600),
+        ("over", 600),
+    ];
+    assert_eq!(grown, expected.map(|(many, number)| (Some(many), Some(number))));
+    for load in loads.iter().chain(growth.iter().map(|grown| &grown["batches"])) {
         let (rate, ratio) = (load["jobs_per_second"]["median"].as_f64(), load["ratio"]["median"].as_f64());
         assert!(rate.unwrap() > 1.0 && ratio.unwrap() > 0.0 && ratio.unwrap() < 1.5, "{load}");
         let programs = load["programs"].as_array().unwrap();
@@ -37,7 +53,8 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     for times in ["idle_ms", "idle_limit_ms", "paced_start_ms", "paced_cancel_ms"] {
         assert!(report[times]["p50"].as_f64().unwrap() > 0.0, "{times}: {report}");
     }
-    assert_eq!(report["crowded"]["pages"].as_array().map(Vec::len), Some(4), "{report}");
+    assert!(report["idle_workers_cores"].as_f64().unwrap() < 1.0, "{report}");
+    assert_eq!(report["pages"].as_array().map(Vec::len), Some(4), "{report}");
     assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
     until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
 }

@@ -1,5 +1,7 @@
 //! What `bench` takes.
 
+use std::ops::Range;
+
 use clap::Args;
 
 use super::OutputArguments;
@@ -8,7 +10,8 @@ use super::OutputArguments;
 #[derive(Debug, Args)]
 #[command(
     after_help = "It starts a RabbitMQ node, a backend and a worker of its own in ./.crewcall/bench, and removes them. \
-                  Settings in the environment count (CREWCALL_WORKER_CONTENT_TYPE=application/json crewcall bench)."
+                  Settings in the environment count (CREWCALL_WORKER_CONTENT_TYPE=application/json crewcall bench). \
+                  The database is always a new one; run it in a directory of the disk that is to be measured."
 )]
 pub(crate) struct BenchArguments {
     /// How many jobs a measurement of throughput takes
@@ -29,13 +32,33 @@ pub(crate) struct BenchArguments {
     /// How many jobs wait in the store in the end, while it is measured once more; 0 leaves that out
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
     pub(crate) waiting: u32,
-    /// Two minutes: 10 000 jobs, three rounds, none that wait
-    #[arg(long, conflicts_with_all = ["jobs", "rounds", "waiting"])]
+    /// Among how many types the jobs are divided in the end; 0 leaves that out
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=5_000))]
+    pub(crate) types: u32,
+    /// How many workers are there in the end that have nothing to do; 0 leaves that out
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=5_000))]
+    pub(crate) idle_workers: u32,
+    /// Two minutes: 10 000 jobs, three rounds, and not many of anything
+    #[arg(long, conflicts_with_all = ["jobs", "rounds", "waiting", "types", "idle_workers"])]
     pub(crate) quick: bool,
+    /// Measure on this RabbitMQ instead of on a private node; what is made there has names of its own, and is removed in the end
+    #[arg(long, value_name = "URL")]
+    pub(crate) amqp_url: Option<String>,
+    /// Do not ask whether that RabbitMQ may be put under load
+    #[arg(long, requires = "amqp_url")]
+    pub(crate) yes: bool,
     /// The form of the output.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
     /// Be the worker that is measured.
     #[arg(long, hide = true)]
     pub(crate) worker: bool,
+    /// Be one that serves these of the many types, such as `0..256`.
+    #[arg(long, hide = true, value_parser = range)]
+    pub(crate) many: Option<Range<usize>>,
+}
+
+fn range(text: &str) -> Result<Range<usize>, String> {
+    let both = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    both.ok_or_else(|| "a range is FROM..TO".to_owned())
 }

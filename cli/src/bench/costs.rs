@@ -35,10 +35,14 @@ impl Costs {
     ///
     /// When one of them has ended.
     pub(super) fn now(installation: &Installation) -> Result<Self, Failure> {
-        let costs = installation.processes().into_iter().map(|(program, pid)| {
+        let costs = installation.processes().into_iter().map(|(program, pids)| {
             let ended = || Failure::Part(format!("the {program} has ended by itself").into());
-            let folder = format!("/proc/{}", pid.ok_or_else(ended)?);
-            Cost::read(program, Path::new(&folder)).map_err(|_| ended())
+            let mut all = Cost { program, ..Cost::default() };
+            for pid in pids {
+                let folder = format!("/proc/{}", pid.ok_or_else(ended)?);
+                all.add(Cost::read(program, Path::new(&folder)).map_err(|_| ended())?);
+            }
+            Ok(all)
         });
         costs.collect::<Result<_, _>>().map(Self)
     }
@@ -72,6 +76,16 @@ impl Cost {
             resident_bytes: number("status", "VmRSS:")? * 1_024,
             written_bytes: number("io", "write_bytes:")?,
         })
+    }
+
+    /// With what another process of the same kind took.
+    fn add(&mut self, other: Self) {
+        self.computed += other.computed;
+        self.resident_bytes += other.resident_bytes;
+        self.written_bytes += other.written_bytes;
+        for (name, computed) in other.threads {
+            *self.threads.entry(name).or_default() += computed;
+        }
     }
 
     fn since(self, before: &Self) -> Self {

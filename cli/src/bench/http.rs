@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{PATIENCE, installation::part};
@@ -35,9 +35,16 @@ impl Http {
             .map(drop)
     }
 
+    /// Waits until so many workers, or more, serve the type.
+    pub(super) async fn served_by(&self, job_type: &str, workers: usize) -> Result<(), Failure> {
+        let enough = |shown: &Value| shown["workers"].as_u64() >= u64::try_from(workers).ok();
+        self.type_when(job_type, "not all workers came", enough).await.map(drop)
+    }
+
     /// How many jobs of the type are completed.
     pub(super) async fn completed(&self, job_type: &str) -> Result<u64, Failure> {
-        Ok(completed(&self.get(&format!("/v1/types/{job_type}")).await?))
+        // Of a type of which nobody has heard yet, none.
+        Ok(self.get(&format!("/v1/types/{job_type}")).await.map_or(0, |shown| completed(&shown)))
     }
 
     /// Waits until so many jobs of the type are completed.
@@ -98,6 +105,17 @@ impl Http {
             sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Cancels all jobs of the type.
+    pub(super) async fn cancel_all(&self, job_type: &str) -> Result<(), Failure> {
+        let filter = json!({"filter": {"type": job_type}});
+        loop {
+            let answer = send(self.request(Method::POST, "/v1/jobs/cancel").json(&filter)).await?;
+            if answer["more"] == false {
+                return Ok(());
+            }
+        }
     }
 
     /// Asks for the end of a job.

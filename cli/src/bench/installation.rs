@@ -1,6 +1,7 @@
-//! What is measured: a private node, a backend and a worker, each a process of its own, in a directory of its own.
+//! What is measured: a broker, a backend and workers, each a process of its own, in a directory of its own.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs::{self, DirBuilder, File},
@@ -11,25 +12,29 @@ use std::{
 };
 
 use crewcall_amqp::{Inspector, LinkConfig};
-use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
+use crewcall_proto::{JobType, discovery::Announcement};
 use tokio::time::{Instant, sleep};
 
-use super::PATIENCE;
+use super::{
+    JOB_TYPE, PATIENCE, PAUSED_TYPE, Plan, WAITING_TYPE, broker::Broker, idle_workers::IDLE_TYPE,
+    worker::many_type,
+};
 use crate::{exit::Failure, watched_process::WatchedProcess};
 
 /// What the backend prints when it takes requests, and where.
 const LISTENING: &str = "listening on ";
 /// How often is looked for that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// The virtual host of the limit: nothing of the installation's is in it.
-const LIMIT_VHOST: &str = "limit";
 
 /// Everything that runs. Nothing of it outlives this process.
 pub(super) struct Installation {
     directory: PathBuf,
-    broker: DevBroker,
+    plan: Plan,
+    broker: Broker,
     backend: WatchedProcess,
     worker: WatchedProcess,
+    /// Those of the many types, while these are measured.
+    workers_of_many: Vec<WatchedProcess>,
     http: String,
 }
 
@@ -43,28 +48,46 @@ pub(super) struct Versions {
 }
 
 impl Installation {
-    /// Starts everything in `directory`, which is emptied before. Settings in the environment count, as for `serve`
-    /// and for workers, but for those that say where everything is.
+    /// Starts everything in `directory`, which is emptied before; the broker, unless there is one. Settings in the environment
+    /// count, as for `serve` and for workers, but for those that say where everything is.
     ///
     /// # Errors
     ///
     /// What could not be started.
-    pub(super) async fn start(directory: &Path, slots: u32) -> Result<Self, Failure> {
+    pub(super) async fn start(directory: &Path, plan: Plan, amqp_url: Option<&str>) -> Result<Self, Failure> {
         make_empty(directory)?;
-        let options = DevBrokerOptions::new(directory.join("broker")).fresh();
-        let broker = DevBroker::start(options).await.map_err(part)?;
-        broker.add_vhosts(&[LIMIT_VHOST]).await.map_err(part)?;
-        let (own, amqp_url) = (own_program()?, broker.url("/"));
-        let (backend, http) = start_backend(directory, &own, &amqp_url).await?;
-        let slots = slots.to_string();
-        let variables = [
-            ("CREWCALL_AMQP_URL", Some(amqp_url.as_str())),
-            ("CREWCALL_AMQP_PREFIX", None),
-            ("CREWCALL_WORKER_SLOTS", Some(slots.as_str())),
-        ];
-        let words = [own, "bench".into(), "--worker".into()];
-        let worker = WatchedProcess::start(&words, &variables, log(directory, "worker.log")?)?;
-        Ok(Self { directory: directory.to_owned(), broker, backend, worker, http })
+        let broker = match amqp_url {
+            Some(amqp_url) => Broker::existing(amqp_url)?,
+            None => Broker::start(&directory.join("broker")).await?,
+        };
+        let (backend, http) = start_backend(directory, &broker).await?;
+        let worker = start_worker(directory, "worker.log", &broker, plan.slots, &[])?;
+        let (directory, workers_of_many) = (directory.to_owned(), Vec::new());
+        Ok(Self { directory, plan, broker, backend, worker, workers_of_many, http })
+    }
+
+    /// Starts workers that serve so many types, as many as one may at once, instead of those that did.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be started.
+    pub(super) async fn start_workers_of_many(&mut self, types: usize) -> Result<(), Failure> {
+        self.stop_workers_of_many().await;
+        for first in (0..types).step_by(Announcement::TYPES_MAX) {
+            let range = format!("{first}..{}", types.min(first + Announcement::TYPES_MAX));
+            let words = ["--many".into(), range.into()];
+            let log = format!("worker-{first}.log");
+            let worker = start_worker(&self.directory, &log, &self.broker, self.plan.slots, &words)?;
+            self.workers_of_many.push(worker);
+        }
+        Ok(())
+    }
+
+    /// Ends the workers that serve many types.
+    pub(super) async fn stop_workers_of_many(&mut self) {
+        for mut worker in self.workers_of_many.drain(..) {
+            worker.stop().await;
+        }
     }
 
     /// Stops the backend, and starts it anew on the same database. It may listen elsewhere then.
@@ -74,8 +97,7 @@ impl Installation {
     /// When it cannot be started.
     pub(super) async fn restart_backend(&mut self) -> Result<(), Failure> {
         self.backend.stop().await;
-        (self.backend, self.http) =
-            start_backend(&self.directory, &own_program()?, &self.broker.url("/")).await?;
+        (self.backend, self.http) = start_backend(&self.directory, &self.broker).await?;
         Ok(())
     }
 
@@ -84,32 +106,33 @@ impl Installation {
         &self.http
     }
 
-    /// A virtual host of the same node, for what is measured without a backend.
-    pub(super) fn limit_url(&self) -> String {
-        self.broker.url(LIMIT_VHOST)
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
     }
 
-    /// The processes, by what they are.
-    pub(super) fn processes(&self) -> [(&'static str, Option<u32>); 4] {
+    /// The processes, by what they are; of the broker nothing, if it is not ours.
+    pub(super) fn processes(&self) -> [(&'static str, Vec<Option<u32>>); 4] {
+        let workers = self.workers_of_many.iter().chain([&self.worker]);
         [
-            ("backend", self.backend.id()),
-            ("worker", self.worker.id()),
-            ("broker", self.broker.pid()),
-            ("client", Some(std::process::id())),
+            ("backend", vec![self.backend.id()]),
+            ("worker", workers.map(WatchedProcess::id).collect()),
+            ("broker", self.broker.pid().map(Some).into_iter().collect()),
+            ("client", vec![Some(std::process::id())]),
         ]
     }
 
     /// What runs where.
     pub(super) async fn versions(&self) -> Versions {
-        let product = match Inspector::connect(&LinkConfig::new(self.limit_url(), "bench")).await {
-            Ok(inspector) => {
-                let product =
-                    inspector.product().map(|product| format!("{} {}", product.name, product.version));
-                inspector.close().await;
-                product
-            }
-            Err(_) => None,
-        };
+        let product =
+            match Inspector::connect(&LinkConfig::new(self.broker.amqp_url(), "crewcall bench")).await {
+                Ok(inspector) => {
+                    let product =
+                        inspector.product().map(|product| format!("{} {}", product.name, product.version));
+                    inspector.close().await;
+                    product
+                }
+                Err(_) => None,
+            };
         Versions {
             crewcall: env!("CARGO_PKG_VERSION"),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
@@ -118,31 +141,52 @@ impl Installation {
         }
     }
 
-    /// Ends everything.
-    pub(super) async fn stop(mut self) {
+    /// Ends everything, and removes what is ours from a broker that is not.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub(super) async fn stop(mut self) -> Result<(), Failure> {
+        self.stop_workers_of_many().await;
         self.worker.stop().await;
         self.backend.stop().await;
-        // One that does not stop is ended by its watchdog.
-        let _ = self.broker.stop().await;
+        let many = (0..self.plan.types).map(many_type);
+        let own = [JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, IDLE_TYPE].map(str::to_owned);
+        let types: Result<BTreeSet<JobType>, _> = many.chain(own).map(|job_type| job_type.parse()).collect();
+        self.broker.stop(&types.map_err(part)?).await
     }
 }
 
 /// Starts a backend. Returns where it listens, too.
-async fn start_backend(
-    directory: &Path,
-    own: &OsString,
-    amqp_url: &str,
-) -> Result<(WatchedProcess, String), Failure> {
+async fn start_backend(directory: &Path, broker: &Broker) -> Result<(WatchedProcess, String), Failure> {
     let database = format!("sqlite://{}", directory.join("crewcall.db").display());
     let variables = [
-        ("CREWCALL_AMQP_URL", Some(amqp_url)),
-        ("CREWCALL_AMQP_PREFIX", None),
+        ("CREWCALL_AMQP_URL", Some(broker.amqp_url())),
+        ("CREWCALL_AMQP_PREFIX", Some(broker.prefix())),
         ("CREWCALL_DATABASE_URL", Some(database.as_str())),
         ("CREWCALL_HTTP_LISTEN", Some("127.0.0.1:0")),
     ];
-    let words = [own.clone(), "serve".into()];
+    let words = [own_program()?, "serve".into()];
     let backend = WatchedProcess::start(&words, &variables, log(directory, "backend.log")?)?;
     Ok((backend, listening(&directory.join("backend.log")).await?))
+}
+
+/// Starts a worker, with further arguments.
+fn start_worker(
+    directory: &Path,
+    log_name: &str,
+    broker: &Broker,
+    slots: u32,
+    arguments: &[OsString],
+) -> Result<WatchedProcess, Failure> {
+    let slots = slots.to_string();
+    let variables = [
+        ("CREWCALL_AMQP_URL", Some(broker.amqp_url())),
+        ("CREWCALL_AMQP_PREFIX", Some(broker.prefix())),
+        ("CREWCALL_WORKER_SLOTS", Some(slots.as_str())),
+    ];
+    let words = [&[own_program()?, "bench".into(), "--worker".into()], arguments].concat();
+    WatchedProcess::start(&words, &variables, log(directory, log_name)?)
 }
 
 fn log(directory: &Path, name: &str) -> Result<File, Failure> {

@@ -16,11 +16,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{BODY_BYTES, PATIENCE, figures::Throughput, installation::part};
+use super::{BODY_BYTES, PATIENCE, broker::Broker, figures::Throughput, installation::part};
 use crate::exit::Failure;
 
-const ORDERS: &str = "bench.orders";
-const RESPONSES: &str = "bench.responses";
 /// How many deliveries of a queue may be unacknowledged.
 const PREFETCH: u16 = 1_000;
 /// How many deliveries are acknowledged together, while more come.
@@ -33,6 +31,7 @@ pub(super) struct TwoHops {
     orders: Hop,
     responses: Hop,
     stop: CancellationToken,
+    queues: [String; 2],
 }
 
 /// The far end of one way.
@@ -42,14 +41,20 @@ struct Hop {
 }
 
 impl TwoHops {
-    /// Connects to the broker at `url`, and declares the queues.
+    /// The queues of both ways, below a prefix.
+    pub(super) fn queues(prefix: &str) -> [String; 2] {
+        ["orders", "responses"].map(|way| format!("{prefix}.limit.{way}"))
+    }
+
+    /// Connects to the broker, and declares the queues.
     ///
     /// # Errors
     ///
     /// When it does not answer.
-    pub(super) async fn start(url: String) -> Result<Self, Failure> {
+    pub(super) async fn start(broker: &Broker) -> Result<Self, Failure> {
+        let [orders, responses] = Self::queues(broker.prefix());
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let link = LinkConfig::new(url, "bench");
+        let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
         let publisher = async |queue: &str| {
             let queue = Declaration::QuorumQueue {
                 name: queue.to_owned(),
@@ -65,7 +70,7 @@ impl TwoHops {
             connected.await.map_err(part)?.map_err(part)?;
             Ok::<_, Failure>(publisher)
         };
-        let (sender, responder) = (publisher(ORDERS).await?, publisher(RESPONSES).await?);
+        let (sender, responder) = (publisher(&orders).await?, publisher(&responses).await?);
         let hop = |queue: &str| {
             let subscription = Subscription {
                 queue: queue.to_owned(),
@@ -77,7 +82,14 @@ impl TwoHops {
                 Consumer::start(link.clone(), Vec::new(), vec![subscription], &stop, &tracker);
             Hop { consumer, events }
         };
-        Ok(Self { sender, responder, orders: hop(ORDERS), responses: hop(RESPONSES), stop })
+        Ok(Self {
+            sender,
+            responder,
+            orders: hop(&orders),
+            responses: hop(&responses),
+            stop,
+            queues: [orders, responses],
+        })
     }
 
     /// How many a second go both ways, with as many on their way as the broker takes.
@@ -87,10 +99,11 @@ impl TwoHops {
     /// When the broker gives up.
     pub(super) async fn throughput(&mut self, count: usize) -> Result<Throughput, Failure> {
         let began = Instant::now();
+        let [to_worker, to_backend] = &self.queues;
         let send = async {
             let mut publications = Vec::with_capacity(count);
             for _ in 0..count {
-                publications.push(self.sender.send(message(ORDERS)).await.map_err(part)?);
+                publications.push(self.sender.send(message(to_worker)).await.map_err(part)?);
             }
             for publication in publications {
                 confirmed(publication).await?;
@@ -103,7 +116,7 @@ impl TwoHops {
         let respond = async {
             for _ in 0..count {
                 let order = orders.next().await?;
-                let publication = responder.send(message(RESPONSES)).await.map_err(part)?;
+                let publication = responder.send(message(to_backend)).await.map_err(part)?;
                 // Whoever takes them has failed, and says why.
                 let _ = responded.send((order, publication)).await;
             }
@@ -141,11 +154,12 @@ impl TwoHops {
     ///
     /// When the broker gives up.
     pub(super) async fn once(&mut self) -> Result<Duration, Failure> {
+        let [to_worker, to_backend] = &self.queues;
         let both = async {
             let began = Instant::now();
-            self.sender.publish(message(ORDERS)).await.map_err(part)?;
+            self.sender.publish(message(to_worker)).await.map_err(part)?;
             let order = self.orders.next().await?;
-            self.responder.publish(message(RESPONSES)).await.map_err(part)?;
+            self.responder.publish(message(to_backend)).await.map_err(part)?;
             order.ack().await.map_err(part)?;
             let response = self.responses.next().await?;
             let took = began.elapsed();

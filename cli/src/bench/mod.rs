@@ -1,16 +1,21 @@
 //! `crewcall bench`: how fast this machine runs jobs, beside what its broker could do at all.
 //!
 //! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
-//! a ratio is taken within its round. Reading order: [`installation`] (what is measured), [`limit`] (the broker alone),
-//! [`load`], [`latency`], [`paced`] and [`crowded`] (ours), [`costs`] (what it takes of the machine), [`figures`] and [`report`].
+//! a ratio is taken within its round. Reading order: [`installation`] with [`broker`] (what is measured), [`limit`] (the broker
+//! alone), [`load`], [`latency`], [`paced`] and [`growth`] with [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
+//! [`figures`] and [`report`].
+
+mod broker;
 
 mod costs;
 
-mod crowded;
-
 mod figures;
 
+mod growth;
+
 mod http;
+
+mod idle_workers;
 
 mod installation;
 
@@ -30,8 +35,8 @@ use std::{path::Path, pin::pin, time::Duration};
 
 use self::{
     costs::Costs,
-    crowded::Crowded,
     figures::{Throughput, Times},
+    growth::{Bench, Growth},
     http::Http,
     installation::Installation,
     limit::TwoHops,
@@ -73,8 +78,13 @@ pub(crate) struct Plan {
     pub(crate) per_second: u32,
     /// For how long.
     pub(crate) paced_for: Duration,
-    /// How many jobs wait in the store in the end, while others run.
+    /// How many jobs wait in the store in the end, while others run; a tenth of them before, and a tenth of a type that nobody
+    /// serves.
     pub(crate) waiting: usize,
+    /// How many types there are in the end; a tenth of them before.
+    pub(crate) types: usize,
+    /// How many workers with nothing to do there are in the end; a tenth of them before.
+    pub(crate) idle_workers: usize,
 }
 
 /// What is measured, in the order of a round.
@@ -101,8 +111,8 @@ impl Load {
     }
 }
 
-/// Starts an installation in `directory`, measures it, and ends it, also when `interrupted` is over first. Tells `progress`
-/// what is being measured.
+/// Starts an installation in `directory`, on the broker at `amqp_url` or on one of its own, measures it, and ends it, also when
+/// `interrupted` is over first. Tells `progress` what is being measured.
 ///
 /// # Errors
 ///
@@ -110,22 +120,30 @@ impl Load {
 pub(crate) async fn run(
     directory: &Path,
     plan: Plan,
+    amqp_url: Option<&str>,
     progress: impl Fn(&str),
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, Failure> {
     let mut interrupted = pin!(interrupted);
-    progress("starting a private RabbitMQ node, a backend and a worker …");
+    progress(match amqp_url {
+        Some(_) => "starting a backend and a worker …",
+        None => "starting a private RabbitMQ node, a backend and a worker …",
+    });
     let mut installation = tokio::select! {
-        started = Installation::start(directory, plan.slots) => started.map_err(|failure| kept(&failure, directory))?,
+        started = Installation::start(directory, plan, amqp_url) => started.map_err(|failure| kept(&failure, directory))?,
         () = &mut interrupted => return Err(stopped()),
     };
     let versions = installation.versions().await;
+    if amqp_url.is_some() {
+        let prefix = installation.broker().prefix();
+        progress(&format!("what is made on the broker is called {prefix}.…, and removed in the end"));
+    }
     let measured = tokio::select! {
         measured = measure(&mut installation, plan, progress) => measured,
         () = interrupted => Err(stopped()),
     };
-    installation.stop().await;
-    match measured {
+    let stopped = installation.stop().await;
+    match measured.and_then(|measured| stopped.map(|()| measured)) {
         Ok(measured) => {
             remove(directory);
             Ok(report::of(plan, versions, &measured))
@@ -161,7 +179,7 @@ pub(crate) struct Measured {
     latency_rounds: Vec<(Duration, Duration)>,
     starts: Times,
     cancels: Times,
-    crowded: Option<Crowded>,
+    growth: Growth,
 }
 
 async fn measure(
@@ -171,7 +189,7 @@ async fn measure(
 ) -> Result<Measured, Failure> {
     let http = Http::new(installation.http())?;
     http.served(JOB_TYPE).await?;
-    let mut hops = TwoHops::start(installation.limit_url()).await?;
+    let mut hops = TwoHops::start(installation.broker()).await?;
     progress("warming up …");
     load::run(Load::Batches, &http, plan.warm_up()).await?;
     hops.throughput(plan.warm_up().jobs).await?;
@@ -198,10 +216,9 @@ async fn measure(
         measured.starts.append(starts);
         measured.cancels.append(cancels);
     }
-    if plan.waiting > 0 {
-        progress(&format!("the same while {} jobs wait …", plan.waiting));
-        measured.crowded = Some(crowded::run(installation, &http, &mut hops, plan).await?);
-    }
+    let mut bench = Bench { installation, http, hops: &mut hops, plan };
+    measured.growth =
+        growth::run(&mut bench, |what| progress(&format!("the same with many: {what} …"))).await?;
     hops.close().await;
     Ok(measured)
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{
     BODY_BYTES, Load, Measured, Plan,
-    crowded::Crowded,
     figures::{Spread, Times},
+    growth::{Grown, Growth, Many},
     installation::Versions,
     load::Row,
 };
@@ -41,20 +41,24 @@ pub(crate) struct Report {
     paced_start_ms: Percentiles,
     /// Milliseconds from a request to cancel a running job until it was seen to be cancelled.
     paced_cancel_ms: Percentiles,
-    /// The same while very many jobs waited.
-    crowded: Option<CrowdedReport>,
+    /// The same beside many of something.
+    growth: Vec<GrownReport>,
+    /// How much of a core the backend took with all idle workers there, and nothing to do.
+    idle_workers_cores: Option<f64>,
+    /// Lists, with all the waiting jobs.
+    pages: Vec<PageReport>,
+    /// Seconds from the start of the backend until it was ready, with all the waiting jobs.
+    start_seconds: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
-struct CrowdedReport {
-    waiting: usize,
+struct GrownReport {
+    many: Many,
+    number: usize,
     limit_per_second: Spread,
     batches: LoadReport,
     idle_ms: Percentiles,
     idle_limit_ms: Percentiles,
-    pages: Vec<PageReport>,
-    /// Seconds from the start of the backend until it was ready.
-    start_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,6 +103,7 @@ struct Percentiles {
 /// What was measured, summed up.
 pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report {
     let ratio = |(raw, jobs): &(Duration, Duration)| jobs.as_secs_f64() / raw.as_secs_f64();
+    let Growth { grown, idle_cores, pages, start } = &measured.growth;
     Report {
         jobs: plan.jobs,
         single_jobs: plan.single_jobs,
@@ -115,29 +120,27 @@ pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report 
         paced_per_second: plan.per_second,
         paced_start_ms: Percentiles::of(&measured.starts),
         paced_cancel_ms: Percentiles::of(&measured.cancels),
-        crowded: measured.crowded.as_ref().map(|crowded| CrowdedReport::of(plan.waiting, crowded)),
+        growth: grown.iter().map(GrownReport::of).collect(),
+        idle_workers_cores: *idle_cores,
+        pages: pages.iter().map(|(list, times)| PageReport { list, ms: Percentiles::of(times) }).collect(),
+        start_seconds: start.map(|start| start.as_secs_f64()),
     }
 }
 
-impl CrowdedReport {
-    fn of(waiting: usize, crowded: &Crowded) -> Self {
+impl GrownReport {
+    fn of(grown: &Grown) -> Self {
         Self {
-            waiting,
-            limit_per_second: Spread::of([crowded.row.limit.per_second]),
-            batches: LoadReport::of(Load::Batches, std::slice::from_ref(&crowded.row)),
-            idle_ms: Percentiles::of(&crowded.job_times),
-            idle_limit_ms: Percentiles::of(&crowded.raw_times),
-            pages: crowded
-                .pages
-                .iter()
-                .map(|(list, times)| PageReport { list, ms: Percentiles::of(times) })
-                .collect(),
-            start_seconds: crowded.start.as_secs_f64(),
+            many: grown.many,
+            number: grown.number,
+            limit_per_second: Spread::of([grown.row.limit.per_second]),
+            batches: LoadReport::of(Load::Batches, std::slice::from_ref(&grown.row)),
+            idle_ms: Percentiles::of(&grown.job_times),
+            idle_limit_ms: Percentiles::of(&grown.raw_times),
         }
     }
 
     fn name(&self) -> String {
-        format!("{}, {} waiting", self.batches.load, self.waiting)
+        self.many.name(self.number)
     }
 }
 
@@ -232,8 +235,8 @@ impl Report {
         };
         let mut rows = vec![row("two raw hops", self.limit_per_second, None)];
         rows.extend(self.loads.iter().map(|load| row(load.load, load.jobs_per_second, Some(load.ratio))));
-        let crowded = self.crowded.iter();
-        rows.extend(crowded.map(|it| row(&it.name(), it.batches.jobs_per_second, Some(it.batches.ratio))));
+        let grown = self.growth.iter();
+        rows.extend(grown.map(|it| row(&it.name(), it.batches.jobs_per_second, Some(it.batches.ratio))));
         rows_in_columns(&columns, rows, view, true, Overflow::Cut)
     }
 
@@ -251,8 +254,8 @@ impl Report {
             cells
         };
         let loads = self.loads.iter().map(|load| (load.load.to_owned(), load));
-        let crowded = self.crowded.iter().map(|crowded| (crowded.name(), &crowded.batches));
-        rows_in_columns(&columns, loads.chain(crowded).map(row).collect(), view, true, Overflow::Cut)
+        let grown = self.growth.iter().map(|grown| (grown.name(), &grown.batches));
+        rows_in_columns(&columns, loads.chain(grown).map(row).collect(), view, true, Overflow::Cut)
     }
 
     /// Where the time of the backend goes.
@@ -280,23 +283,25 @@ impl Report {
             row(paced("submit to start"), &self.paced_start_ms),
             row(paced("cancel to cancelled"), &self.paced_cancel_ms),
         ];
-        if let Some(crowded) = &self.crowded {
-            let others = format!("{} waiting", crowded.waiting);
-            rows.push(row(format!("two raw hops, {others}"), &crowded.idle_limit_ms));
-            rows.push(row(format!("submit to completed, {others}"), &crowded.idle_ms));
-            let pages = crowded.pages.iter();
-            rows.extend(pages.map(|page| row(format!("a page: {}, {others}", page.list), &page.ms)));
+        for grown in &self.growth {
+            rows.push(row(format!("two raw hops, {}", grown.name()), &grown.idle_limit_ms));
+            rows.push(row(format!("submit to completed, {}", grown.name()), &grown.idle_ms));
         }
+        let waiting = self.growth.iter().rfind(|grown| grown.many == Many::Waiting).map(GrownReport::name);
+        let waiting = waiting.unwrap_or_default();
+        rows.extend(self.pages.iter().map(|page| row(format!("a page: {}, {waiting}", page.list), &page.ms)));
         let table = rows_in_columns(&columns, rows, view, true, Overflow::Cut);
         let Spread { median, least, most } = self.idle_ratio;
-        let start = self.crowded.as_ref().map_or_else(String::new, |crowded| {
-            format!(
-                "\nWith {} waiting, the backend is ready {:.1} s after its start.",
-                crowded.waiting, crowded.start_seconds
-            )
+        let start = self.start_seconds.map_or_else(String::new, |seconds| {
+            format!("\nWith {waiting}, the backend is ready {seconds:.1} s after its start.")
+        });
+        let workers =
+            self.growth.iter().rfind(|grown| grown.many == Many::IdleWorkers).map(GrownReport::name);
+        let idle = self.idle_workers_cores.zip(workers).map_or_else(String::new, |(cores, workers)| {
+            format!("\nWith {workers} and nothing to do, the backend takes {:.1} % of a core.", cores * 100.0)
         });
         format!(
-            "{table}\nIdle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).{start}",
+            "{table}\nIdle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).{idle}{start}",
             self.single_jobs
         )
     }
@@ -365,13 +370,20 @@ mod tests {
                 .into(),
             starts: times(&[3, 4, 5]),
             cancels: times(&[6, 7]),
-            crowded: Some(Crowded {
-                row: row(2, 3),
-                raw_times: times(&[1]),
-                job_times: times(&[3]),
+            growth: Growth {
+                grown: [(Many::Types, 100), (Many::IdleWorkers, 1_000), (Many::Waiting, 1_000_000)]
+                    .map(|(many, number)| Grown {
+                        many,
+                        number,
+                        row: row(2, 3),
+                        raw_times: times(&[1]),
+                        job_times: times(&[3]),
+                    })
+                    .into(),
+                idle_cores: Some(0.0123),
                 pages: vec![("the newest 100", times(&[1, 2]))],
-                start: Duration::from_millis(1_400),
-            }),
+                start: Some(Duration::from_millis(1_400)),
+            },
         }
     }
 
@@ -386,6 +398,8 @@ mod tests {
             per_second: 500,
             paced_for: Duration::from_secs(5),
             waiting: 1_000_000,
+            types: 100,
+            idle_workers: 1_000,
         };
         let versions = Versions {
             crewcall: "1.2.3",

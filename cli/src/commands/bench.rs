@@ -1,6 +1,12 @@
 //! `crewcall bench`: how fast this machine runs jobs, beside what its broker could do.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{IsTerminal as _, stdin},
+    path::Path,
+    time::Duration,
+};
+
+use url::Url;
 
 use crate::{
     arguments::BenchArguments,
@@ -15,8 +21,8 @@ use crate::{
 const SINGLE_JOBS: usize = 200;
 /// For how long jobs come at a steady pace, in a round.
 const PACED_FOR: Duration = Duration::from_secs(5);
-/// What `--quick` measures: jobs, rounds, and jobs that wait.
-const QUICK: (u32, u32, u32) = (10_000, 3, 0);
+/// What `--quick` measures: jobs and rounds.
+const QUICK: (u32, u32) = (10_000, 3);
 
 /// Measures, and prints the report. Progress goes to standard error.
 ///
@@ -25,11 +31,14 @@ const QUICK: (u32, u32, u32) = (10_000, 3, 0);
 /// When something could not be started, or standard output fails us.
 pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
     if arguments.worker {
-        return bench::worker::run().await;
+        return bench::worker::run(arguments.many.clone()).await;
     }
-    let whole = (arguments.jobs, arguments.rounds, arguments.waiting);
-    let (jobs, rounds, waiting) = if arguments.quick { QUICK } else { whole };
+    if let Some(amqp_url) = &arguments.amqp_url {
+        ask(amqp_url, arguments.yes)?;
+    }
+    let (jobs, rounds) = if arguments.quick { QUICK } else { (arguments.jobs, arguments.rounds) };
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let many = |number: u32| if arguments.quick { 0 } else { count(number) };
     let plan = Plan {
         jobs: count(jobs),
         single_jobs: SINGLE_JOBS,
@@ -38,11 +47,15 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         slots: arguments.slots,
         per_second: arguments.rate,
         paced_for: PACED_FOR,
-        waiting: count(waiting),
+        waiting: many(arguments.waiting),
+        types: many(arguments.types),
+        idle_workers: many(arguments.idle_workers),
     };
     let directory = std::path::absolute(Path::new(DIRECTORY).join("bench"))?;
     let mut signals = Signals::listen()?;
-    let report = Box::pin(bench::run(&directory, plan, print_message, signals.next())).await?;
+    let report =
+        Box::pin(bench::run(&directory, plan, arguments.amqp_url.as_deref(), print_message, signals.next()))
+            .await?;
     match arguments.output.format {
         Format::Table | Format::Wide => print_lines(&report.text(&View::of_stdout(arguments.output.format)))?,
         Format::Json => print_json(&report)?,
@@ -52,4 +65,30 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         Format::Name => print_message("a report has no name: use -o table or -o json"),
     }
     Ok(Exit::Done)
+}
+
+/// Whether a RabbitMQ that others may need can be put under load.
+///
+/// # Errors
+///
+/// When nobody agrees.
+fn ask(amqp_url: &str, agreed: bool) -> Result<(), Failure> {
+    let url = Url::parse(amqp_url).map_err(|error| Failure::Usage(format!("--amqp-url: {error}")))?;
+    let host = url.host_str().unwrap_or("localhost");
+    let what = format!("this puts all the load that it can on the RabbitMQ at {host}, for minutes");
+    if agreed {
+        return Ok(());
+    }
+    if !stdin().is_terminal() {
+        return Err(Failure::Usage(format!("{what}: say --yes if nobody needs it meanwhile")));
+    }
+    print_message(&format!("{what}. Go on? [y/N]"));
+    let mut answer = String::new();
+    stdin()
+        .read_line(&mut answer)
+        .map_err(|source| Failure::System { what: "read the answer".to_owned(), source })?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Usage("nothing was measured".to_owned())),
+    }
 }

@@ -152,7 +152,10 @@ mod tests {
         let packed = ContentType::MessagePack;
         let mut parcel = Parcel::of(waiting("a", packed, 64, ""), 3);
         parcel.add(waiting("a", packed, 64, ""));
-        assert!(!parcel.has_room_for(&waiting("a", packed, 64, "")), "two of three, and one for the other worker");
+        assert!(
+            !parcel.has_room_for(&waiting("a", packed, 64, "")),
+            "two of three, and one for the other worker"
+        );
         assert!(!Parcel::of(waiting("a", packed, 64, ""), 2).has_room_for(&waiting("a", packed, 64, "")));
     }
 }

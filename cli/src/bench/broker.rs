@@ -1,0 +1,114 @@
+//! The broker that is measured: a private node, or one that is there already, on which everything has a name of its own and is
+//! removed in the end.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crewcall_amqp::{LinkConfig, LinkState, Publisher, PublisherOptions};
+use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
+use crewcall_proto::{JobType, MessageKind, Topology};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{PATIENCE, installation::part, limit::TwoHops};
+use crate::exit::Failure;
+
+/// What the names of everything begin with on a broker that others use, before eight random digits.
+const PREFIX: &str = "crewcall-bench";
+
+/// The broker that is measured.
+pub(super) struct Broker {
+    /// If it is ours.
+    node: Option<DevBroker>,
+    amqp_url: String,
+    topology: Topology,
+}
+
+impl Broker {
+    /// Starts a private node in `directory`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub(super) async fn start(directory: &Path) -> Result<Self, Failure> {
+        let node = DevBroker::start(DevBrokerOptions::new(directory).fresh()).await.map_err(part)?;
+        Ok(Self { amqp_url: node.url("/"), topology: Topology::default(), node: Some(node) })
+    }
+
+    /// One that is there.
+    ///
+    /// # Errors
+    ///
+    /// Never: the prefix is valid.
+    pub(super) fn existing(amqp_url: &str) -> Result<Self, Failure> {
+        let random = Uuid::new_v4().simple().to_string();
+        let topology = Topology::new(&format!("{PREFIX}-{}", &random[..8])).map_err(part)?;
+        Ok(Self { node: None, amqp_url: amqp_url.to_owned(), topology })
+    }
+
+    pub(super) fn amqp_url(&self) -> &str {
+        &self.amqp_url
+    }
+
+    /// What every name on it begins with.
+    pub(super) fn prefix(&self) -> &str {
+        self.topology.prefix()
+    }
+
+    /// The process of the node, if it is ours.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.node.as_ref().and_then(DevBroker::pid)
+    }
+
+    /// Ends it if it is ours; otherwise removes what bears our prefix, the queues of these types included. Nobody may use it
+    /// any more.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub(super) async fn stop(self, types: &BTreeSet<JobType>) -> Result<(), Failure> {
+        match self.node {
+            Some(node) => {
+                // One that does not stop is ended by its watchdog.
+                let _ = node.stop().await;
+                Ok(())
+            }
+            None => self.remove(types).await,
+        }
+    }
+
+    async fn remove(&self, types: &BTreeSet<JobType>) -> Result<(), Failure> {
+        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let link = LinkConfig::new(self.amqp_url.clone(), "crewcall bench");
+        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+        let connected = async { publisher.state().wait_for(LinkState::is_connected).await.map(drop) };
+        timeout(PATIENCE, connected).await.map_err(part)?.map_err(part)?;
+        let names = &self.topology;
+        let response =
+            [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];
+        let own = [names.discovery_queue(), names.unroutable(), names.dead(), names.backend()];
+        let queues = types
+            .iter()
+            .map(|job_type| names.jobs_queue(job_type))
+            .chain(response.map(|kind| names.response_queue(kind)))
+            .chain(own)
+            .chain(TwoHops::queues(self.prefix()));
+        for queue in queues {
+            publisher.delete_queue(&queue).await.map_err(part)?;
+        }
+        let exchanges = [
+            names.submit_exchange(),
+            names.unroutable(),
+            names.response_exchange(),
+            names.discovery_exchange(),
+            names.control_exchange(),
+            names.dead(),
+        ];
+        for exchange in exchanges {
+            publisher.delete_exchange(&exchange).await.map_err(part)?;
+        }
+        publisher.close().await;
+        stop.cancel();
+        Ok(())
+    }
+}

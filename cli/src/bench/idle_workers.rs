@@ -1,0 +1,145 @@
+//! Workers that announce themselves and say every five seconds that they live, and do nothing else: as many as a fleet has. They
+//! share one connection.
+
+use std::time::Duration;
+
+use crewcall_amqp::{LinkConfig, MessageProperties, OutboundMessage, Publisher, PublisherOptions};
+use crewcall_proto::{
+    ContentType, JsonObject, MessageKind, Timestamp, Topology, WorkerId,
+    codec::encode,
+    discovery::{AnnouncedType, Announcement, Goodbye, HEARTBEAT_INTERVAL, Heartbeat, Sdk, WorkerStatus},
+};
+use serde::Serialize;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{broker::Broker, installation::part};
+use crate::exit::Failure;
+
+/// The type that they serve.
+pub(super) const IDLE_TYPE: &str = "bench.idle";
+
+/// How many there are in a heartbeat's interval at most, in steps of this length.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Workers that are there.
+pub(super) struct IdleWorkers {
+    stop: CancellationToken,
+    speaking: JoinHandle<Result<(), Failure>>,
+}
+
+impl IdleWorkers {
+    /// So many come.
+    ///
+    /// # Errors
+    ///
+    /// When the broker is not there.
+    pub(super) async fn start(broker: &Broker, count: usize) -> Result<Self, Failure> {
+        let stop = CancellationToken::new();
+        let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
+        let tracker = TaskTracker::new();
+        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+        let topology = Topology::new(broker.prefix()).map_err(part)?;
+        let crowd = Crowd { publisher, topology, ids: (0..count).map(|_| WorkerId::generate()).collect() };
+        for worker_id in &crowd.ids {
+            crowd.say(MessageKind::Announce, &announcement(worker_id)?).await?;
+        }
+        let stopped = stop.clone();
+        let speaking = tracker.spawn(async move { crowd.live_until(&stopped).await });
+        Ok(Self { stop, speaking })
+    }
+
+    /// They leave.
+    ///
+    /// # Errors
+    ///
+    /// When the broker did not take what they said.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.speaking.await.map_err(part)?
+    }
+}
+
+struct Crowd {
+    publisher: Publisher,
+    topology: Topology,
+    ids: Vec<WorkerId>,
+}
+
+impl Crowd {
+    async fn live_until(self, stop: &CancellationToken) -> Result<(), Failure> {
+        // A tenth of a second's worth at a time, so that they come evenly.
+        let steps = usize::try_from(HEARTBEAT_INTERVAL.as_millis() / STEP.as_millis()).unwrap_or(1).max(1);
+        let mut turn = Instant::now();
+        'living: loop {
+            for some in self.ids.chunks(self.ids.len().div_ceil(steps).max(1)) {
+                turn += STEP;
+                if stop.run_until_cancelled(sleep_until(turn)).await.is_none() {
+                    break 'living;
+                }
+                for worker_id in some {
+                    let heartbeat = Heartbeat {
+                        worker_id: worker_id.clone(),
+                        status: WorkerStatus::Idle,
+                        slots_busy: 0,
+                        orders: Vec::new(),
+                        at: now(),
+                    };
+                    self.say(MessageKind::Heartbeat, &heartbeat).await?;
+                }
+            }
+        }
+        for worker_id in self.ids.iter().cloned() {
+            let goodbye =
+                Goodbye { worker_id, reason: "terminated".to_owned(), handed_back: Some(Vec::new()) };
+            self.say(MessageKind::Goodbye, &goodbye).await?;
+        }
+        self.publisher.close().await;
+        Ok(())
+    }
+
+    async fn say(&self, kind: MessageKind, message: &impl Serialize) -> Result<(), Failure> {
+        let message = OutboundMessage {
+            exchange: self.topology.discovery_exchange(),
+            routing_key: kind.as_str().to_owned(),
+            body: encode(ContentType::MessagePack, message).map_err(part)?.into(),
+            properties: MessageProperties {
+                message_type: Some(kind.as_str().to_owned()),
+                content_type: Some(ContentType::MessagePack.as_str().to_owned()),
+                persistent: true,
+                ..MessageProperties::default()
+            },
+            mandatory: false,
+        };
+        self.publisher.send(message).await.map(drop).map_err(part)
+    }
+}
+
+fn announcement(worker_id: &WorkerId) -> Result<Announcement, Failure> {
+    Ok(Announcement {
+        worker_id: worker_id.clone(),
+        name: "bench-idle".to_owned(),
+        version: "1".to_owned(),
+        sdk: Sdk { language: "rust".to_owned(), version: "1".to_owned() },
+        host: "here".to_owned(),
+        pid: std::process::id(),
+        slots: 1,
+        content_type: ContentType::MessagePack,
+        types: vec![AnnouncedType {
+            job_type: IDLE_TYPE.parse().map_err(part)?,
+            description: String::new(),
+            version: String::new(),
+            parameters_schema: JsonObject::new(),
+            result_schema: JsonObject::new(),
+            bundles: true,
+        }],
+        started_at: now(),
+    })
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
