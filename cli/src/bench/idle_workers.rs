@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{broker::Broker, installation::part};
+use super::{broker::Broker, installation::part, limit::confirmed};
 use crate::exit::Failure;
 
 /// The type that they serve.
@@ -41,12 +41,12 @@ impl IdleWorkers {
         let stop = CancellationToken::new();
         let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
         let tracker = TaskTracker::new();
-        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
+        // They say goodbye when they are stopped: the link ends after that.
+        let link_stop = CancellationToken::new();
+        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &link_stop, &tracker);
         let topology = Topology::new(broker.prefix()).map_err(part)?;
         let crowd = Crowd { publisher, topology, ids: (0..count).map(|_| WorkerId::generate()).collect() };
-        for worker_id in &crowd.ids {
-            crowd.say(MessageKind::Announce, &announcement(worker_id)?).await?;
-        }
+        crowd.all_say(MessageKind::Announce, &crowd.ids, announcement).await?;
         let stopped = stop.clone();
         let speaking = tracker.spawn(async move { crowd.live_until(&stopped).await });
         Ok(Self { stop, speaking })
@@ -80,41 +80,55 @@ impl Crowd {
                 if stop.run_until_cancelled(sleep_until(turn)).await.is_none() {
                     break 'living;
                 }
-                for worker_id in some {
-                    let heartbeat = Heartbeat {
-                        worker_id: worker_id.clone(),
+                let heartbeat = |worker_id: &WorkerId| {
+                    let (worker_id, at) = (worker_id.clone(), now());
+                    Ok(Heartbeat {
+                        worker_id,
                         status: WorkerStatus::Idle,
                         slots_busy: 0,
                         orders: Vec::new(),
-                        at: now(),
-                    };
-                    self.say(MessageKind::Heartbeat, &heartbeat).await?;
-                }
+                        at,
+                    })
+                };
+                self.all_say(MessageKind::Heartbeat, some, heartbeat).await?;
             }
         }
-        for worker_id in self.ids.iter().cloned() {
-            let goodbye =
-                Goodbye { worker_id, reason: "terminated".to_owned(), handed_back: Some(Vec::new()) };
-            self.say(MessageKind::Goodbye, &goodbye).await?;
-        }
+        let goodbye = |worker_id: &WorkerId| {
+            let (worker_id, reason) = (worker_id.clone(), "terminated".to_owned());
+            Ok(Goodbye { worker_id, reason, handed_back: Some(Vec::new()) })
+        };
+        self.all_say(MessageKind::Goodbye, &self.ids, goodbye).await?;
         self.publisher.close().await;
         Ok(())
     }
 
-    async fn say(&self, kind: MessageKind, message: &impl Serialize) -> Result<(), Failure> {
-        let message = OutboundMessage {
-            exchange: self.topology.discovery_exchange(),
-            routing_key: kind.as_str().to_owned(),
-            body: encode(ContentType::MessagePack, message).map_err(part)?.into(),
-            properties: MessageProperties {
-                message_type: Some(kind.as_str().to_owned()),
-                content_type: Some(ContentType::MessagePack.as_str().to_owned()),
-                persistent: true,
-                ..MessageProperties::default()
-            },
-            mandatory: false,
-        };
-        self.publisher.send(message).await.map(drop).map_err(part)
+    /// Some say something each, and are confirmed.
+    async fn all_say<M: Serialize>(
+        &self,
+        kind: MessageKind,
+        some: &[WorkerId],
+        say: impl Fn(&WorkerId) -> Result<M, Failure>,
+    ) -> Result<(), Failure> {
+        let mut publications = Vec::with_capacity(some.len());
+        for worker_id in some {
+            let message = OutboundMessage {
+                exchange: self.topology.discovery_exchange(),
+                routing_key: kind.as_str().to_owned(),
+                body: encode(ContentType::MessagePack, &say(worker_id)?).map_err(part)?.into(),
+                properties: MessageProperties {
+                    message_type: Some(kind.as_str().to_owned()),
+                    content_type: Some(ContentType::MessagePack.as_str().to_owned()),
+                    persistent: true,
+                    ..MessageProperties::default()
+                },
+                mandatory: false,
+            };
+            publications.push(self.publisher.send(message).await.map_err(part)?);
+        }
+        for publication in publications {
+            confirmed(publication).await?;
+        }
+        Ok(())
     }
 }
 

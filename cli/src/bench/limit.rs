@@ -192,7 +192,12 @@ impl Hop {
     }
 }
 
-async fn confirmed(mut publication: Publication) -> Result<(), Failure> {
+/// Waits until the broker has a message.
+///
+/// # Errors
+///
+/// When it will not.
+pub(super) async fn confirmed(mut publication: Publication) -> Result<(), Failure> {
     match publication.answer().await.map_err(part)? {
         Published::Confirmed => Ok(()),
         Published::Returned { text, .. } => Err(Failure::Part(text.into())),
