@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use e2e::{
+    broker,
     process::{PATIENCE, command, running_in},
     wait::until,
 };
@@ -81,5 +82,58 @@ async fn a_bench_that_is_interrupted_leaves_nothing() {
     let status = timeout(PATIENCE, bench.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(130));
     assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
+    until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
+}
+
+/// What a measurement on somebody's RabbitMQ makes there has names of its own, and is gone in the end, whichever it is.
+#[tokio::test]
+async fn a_bench_on_a_broker_of_others_leaves_nothing_there() {
+    let vhost = broker::vhost("bench").await.unwrap();
+    let node = broker::shared_broker().await.unwrap();
+    let all = async || {
+        let mut all = Vec::new();
+        for what in ["list_queues", "list_exchanges"] {
+            all.push(node.ctl(&[what, "-p", &vhost.name, "--no-table-headers", "name"]).await.unwrap());
+        }
+        all
+    };
+    let (folder, before) = (tempfile::tempdir().unwrap(), all().await);
+    let bench = |arguments: &str| {
+        let mut bench = command("crewcall", folder.path()).unwrap();
+        bench
+            .args(["bench", "--amqp-url", &vhost.url])
+            .args(arguments.split_whitespace())
+            .stdin(Stdio::null());
+        bench
+    };
+    let refused = bench("").output().await.unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        refused.status.code() == Some(2) && told.contains("say --yes if nobody needs it meanwhile"),
+        "{told}"
+    );
+
+    let short = "--yes --jobs 200 --rounds 1 --rate 50 --waiting 0 --types 10 --idle-workers 10";
+    let ended = timeout(PATIENCE * 3, bench(short).output()).await.expect("it ends").unwrap();
+    let (report, told) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && told.contains("crewcall-bench-"), "{told}");
+    assert!(report.contains("10 types") && report.contains("10 idle workers"), "{report}");
+    assert_eq!(all().await, before);
+
+    let mut interrupted = bench("--yes").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(interrupted.stderr.take().unwrap()).lines();
+    let warming_up = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("warming up") {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, warming_up).await.expect("it starts");
+    assert_ne!(all().await, before, "now there is something");
+    let pid = Pid::from_raw(i32::try_from(interrupted.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(timeout(PATIENCE, interrupted.wait()).await.expect("it ends").unwrap().code(), Some(130));
+    assert_eq!(all().await, before);
     until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! The broker that is measured: a private node, or one that is there already, on which everything has a name of its own and is
 //! removed in the end.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use crewcall_amqp::{LinkConfig, LinkState, Publisher, PublisherOptions};
 use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
@@ -55,6 +55,11 @@ impl Broker {
         self.topology.prefix()
     }
 
+    /// Whether nobody else uses it.
+    pub(super) const fn is_private(&self) -> bool {
+        self.node.is_some()
+    }
+
     /// The process of the node, if it is ours.
     pub(super) fn pid(&self) -> Option<u32> {
         self.node.as_ref().and_then(DevBroker::pid)
@@ -66,18 +71,20 @@ impl Broker {
     /// # Errors
     ///
     /// What could not be removed.
-    pub(super) async fn stop(self, types: &BTreeSet<JobType>) -> Result<(), Failure> {
+    pub(super) async fn stop(self, job_types: impl Iterator<Item = String>) -> Result<(), Failure> {
         match self.node {
             Some(node) => {
                 // One that does not stop is ended by its watchdog.
                 let _ = node.stop().await;
                 Ok(())
             }
-            None => self.remove(types).await,
+            None => self.remove(job_types).await,
         }
     }
 
-    async fn remove(&self, types: &BTreeSet<JobType>) -> Result<(), Failure> {
+    async fn remove(&self, job_types: impl Iterator<Item = String>) -> Result<(), Failure> {
+        let job_types: Vec<JobType> =
+            job_types.map(|job_type| job_type.parse()).collect::<Result<_, _>>().map_err(part)?;
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let link = LinkConfig::new(self.amqp_url.clone(), "crewcall bench");
         let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
@@ -87,7 +94,7 @@ impl Broker {
         let response =
             [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];
         let own = [names.discovery_queue(), names.unroutable(), names.dead(), names.backend()];
-        let queues = types
+        let queues = job_types
             .iter()
             .map(|job_type| names.jobs_queue(job_type))
             .chain(response.map(|kind| names.response_queue(kind)))

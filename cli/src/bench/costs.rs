@@ -34,7 +34,7 @@ impl Costs {
     /// # Errors
     ///
     /// When one of them has ended.
-    pub(super) fn now(installation: &Installation) -> Result<Self, Failure> {
+    pub(super) fn now(installation: &Installation<'_>) -> Result<Self, Failure> {
         let costs = installation.processes().into_iter().map(|(program, pids)| {
             let ended = || Failure::Part(format!("the {program} has ended by itself").into());
             let mut all = Cost { program, ..Cost::default() };

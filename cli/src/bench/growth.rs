@@ -90,8 +90,8 @@ pub(super) struct Growth {
 }
 
 /// What is measured, and with what.
-pub(super) struct Bench<'a> {
-    pub(super) installation: &'a mut Installation,
+pub(super) struct Bench<'a, 'broker> {
+    pub(super) installation: &'a mut Installation<'broker>,
     pub(super) http: Http,
     pub(super) hops: &'a mut TwoHops,
     pub(super) plan: Plan,
@@ -102,7 +102,7 @@ pub(super) struct Bench<'a> {
 /// # Errors
 ///
 /// When the backend refuses something, or something does not come in time.
-pub(super) async fn run(bench: &mut Bench<'_>, tell: impl Fn(&str)) -> Result<Growth, Failure> {
+pub(super) async fn run(bench: &mut Bench<'_, '_>, tell: impl Fn(&str)) -> Result<Growth, Failure> {
     let (mut growth, plan) = (Growth::default(), bench.plan);
     let steps = |most: usize| [most / 10, most].into_iter().filter(|number| *number > 0);
     for number in steps(plan.types) {
@@ -152,7 +152,7 @@ pub(super) async fn run(bench: &mut Bench<'_>, tell: impl Fn(&str)) -> Result<Gr
     Ok(growth)
 }
 
-impl Bench<'_> {
+impl Bench<'_, '_> {
     async fn measure(&mut self, many: Many, number: usize) -> Result<Grown, Failure> {
         let limit = self.hops.throughput(self.plan.jobs).await?;
         let before = Costs::now(self.installation)?;

@@ -1,7 +1,6 @@
 //! What is measured: a broker, a backend and workers, each a process of its own, in a directory of its own.
 
 use std::{
-    collections::BTreeSet,
     env,
     ffi::OsString,
     fs::{self, DirBuilder, File},
@@ -12,13 +11,10 @@ use std::{
 };
 
 use crewcall_amqp::{Inspector, LinkConfig};
-use crewcall_proto::{JobType, discovery::Announcement};
+use crewcall_proto::discovery::Announcement;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    JOB_TYPE, PATIENCE, PAUSED_TYPE, Plan, WAITING_TYPE, broker::Broker, idle_workers::IDLE_TYPE,
-    worker::many_type,
-};
+use super::{PATIENCE, broker::Broker};
 use crate::{exit::Failure, watched_process::WatchedProcess};
 
 /// What the backend prints when it takes requests, and where.
@@ -27,10 +23,10 @@ const LISTENING: &str = "listening on ";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Everything that runs. Nothing of it outlives this process.
-pub(super) struct Installation {
+pub(super) struct Installation<'a> {
+    broker: &'a Broker,
     directory: PathBuf,
-    plan: Plan,
-    broker: Broker,
+    slots: u32,
     backend: WatchedProcess,
     worker: WatchedProcess,
     /// Those of the many types, while these are measured.
@@ -47,23 +43,18 @@ pub(super) struct Versions {
     pub(super) processors: usize,
 }
 
-impl Installation {
-    /// Starts everything in `directory`, which is emptied before; the broker, unless there is one. Settings in the environment
-    /// count, as for `serve` and for workers, but for those that say where everything is.
+impl<'a> Installation<'a> {
+    /// Starts a backend and a worker in `directory`. Settings in the environment count, as for `serve` and for workers, but
+    /// for those that say where everything is.
     ///
     /// # Errors
     ///
     /// What could not be started.
-    pub(super) async fn start(directory: &Path, plan: Plan, amqp_url: Option<&str>) -> Result<Self, Failure> {
-        make_empty(directory)?;
-        let broker = match amqp_url {
-            Some(amqp_url) => Broker::existing(amqp_url)?,
-            None => Broker::start(&directory.join("broker")).await?,
-        };
-        let (backend, http) = start_backend(directory, &broker).await?;
-        let worker = start_worker(directory, "worker.log", &broker, plan.slots, &[])?;
+    pub(super) async fn start(broker: &'a Broker, directory: &Path, slots: u32) -> Result<Self, Failure> {
+        let (backend, http) = start_backend(directory, broker).await?;
+        let worker = start_worker(directory, "worker.log", broker, slots, &[])?;
         let (directory, workers_of_many) = (directory.to_owned(), Vec::new());
-        Ok(Self { directory, plan, broker, backend, worker, workers_of_many, http })
+        Ok(Self { broker, directory, slots, backend, worker, workers_of_many, http })
     }
 
     /// Starts workers that serve so many types, as many as one may at once, instead of those that did.
@@ -77,7 +68,7 @@ impl Installation {
             let range = format!("{first}..{}", types.min(first + Announcement::TYPES_MAX));
             let words = ["--many".into(), range.into()];
             let log = format!("worker-{first}.log");
-            let worker = start_worker(&self.directory, &log, &self.broker, self.plan.slots, &words)?;
+            let worker = start_worker(&self.directory, &log, self.broker, self.slots, &words)?;
             self.workers_of_many.push(worker);
         }
         Ok(())
@@ -97,7 +88,7 @@ impl Installation {
     /// When it cannot be started.
     pub(super) async fn restart_backend(&mut self) -> Result<(), Failure> {
         self.backend.stop().await;
-        (self.backend, self.http) = start_backend(&self.directory, &self.broker).await?;
+        (self.backend, self.http) = start_backend(&self.directory, self.broker).await?;
         Ok(())
     }
 
@@ -106,8 +97,8 @@ impl Installation {
         &self.http
     }
 
-    pub(super) fn broker(&self) -> &Broker {
-        &self.broker
+    pub(super) const fn broker(&self) -> &Broker {
+        self.broker
     }
 
     /// The processes, by what they are; of the broker nothing, if it is not ours.
@@ -141,19 +132,11 @@ impl Installation {
         }
     }
 
-    /// Ends everything, and removes what is ours from a broker that is not.
-    ///
-    /// # Errors
-    ///
-    /// What could not be removed.
-    pub(super) async fn stop(mut self) -> Result<(), Failure> {
+    /// Ends all of it but the broker.
+    pub(super) async fn stop(mut self) {
         self.stop_workers_of_many().await;
         self.worker.stop().await;
         self.backend.stop().await;
-        let many = (0..self.plan.types).map(many_type);
-        let own = [JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, IDLE_TYPE].map(str::to_owned);
-        let types: Result<BTreeSet<JobType>, _> = many.chain(own).map(|job_type| job_type.parse()).collect();
-        self.broker.stop(&types.map_err(part)?).await
     }
 }
 
@@ -193,7 +176,12 @@ fn log(directory: &Path, name: &str) -> Result<File, Failure> {
     File::create(directory.join(name)).map_err(cannot("write a log in", directory))
 }
 
-fn make_empty(directory: &Path) -> Result<(), Failure> {
+/// Makes a directory for ourselves, with nothing in it.
+///
+/// # Errors
+///
+/// When that cannot be.
+pub(super) fn make_empty(directory: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(cannot("empty", directory)(error));

@@ -34,10 +34,12 @@ pub(crate) mod worker;
 use std::{path::Path, pin::pin, time::Duration};
 
 use self::{
+    broker::Broker,
     costs::Costs,
     figures::{Throughput, Times},
     growth::{Bench, Growth},
     http::Http,
+    idle_workers::IDLE_TYPE,
     installation::Installation,
     limit::TwoHops,
     load::Row,
@@ -125,35 +127,49 @@ pub(crate) async fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, Failure> {
     let mut interrupted = pin!(interrupted);
-    progress(match amqp_url {
-        Some(_) => "starting a backend and a worker …",
-        None => "starting a private RabbitMQ node, a backend and a worker …",
-    });
-    let mut installation = tokio::select! {
-        started = Installation::start(directory, plan, amqp_url) => started.map_err(|failure| kept(&failure, directory))?,
-        () = &mut interrupted => return Err(stopped()),
+    installation::make_empty(directory)?;
+    let broker = match amqp_url {
+        Some(amqp_url) => Broker::existing(amqp_url)?,
+        None => {
+            progress("starting a private RabbitMQ node …");
+            let node = directory.join("broker");
+            tokio::select! {
+                started = Broker::start(&node) => started.map_err(|failure| kept(&failure, directory))?,
+                () = &mut interrupted => return Err(stopped()),
+            }
+        }
     };
-    let versions = installation.versions().await;
-    if amqp_url.is_some() {
-        let prefix = installation.broker().prefix();
-        progress(&format!("what is made on the broker is called {prefix}.…, and removed in the end"));
-    }
     let measured = tokio::select! {
-        measured = measure(&mut installation, plan, progress) => measured,
+        measured = run_on(&broker, directory, plan, progress) => measured,
         () = interrupted => Err(stopped()),
     };
-    let stopped = installation.stop().await;
-    match measured.and_then(|measured| stopped.map(|()| measured)) {
-        Ok(measured) => {
-            remove(directory);
-            Ok(report::of(plan, versions, &measured))
+    let removed = broker.stop(plan.job_types()).await;
+    match measured.and_then(|report| removed.map(|()| report)) {
+        Err(failure) if !matches!(failure, Failure::Interrupted(_)) => Err(kept(&failure, directory)),
+        ended => {
+            // What cannot be removed now is by the next run.
+            let _ = std::fs::remove_dir_all(directory);
+            ended
         }
-        Err(interruption @ Failure::Interrupted(_)) => {
-            remove(directory);
-            Err(interruption)
-        }
-        Err(failure) => Err(kept(&failure, directory)),
     }
+}
+
+async fn run_on(
+    broker: &Broker,
+    directory: &Path,
+    plan: Plan,
+    progress: impl Fn(&str),
+) -> Result<Report, Failure> {
+    if !broker.is_private() {
+        let prefix = broker.prefix();
+        progress(&format!("what is made on the broker is called {prefix}.…, and removed in the end"));
+    }
+    progress("starting a backend and a worker …");
+    let mut installation = Installation::start(broker, directory, plan.slots).await?;
+    let versions = installation.versions().await;
+    let measured = measure(&mut installation, plan, progress).await;
+    installation.stop().await;
+    Ok(report::of(plan, versions, &measured?))
 }
 
 fn stopped() -> Failure {
@@ -162,11 +178,6 @@ fn stopped() -> Failure {
 
 fn kept(failure: &Failure, directory: &Path) -> Failure {
     Failure::Part(format!("{failure}; its logs are in {}", directory.display()).into())
-}
-
-fn remove(directory: &Path) {
-    // What cannot be removed now is by the next run.
-    let _ = std::fs::remove_dir_all(directory);
 }
 
 /// Everything that was measured.
@@ -183,7 +194,7 @@ pub(crate) struct Measured {
 }
 
 async fn measure(
-    installation: &mut Installation,
+    installation: &mut Installation<'_>,
     plan: Plan,
     progress: impl Fn(&str),
 ) -> Result<Measured, Failure> {
@@ -224,6 +235,12 @@ async fn measure(
 }
 
 impl Plan {
+    /// The types of all jobs that may come.
+    fn job_types(self) -> impl Iterator<Item = String> {
+        let own = [JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, IDLE_TYPE].map(str::to_owned);
+        own.into_iter().chain((0..self.types).map(worker::many_type))
+    }
+
     /// What is measured and thrown away: connections open, caches fill.
     fn warm_up(self) -> Self {
         Self { jobs: (self.jobs / 10).max(1), ..self }
