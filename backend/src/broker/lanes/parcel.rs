@@ -119,7 +119,7 @@ mod tests {
             traceparent: None,
             status: JobStatus::new(1, now, now),
         };
-        let dispatch = Dispatch { number: DispatchNumber(1), job: Arc::new(job) };
+        let dispatch = Dispatch { number: DispatchNumber(1), job: Arc::new(job), sent_before: false };
         let order = OutgoingOrder { dispatch, content_type, bundle_max, workers: 2 };
         Waiting { order, place: 0, confirmations: mpsc::unbounded_channel().0 }
     }

@@ -1,16 +1,12 @@
 //! Which orders may travel together, and how many: only short ones, so that none waits long behind its neighbours.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{Attempt, JobId, JobType, bundle};
+use crewcall_proto::{JobType, bundle};
 use dashmap::DashMap;
 
 use crate::{
-    domain::{AttemptRecord, State},
+    domain::AttemptRecord,
     engine::{
         fleet::registry::Registry,
         ports::{Dispatch, JobChanged},
@@ -33,14 +29,11 @@ pub(super) struct Bundles {
     registry: Arc<Registry>,
     /// How long attempts of each type have taken of late.
     durations: DashMap<JobType, Durations>,
-    /// Jobs whose order came back, for any reason: it goes alone, so that what it does is charged to it alone. Not kept over a
-    /// restart, after which it may travel in company once more.
-    alone: Mutex<HashSet<JobId>>,
 }
 
 impl Bundles {
     pub(super) fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, durations: DashMap::new(), alone: Mutex::default() }
+        Self { registry, durations: DashMap::new() }
     }
 
     /// Learns from what happened.
@@ -54,12 +47,6 @@ impl Bundles {
                     }
                 }
             }
-            let came_back = change.was.is_some_and(State::is_in_flight) && change.ended.is_none();
-            match change.entered() {
-                Some(State::Ready) if came_back => drop(self.alone().insert(change.job_id)),
-                Some(state) if state.is_terminal() => self.forget(change.job_id),
-                _ => {}
-            }
         }
     }
 
@@ -70,28 +57,15 @@ impl Bundles {
         (mean.map_or(1, size), capacity.workers.max(1))
     }
 
-    /// Whether an order may share a message at all: only the first of its job, and only when no trace goes with it, for that
-    /// travels as a header.
-    pub(super) fn may_share(&self, dispatch: &Dispatch) -> bool {
-        let (job, status) = (&dispatch.job, &dispatch.job.status);
-        let is_first = status.attempt == Attempt::FIRST && status.resends == 0;
-        is_first && job.traceparent.is_none() && !self.alone().contains(&job.id)
+    /// Whether an order may share a message at all: not one that may have been sent before, so that whatever brought it back is
+    /// charged to it alone, and not one with which a trace goes, for that travels as a header.
+    pub(super) fn may_share(dispatch: &Dispatch) -> bool {
+        !dispatch.sent_before && dispatch.job.traceparent.is_none()
     }
 
     /// Forgets the types of which no worker is there.
     pub(super) fn forget_unserved(&self) {
         self.durations.retain(|job_type, _| self.registry.capacity(job_type).workers > 0);
-    }
-
-    fn forget(&self, job_id: JobId) {
-        let mut alone = self.alone();
-        if !alone.is_empty() {
-            alone.remove(&job_id);
-        }
-    }
-
-    fn alone(&self) -> MutexGuard<'_, HashSet<JobId>> {
-        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

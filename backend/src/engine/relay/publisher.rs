@@ -157,7 +157,7 @@ impl OrderPublisher {
             let content_type = registry.order_encoding(&first.job.job_type);
             let (orders_max, workers) = bundles.limits(&first.job.job_type);
             orders.extend(of_type.iter().map(|dispatch| {
-                let shares = orders_max > 1 && bundles.may_share(dispatch);
+                let shares = orders_max > 1 && Bundles::may_share(dispatch);
                 let bundle_max = if shares { orders_max } else { 1 };
                 OutgoingOrder { dispatch: dispatch.clone(), content_type, bundle_max, workers }
             }));
@@ -248,7 +248,7 @@ impl OrderPublisher {
             let Some((job, _)) = self.inner.store.get(order.job_id).await? else { continue };
             let is_open = job.status.state == State::Dispatched && job.status.attempt == order.attempt;
             if is_open && !mutant("replaced_unsent") {
-                open.push(Dispatch { number: order.number, job: Arc::new(job) });
+                open.push(Dispatch { number: order.number, job: Arc::new(job), sent_before: true });
             }
         }
         let sent = open.len();

@@ -89,7 +89,8 @@ fn dispatch(
     let number = rules.counts.next_number();
     let status = std::mem::replace(&mut job.status, change.status);
     let stored = stored(&job, before, status);
-    let change = JobChanged::dispatched(State::Ready, Dispatch { number, job: Arc::new(job) });
+    let dispatch = Dispatch { number, job: Arc::new(job), sent_before: before.is_some() };
+    let change = JobChanged::dispatched(State::Ready, dispatch);
     if let Some(status) = change.is.clone() {
         let found = FoundJob { row, job: stored };
         decision.writes.updates.push(Update { found, status, number: Some(number) });

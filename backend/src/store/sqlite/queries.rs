@@ -58,7 +58,7 @@ pub(super) fn unconfirmed_dispatches(
     let unconfirmed: Vec<WholeJob> = all(connection, sql, params![to_integer(above), to_limit(limit)])?;
     let dispatch = |whole: WholeJob| {
         let number = whole.found.job.number.ok_or_else(|| unreadable("dispatch_number", "nothing"))?;
-        Ok(Dispatch { number, job: whole.job()?.into() })
+        Ok(Dispatch { number, job: whole.job()?.into(), sent_before: true })
     };
     unconfirmed.into_iter().map(dispatch).collect()
 }

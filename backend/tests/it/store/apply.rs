@@ -112,7 +112,8 @@ pub(crate) async fn an_unroutable_order_waits_for_the_first_worker(tested: Store
     let released: Vec<_> = released.jobs.into_iter().map(|(id, _, _)| id).collect();
     assert_eq!(released, ids[..2], "the oldest first");
     assert_eq!(tested.release_unroutable(&job_type("a"), 2).await.jobs.len(), 1);
-    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 3);
+    let dispatches = tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches;
+    assert!(dispatches.len() == 3 && dispatches.iter().all(|dispatch| dispatch.sent_before));
     tested.finish().await;
 }
 
@@ -143,7 +144,15 @@ pub(crate) async fn orders_of_a_type_that_nobody_serves_stay_here(mut tested: St
 
     let released = tested.release_unroutable(&job_type("a"), 10).await.jobs;
     assert_eq!(released.len(), 4);
-    assert_eq!(tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches.len(), 4);
+    let dispatches = tested.dispatch_due(&job_type("a"), 10, 10).await.dispatches;
+    assert_eq!(dispatches.len(), 4);
+    for dispatch in dispatches {
+        assert_eq!(
+            dispatch.sent_before,
+            dispatch.job.id == first.id,
+            "that of the first went, and came back"
+        );
+    }
     tested.finish().await;
 }
 

@@ -44,7 +44,7 @@ impl JobChanged {
     /// A job was stored, and dispatched at once if it has a number.
     #[must_use]
     pub fn stored(job: &Arc<Job>, number: Option<DispatchNumber>) -> Self {
-        let dispatch = number.map(|number| Dispatch { number, job: Arc::clone(job) });
+        let dispatch = number.map(|number| Dispatch { number, job: Arc::clone(job), sent_before: false });
         Self { dispatch, ..Self::of(job, None) }
     }
 

@@ -84,6 +84,8 @@ pub struct Dispatch {
     pub number: DispatchNumber,
     /// The job, in state dispatched or running, with a token.
     pub job: Arc<Job>,
+    /// Whether an order of the job, of this attempt or another, may have been sent before.
+    pub sent_before: bool,
 }
 
 impl Dispatch {

@@ -94,8 +94,11 @@ impl Jobs for MemoryStore {
             let numbered = disk.in_state(State::Dispatched).filter_map(|kept| Some((kept.number?, kept)));
             let mut open: Vec<_> = numbered.filter(|(number, _)| *number > above).collect();
             open.sort_by_key(|(number, _)| *number);
-            let dispatch =
-                |(number, kept): (DispatchNumber, &Kept)| Dispatch { number, job: kept.job.clone().into() };
+            let dispatch = |(number, kept): (DispatchNumber, &Kept)| Dispatch {
+                number,
+                job: kept.job.clone().into(),
+                sent_before: true,
+            };
             open.into_iter().take(limit).map(dispatch).collect()
         })
     }
