@@ -25,6 +25,7 @@ const OPEN_STATES: [&str; 5] = ["scheduled", "ready", "unroutable", "dispatched"
 #[derive(Default)]
 pub(super) struct Counters {
     stale: Mutex<Lives>,
+    bundled: Mutex<Lives>,
     open: AtomicU64,
     watched: AtomicU64,
 }
@@ -34,6 +35,21 @@ pub(super) struct Counters {
 struct Lives {
     earlier: f64,
     current: f64,
+}
+
+impl Lives {
+    fn read(lives: &Mutex<Self>, current: f64) {
+        let mut lives = lives.lock().unwrap_or_else(PoisonError::into_inner);
+        if current < lives.current {
+            lives.earlier += lives.current;
+        }
+        lives.current = current;
+    }
+
+    fn sum(lives: &Mutex<Self>) -> f64 {
+        let lives = lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.earlier + lives.current
+    }
 }
 
 impl Counters {
@@ -49,11 +65,10 @@ impl Counters {
     /// Reads them now: whoever ends the backend does so before. Does nothing when there is no answer.
     pub(super) async fn sample(&self, api: &Api) {
         if let Ok(Ok(stale)) = timeout(PATIENCE, api.stale("")).await {
-            let mut lives = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-            if stale < lives.current {
-                lives.earlier += lives.current;
-            }
-            lives.current = stale;
+            Lives::read(&self.stale, stale);
+        }
+        if let Ok(Ok(bundled)) = timeout(PATIENCE, api.metric("crewcall_orders_bundled_total", "")).await {
+            Lives::read(&self.bundled, bundled);
         }
         if let Ok(Ok(answer)) = timeout(PATIENCE, api.json("/v1/types")).await {
             let types = answer["types"].as_array().into_iter().flatten();
@@ -65,8 +80,13 @@ impl Counters {
     /// How many messages changed nothing, as far as it is known.
     #[must_use]
     pub(super) fn stale(&self) -> f64 {
-        let lives = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.earlier + lives.current
+        Lives::sum(&self.stale)
+    }
+
+    /// How many orders travelled in bundles, as far as it is known.
+    #[must_use]
+    pub(super) fn bundled(&self) -> f64 {
+        Lives::sum(&self.bundled)
     }
 
     /// A watcher was told of a change.

@@ -364,6 +364,7 @@ impl Run<'_> {
             stalls: log.stalls().len(),
             has_python: self.installation.has_python(),
             stale: self.counters.stale(),
+            bundled: self.counters.bundled(),
             watched: self.counters.watched(),
             afterwards: healed.afterwards,
             ..Report::default()

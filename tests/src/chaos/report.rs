@@ -40,6 +40,8 @@ pub struct Report {
     pub repaired: BTreeMap<&'static str, usize>,
     /// How many messages changed nothing.
     pub stale: f64,
+    /// How many orders travelled in bundles.
+    pub bundled: f64,
     /// How many changes a watcher was told of.
     pub watched: u64,
     /// How it went on when everything was healed.
@@ -177,9 +179,12 @@ impl Report {
     }
 
     fn conclusion(&self) -> String {
-        let Self { stale, watched, .. } = self;
+        let Self { stale, bundled, watched, .. } = self;
         let twice = self.cases(DOUBLED);
-        format!("{twice} more than once; {stale} messages changed nothing; a watcher saw {watched} changes")
+        format!(
+            "{twice} more than once; {stale} messages changed nothing; {bundled} orders came in bundles; \
+             a watcher saw {watched} changes"
+        )
     }
 
     /// How many cases of a problem there are.
