@@ -73,6 +73,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// A part broke, and says why.
+    pub(crate) fn part(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Part(Box::new(error))
+    }
+
     /// The exit code that goes with this failure.
     pub(crate) fn exit(&self) -> Exit {
         match self {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{PATIENCE, installation::part, limit::TwoHops};
+use super::PATIENCE;
 use crate::exit::Failure;
 
 /// What the names of everything begin with on a broker that others use, before eight random digits.
@@ -31,7 +31,7 @@ impl Broker {
     ///
     /// When it does not start.
     pub(super) async fn start(directory: &Path) -> Result<Self, Failure> {
-        let node = DevBroker::start(DevBrokerOptions::new(directory).fresh()).await.map_err(part)?;
+        let node = DevBroker::start(DevBrokerOptions::new(directory).fresh()).await.map_err(Failure::part)?;
         Ok(Self { amqp_url: node.url("/"), topology: Topology::default(), node: Some(node) })
     }
 
@@ -42,7 +42,7 @@ impl Broker {
     /// Never: the prefix is valid.
     pub(super) fn existing(amqp_url: &str) -> Result<Self, Failure> {
         let random = Uuid::new_v4().simple().to_string();
-        let topology = Topology::new(&format!("{PREFIX}-{}", &random[..8])).map_err(part)?;
+        let topology = Topology::new(&format!("{PREFIX}-{}", &random[..8])).map_err(Failure::part)?;
         Ok(Self { node: None, amqp_url: amqp_url.to_owned(), topology })
     }
 
@@ -53,6 +53,11 @@ impl Broker {
     /// What every name on it begins with.
     pub(super) fn prefix(&self) -> &str {
         self.topology.prefix()
+    }
+
+    /// The queues for an order and its response when the broker is measured alone.
+    pub(super) fn limit_queues(&self) -> [String; 2] {
+        ["orders", "responses"].map(|way| format!("{}.limit.{way}", self.prefix()))
     }
 
     /// Whether nobody else uses it.
@@ -84,12 +89,12 @@ impl Broker {
 
     async fn remove(&self, job_types: impl Iterator<Item = String>) -> Result<(), Failure> {
         let job_types: Vec<JobType> =
-            job_types.map(|job_type| job_type.parse()).collect::<Result<_, _>>().map_err(part)?;
+            job_types.map(|job_type| job_type.parse()).collect::<Result<_, _>>().map_err(Failure::part)?;
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let link = LinkConfig::new(self.amqp_url.clone(), "crewcall bench");
         let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
         let connected = async { publisher.state().wait_for(LinkState::is_connected).await.map(drop) };
-        timeout(PATIENCE, connected).await.map_err(part)?.map_err(part)?;
+        timeout(PATIENCE, connected).await.map_err(Failure::part)?.map_err(Failure::part)?;
         let names = &self.topology;
         let response =
             [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];
@@ -99,9 +104,9 @@ impl Broker {
             .map(|job_type| names.jobs_queue(job_type))
             .chain(response.map(|kind| names.response_queue(kind)))
             .chain(own)
-            .chain(TwoHops::queues(self.prefix()));
+            .chain(self.limit_queues());
         for queue in queues {
-            publisher.delete_queue(&queue).await.map_err(part)?;
+            publisher.delete_queue(&queue).await.map_err(Failure::part)?;
         }
         let exchanges = [
             names.submit_exchange(),
@@ -112,7 +117,7 @@ impl Broker {
             names.dead(),
         ];
         for exchange in exchanges {
-            publisher.delete_exchange(&exchange).await.map_err(part)?;
+            publisher.delete_exchange(&exchange).await.map_err(Failure::part)?;
         }
         publisher.close().await;
         stop.cancel();

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{PATIENCE, installation::part};
+use super::PATIENCE;
 use crate::exit::Failure;
 
 /// How often is looked whether something has come.
@@ -24,7 +24,8 @@ impl Http {
     ///
     /// When the library cannot be set up.
     pub(super) fn new(base: &str) -> Result<Self, Failure> {
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(part)?;
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().map_err(Failure::part)?;
         Ok(Self { client, base: base.to_owned() })
     }
 
@@ -160,9 +161,9 @@ impl Http {
 }
 
 async fn send(request: RequestBuilder) -> Result<Value, Failure> {
-    let response = request.send().await.map_err(part)?;
-    let (status, body) = (response.status(), response.bytes().await.map_err(part)?);
-    let answer: Value = serde_json::from_slice(&body).map_err(part)?;
+    let response = request.send().await.map_err(Failure::part)?;
+    let (status, body) = (response.status(), response.bytes().await.map_err(Failure::part)?);
+    let answer: Value = serde_json::from_slice(&body).map_err(Failure::part)?;
     if status.is_success() { Ok(answer) } else { Err(strange(&answer)) }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{broker::Broker, installation::part, limit::confirmed};
+use super::{broker::Broker, limit::confirmed};
 use crate::exit::Failure;
 
 /// The type that they serve.
@@ -44,7 +44,7 @@ impl IdleWorkers {
         // They say goodbye when they are stopped: the link ends after that.
         let link_stop = CancellationToken::new();
         let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &link_stop, &tracker);
-        let topology = Topology::new(broker.prefix()).map_err(part)?;
+        let topology = Topology::new(broker.prefix()).map_err(Failure::part)?;
         let crowd = Crowd { publisher, topology, ids: (0..count).map(|_| WorkerId::generate()).collect() };
         crowd.all_say(MessageKind::Announce, &crowd.ids, announcement).await?;
         let stopped = stop.clone();
@@ -59,7 +59,7 @@ impl IdleWorkers {
     /// When the broker did not take what they said.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
-        self.speaking.await.map_err(part)?
+        self.speaking.await.map_err(Failure::part)?
     }
 }
 
@@ -114,7 +114,7 @@ impl Crowd {
             let message = OutboundMessage {
                 exchange: self.topology.discovery_exchange(),
                 routing_key: kind.as_str().to_owned(),
-                body: encode(ContentType::MessagePack, &say(worker_id)?).map_err(part)?.into(),
+                body: encode(ContentType::MessagePack, &say(worker_id)?).map_err(Failure::part)?.into(),
                 properties: MessageProperties {
                     message_type: Some(kind.as_str().to_owned()),
                     content_type: Some(ContentType::MessagePack.as_str().to_owned()),
@@ -123,7 +123,7 @@ impl Crowd {
                 },
                 mandatory: false,
             };
-            publications.push(self.publisher.send(message).await.map_err(part)?);
+            publications.push(self.publisher.send(message).await.map_err(Failure::part)?);
         }
         for publication in publications {
             confirmed(publication).await?;
@@ -143,7 +143,7 @@ fn announcement(worker_id: &WorkerId) -> Result<Announcement, Failure> {
         slots: 1,
         content_type: ContentType::MessagePack,
         types: vec![AnnouncedType {
-            job_type: IDLE_TYPE.parse().map_err(part)?,
+            job_type: IDLE_TYPE.parse().map_err(Failure::part)?,
             description: String::new(),
             version: String::new(),
             parameters_schema: JsonObject::new(),

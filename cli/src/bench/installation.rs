@@ -218,7 +218,3 @@ fn cannot(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
     let what = format!("{what} {}", path.display());
     move |source| Failure::System { what, source }
 }
-
-pub(super) fn part(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::Part(Box::new(error))
-}

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{BODY_BYTES, PATIENCE, broker::Broker, figures::Throughput, installation::part};
+use super::{BODY_BYTES, PATIENCE, broker::Broker, figures::Throughput};
 use crate::exit::Failure;
 
 /// How many deliveries of a queue may be unacknowledged.
@@ -41,18 +41,13 @@ struct Hop {
 }
 
 impl TwoHops {
-    /// The queues of both ways, below a prefix.
-    pub(super) fn queues(prefix: &str) -> [String; 2] {
-        ["orders", "responses"].map(|way| format!("{prefix}.limit.{way}"))
-    }
-
     /// Connects to the broker, and declares the queues.
     ///
     /// # Errors
     ///
     /// When it does not answer.
     pub(super) async fn start(broker: &Broker) -> Result<Self, Failure> {
-        let [orders, responses] = Self::queues(broker.prefix());
+        let [orders, responses] = broker.limit_queues();
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
         let publisher = async |queue: &str| {
@@ -67,7 +62,7 @@ impl TwoHops {
             let connected = timeout(PATIENCE, async {
                 publisher.state().wait_for(LinkState::is_connected).await.map(drop)
             });
-            connected.await.map_err(part)?.map_err(part)?;
+            connected.await.map_err(Failure::part)?.map_err(Failure::part)?;
             Ok::<_, Failure>(publisher)
         };
         let (sender, responder) = (publisher(&orders).await?, publisher(&responses).await?);
@@ -103,7 +98,7 @@ impl TwoHops {
         let send = async {
             let mut publications = Vec::with_capacity(count);
             for _ in 0..count {
-                publications.push(self.sender.send(message(to_worker)).await.map_err(part)?);
+                publications.push(self.sender.send(message(to_worker)).await.map_err(Failure::part)?);
             }
             for publication in publications {
                 confirmed(publication).await?;
@@ -116,7 +111,7 @@ impl TwoHops {
         let respond = async {
             for _ in 0..count {
                 let order = orders.next().await?;
-                let publication = responder.send(message(to_backend)).await.map_err(part)?;
+                let publication = responder.send(message(to_backend)).await.map_err(Failure::part)?;
                 // Whoever takes them has failed, and says why.
                 let _ = responded.send((order, publication)).await;
             }
@@ -144,7 +139,7 @@ impl TwoHops {
             }
             Ok(())
         };
-        timeout(PATIENCE, try_join4(send, respond, conclude, receive)).await.map_err(part)??;
+        timeout(PATIENCE, try_join4(send, respond, conclude, receive)).await.map_err(Failure::part)??;
         Ok(Throughput::of(count, began.elapsed()))
     }
 
@@ -157,16 +152,16 @@ impl TwoHops {
         let [to_worker, to_backend] = &self.queues;
         let both = async {
             let began = Instant::now();
-            self.sender.publish(message(to_worker)).await.map_err(part)?;
+            self.sender.publish(message(to_worker)).await.map_err(Failure::part)?;
             let order = self.orders.next().await?;
-            self.responder.publish(message(to_backend)).await.map_err(part)?;
-            order.ack().await.map_err(part)?;
+            self.responder.publish(message(to_backend)).await.map_err(Failure::part)?;
+            order.ack().await.map_err(Failure::part)?;
             let response = self.responses.next().await?;
             let took = began.elapsed();
-            response.ack().await.map_err(part)?;
+            response.ack().await.map_err(Failure::part)?;
             Ok(took)
         };
-        timeout(PATIENCE, both).await.map_err(part)?
+        timeout(PATIENCE, both).await.map_err(Failure::part)?
     }
 
     /// Ends the connections.
@@ -198,7 +193,7 @@ impl Hop {
 ///
 /// When it will not.
 pub(super) async fn confirmed(mut publication: Publication) -> Result<(), Failure> {
-    match publication.answer().await.map_err(part)? {
+    match publication.answer().await.map_err(Failure::part)? {
         Published::Confirmed => Ok(()),
         Published::Returned { text, .. } => Err(Failure::Part(text.into())),
     }
@@ -206,7 +201,7 @@ pub(super) async fn confirmed(mut publication: Publication) -> Result<(), Failur
 
 async fn acknowledge(deliveries: &mut Vec<Delivery>) -> Result<(), Failure> {
     if let Some(last) = deliveries.last() {
-        last.ack_up_to().await.map_err(part)?;
+        last.ack_up_to().await.map_err(Failure::part)?;
     }
     deliveries.clear();
     Ok(())

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, pin::pin};
 use crewcall_worker::{JobContext, JobError, Worker};
 use tokio_util::sync::CancellationToken;
 
-use super::{JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, installation::part};
+use super::{JOB_TYPE, PAUSED_TYPE, WAITING_TYPE};
 use crate::{
     exit::{Exit, Failure},
     signals::Signals,
@@ -34,17 +34,17 @@ pub(super) fn many_type(index: usize) -> String {
 /// When it cannot be a worker with the settings it has.
 pub(crate) async fn run(many: Option<Range<usize>>) -> Result<Exit, Failure> {
     let (stop, mut signals) = (CancellationToken::new(), Signals::listen()?);
-    let worker = Worker::from_env().map_err(part)?.name("bench");
+    let worker = Worker::from_env().map_err(Failure::part)?.name("bench");
     let worker = match many {
         None => worker.job(JOB_TYPE, noop).job(PAUSED_TYPE, noop).job(WAITING_TYPE, wait),
         Some(many) => many.fold(worker, |worker, index| worker.job(&many_type(index), noop)),
     };
     let mut served = pin!(worker.run_until(stop.clone()));
     tokio::select! {
-        ended = &mut served => ended.map_err(part)?,
+        ended = &mut served => ended.map_err(Failure::part)?,
         () = signals.next() => {
             stop.cancel();
-            served.await.map_err(part)?;
+            served.await.map_err(Failure::part)?;
         }
     }
     Ok(Exit::Done)
