@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use tokio::process::Command;
+use tokio::{process::Command, time::Instant};
 
 use super::{fault::JOB_TYPES, plan::PYTHON};
 use crate::{
@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) double: Option<Process>,
     /// Which one it is.
     pub(super) number: usize,
+    /// When its process was started last.
+    pub(super) started_at: Instant,
     starts: usize,
     amqp_url: String,
     folder: PathBuf,
@@ -63,7 +65,8 @@ impl Worker {
     /// When it cannot be started.
     pub(super) fn new(number: usize, amqp_url: String, folder: &Path) -> anyhow::Result<Self> {
         let process = worker_process(number, 0, &amqp_url, folder, "")?;
-        Ok(Self { process, double: None, number, starts: 1, amqp_url, folder: folder.to_owned() })
+        let (started_at, folder) = (Instant::now(), folder.to_owned());
+        Ok(Self { process, double: None, number, started_at, starts: 1, amqp_url, folder })
     }
 
     /// Starts it again; it dies at `failpoint`, if there is one.
@@ -75,6 +78,7 @@ impl Worker {
         let Self { number, starts, amqp_url, folder, .. } = self;
         self.process = worker_process(*number, *starts, amqp_url, folder, failpoint)?;
         self.starts += 1;
+        self.started_at = Instant::now();
         Ok(())
     }
 

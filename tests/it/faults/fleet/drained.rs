@@ -85,16 +85,20 @@ async fn f86_a_worker_misses_what_it_is_told() {
     let mut controls = worker.listen(&job_type, "first").await.unwrap();
     worker.announce(&job_type).await.unwrap();
     assert!(matches!(controls.receive().await.unwrap(), Control::Welcome { .. }));
+    // Hears all, and so knows when something has been said that the worker missed.
+    let mut observer = worker.listen(&job_type, "observer").await.unwrap();
     let mut session = 0;
     for (what, before, missed) in
         [("drain", WorkerStatus::Idle, Control::Drain), ("resume", WorkerStatus::Draining, Control::Resume)]
     {
         controls.close().await;
         act(&stack, worker.worker_id.as_str(), what).await;
+        assert_eq!(observer.receive().await.unwrap(), missed, "it is said to whoever is there");
         session += 1;
         controls = worker.listen(&job_type, &format!("after-{session}")).await.unwrap();
         say(&worker, before).await;
         assert_eq!(controls.receive().await.unwrap(), missed, "it has not heard it");
+        assert_eq!(observer.receive().await.unwrap(), missed, "the same once more");
     }
     say(&worker, WorkerStatus::Idle).await;
     say(&worker, WorkerStatus::Draining).await;
