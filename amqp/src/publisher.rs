@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use lapin::{
+    Channel,
     options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -247,11 +248,6 @@ impl Publisher {
     ///
     /// [`LinkError`], when there is no session, the broker does not answer, or the user may not see the queue.
     pub async fn queue_depth(&self, queue: &str) -> Result<Option<QueueDepth>, LinkError> {
-        let what = format!("queue {queue}");
-        let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
-        let connection = self.connection().await?;
-        let limit = self.shared.operation_timeout;
-        let channel = open_channel(&connection, limit).await?;
         let options = QueueDeclareOptions {
             passive: true,  // only ask
             durable: false, // ignored when passive, as are the next two
@@ -259,16 +255,13 @@ impl Publisher {
             auto_delete: false,
             nowait: false, // the answer is the point
         };
-        let asked = timeout(limit, channel.queue_declare(name, options, FieldTable::default())).await;
-        match asked {
-            Ok(Ok(found)) => {
-                Ok(Some(QueueDepth { messages: found.message_count(), consumers: found.consumer_count() }))
-            }
-            Ok(Err(error)) => match LinkError::from_client(what, &error) {
-                LinkError::NotFound { .. } => Ok(None),
-                error => Err(error),
-            },
-            Err(_) => Err(LinkError::Timeout { what: format!("the depth of {what}"), after: limit }),
+        let depth = async |channel: Channel, name| {
+            let found = channel.queue_declare(name, options, FieldTable::default()).await?;
+            Ok(QueueDepth { messages: found.message_count(), consumers: found.consumer_count() })
+        };
+        match self.ask("the depth", format!("queue {queue}"), queue, depth).await {
+            Err(LinkError::NotFound { .. }) => Ok(None),
+            answer => answer.map(Some),
         }
     }
 
@@ -329,21 +322,13 @@ impl Publisher {
     ///
     /// As for [`delete_idle_queue`](Self::delete_idle_queue).
     pub async fn delete_queue(&self, queue: &str) -> Result<(), LinkError> {
-        let what = format!("queue {queue}");
-        let name = short_string(queue).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
-        let connection = self.connection().await?;
-        let limit = self.shared.operation_timeout;
-        let channel = open_channel(&connection, limit).await?;
         let options = QueueDeleteOptions {
             if_unused: false, // not for quorum queues, see above
             if_empty: false,  // likewise
             nowait: false,    // the answer is the point
         };
-        match timeout(limit, channel.queue_delete(name, options)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
-            Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
-        }
+        let delete = async |channel: Channel, name| channel.queue_delete(name, options).await.map(drop);
+        self.ask("the deletion", format!("queue {queue}"), queue, delete).await
     }
 
     /// Deletes an exchange with its bindings, if it is there; the next session declares it again if it was declared.
@@ -352,17 +337,26 @@ impl Publisher {
     ///
     /// As for [`delete_idle_queue`](Self::delete_idle_queue).
     pub async fn delete_exchange(&self, exchange: &str) -> Result<(), LinkError> {
-        let what = format!("exchange {exchange}");
-        let name =
-            short_string(exchange).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
+        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
+        let delete = async |channel: Channel, name| channel.exchange_delete(name, options).await;
+        self.ask("the deletion", format!("exchange {exchange}"), exchange, delete).await
+    }
+
+    /// Asks something of `what`, which is called `name`, on a channel of its own: a refusal closes that.
+    async fn ask<T>(
+        &self,
+        question: &str,
+        what: String,
+        name: &str,
+        ask: impl AsyncFnOnce(Channel, ShortString) -> Result<T, lapin::Error>,
+    ) -> Result<T, LinkError> {
+        let name = short_string(name).map_err(|reason| LinkError::Invalid { what: what.clone(), reason })?;
         let connection = self.connection().await?;
         let limit = self.shared.operation_timeout;
         let channel = open_channel(&connection, limit).await?;
-        let options = ExchangeDeleteOptions { if_unused: false, nowait: false };
-        match timeout(limit, channel.exchange_delete(name, options)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(LinkError::from_client(what, &error)),
-            Err(_) => Err(LinkError::Timeout { what: format!("the deletion of {what}"), after: limit }),
+        match timeout(limit, ask(channel, name)).await {
+            Ok(answer) => answer.map_err(|error| LinkError::from_client(what, &error)),
+            Err(_) => Err(LinkError::Timeout { what: format!("{question} of {what}"), after: limit }),
         }
     }
 

@@ -37,6 +37,15 @@ async fn started(stack: &Stack, script: &Path) -> Process {
     worker
 }
 
+/// It does a job, and ends when it is asked to.
+async fn works_and_ends(mut stack: Stack, mut worker: Process) {
+    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
+    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
+    worker.signal(Signal::TERM).unwrap();
+    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
+    stack.settle().await.unwrap();
+}
+
 /// JSON has no word for "not a number", but Python writes one unless it is told not to.
 #[tokio::test]
 async fn a_python_worker_whose_handler_returns_no_number_says_so() {
@@ -61,39 +70,31 @@ async fn a_python_worker_whose_handler_returns_no_number_says_so() {
 /// A line that is dead when the worker connects: what its library raises then is not one of the errors of AMQP.
 #[tokio::test]
 async fn a_python_worker_tries_again_after_a_handshake_that_hangs() {
-    let mut stack = Stack::start("python-handshake").await.unwrap();
+    let stack = Stack::start("python-handshake").await.unwrap();
     let tracker = TaskTracker::new();
     let (proxy, url) = FaultProxy::before(&stack.amqp_url, &tracker).await.unwrap();
     proxy.set(Mode::FreezeBoth);
-    let mut worker = start(&stack, Path::new(SCRIPT), &format!("{url}?stack_timeout=1"));
+    let worker = start(&stack, Path::new(SCRIPT), &format!("{url}?stack_timeout=1"));
     // Connections that were given up count for as long as the line is frozen.
     until("it tries again", PATIENCE, async || proxy.open_connections() >= 2).await.unwrap();
     proxy.set(Mode::Pass);
-    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
-    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
-    worker.signal(Signal::TERM).unwrap();
-    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
-    stack.settle().await.unwrap();
+    works_and_ends(stack, worker).await;
 }
 
 /// A broker that takes what is sent and answers nothing, while its connection lives: its worker gives it up.
 #[tokio::test]
 async fn a_python_worker_gives_a_broker_up_that_does_not_answer() {
-    let mut stack = Stack::start("python-silence").await.unwrap();
+    let stack = Stack::start("python-silence").await.unwrap();
     let tracker = TaskTracker::new();
     let (proxy, url) = FaultProxy::before(&stack.amqp_url, &tracker).await.unwrap();
-    let mut worker = start(&stack, Path::new(SCRIPT), &url);
+    let worker = start(&stack, Path::new(SCRIPT), &url);
     stack.api.served_by("text.statistics", 1).await.unwrap();
     proxy.set(Mode::FreezeToClient);
     until("it gives up", PATIENCE, async || worker.log().contains("no session with the broker"))
         .await
         .unwrap();
     proxy.set(Mode::Pass);
-    let id = stack.submit("text.statistics", json!({"text": "one"})).await.unwrap();
-    assert_eq!(stack.api.wait_for_end(&id).await.unwrap()["state"], "completed");
-    worker.signal(Signal::TERM).unwrap();
-    assert!(worker.wait().await.unwrap().success(), "{}", worker.log());
-    stack.settle().await.unwrap();
+    works_and_ends(stack, worker).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crewcall_amqp::{LinkConfig, LinkState, Publisher, PublisherOptions};
+use crewcall_amqp::{Declaration, LinkConfig, LinkState, Publisher, PublisherOptions};
 use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
 use crewcall_proto::{JobType, MessageKind, Topology};
 use tokio::time::timeout;
@@ -36,14 +36,33 @@ impl Broker {
     }
 
     /// One that is there.
+    pub(super) fn existing(amqp_url: &str) -> Self {
+        let random = Uuid::new_v4().simple().to_string();
+        let topology = Topology::new(&format!("{PREFIX}-{}", &random[..8])).expect("it is a valid prefix");
+        Self { node: None, amqp_url: amqp_url.to_owned(), topology }
+    }
+
+    /// What may be shared of a connection to it.
+    pub(super) fn link(&self) -> LinkConfig {
+        LinkConfig::new(self.amqp_url.as_str(), "crewcall bench")
+    }
+
+    /// A connection to publish on, once it is there.
     ///
     /// # Errors
     ///
-    /// Never: the prefix is valid.
-    pub(super) fn existing(amqp_url: &str) -> Result<Self, Failure> {
-        let random = Uuid::new_v4().simple().to_string();
-        let topology = Topology::new(&format!("{PREFIX}-{}", &random[..8])).map_err(Failure::part)?;
-        Ok(Self { node: None, amqp_url: amqp_url.to_owned(), topology })
+    /// When the broker does not answer.
+    pub(super) async fn publisher(
+        &self,
+        declarations: Vec<Declaration>,
+        stop: &CancellationToken,
+        tracker: &TaskTracker,
+    ) -> Result<Publisher, Failure> {
+        let publisher =
+            Publisher::start(self.link(), declarations, PublisherOptions::default(), stop, tracker);
+        let connected = async { publisher.state().wait_for(LinkState::is_connected).await.map(drop) };
+        timeout(PATIENCE, connected).await.map_err(Failure::part)?.map_err(Failure::part)?;
+        Ok(publisher)
     }
 
     pub(super) fn amqp_url(&self) -> &str {
@@ -91,10 +110,7 @@ impl Broker {
         let job_types: Vec<JobType> =
             job_types.map(|job_type| job_type.parse()).collect::<Result<_, _>>().map_err(Failure::part)?;
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let link = LinkConfig::new(self.amqp_url.clone(), "crewcall bench");
-        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &stop, &tracker);
-        let connected = async { publisher.state().wait_for(LinkState::is_connected).await.map(drop) };
-        timeout(PATIENCE, connected).await.map_err(Failure::part)?.map_err(Failure::part)?;
+        let publisher = self.publisher(Vec::new(), &stop, &tracker).await?;
         let names = &self.topology;
         let response =
             [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{LinkConfig, MessageProperties, OutboundMessage, Publisher, PublisherOptions};
+use crewcall_amqp::{MessageProperties, OutboundMessage, Publisher};
 use crewcall_proto::{
     ContentType, JsonObject, MessageKind, Timestamp, Topology, WorkerId,
     codec::encode,
@@ -39,11 +39,10 @@ impl IdleWorkers {
     /// When the broker is not there.
     pub(super) async fn start(broker: &Broker, count: usize) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
-        let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
         let tracker = TaskTracker::new();
         // They say goodbye when they are stopped: the link ends after that.
         let link_stop = CancellationToken::new();
-        let publisher = Publisher::start(link, Vec::new(), PublisherOptions::default(), &link_stop, &tracker);
+        let publisher = broker.publisher(Vec::new(), &link_stop, &tracker).await?;
         let topology = Topology::new(broker.prefix()).map_err(Failure::part)?;
         let crowd = Crowd { publisher, topology, ids: (0..count).map(|_| WorkerId::generate()).collect() };
         crowd.all_say(MessageKind::Announce, &crowd.ids, announcement).await?;

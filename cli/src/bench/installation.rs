@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crewcall_amqp::{Inspector, LinkConfig};
+use crewcall_amqp::Inspector;
 use crewcall_proto::discovery::Announcement;
 use tokio::time::{Instant, sleep};
 
@@ -114,16 +114,15 @@ impl<'a> Installation<'a> {
 
     /// What runs where.
     pub(super) async fn versions(&self) -> Versions {
-        let product =
-            match Inspector::connect(&LinkConfig::new(self.broker.amqp_url(), "crewcall bench")).await {
-                Ok(inspector) => {
-                    let product =
-                        inspector.product().map(|product| format!("{} {}", product.name, product.version));
-                    inspector.close().await;
-                    product
-                }
-                Err(_) => None,
-            };
+        let product = match Inspector::connect(&self.broker.link()).await {
+            Ok(inspector) => {
+                let product =
+                    inspector.product().map(|product| format!("{} {}", product.name, product.version));
+                inspector.close().await;
+                product
+            }
+            Err(_) => None,
+        };
         Versions {
             crewcall: env!("CARGO_PKG_VERSION"),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },

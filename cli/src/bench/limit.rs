@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crewcall_amqp::{
-    Consumer, ConsumerEvent, Declaration, Delivery, LinkConfig, LinkState, MessageProperties,
-    OutboundMessage, Publication, Published, Publisher, PublisherOptions, Subscription,
+    Consumer, ConsumerEvent, Declaration, Delivery, MessageProperties, OutboundMessage, Publication,
+    Published, Publisher, Subscription,
 };
 use futures_util::future::try_join4;
 use tokio::{
@@ -49,7 +49,6 @@ impl TwoHops {
     pub(super) async fn start(broker: &Broker) -> Result<Self, Failure> {
         let [orders, responses] = broker.limit_queues();
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let link = LinkConfig::new(broker.amqp_url(), "crewcall bench");
         let publisher = async |queue: &str| {
             let queue = Declaration::QuorumQueue {
                 name: queue.to_owned(),
@@ -57,13 +56,7 @@ impl TwoHops {
                 dead_letter_exchange: None,
                 length_max: None,
             };
-            let options = PublisherOptions::default();
-            let publisher = Publisher::start(link.clone(), vec![queue], options, &stop, &tracker);
-            let connected = timeout(PATIENCE, async {
-                publisher.state().wait_for(LinkState::is_connected).await.map(drop)
-            });
-            connected.await.map_err(Failure::part)?.map_err(Failure::part)?;
-            Ok::<_, Failure>(publisher)
+            broker.publisher(vec![queue], &stop, &tracker).await
         };
         let (sender, responder) = (publisher(&orders).await?, publisher(&responses).await?);
         let hop = |queue: &str| {
@@ -74,7 +67,7 @@ impl TwoHops {
                 exclusive: false,
             };
             let (consumer, events) =
-                Consumer::start(link.clone(), Vec::new(), vec![subscription], &stop, &tracker);
+                Consumer::start(broker.link(), Vec::new(), vec![subscription], &stop, &tracker);
             Hop { consumer, events }
         };
         Ok(Self {

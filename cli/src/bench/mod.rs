@@ -129,7 +129,7 @@ pub(crate) async fn run(
     let mut interrupted = pin!(interrupted);
     installation::make_empty(directory)?;
     let broker = match amqp_url {
-        Some(amqp_url) => Broker::existing(amqp_url)?,
+        Some(amqp_url) => Broker::existing(amqp_url),
         None => {
             progress("starting a private RabbitMQ node …");
             let node = directory.join("broker");

@@ -9,8 +9,8 @@ use super::{
     CountedAs, Decide, Decision, FoundJob, FoundReady, Inconsistent, Loaded, Rules, Terms, Update, Wanted,
 };
 use crate::{
-    domain::{Event, Job, JobStatus, State},
-    engine::ports::{Dispatch, DispatchNumber, JobChanged, StoredJob},
+    domain::{Event, State},
+    engine::ports::{Dispatch, JobChanged, StoredJob},
 };
 
 /// Dispatches the ready jobs of a type whose turn it is; if orders of the type come back, they become unroutable.
@@ -70,7 +70,7 @@ fn park(
     let Ok(change) = rules.transition(&job.status, &job.policy, Event::TypeUnserved, rules.now()) else {
         return Err(Inconsistent("a ready job could not become unroutable"));
     };
-    decision.happen(rules, FoundJob { row, job: stored(&job, number, job.status.clone()) }, change);
+    decision.happen(rules, FoundJob { row, job: StoredJob::of(&job, number, job.status.clone()) }, change);
     Ok(())
 }
 
@@ -88,7 +88,7 @@ fn dispatch(
     rules.counts.step(&job.job_type, Some(counted), Some(counted_now));
     let number = rules.counts.next_number();
     let status = std::mem::replace(&mut job.status, change.status);
-    let stored = stored(&job, before, status);
+    let stored = StoredJob::of(&job, before, status);
     let dispatch = Dispatch { number, job: Arc::new(job), sent_before: before.is_some() };
     let change = JobChanged::dispatched(State::Ready, dispatch);
     if let Some(status) = change.is.clone() {
@@ -97,17 +97,4 @@ fn dispatch(
     }
     decision.changes.push(change);
     Ok(())
-}
-
-/// What the store keeps of a job apart from what never changes, as it stood before.
-fn stored(job: &Job, number: Option<DispatchNumber>, status: JobStatus) -> StoredJob {
-    StoredJob {
-        id: job.id,
-        job_type: job.job_type.clone(),
-        priority: job.priority,
-        created_at: job.created_at,
-        number,
-        policy: job.policy,
-        status,
-    }
 }

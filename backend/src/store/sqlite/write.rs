@@ -51,15 +51,7 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
 
 fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
     let NewRow { job, parameters, labels, number, key, at } = row;
-    let stored = StoredJob {
-        id: job.id,
-        job_type: job.job_type.clone(),
-        priority: job.priority,
-        created_at: job.created_at,
-        number,
-        policy: job.policy,
-        status: job.status.clone(),
-    };
+    let stored = StoredJob::of(&job, number, job.status.clone());
     context.insert(sql!("INSERT INTO jobs {}", values::<StoredJob>()), &stored)?;
     let job_seq = context.connection.last_insert_rowid();
     let payload =

@@ -141,3 +141,19 @@ pub struct StoredJob {
     pub policy: Policy,
     pub status: JobStatus,
 }
+
+impl StoredJob {
+    /// What is kept of this job; its status is told apart, because it may have changed meanwhile.
+    #[must_use]
+    pub fn of(job: &Job, number: Option<DispatchNumber>, status: JobStatus) -> Self {
+        Self {
+            id: job.id,
+            job_type: job.job_type.clone(),
+            priority: job.priority,
+            created_at: job.created_at,
+            number,
+            policy: job.policy,
+            status,
+        }
+    }
+}

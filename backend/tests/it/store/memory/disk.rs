@@ -219,11 +219,7 @@ impl Disk {
 }
 
 fn found(kept: &Kept) -> FoundJob {
-    let Job { id, job_type, priority, created_at, policy, status, .. } = kept.job.clone();
-    FoundJob {
-        row: 0,
-        job: StoredJob { id, job_type, priority, created_at, number: kept.number, policy, status },
-    }
+    FoundJob { row: 0, job: StoredJob::of(&kept.job, kept.number, kept.job.status.clone()) }
 }
 
 /// What the calls of one batch decided so far.
