@@ -23,6 +23,10 @@ use crate::{
 /// How many deliveries are read together at most.
 const BATCH_MAX: usize = 256;
 
+/// How many bytes they have together, but for one that has more: what is read of them takes some twenty times as much, and a
+/// fleet that is asked to announce itself sends all its schemas at once.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// How many messages are taken together at most: one transaction. A batch may have bundles of them.
 const TAKEN_MAX: usize = 512;
 
@@ -116,10 +120,12 @@ impl<I: Inbox> Reader<I> {
             if deliveries.is_empty() {
                 continue;
             }
-            match self.process(deliveries).await {
-                Ok(()) => {}
-                Err(End::Stopping) => return Ok(()),
-                Err(End::Store(error)) => return Err(error),
+            for together in by_bytes(&deliveries, |delivery| delivery.body.len()) {
+                match self.process(together).await {
+                    Ok(()) => {}
+                    Err(End::Stopping) => return Ok(()),
+                    Err(End::Store(error)) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -134,13 +140,13 @@ impl<I: Inbox> Reader<I> {
     }
 
     /// Acknowledges the deliveries when all of them are on disk, and none of them otherwise.
-    async fn process(&self, deliveries: Vec<Delivery>) -> Result<(), End> {
+    async fn process(&self, deliveries: &[Delivery]) -> Result<(), End> {
         if mutant("ack_early") {
-            acknowledge(&deliveries).await;
+            acknowledge(deliveries).await;
         }
         let mut readable = Vec::with_capacity(deliveries.len());
         let mut unreadable = Vec::new();
-        for delivery in &deliveries {
+        for delivery in deliveries {
             let parts = match self.parts(delivery) {
                 Ok(parts) => parts,
                 Err(error) => {
@@ -169,7 +175,7 @@ impl<I: Inbox> Reader<I> {
         if self.link == "results" {
             die_at(Failpoint::ResponsesRecorded);
         }
-        acknowledge(&deliveries).await;
+        acknowledge(deliveries).await;
         Ok(())
     }
 
@@ -286,6 +292,19 @@ enum End {
     Store(StoreError),
 }
 
+/// Parts of [`BATCH_BYTES_MAX`] at most, or of one item, in their order.
+fn by_bytes<T>(items: &[T], bytes_of: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut bytes = 0;
+    items.chunk_by(move |before, next| {
+        bytes += bytes_of(before);
+        let fits = bytes + bytes_of(next) <= BATCH_BYTES_MAX;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
 /// One multiple-acknowledgement for each queue of the batch: the deliveries of a queue come in order. A
 /// session that is gone takes none: the broker delivers again, and the state machine finds it stale.
 async fn acknowledge(deliveries: &[Delivery]) {
@@ -297,5 +316,19 @@ async fn acknowledge(deliveries: &[Delivery]) {
         if let Err(error) = delivery.ack_up_to().await {
             tracing::debug!(queue = %delivery.queue, %error, "An acknowledgement came too late.");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_as_large_as_it_may_be_and_nothing_is_left_out() {
+        const HALF: usize = BATCH_BYTES_MAX / 2;
+        let sizes = [HALF, HALF, 1, 3 * HALF, 0, HALF, 1, HALF - 1];
+        let parts: Vec<&[usize]> = by_bytes(&sizes, |size| *size).collect();
+        assert_eq!(parts, [&[HALF, HALF][..], &[1], &[3 * HALF], &[0, HALF, 1, HALF - 1]]);
+        assert_eq!(by_bytes(&[], |size: &usize| *size).count(), 0);
     }
 }
