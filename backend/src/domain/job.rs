@@ -60,6 +60,8 @@ pub struct JobStatus {
     pub starts: u32,
     /// Which execution speaks for the current attempt, once one reported its start.
     pub claim: Option<Claim>,
+    /// Which execution gave its order up last. What it said before may be heard later, and must not claim the attempt.
+    pub given_up_by: Option<ExecutionId>,
     /// When it may be dispatched.
     pub due_at: Timestamp,
     /// Who asked to cancel it, if somebody did.
@@ -90,6 +92,7 @@ impl JobStatus {
             resends: 0,
             starts: 0,
             claim: None,
+            given_up_by: None,
             due_at,
             cancellation: None,
             progress: None,

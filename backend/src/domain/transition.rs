@@ -178,7 +178,7 @@ impl Machine<'_> {
             // A held attempt has no order left that could be redelivered: the second execution came from
             // a duplicate, and the first goes on speaking.
             Some(claim) if claim.held => return Err(Stale::Execution),
-            _ => {}
+            _ => self.expect_not_given_up(origin)?,
         }
         Ok(self.change(|status| claim(status, origin, seq, at)))
     }
@@ -391,7 +391,7 @@ impl Machine<'_> {
                 status.max_attempts = status.max_attempts.max(status.attempt.get());
                 status.state = State::Ready;
                 status.due_at = self.context.now;
-                (status.resends, status.starts) = (0, 0);
+                (status.resends, status.starts, status.given_up_by) = (0, 0, None);
                 status.cancellation = None;
                 status.finished_at = None;
                 status.claim = None;
@@ -424,7 +424,7 @@ impl Machine<'_> {
                 status.state = State::Scheduled;
                 status.attempt = status.attempt.next();
                 status.token = None;
-                (status.resends, status.starts) = (0, 0);
+                (status.resends, status.starts, status.given_up_by) = (0, 0, None);
                 status.progress = None;
                 status.due_at =
                     self.context.now.plus_millis(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));

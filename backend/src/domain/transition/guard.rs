@@ -49,8 +49,15 @@ impl Machine<'_> {
         self.expect_current(origin.attempt, origin.attempt_token)?;
         match &self.status.claim {
             Some(claim) if claim.execution_id != origin.execution_id => Err(Stale::Execution),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => self.expect_not_given_up(origin),
         }
+    }
+
+    /// Whoever gave its order up no longer works on it. News of it that come by another queue may be slower than that word:
+    /// they would claim an attempt that nobody runs.
+    pub(super) fn expect_not_given_up(&self, origin: &Origin) -> Result<(), Stale> {
+        if self.status.given_up_by == Some(origin.execution_id) { Err(Stale::Execution) } else { Ok(()) }
     }
 
     /// Who may end the attempt with an error: who may speak, and an execution whose order was delivered again. Its report of

@@ -46,6 +46,7 @@ impl Machine<'_> {
         Ok(self.change(|status| {
             status.state = if resend { State::Ready } else { State::Dispatched };
             status.claim = None;
+            status.given_up_by = Some(origin.execution_id);
             if resend && has_claim {
                 // Its worker lives, so this start is no sign of a crash loop.
                 status.starts = status.starts.saturating_sub(1);

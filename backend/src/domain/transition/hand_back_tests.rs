@@ -16,6 +16,32 @@ fn what_is_handed_back_is_not_charged_and_keeps_its_token() {
     assert_eq!((status.token, status.error), (Some(AttemptToken::from_bits(1)), None));
 }
 
+/// Progress travels on a queue of its own, and may be slower than the word that the attempt is given up.
+#[test]
+fn who_gave_an_attempt_up_claims_it_no_more() {
+    let (held, again) = (
+        Event::Held { origin: origin(1, 1, 7), seq: 1 },
+        Event::Dispatched { token: AttemptToken::from_bits(2) },
+    );
+    let late = [
+        Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW },
+        Event::Progressed { origin: origin(1, 1, 7), seq: 2, percent: Some(40), message: None, at: NOW },
+        Event::Held { origin: origin(1, 1, 7), seq: 3 },
+    ];
+    for first in [Some(held), None] {
+        let handed_back = handed_back(origin(1, 1, 7), true, true);
+        let ready = live(dispatched(), first.into_iter().chain([handed_back]));
+        let dispatched = live(ready.clone(), [again.clone()]);
+        for (status, late) in
+            [&ready, &dispatched].into_iter().flat_map(|status| late.iter().map(move |late| (status, late)))
+        {
+            assert_eq!(stale(status, late.clone()), Stale::Execution, "{late:?} of {status:?}");
+        }
+        let start = Event::Started { origin: origin(1, 1, 8), seq: 1, at: NOW };
+        assert_eq!(live(dispatched, [start]).state, State::Running, "another one may");
+    }
+}
+
 #[test]
 fn who_never_began_hands_back_an_order_whose_last_worker_died() {
     let started = Event::Started { origin: origin(1, 1, 7), seq: 1, at: NOW };

@@ -30,6 +30,7 @@ columns!(JobStatus {
     resends: "resends",
     starts: "starts",
     claim: "claim",
+    given_up_by: "given_up_by",
     cancellation: "cancel",
     progress: "progress",
     error: "error",

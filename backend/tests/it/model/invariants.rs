@@ -32,6 +32,8 @@ pub(super) enum Violation {
     ProgressFell,
     /// A job was cancelled that nobody asked to cancel.
     CancelledByNobody,
+    /// Who gave the attempt up speaks for it again: nobody runs it.
+    GivenUpClaims,
     /// An order has no token.
     NoToken,
     /// The answer of the execution that has the order is refused: nobody will give another.
@@ -62,7 +64,11 @@ pub(super) fn check_change(
         return Err(Violation::TooManyAttempts);
     }
     let execution = |view: &View| view.claim.map(|(execution, _)| execution);
+    if before.given_up_by.is_some() && before.given_up_by == execution(after) {
+        return Err(Violation::GivenUpClaims);
+    }
     if after.attempt == before.attempt
+        && execution(after).is_some()
         && execution(after) == execution(before)
         && after.percent < before.percent
     {
@@ -131,6 +137,7 @@ impl fmt::Display for Violation {
             Self::PastCounts => f.write_str("news of an attempt that is over would change the job"),
             Self::ProgressFell => f.write_str("the progress falls within an execution"),
             Self::CancelledByNobody => f.write_str("the job is cancelled, and nobody asked for it"),
+            Self::GivenUpClaims => f.write_str("the attempt is claimed by who gave it up"),
             Self::NoToken => f.write_str("an order has no token"),
             Self::AnswerRefused => f.write_str("the answer of the execution that has the order is refused"),
             Self::Stuck => f.write_str("the job never ends, although no further fault happens"),

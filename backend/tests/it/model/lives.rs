@@ -51,6 +51,8 @@ pub(super) struct View {
     pub(super) token: Option<u8>,
     /// The execution that has the claim, and whether it holds the attempt.
     pub(super) claim: Option<(u8, bool)>,
+    /// The execution that gave the attempt up last.
+    pub(super) given_up_by: Option<u8>,
     pub(super) percent: Option<u8>,
     pub(super) is_cancel_requested: bool,
     /// Which order the result answers.
@@ -178,6 +180,7 @@ fn view(status: &JobStatus) -> View {
             .claim
             .as_ref()
             .map(|claim| (find(|number| execution_id(number) == claim.execution_id), claim.held)),
+        given_up_by: status.given_up_by.map(|given_up_by| find(|number| execution_id(number) == given_up_by)),
         percent: status.progress.as_ref().map(|progress| progress.percent),
         is_cancel_requested: status.cancellation.is_some(),
         result_of: status.result.as_ref().map(|result| {

@@ -104,6 +104,11 @@ fn no_two_faults_harm_a_job_that_is_handed_back() {
 }
 
 #[test]
+fn no_two_faults_harm_a_job_that_is_handed_back_before_its_progress_is_heard_of() {
+    println!("{}", check(Protocol { reports: &[News::Progressed], hands_back: true, ..PROTOCOL }, 2));
+}
+
+#[test]
 fn no_three_faults_harm_a_job_that_came_in_a_bundle() {
     println!("{}", check(Protocol { splits: true, ..PROTOCOL }, 3));
 }
@@ -125,6 +130,16 @@ fn without_the_attempt_fence_one_error_is_charged_twice() {
     let trace = counterexample(without_attempt_fence, PROTOCOL);
     println!("{trace}");
     assert!(matches!(trace.violation, Violation::ChargedForNothing { attempt: 2, .. }), "{trace}");
+}
+
+#[test]
+fn who_gave_an_attempt_up_would_claim_it_with_what_it_said_before() {
+    let trace = counterexample(
+        without_what_is_given_up,
+        Protocol { reports: &[News::Started], hands_back: true, ..PROTOCOL },
+    );
+    println!("{trace}");
+    assert_eq!(trace.violation, Violation::GivenUpClaims, "{trace}");
 }
 
 #[test]
@@ -269,6 +284,16 @@ fn with_charged_hand_backs(
         event => (status.clone(), event),
     };
     transition(&status, policy, event, context)
+}
+
+/// Who gave an attempt up is forgotten.
+fn without_what_is_given_up(
+    status: &JobStatus,
+    policy: &Policy,
+    event: Event,
+    context: TransitionContext,
+) -> Result<Change, Stale> {
+    transition(&JobStatus { given_up_by: None, ..status.clone() }, policy, event, context)
 }
 
 /// A job that is over is taken for one that runs.

@@ -451,6 +451,7 @@ fn free_number(world: &World, view: &View) -> u8 {
     (0..)
         .find(|number| {
             view.claim.is_none_or(|(claimant, _)| claimant != *number)
+                && view.given_up_by != Some(*number)
                 && world.executions.iter().all(|execution| execution.number != *number)
                 && world.responses.iter().all(|response| response.execution != *number)
         })
