@@ -20,11 +20,13 @@ pub enum Failpoint {
     JobsActedOn,
     /// One step of deleting old jobs is committed.
     JobsDeleted,
+    /// Published events are committed, and their publishers have no answer yet.
+    EventsRecorded,
 }
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -33,6 +35,7 @@ impl Failpoint {
         Self::JobsReleased,
         Self::JobsActedOn,
         Self::JobsDeleted,
+        Self::EventsRecorded,
     ];
 
     /// What the variable `FAILPOINTS` calls it.
@@ -47,6 +50,7 @@ impl Failpoint {
             Self::JobsReleased => "jobs_released",
             Self::JobsActedOn => "jobs_acted_on",
             Self::JobsDeleted => "jobs_deleted",
+            Self::EventsRecorded => "events_recorded",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `--retention-failed` | `CREWCALL_RETENTION_FAILED` | `retention_failed` | `14d` |
 //! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
 //! | `--retention-types` | `CREWCALL_RETENTION_TYPES` | `retention_types` | `30d` |
+//! | `--retention-events` | `CREWCALL_RETENTION_EVENTS` | `retention_events` | `14d` |
 //! | `--bundles` | `CREWCALL_BUNDLES` | `bundles` | `true` |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
@@ -30,7 +31,7 @@ pub(crate) use self::file::SettingsFile;
 use crate::log_filter;
 
 /// The keys of all settings.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "amqp_url",
     "amqp_prefix",
     "database_url",
@@ -40,6 +41,7 @@ const KEYS: [&str; 13] = [
     "retention_failed",
     "retention_cancelled",
     "retention_types",
+    "retention_events",
     "bundles",
     "insecure",
     "log",
@@ -85,6 +87,9 @@ pub(crate) struct ServeFlags {
     /// For how long types are kept that nobody uses.
     #[arg(long, value_name = "DURATION", help = with_places("How long job types without jobs and workers are kept, or forever", "RETENTION_TYPES", RETENTION_TYPES_DEFAULT))]
     pub(crate) retention_types: Option<String>,
+    /// For how long published events are kept.
+    #[arg(long, value_name = "DURATION", help = with_places("How long published events are kept, or forever", "RETENTION_EVENTS", RETENTION_DEFAULT))]
+    pub(crate) retention_events: Option<String>,
     /// Whether several short orders may travel in one message.
     #[arg(long, value_name = "BOOL", help = with_places("Whether several short orders may travel in one message, to workers that take them so: true or false", "BUNDLES", true))]
     pub(crate) bundles: Option<String>,
@@ -172,6 +177,7 @@ impl ServeFlags {
             "retention_failed" => self.retention_failed.as_deref(),
             "retention_cancelled" => self.retention_cancelled.as_deref(),
             "retention_types" => self.retention_types.as_deref(),
+            "retention_events" => self.retention_events.as_deref(),
             "bundles" => self.bundles.as_deref(),
             "insecure" => self.insecure.then_some("true"),
             "log" => self.log.as_deref(),
@@ -213,6 +219,7 @@ impl ServeSettings {
                     values::retention,
                 ),
                 types: sources.read("retention_types", defaults.retention.types, values::retention),
+                events: sources.read("retention_events", defaults.retention.events, values::retention),
             },
             bundles: sources.read("bundles", defaults.bundles, values::yes_or_no),
             insecure: sources.read("insecure", defaults.insecure, values::yes_or_no),
@@ -327,15 +334,24 @@ mod tests {
     fn jobs_are_kept_for_a_time_or_for_ever() {
         let flags = ServeFlags { retention_completed: Some("36h".to_owned()), ..ServeFlags::default() };
         let variables = [("CREWCALL_RETENTION_FAILED", "forever")];
-        let retention =
-            resolve(&flags, &variables, "retention_cancelled = \"1d\"\nretention_types = \"48h\"")
-                .unwrap()
-                .backend
-                .retention;
+        let retention = resolve(
+            &flags,
+            &variables,
+            "retention_cancelled = \"1d\"\nretention_types = \"48h\"\nretention_events = \"2h\"",
+        )
+        .unwrap()
+        .backend
+        .retention;
         let hours = |hours: u64| Some(Duration::from_secs(hours * 60 * 60));
         assert_eq!(
             retention,
-            Retention { completed: hours(36), failed: None, cancelled: hours(24), types: hours(48) }
+            Retention {
+                completed: hours(36),
+                failed: None,
+                cancelled: hours(24),
+                types: hours(48),
+                events: hours(2)
+            }
         );
     }
 

@@ -99,6 +99,17 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     ensure!(other == 0, "I5: {other} jobs have the result of an attempt that was not their last");
     found.hold("I5", "every result is that of the job's last attempt");
     found.hold("I7", "no job changed after its end");
+    let (events, oldest, newest) = sql.query_row(
+        "SELECT count(*), coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM events",
+        [],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
+    )?;
+    if events > 0 {
+        let sequenced = count("SELECT value FROM counters WHERE name = 'events_sequenced'")?;
+        let is_whole = newest - oldest + 1 == events && newest == sequenced;
+        ensure!(is_whole, "E1: {events} events from {oldest} to {newest}, of {sequenced}: there is a gap");
+        found.hold("E1", format_args!("{events} events from {oldest} to {newest}, without a gap"));
+    }
     let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");

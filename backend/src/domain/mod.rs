@@ -5,7 +5,8 @@
 //! encoding. The store runs [`transition()`] inside its transaction, so what stands here is the whole truth
 //! about a job's life, whichever store keeps it.
 //!
-//! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`].
+//! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`]. What people publish, and
+//! nothing moves yet, is in [`published_event`] and [`subject`].
 
 pub(crate) mod state;
 
@@ -20,6 +21,10 @@ pub mod retry;
 pub mod submission;
 
 pub mod pattern;
+
+pub mod published_event;
+
+pub mod subject;
 
 mod problem;
 
@@ -43,8 +48,10 @@ pub use job::{
 };
 pub use pace::{Pace, Slot};
 pub use problem::Problem;
+pub use published_event::{EventId, EventSubmission, NewEvent, PublishedEvent, Sequence};
 pub use retry::Backoff;
 pub use state::State;
+pub use subject::{Subject, SubjectPattern};
 pub use submission::{NewJob, Submission};
 pub use transition::{Change, Stale, TransitionContext, transition};
 pub use type_settings::{Pause, TypeSettings, TypeSettingsChange};

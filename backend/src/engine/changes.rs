@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{JobType, Timestamp};
+use tokio::sync::watch;
 
 use crate::{
-    domain::State,
-    engine::ports::{Accepted, Applied, Inserted, JobChanged, JobEvent, Store, StoreError, Written},
+    domain::{NewEvent, Sequence, State},
+    engine::ports::{
+        Accepted, Appended, Applied, Inserted, JobChanged, JobEvent, Store, StoreError, Written,
+    },
     failpoints::Failpoint,
     metrics::{Metrics, UNKNOWN_JOB},
     mutant::die_at,
@@ -26,16 +29,50 @@ pub struct Changes {
     store: Arc<dyn Store>,
     observers: Arc<[Arc<dyn Observer>]>,
     metrics: Arc<Metrics>,
+    /// The newest event of the log.
+    head: watch::Sender<Sequence>,
 }
 
 impl Changes {
-    /// The observers are told in this order.
+    /// The observers are told in this order. `head` is the newest event of the log.
     pub(super) fn new(
         store: Arc<dyn Store>,
         observers: Vec<Arc<dyn Observer>>,
         metrics: Arc<Metrics>,
+        head: Sequence,
     ) -> Self {
-        Self { store, observers: observers.into(), metrics }
+        Self { store, observers: observers.into(), metrics, head: watch::Sender::new(head) }
+    }
+
+    /// Records published events, in order, and wakes whoever follows the log. Returns what became of them, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded.
+    pub async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        let appended = self.store.append(events).await?;
+        die_at(Failpoint::EventsRecorded);
+        let recorded = appended.iter().filter_map(|appended| match appended {
+            Appended::Recorded(event) => Some(event.sequence),
+            Appended::Replayed(_) | Appended::IdReused(_) => None,
+        });
+        let (count, newest) = recorded.fold((0, None), |(count, _), sequence| (count + 1, Some(sequence)));
+        self.metrics.events_published(count);
+        if let Some(newest) = newest {
+            // Two commits may be told of in either order.
+            self.head.send_if_modified(|head| {
+                let is_newer = newest > *head;
+                *head = newest.max(*head);
+                is_newer
+            });
+        }
+        Ok(appended)
+    }
+
+    /// The newest event of the log, whenever it is another.
+    #[must_use]
+    pub fn log_head(&self) -> watch::Receiver<Sequence> {
+        self.head.subscribe()
     }
 
     /// Stores accepted jobs and sends them on their way. Returns what became of them, in their order.

@@ -26,6 +26,8 @@ pub mod responses;
 
 pub mod changes;
 
+pub mod event_log;
+
 mod measuring;
 
 mod gauges;
@@ -53,7 +55,11 @@ use tokio::sync::Mutex;
 
 pub use caller::Caller;
 pub use changes::{Changes, Observer};
-pub use commands::submit::{SubmitError, Submitted};
+pub use commands::{
+    publish::{PublishError, Published},
+    submit::{SubmitError, Submitted},
+};
+pub use event_log::{LogError, LogPage, LogQuery};
 pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
 pub use queries::JobView;
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
@@ -148,7 +154,8 @@ impl Engine {
             Arc::new(publisher.clone()),
         ];
         reactions.extend(observers);
-        let changes = Changes::new(Arc::clone(&store), reactions, Arc::clone(&metrics));
+        let head = store.log_bounds().await?.head;
+        let changes = Changes::new(Arc::clone(&store), reactions, Arc::clone(&metrics), head);
         let discovery = Arc::new(Discovery {
             store: Arc::clone(&store),
             changes: changes.clone(),

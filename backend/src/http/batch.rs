@@ -1,4 +1,4 @@
-//! Submitting many jobs with one request, each for itself.
+//! Submitting many jobs, or publishing many events, with one request, each for itself.
 
 use axum::extract::{Request, State};
 use crewcall_proto::JobId;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     domain::Submission,
-    engine::{Caller, Engine},
+    engine::{Caller, Engine, ports::StoreError},
 };
 
 /// The most submissions of one batch.
@@ -53,21 +53,69 @@ pub(super) async fn submit(
     State(state): State<HttpState>,
     request: Request,
 ) -> Result<Json<dto::BatchResult>, Problem> {
-    idempotency::refuse_key(request.headers())?;
     let caller = caller(&request);
+    let results = store_all(&state, request, Jobs { engine: &state.engine, caller: &caller }).await?;
+    let items: Vec<_> = results.into_iter().enumerate().map(|(index, result)| item(index, result)).collect();
+    let accepted = items.iter().filter(|item| item.id.is_some()).count();
+    Ok(Json(dto::BatchResult { accepted, refused: items.len() - accepted, results: items }))
+}
+
+/// What a batch is of.
+pub(super) trait Items: Sync {
+    /// What is stored.
+    type Item: Send;
+    /// What is told of one that was.
+    type Stored: Send;
+
+    /// Reads the JSON text of one.
+    fn read(&self, text: &[u8]) -> Result<Self::Item, Problem>;
+
+    /// Stores some, each for itself. Returns what became of them, in their order.
+    fn store(
+        &self,
+        items: Vec<Self::Item>,
+    ) -> impl Future<Output = Result<Vec<Result<Self::Stored, Problem>>, StoreError>> + Send;
+}
+
+struct Jobs<'a> {
+    engine: &'a Engine,
+    caller: &'a Caller,
+}
+
+impl Items for Jobs<'_> {
+    type Item = Submission;
+    type Stored = JobId;
+
+    fn read(&self, text: &[u8]) -> Result<Submission, Problem> {
+        submission::read(text, self.engine.now())
+    }
+
+    async fn store(&self, items: Vec<Submission>) -> Result<Vec<Result<JobId, Problem>>, StoreError> {
+        let answers = self.engine.submit_batch(self.caller, items).await?;
+        Ok(answers.into_iter().map(|answer| Ok(answer?.id)).collect())
+    }
+}
+
+/// Stores the items of a request. Returns what became of them, in their order; or the problem of the store, if it took none.
+pub(super) async fn store_all<I: Items>(
+    state: &HttpState,
+    request: Request,
+    items: I,
+) -> Result<Vec<Result<I::Stored, Problem>>, Problem> {
+    idempotency::refuse_key(request.headers())?;
     let _place = state.batches.try_acquire().map_err(|_| {
         Problem::new(ProblemCode::TooManyBatches, format!("{BATCHES_MAX} batches are being stored already"))
     })?;
     let (form, text) = body::read_batch(request).await?;
-    let items = match form {
+    let texts = match form {
         BatchForm::Array => items_of_array(&text)?,
         BatchForm::Lines => items_of_lines(&text)?,
     };
-    let mut batch = Batch::new(&state.engine, &caller);
-    for item in items {
-        batch.take(item).await;
+    let mut batch = Batch::new(items);
+    for text in texts {
+        batch.take(text).await;
     }
-    batch.finish().await.map(Json)
+    batch.finish().await
 }
 
 /// The texts of an array's items. The whole has to be JSON; what the items are is seen later.
@@ -120,31 +168,32 @@ fn check_count(count: usize) -> Result<(), Problem> {
 }
 
 /// A batch on its way into the store.
-struct Batch<'a> {
-    engine: &'a Engine,
-    caller: &'a Caller,
+struct Batch<I: Items> {
+    items: I,
     /// One for each item that was taken; `None` for those of the chunk.
-    results: Vec<Option<Result<JobId, Problem>>>,
-    chunk: Vec<(usize, Submission)>,
+    results: Vec<Option<Result<I::Stored, Problem>>>,
+    chunk: Vec<(usize, I::Item)>,
     chunk_bytes: usize,
+    /// Whether the store took any chunk.
+    stored: bool,
     /// Why nothing more is stored.
     failed: Option<Problem>,
 }
 
-impl<'a> Batch<'a> {
-    fn new(engine: &'a Engine, caller: &'a Caller) -> Self {
-        Self { engine, caller, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, failed: None }
+impl<I: Items> Batch<I> {
+    fn new(items: I) -> Self {
+        Self { items, results: Vec::new(), chunk: Vec::new(), chunk_bytes: 0, stored: false, failed: None }
     }
 
-    async fn take(&mut self, item: &[u8]) {
+    async fn take(&mut self, text: &[u8]) {
         if let Some(failed) = &self.failed {
             self.results.push(Some(Err(failed.clone())));
             return;
         }
-        match submission::read(item, self.engine.now()) {
-            Ok(submission) => {
-                self.chunk.push((self.results.len(), submission));
-                self.chunk_bytes += item.len();
+        match self.items.read(text) {
+            Ok(item) => {
+                self.chunk.push((self.results.len(), item));
+                self.chunk_bytes += text.len();
                 self.results.push(None);
             }
             Err(problem) => self.results.push(Some(Err(problem))),
@@ -156,19 +205,21 @@ impl<'a> Batch<'a> {
 
     async fn store(&mut self) {
         self.chunk_bytes = 0;
-        let (indices, submissions): (Vec<usize>, Vec<Submission>) = self.chunk.drain(..).unzip();
-        if submissions.is_empty() {
+        let (indices, items): (Vec<usize>, Vec<I::Item>) = self.chunk.drain(..).unzip();
+        if items.is_empty() {
             return;
         }
-        let answers: Vec<Result<JobId, Problem>> =
-            match self.engine.submit_batch(self.caller, submissions).await {
-                Ok(answers) => answers.into_iter().map(|answer| Ok(answer?.id)).collect(),
-                Err(error) => {
-                    let problem = Problem::from(error);
-                    self.failed = Some(problem.clone());
-                    vec![Err(problem); indices.len()]
-                }
-            };
+        let answers = match self.items.store(items).await {
+            Ok(answers) => {
+                self.stored |= answers.iter().any(Result::is_ok);
+                answers
+            }
+            Err(error) => {
+                let problem = Problem::from(error);
+                self.failed = Some(problem.clone());
+                indices.iter().map(|_| Err(problem.clone())).collect()
+            }
+        };
         for (index, answer) in indices.into_iter().zip(answers) {
             if let Some(result) = self.results.get_mut(index) {
                 *result = Some(answer);
@@ -176,16 +227,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// What became of the items; or the problem of the store, if it took none.
-    async fn finish(mut self) -> Result<dto::BatchResult, Problem> {
+    async fn finish(mut self) -> Result<Vec<Result<I::Stored, Problem>>, Problem> {
         self.store().await;
         let missing = || Err(Problem::internal(&"an item of a batch has no result"));
-        let results = self.results.into_iter().map(|result| result.unwrap_or_else(missing));
-        let items: Vec<_> = results.enumerate().map(|(index, result)| item(index, result)).collect();
-        let accepted = items.iter().filter(|item| item.id.is_some()).count();
         match self.failed {
-            Some(problem) if accepted == 0 => Err(problem),
-            _ => Ok(dto::BatchResult { accepted, refused: items.len() - accepted, results: items }),
+            Some(problem) if !self.stored => Err(problem),
+            _ => Ok(self.results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()),
         }
     }
 }
@@ -194,14 +241,19 @@ fn item(index: usize, result: Result<JobId, Problem>) -> dto::BatchItem {
     match result {
         Ok(id) => dto::BatchItem { index, status: 201, id: Some(id.to_string()), problem: None },
         Err(problem) => {
-            let status = problem.code().status();
-            // An item is not a body of its own: whatever is wrong with it, it cannot be processed.
-            let status = if status.is_client_error() { 422 } else { status.as_u16() };
-            let (code, detail) = (problem.code().as_str(), problem.detail());
-            let problem = dto::BatchProblem { code, detail, errors: problem.errors(ITEM_PROBLEMS_MAX) };
+            let (status, problem) = refused(&problem);
             dto::BatchItem { index, status, id: None, problem: Some(problem) }
         }
     }
+}
+
+/// What is told of an item that was not stored.
+pub(super) fn refused(problem: &Problem) -> (u16, dto::BatchProblem) {
+    let status = problem.code().status();
+    // An item is not a body of its own: whatever is wrong with it, it cannot be processed.
+    let status = if status.is_client_error() { 422 } else { status.as_u16() };
+    let (code, detail) = (problem.code().as_str(), problem.detail());
+    (status, dto::BatchProblem { code, detail, errors: problem.errors(ITEM_PROBLEMS_MAX) })
 }
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ codes! {
         "A worker that said goodbye is forgotten at once, a lost one after ten minutes.";
     TypeNotFound = "type-not-found", NOT_FOUND, "No such type",
         "No worker has ever announced the type, and no job has it.";
+    EventNotFound = "event-not-found", NOT_FOUND, "No such event",
+        "It was deleted after its retention, or the log has not come so far: GET /v1/events says from where to where it goes.";
     MessageNotFound = "message-not-found", NOT_FOUND, "No such message in quarantine",
         "It was deleted, or it made room for newer ones: GET /v1/quarantine lists those that are kept.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -82,6 +84,8 @@ codes! {
         "It fell silent and hears nothing. If its process lives, it announces itself again as soon as it reaches the broker.";
     TypeInUse = "type-in-use", CONFLICT, "The type is in use",
         "The detail says by whom. A type is deleted when it has neither jobs, over or not, nor workers.";
+    EventsGone = "events-gone", GONE, "The events after that place are deleted",
+        "The detail names the oldest event that is kept. Whoever goes on from there has missed those in between; leave after out to begin with the oldest.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Pass large data by reference: put it where the worker can read it, and submit its address.";
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is not declared as JSON",
@@ -96,6 +100,10 @@ codes! {
         "Send a JSON array or lines of JSON, at most 10000 submissions in one batch. Nothing was stored.";
     InvalidRequest = "invalid-request", UNPROCESSABLE_ENTITY, "A field of the body is wrong",
         "Each entry of errors points at a field and says what would be right. Nothing was changed.";
+    InvalidEvent = "invalid-event", UNPROCESSABLE_ENTITY, "It is not an event",
+        "Each entry of errors points at a field and says what would be right. Nothing was recorded.";
+    EventIdReused = "event-id-reused", UNPROCESSABLE_ENTITY, "The id belongs to an event that says something else",
+        "The detail names that event. Use a new id for another event; an id is remembered as long as its event is kept.";
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another body",
         "Use a new key for another job. A key is remembered for 24 hours, together with the bytes of its body.";
     TooManyTypes = "too-many-types", UNPROCESSABLE_ENTITY, "Too many types that nobody announced",

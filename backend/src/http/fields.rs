@@ -128,6 +128,11 @@ impl Fields {
         Some(Timestamp::from_millis(time.as_millisecond()))
     }
 
+    /// Anything but null.
+    pub(super) fn value(&mut self, name: &'static str) -> Option<Value> {
+        self.take(name, "a value", Ok)
+    }
+
     /// An object of any fields.
     pub(super) fn object(&mut self, name: &'static str) -> Option<JsonObject> {
         self.take(name, "an object", |value| match value {

@@ -15,6 +15,8 @@ mod serve;
 // The routes.
 mod actions;
 mod batch;
+mod event_watch;
+mod events;
 mod health;
 mod jobs;
 mod openapi;
@@ -27,6 +29,7 @@ mod workers;
 // What they read.
 mod body;
 mod cursor;
+mod event_submission;
 mod fields;
 mod filter;
 mod idempotency;
@@ -170,6 +173,10 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(actions::retry_many))
         .routes(routes!(watch::watch_job))
         .routes(routes!(watch::watch_all))
+        .routes(routes!(events::publish, events::list))
+        .routes(routes!(events::publish_many))
+        .routes(routes!(event_watch::watch_log))
+        .routes(routes!(events::get))
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::drain))

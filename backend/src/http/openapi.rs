@@ -27,7 +27,7 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
 #[openapi(
     info(
         title = "Crewcall",
-        description = "Dispatches jobs to workers that announce themselves.\n\n\
+        description = "Dispatches jobs to workers that announce themselves, and keeps a log of published events.\n\n\
             Every failure is a problem (RFC 9457) with a stable `code`; the codes are explained on \
             `/docs/problems`. Every response carries the header `x-request-id`; a request may bring one of its own. \
             New fields and routes appear within `v1`; none changes its meaning."
@@ -36,6 +36,7 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
     tags(
         (name = "jobs", description = "Submit jobs, read them, and change their course"),
         (name = "watch", description = "Follow jobs by server-sent events"),
+        (name = "events", description = "Publish what happened elsewhere, and read it in the order in which it was recorded"),
         (name = "workers", description = "Who is there, and who takes jobs"),
         (name = "types", description = "What can be done, and how much of it at once"),
         (name = "operation", description = "For those who run it"),

@@ -11,7 +11,7 @@ pub(super) use super::code::ProblemCode;
 use crate::{
     domain::{Problem as FieldProblem, State, excerpt::cut},
     engine::{
-        SubmitError,
+        LogError, PublishError, SubmitError,
         ports::StoreError,
         settings::{limits::TypeLimitsError, schema::PROBLEMS_MAX},
     },
@@ -182,6 +182,33 @@ impl From<SubmitError> for Problem {
             ),
             SubmitError::TooManyTypes => Self::too_many_types(&error),
             SubmitError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Invalid(problems) => Self::with_errors(ProblemCode::InvalidEvent, problems),
+            PublishError::IdReused(sequence) => Self::new(
+                ProblemCode::EventIdReused,
+                format!(
+                    "this id was used for event {sequence}, which says something else: use a new id for another event"
+                ),
+            ),
+            PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Gone { .. } => Self::new(ProblemCode::EventsGone, error.to_string()),
+            LogError::Beyond { .. } => {
+                Self::with_errors(ProblemCode::InvalidQuery, vec![field("?after", error.to_string())])
+            }
+            LogError::Store(error) => error.into(),
         }
     }
 }

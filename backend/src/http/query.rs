@@ -12,7 +12,10 @@ use super::{
     filter,
     problem::Problem,
 };
-use crate::engine::ports::JobQuery;
+use crate::{
+    domain::{Sequence, subject::InvalidPattern},
+    engine::{LogQuery, ports::JobQuery},
+};
 
 /// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
@@ -77,6 +80,35 @@ pub(super) fn next_page(raw: Option<&str>, cursor: &str) -> String {
         .extend_pairs(repeated.filter(|(name, _)| name != "cursor"))
         .append_pair("cursor", cursor)
         .finish()
+}
+
+/// Reads the query string of a list of events.
+pub(super) fn read_events(raw: Option<&str>) -> Result<LogQuery, Problem> {
+    let mut fields = Fields::query(raw);
+    let limit = fields.read("limit", |text| whole(text, 1..=PAGE_JOBS_MAX, "number"));
+    let query = LogQuery { limit: limit.unwrap_or(PAGE_JOBS_DEFAULT), ..part_of_log(&mut fields) };
+    fields.conclude(Ok(query))
+}
+
+/// Reads the query string of a watch of the log.
+pub(super) fn read_event_watch(raw: Option<&str>) -> Result<LogQuery, Problem> {
+    let mut fields = Fields::query(raw);
+    let query = part_of_log(&mut fields);
+    fields.conclude(Ok(query))
+}
+
+/// The place in the log that the text names. What does not fit a signed number was never given by a store.
+pub(super) fn sequence_of(text: &str) -> Option<Sequence> {
+    text.parse().ok().filter(|number| i64::try_from(*number).is_ok()).map(Sequence)
+}
+
+fn part_of_log(fields: &mut Fields) -> LogQuery {
+    let subjects =
+        fields.read("subject", |text| text.parse().map_err(|error: InvalidPattern| error.to_string()));
+    let after = fields.read("after", |text| {
+        sequence_of(text).ok_or_else(|| "it is the sequence of an event, a whole number".to_owned())
+    });
+    LogQuery { subjects, after, ..LogQuery::default() }
 }
 
 /// Reads the query string of a watch of all jobs.

@@ -115,7 +115,10 @@ pub(super) async fn watch_all(
 }
 
 /// A stream that ends when the backend stops.
-fn events(stream: impl Stream<Item = Event> + Send + 'static, stop: CancellationToken) -> Response {
+pub(super) fn events(
+    stream: impl Stream<Item = Event> + Send + 'static,
+    stop: CancellationToken,
+) -> Response {
     let stream = stream.take_until(stop.cancelled_owned()).map(Ok::<_, Infallible>);
     let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     ([(X_ACCEL_BUFFERING, "no")], sse).into_response()
@@ -125,35 +128,33 @@ fn from_now(engine: &Engine) -> AllWatch {
     engine.watch_all(None).expect("what comes from now on is always remembered")
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok())
 }
 
 /// The place of a watcher, and the room that its last event takes until the next is asked for, which is when that one
 /// was sent.
-struct Seat {
+pub(super) struct Seat {
     answers: BodyBudget,
-    room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Seat {
-    fn take(state: &HttpState) -> Result<Self, Problem> {
+    pub(super) fn take(state: &HttpState) -> Result<Self, Problem> {
         Ok(Self { answers: state.answers.clone(), room: None, _place: state.watchers.admit()? })
     }
 
-    /// The event of a job. `None` cuts the watcher off: the job cannot be written, or too much waits to be read by others;
-    /// it comes back and asks again.
-    fn job_event(&mut self, id: String, data: &impl Serialize) -> Option<Event> {
+    /// Something to send. `None` cuts the watcher off: it cannot be written, or too much waits to be read by others; it
+    /// comes back and asks again.
+    pub(super) fn event(&mut self, name: &str, id: String, data: &impl Serialize) -> Option<Event> {
         let text = serde_json::to_string(data)
-            .inspect_err(
-                |error| tracing::error!(%error, "A job could not be written; its watcher is cut off."),
-            )
+            .inspect_err(|error| tracing::error!(%error, name, "Something could not be written; its watcher is cut off."))
             .ok()?;
         if text.len() > SMALL_BYTES_MAX {
             self.room = Some(self.answers.take(text.len())?);
         }
-        Some(Event::default().event("job").id(id).data(text))
+        Some(Event::default().event(name).id(id).data(text))
     }
 }
 
@@ -183,7 +184,7 @@ impl JobFeed {
             if status.version > self.seen {
                 self.seen = status.version;
                 let id = status.version.to_string();
-                let event = self.seat.job_event(id, &dto::Job::with_attempts(&view))?;
+                let event = self.seat.event("job", id, &dto::Job::with_attempts(&view))?;
                 return Some((event, self));
             }
         }
@@ -262,6 +263,6 @@ impl AllFeed {
             return Some(None);
         }
         let id = format!("{}-{}", self.engine.watch_epoch(), changed.sequence);
-        self.seat.job_event(id, &dto::JobEvent::from(&job)).map(Some)
+        self.seat.event("job", id, &dto::JobEvent::from(&job)).map(Some)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crewcall_proto::{JobType, response::ErrorKind};
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec};
 
 use super::{Metrics, registrar::Registrar};
 
@@ -41,6 +41,7 @@ pub(super) struct JobMetrics {
     attempts: IntCounterVec,
     wait: HistogramVec,
     run: HistogramVec,
+    events: IntCounter,
 }
 
 impl JobMetrics {
@@ -66,6 +67,7 @@ impl JobMetrics {
                 &SECONDS_BUCKETS,
             ),
             run: make.histograms("job_run_seconds", "How long attempts ran.", by_outcome, &SECONDS_BUCKETS),
+            events: make.counter("events_published_total", "Events recorded in the log."),
         };
         for outcome in REPETITIONS {
             made.repeated.with_label_values(&[outcome]);
@@ -87,6 +89,11 @@ impl JobMetrics {
 }
 
 impl Metrics {
+    /// So many events were recorded.
+    pub(crate) fn events_published(&self, events: u64) {
+        self.jobs.events.inc_by(events);
+    }
+
     /// A job was accepted.
     pub(crate) fn job_submitted(&self, job_type: &JobType) {
         self.jobs.submitted.with_label_values(&[self.labels.of(job_type)]).inc();

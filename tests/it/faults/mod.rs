@@ -27,6 +27,8 @@ mod callers;
 
 mod races;
 
+mod events;
+
 mod chaos;
 
 // What they share.

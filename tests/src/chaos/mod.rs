@@ -3,7 +3,7 @@
 //!
 //! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` and
 //! `newcomer` those that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every
-//! kind, beside an `operator` and a `watcher`, and writes down in the `submission_log` what it asked and was answered.
+//! kind, beside an `operator`, a `watcher` and a `publisher` of events, and writes down in the `submission_log` what it asked and was answered.
 //! `judge` holds all that against what is there, and `report` tells.
 
 pub mod fault;
@@ -25,6 +25,8 @@ mod routes;
 mod load;
 
 mod operator;
+
+mod publisher;
 
 mod watcher;
 
@@ -142,6 +144,19 @@ struct Run<'a> {
     counters: Counters,
 }
 
+/// When what ends.
+#[derive(Default)]
+struct Ends {
+    /// Nothing more is submitted.
+    load: CancellationToken,
+    /// Nobody waits for an answer any more.
+    patience: CancellationToken,
+    /// Nobody looks after the installation any more.
+    background: CancellationToken,
+    /// Everything ends at once.
+    all: CancellationToken,
+}
+
 /// What came of the healing.
 struct Healed {
     struck_for: Duration,
@@ -155,49 +170,19 @@ struct Healed {
 impl Run<'_> {
     async fn all(&self, stop: &CancellationToken) -> anyhow::Result<Report> {
         let Self { installation, submissions, counters, seed, .. } = self;
-        let [load_stop, give_up, done, over] = std::array::from_fn(|_| CancellationToken::new());
-        let log = &installation.log;
+        let (ends, log) = (Ends::default(), &installation.log);
         let has_python = installation.has_python();
         let through = |api| {
-            let (stop, give_up) = (&load_stop, &give_up);
+            let (stop, give_up) = (&ends.load, &ends.patience);
             Load { api, submissions, counters, log, stop, give_up, has_python }
         };
         let (near, far) = (through(&installation.api), through(&installation.callers));
-        let directed = async {
-            let began = Instant::now();
-            let struck_for = self.strike_all(stop).await;
-            let lasted = began.elapsed();
-            load_stop.cancel();
-            log.tell("every fault is over");
-            let (healed, at) = (Instant::now(), Timestamp::now());
-            // What is left of faults that went wrong; there should be nothing, so nothing is waited for.
-            let healing = async {
-                let mut broken = installation.heal().await;
-                let room = ensure_room(installation.folder(), ROOM_LEFT_BYTES_MIN);
-                broken.extend(room.err().map(|error| format!("the disk: {error:#}")));
-                if !broken.is_empty() {
-                    over.cancel(); // nobody has to wait for what does not come
-                }
-                broken
-            };
-            let (works, broken) = tokio::join!(over.run_until_cancelled(self.works_again(&near)), healing);
-            let works = works.unwrap_or(false);
-            give_up.cancel();
-            let quiet = broken.is_empty() && self.quiet().await;
-            let quiet = quiet.then(|| healed.elapsed());
-            done.cancel();
-            Healed {
-                struck_for,
-                lasted,
-                at,
-                afterwards: Afterwards { works, quiet, ..Afterwards::default() },
-                broken,
-            }
-        };
+        let directed = self.direct(&near, stop, &ends);
         // Every other one is far away.
         let submitters = (0..SUBMITTERS).map(|number| {
             if number % 2 == 0 { near.submit(*seed, number) } else { far.submit(*seed, number) }
         });
+        let mut published = Vec::new();
         let callers = async {
             tokio::join!(
                 join_all(submitters),
@@ -208,15 +193,21 @@ impl Run<'_> {
                 near.limit_types(*seed),
                 near.drain_workers(*seed),
                 near.retry(),
+                near.follow_log(),
+                async { published.extend(far.publish().await) },
             );
         };
         let background =
             async { tokio::join!(self.look_after(), counters.run(&installation.api), self.beat()) };
-        let callers = over.run_until_cancelled(callers);
-        let (healed, _, _) = tokio::join!(directed, callers, done.run_until_cancelled(background));
+        let callers = ends.all.run_until_cancelled(callers);
+        let (healed, _, _) = tokio::join!(directed, callers, ends.background.run_until_cancelled(background));
         counters.sample(&installation.api).await;
         if !healed.broken.is_empty() {
             return Ok(self.unjudged(healed));
+        }
+        match publisher::judge(&installation.api, &published).await {
+            Ok(events) => log.tell(&format!("{} events acknowledged, {events} in the log", published.len())),
+            Err(error) => log.trouble(format!("{error:#}")),
         }
         let interrupted = stop.is_cancelled();
         let mut report = self.judge(healed).await?;
@@ -224,6 +215,35 @@ impl Run<'_> {
             report.unjudged = Some(Unjudged::Interrupted { of: self.length });
         }
         Ok(report)
+    }
+
+    /// Lets the faults strike, heals everything, and waits until the work is done.
+    async fn direct(&self, near: &Load<'_>, stop: &CancellationToken, ends: &Ends) -> Healed {
+        let Self { installation, .. } = self;
+        let began = Instant::now();
+        let struck_for = self.strike_all(stop).await;
+        let lasted = began.elapsed();
+        ends.load.cancel();
+        installation.log.tell("every fault is over");
+        let (healed, at) = (Instant::now(), Timestamp::now());
+        // What is left of faults that went wrong; there should be nothing, so nothing is waited for.
+        let healing = async {
+            let mut broken = installation.heal().await;
+            let room = ensure_room(installation.folder(), ROOM_LEFT_BYTES_MIN);
+            broken.extend(room.err().map(|error| format!("the disk: {error:#}")));
+            if !broken.is_empty() {
+                ends.all.cancel(); // nobody has to wait for what does not come
+            }
+            broken
+        };
+        let (works, broken) = tokio::join!(ends.all.run_until_cancelled(self.works_again(near)), healing);
+        let works = works.unwrap_or(false);
+        ends.patience.cancel();
+        let quiet = broken.is_empty() && self.quiet().await;
+        let quiet = quiet.then(|| healed.elapsed());
+        ends.background.cancel();
+        let afterwards = Afterwards { works, quiet, ..Afterwards::default() };
+        Healed { struck_for, lasted, at, afterwards, broken }
     }
 
     /// Lets the faults of the plan strike, each at its time, or later when what it is about is busy, and waits until all

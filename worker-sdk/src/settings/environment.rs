@@ -10,7 +10,7 @@ const PREFIX: &str = "CREWCALL_";
 
 /// Variables of ours that other programs read: often one file sets them for all. A test holds both lists against the
 /// documents.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "CREWCALL_URL",
     "CREWCALL_RABBITMQ_HOME",
     "CREWCALL_DATABASE_URL",
@@ -20,6 +20,7 @@ const OTHERS: [&str; 15] = [
     "CREWCALL_RETENTION_FAILED",
     "CREWCALL_RETENTION_CANCELLED",
     "CREWCALL_RETENTION_TYPES",
+    "CREWCALL_RETENTION_EVENTS",
     "CREWCALL_BUNDLES",
     "CREWCALL_INSECURE",
     "CREWCALL_LOG_FORMAT",

@@ -9,9 +9,9 @@ pub use broker::{
     QueueFound,
 };
 pub use store::{
-    Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,
-    IdempotencyKey, InFlight, Inserted, JobChanged, JobEvent, JobQuery, Jobs, Lifecycle,
-    QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry, QuarantinedMessage,
-    Standing, Store, StoreError, StoreUsage, StoredClaim, StoredJob, StoredType, Types,
+    Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events,
+    IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, JobChanged, JobEvent, JobQuery, Jobs,
+    Lifecycle, LogBounds, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry,
+    QuarantinedMessage, Standing, Store, StoreError, StoreUsage, StoredClaim, StoredJob, StoredType, Types,
     UNANNOUNCED_TYPES_MAX, Written,
 };

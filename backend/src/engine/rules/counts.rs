@@ -12,7 +12,7 @@ use super::{
     room::Room,
 };
 use crate::{
-    domain::{JobStatus, Pace, Slot, State, TypeSettings},
+    domain::{JobStatus, Pace, Sequence, Slot, State, TypeSettings},
     mutant::mutant,
 };
 
@@ -158,6 +158,7 @@ impl TypeCounts {
 pub struct Savepoint {
     steps: usize,
     number: DispatchNumber,
+    sequence: Sequence,
 }
 
 /// The counts, with what the open transaction changed.
@@ -168,13 +169,15 @@ pub struct JobCounts {
     announced: usize,
     /// The last dispatch number that was given out.
     number: DispatchNumber,
+    /// The last event of the log.
+    sequence: Sequence,
     /// What the open transaction did, in order.
     steps: Vec<Step>,
 }
 
 impl JobCounts {
-    pub fn new(number: DispatchNumber) -> Self {
-        Self { types: HashMap::new(), announced: 0, number, steps: Vec::new() }
+    pub fn new(number: DispatchNumber, sequence: Sequence) -> Self {
+        Self { types: HashMap::new(), announced: 0, number, sequence, steps: Vec::new() }
     }
 
     /// Adds what the store held when it was opened.
@@ -266,6 +269,16 @@ impl JobCounts {
         self.number
     }
 
+    pub fn next_sequence(&mut self) -> Sequence {
+        self.sequence = self.sequence.next();
+        self.sequence
+    }
+
+    /// The last event of the log.
+    pub const fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
     /// A job came (`from` is `None`), moved, or went (`to` is `None`).
     pub fn step(&mut self, job_type: &JobType, from: Option<CountedAs>, to: Option<CountedAs>) {
         if from == to {
@@ -276,7 +289,7 @@ impl JobCounts {
     }
 
     pub const fn savepoint(&self) -> Savepoint {
-        Savepoint { steps: self.steps.len(), number: self.number }
+        Savepoint { steps: self.steps.len(), number: self.number, sequence: self.sequence }
     }
 
     /// Takes back every step since `savepoint`.
@@ -289,7 +302,7 @@ impl JobCounts {
                 Step::Terms { job_type, before } => drop(self.put_terms(&job_type, before)),
             }
         }
-        self.number = savepoint.number;
+        (self.number, self.sequence) = (savepoint.number, savepoint.sequence);
     }
 
     /// The transaction was committed: its steps are final. Returns the jobs that came, moved and went.
@@ -343,7 +356,7 @@ mod tests {
 
     #[test]
     fn steps_are_taken_back_and_only_committed_ones_are_told() {
-        let mut counts = JobCounts::new(DispatchNumber(7));
+        let mut counts = JobCounts::new(DispatchNumber(7), Sequence(0));
         counts.step(&job_type(), None, Some(DISPATCHED));
         assert_eq!(commit(&mut counts), [(None, Some(DISPATCHED))]);
 
@@ -366,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_limit_counts_held_attempts_and_what_is_set_is_taken_back_with_the_transaction() {
-        let mut counts = JobCounts::new(DispatchNumber(0));
+        let mut counts = JobCounts::new(DispatchNumber(0), Sequence(0));
         counts.step(&job_type(), None, Some(HELD));
         counts.step(&job_type(), None, Some(DISPATCHED));
         commit(&mut counts);
@@ -398,7 +411,7 @@ mod tests {
 
     #[test]
     fn types_that_nobody_announced_are_limited_and_known_ones_are_not_refused() {
-        let mut counts = JobCounts::new(DispatchNumber(0));
+        let mut counts = JobCounts::new(DispatchNumber(0), Sequence(0));
         let (named, last) =
             (|number| JobType::new(&format!("type.{number}")).unwrap(), UNANNOUNCED_TYPES_MAX - 1);
         for number in 0..last {

@@ -6,7 +6,7 @@ use crewcall_proto::{JobId, JobType, Timestamp};
 
 use super::{CountedAs, FoundJob, OldJob, Rules, Terms};
 use crate::{
-    domain::{AttemptRecord, Change, Job, JobStatus},
+    domain::{AttemptRecord, Change, Job, JobStatus, PublishedEvent, Sequence},
     engine::ports::{DispatchNumber, IdempotencyKey, JobChanged, StoredType, Written},
 };
 
@@ -39,6 +39,10 @@ pub struct Writes {
     pub types: Vec<StoredType>,
     /// Types that nobody knows any more.
     pub deleted_types: Vec<JobType>,
+    /// Events that come, in their order.
+    pub events: Vec<NewLogRow>,
+    /// The events up to this one go.
+    pub delete_events: Option<Sequence>,
 }
 
 /// A job that comes.
@@ -54,6 +58,14 @@ pub struct NewRow {
     /// Under which name it was submitted, if it has one.
     pub key: Option<IdempotencyKey>,
     pub at: Timestamp,
+}
+
+/// An event that comes.
+#[derive(Debug)]
+pub struct NewLogRow {
+    pub event: Arc<PublishedEvent>,
+    /// What it says, if it has an id.
+    pub content_hash: Option<[u8; 32]>,
 }
 
 /// A job that changes.

@@ -9,7 +9,7 @@ use std::{
 use crewcall_proto::{JobId, JobType, Timestamp};
 
 use crate::{
-    domain::{Job, State},
+    domain::{Job, PublishedEvent, Sequence, State},
     engine::ports::{DispatchNumber, StoredJob},
 };
 
@@ -53,6 +53,15 @@ pub enum Wanted {
         /// How many at most.
         limit: usize,
     },
+    /// The events with these ids.
+    Events(Vec<String>),
+    /// The beginning of the log that was recorded long enough ago.
+    OldEvents {
+        /// For longer than this.
+        kept_for: Duration,
+        /// How many at most.
+        limit: usize,
+    },
 }
 
 /// What was found of that.
@@ -70,6 +79,10 @@ pub struct Loaded {
     pub next_at: Option<Timestamp>,
     /// Jobs that go, in their order.
     pub old: Vec<OldJob>,
+    /// Events, by their ids.
+    pub events: HashMap<String, FoundEvent>,
+    /// Events that go.
+    pub old_events: OldEvents,
 }
 
 /// A job, as it was found.
@@ -110,4 +123,21 @@ pub struct OldJob {
     pub created_at: Timestamp,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// An event that has an id.
+#[derive(Debug, Clone)]
+pub struct FoundEvent {
+    /// What it says: its SHA-256.
+    pub content_hash: [u8; 32],
+    pub event: Arc<PublishedEvent>,
+}
+
+/// A beginning of the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OldEvents {
+    /// How many events it has.
+    pub count: usize,
+    /// The last of them.
+    pub up_to: Sequence,
 }

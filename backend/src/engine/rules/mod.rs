@@ -18,6 +18,8 @@ mod events;
 
 mod loaded;
 
+mod publication;
+
 mod retention;
 
 mod room;
@@ -32,11 +34,12 @@ use crewcall_proto::Timestamp;
 
 pub use age::{finished_until, forgotten_until};
 pub use counts::{CountedAs, CountedChange, JobCounts, Savepoint, StateCounts, Terms, counted};
-pub use decision::{Decision, NewRow, Update, Writes};
+pub use decision::{Decision, NewLogRow, NewRow, Update, Writes};
 pub use dispatch::DispatchDue;
 pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
-pub use loaded::{FoundJob, FoundKey, FoundReady, Loaded, OldJob, Wanted};
+pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
+pub use publication::{AppendEvents, DeleteEvents};
 pub use retention::DeleteFinished;
 pub use submission::{NewJob, StoreJobs, SubmittedBefore};
 pub use types::{DeleteType, PutType, PutTypeSettings};

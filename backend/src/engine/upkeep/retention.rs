@@ -1,4 +1,4 @@
-//! Deletes jobs that have been over for long enough, in small steps.
+//! Deletes jobs that have been over for long enough, and the beginning of the log of events, in small steps.
 
 use std::time::Duration;
 
@@ -25,10 +25,12 @@ pub struct Retention {
     pub cancelled: Option<Duration>,
     /// Types that have no jobs, after a worker served them last.
     pub types: Option<Duration>,
+    /// Published events, after they were recorded.
+    pub events: Option<Duration>,
 }
 
 impl Retention {
-    /// For how long jobs are kept by default: 14 days.
+    /// For how long jobs and events are kept by default: 14 days.
     pub const DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
     /// For how long types are kept by default after a worker served them last: 30 days, twice as long as jobs.
@@ -38,7 +40,13 @@ impl Retention {
 impl Default for Retention {
     fn default() -> Self {
         let kept = Some(Self::DEFAULT);
-        Self { completed: kept, failed: kept, cancelled: kept, types: Some(Self::TYPES_DEFAULT) }
+        Self {
+            completed: kept,
+            failed: kept,
+            cancelled: kept,
+            types: Some(Self::TYPES_DEFAULT),
+            events: kept,
+        }
     }
 }
 
@@ -62,21 +70,41 @@ impl Retention {
             let Some(kept_for) = kept_for else { continue };
             delete(engine, state, kept_for).await?;
         }
-        Ok(())
+        match self.events {
+            Some(kept_for) => delete_events(engine, kept_for).await,
+            None => Ok(()),
+        }
     }
+}
+
+/// Does steps, each of which says how much it deleted, until there is no more. Returns how much that was.
+async fn in_steps<F>(engine: &Engine, step: impl Fn() -> F) -> Result<usize, StoreError>
+where
+    F: Future<Output = Result<usize, StoreError>>,
+{
+    let mut deleted = 0;
+    loop {
+        let step = step().await?;
+        deleted += step;
+        if step < BATCH_MAX || engine.tasks.stop().is_cancelled() {
+            return Ok(deleted);
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// Deletes the events that were recorded longer ago than this.
+async fn delete_events(engine: &Engine, kept_for: Duration) -> Result<(), StoreError> {
+    let events = in_steps(engine, || engine.store.delete_events(kept_for, BATCH_MAX)).await?;
+    if events > 0 {
+        tracing::info!(events, "Events that were kept for long enough are deleted.");
+    }
+    Ok(())
 }
 
 /// Deletes the jobs that have been over in this state for longer than this.
 async fn delete(engine: &Engine, state: State, kept_for: Duration) -> Result<(), StoreError> {
-    let mut deleted = 0;
-    loop {
-        let step = engine.changes.delete_finished(state, kept_for, BATCH_MAX).await?;
-        deleted += step;
-        if step < BATCH_MAX || engine.tasks.stop().is_cancelled() {
-            break;
-        }
-        tokio::time::sleep(REST).await;
-    }
+    let deleted = in_steps(engine, || engine.changes.delete_finished(state, kept_for, BATCH_MAX)).await?;
     if deleted > 0 {
         tracing::info!(%state, jobs = deleted, "Jobs that were over for long enough are deleted.");
     }

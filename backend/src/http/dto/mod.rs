@@ -8,6 +8,7 @@ mod event;
 mod health;
 mod job;
 mod job_type;
+mod published_event;
 mod quarantine;
 mod worker;
 
@@ -21,6 +22,7 @@ pub(crate) use event::JobEvent;
 pub(crate) use health::{Alive, Check, Checks, Readiness};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
 pub(crate) use job_type::{Limits, Scale, Type, TypeList};
+pub(crate) use published_event::{EventBatchItem, EventBatchResult, EventList, NewEvent, PublishedEvent};
 pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub(crate) use worker::{Worker, WorkerList};
 

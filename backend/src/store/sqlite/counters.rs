@@ -10,6 +10,9 @@ pub(super) const DISPATCHES_NUMBERED: &str = "dispatches_numbered";
 /// Every dispatch up to this one is confirmed or over.
 pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
 
+/// The last sequence that was given to an event.
+pub(super) const EVENTS_SEQUENCED: &str = "events_sequenced";
+
 pub(super) fn read(connection: &Connection, name: &'static str) -> Result<u64, TransactionError> {
     let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
     statement.query_row([name], |row| Ok(Columns::of(row).value()))?

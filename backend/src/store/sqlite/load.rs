@@ -6,16 +6,17 @@ use crewcall_proto::{JobId, JobType, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::{all, first, list, sql},
+    columns::{Columns, all, first, list, sql},
     queries,
-    rows::{KeyRow, OldRow, WholeJob},
+    rows::{EventRow, KeyRow, OldRow, WholeJob},
     transaction_error::TransactionError,
     values::{id_bytes, to_limit},
 };
 use crate::{
-    domain::State,
+    domain::{Sequence, State},
     engine::rules::{
-        FoundJob, FoundKey, FoundReady, Loaded, OldJob, Wanted, finished_until, forgotten_until,
+        FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted, finished_until,
+        forgotten_until,
     },
 };
 
@@ -59,6 +60,10 @@ pub(super) fn load(
         }
         Wanted::Finished { state, kept_for, limit } => {
             Loaded { old: finished(connection, state, finished_until(now, kept_for), limit)?, ..none }
+        }
+        Wanted::Events(ids) => Loaded { events: events(connection, ids)?, ..none },
+        Wanted::OldEvents { kept_for, limit } => {
+            Loaded { old_events: old_events(connection, finished_until(now, kept_for), limit)?, ..none }
         }
     })
 }
@@ -152,4 +157,40 @@ fn finished(
         Ok(OldJob { row: seq, id, job_type, created_at, labels: payload.labels()? })
     };
     old.into_iter().map(job).collect()
+}
+
+fn events(
+    connection: &Connection,
+    ids: Vec<String>,
+) -> Result<HashMap<String, FoundEvent>, TransactionError> {
+    let sql = sql!("SELECT {} FROM events INDEXED BY events_by_id WHERE id = ?", list::<EventRow>());
+    let mut events = HashMap::new();
+    for id in ids {
+        let found = first::<EventRow>(connection, sql, [&id])?;
+        if let Some(EventRow { content_hash: Some(content_hash), event }) = found {
+            events.insert(id, FoundEvent { content_hash, event: Arc::new(event) });
+        }
+    }
+    Ok(events)
+}
+
+/// The beginning of the log up to the first event that was recorded later: the clock may have been set back in between.
+fn old_events(
+    connection: &Connection,
+    until: Timestamp,
+    limit: usize,
+) -> Result<OldEvents, TransactionError> {
+    let mut statement =
+        connection.prepare_cached("SELECT sequence, recorded_at FROM events ORDER BY sequence LIMIT ?")?;
+    let mut rows = statement.query([to_limit(limit)])?;
+    let mut old = OldEvents::default();
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns::of(row);
+        let (sequence, recorded_at): (Sequence, Timestamp) = (columns.value()?, columns.value()?);
+        if recorded_at >= until {
+            break;
+        }
+        old = OldEvents { count: old.count + 1, up_to: sequence };
+    }
+    Ok(old)
 }

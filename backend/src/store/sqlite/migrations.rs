@@ -5,12 +5,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::open_error::Refusal;
 
 /// The steps, in order. `user_version` counts those that a file has taken.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_limits.sql"),
     include_str!("migrations/0003_names.sql"),
     include_str!("migrations/0004_traces.sql"),
     include_str!("migrations/0005_given_up.sql"),
+    include_str!("migrations/0006_events.sql"),
 ];
 
 /// Marks a SQLite file as ours: "CREW" in ASCII.

@@ -37,6 +37,8 @@ mod run;
 
 mod load;
 
+mod log;
+
 mod write;
 
 mod rehearse;
@@ -75,17 +77,18 @@ use self::{
 };
 use crate::{
     clock::Clock,
-    domain::{AttemptRecord, Job, State, TypeSettings},
+    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State, TypeSettings},
     engine::{
         ports::{
-            Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
-            IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine,
-            QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoreUsage, StoredClaim, StoredType,
-            Types, Written,
+            Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
+            Events, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds,
+            Quarantine, QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoreUsage, StoredClaim,
+            StoredType, Types, Written,
         },
         rules::{
-            ApplyEvents, Decide, DeleteFinished, DeleteType, DispatchDue, ExpireDue, NewJob, PutType,
-            PutTypeSettings, ReleaseDue, ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
+            AppendEvents, ApplyEvents, Decide, DeleteEvents, DeleteFinished, DeleteType, DispatchDue,
+            ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue, ReleaseUnroutable, StoreJobs,
+            SubmittedBefore, counted,
         },
     },
     metrics::Metrics,
@@ -263,6 +266,34 @@ impl Jobs for SqliteStore {
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
         self.counts.of(job_type).in_flight()
+    }
+}
+
+#[async_trait]
+impl Events for SqliteStore {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.run(events.len(), AppendEvents(events)).await.map(|written| written.value)
+    }
+
+    async fn events_after(
+        &self,
+        after: Sequence,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<PublishedEvent>, StoreError> {
+        self.readers.read(move |connection| log::after(connection, after, limit, bytes_max)).await
+    }
+
+    async fn event(&self, sequence: Sequence) -> Result<Option<PublishedEvent>, StoreError> {
+        self.readers.read(move |connection| log::one(connection, sequence)).await
+    }
+
+    async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
+        self.readers.read(log::bounds).await
+    }
+
+    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
+        self.run(limit, DeleteEvents { kept_for, limit }).await.map(|written| written.value)
     }
 }
 

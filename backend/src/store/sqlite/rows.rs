@@ -12,7 +12,7 @@ use super::{
     values::from_json,
 };
 use crate::{
-    domain::{AttemptRecord, Claim, Job, JobStatus, Policy, Slot, State, TypeSettings},
+    domain::{AttemptRecord, Claim, Job, JobStatus, Policy, PublishedEvent, Slot, State, TypeSettings},
     engine::{
         ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
         rules::FoundJob,
@@ -179,6 +179,24 @@ columns!(QuarantinedMessage {
 });
 
 columns!(QuarantineEntry { number: "seq", message: "" });
+
+columns!(PublishedEvent {
+    sequence: "sequence",
+    recorded_at: "recorded_at",
+    occurred_at: "occurred_at",
+    subject: "subject",
+    id: "id",
+    // Last, because it may be large: a row is read from the front.
+    data: "data",
+});
+
+/// An event, with what its id stands for.
+pub(super) struct EventRow {
+    pub(super) content_hash: Option<[u8; 32]>,
+    pub(super) event: PublishedEvent,
+}
+
+columns!(EventRow { content_hash: "content_hash", event: "" });
 
 /// Who runs a job, from its row.
 pub(super) struct ClaimRow {

@@ -61,7 +61,7 @@ impl SharedCounts {
 mod tests {
     use super::*;
     use crate::{
-        domain::State,
+        domain::{Sequence, State},
         engine::{ports::DispatchNumber, rules::CountedAs},
     };
 
@@ -69,7 +69,7 @@ mod tests {
     fn readers_see_what_was_committed() {
         let job_type = JobType::new("a.b").unwrap();
         let ready = CountedAs { state: State::Ready, occupies_window: false };
-        let mut counts = JobCounts::new(DispatchNumber(0));
+        let mut counts = JobCounts::new(DispatchNumber(0), Sequence(0));
         let shared = SharedCounts::loaded(&counts);
         counts.step(&job_type, None, Some(ready));
         assert!(shared.all().is_empty(), "it is not committed");

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AttemptOutcome, Backoff, Cancellation, Claim, JobError, Pause, Priority, Progress, Slot, State,
+        AttemptOutcome, Backoff, Cancellation, Claim, JobError, Pause, Priority, Progress, Sequence, Slot,
+        State, Subject,
     },
     engine::ports::DispatchNumber,
 };
@@ -80,6 +81,8 @@ encoded! {
     }
     Slot as i64 { |nanoseconds| Ok(Self(nanoseconds)), |slot: &Self| slot.0 }
     DispatchNumber as i64 { |number| Ok(Self(number.cast_unsigned())), |number: &Self| to_integer(number.0) }
+    Sequence as i64 { |number| Ok(Self(number.cast_unsigned())), |sequence: &Self| to_integer(sequence.0) }
+    Subject as String { |text| text.parse().map_err(|_| text), Subject::as_str }
     // A counter.
     u64 as i64 { |number| Self::try_from(number).map_err(|_| number.to_string()), |number: &Self| to_integer(*number) }
     // A size or a limit.

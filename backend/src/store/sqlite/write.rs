@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::{
     columns::{Parameters, PartlyIndexed as _, Value as _, assignments, sql, values},
-    rows::{AttemptRow, KeyRow, LabelRow, Payload, PayloadRow, SettingsRow},
+    rows::{AttemptRow, EventRow, KeyRow, LabelRow, Payload, PayloadRow, SettingsRow},
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
@@ -14,7 +14,7 @@ use crate::{
     domain::{AttemptRecord, JobStatus, TypeSettings},
     engine::{
         ports::{StoredJob, StoredType},
-        rules::{NewRow, OldJob, Terms, Update, Writes},
+        rules::{NewLogRow, NewRow, OldJob, Terms, Update, Writes},
     },
     mutant::mutant,
 };
@@ -45,6 +45,13 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     }
     for job_type in &writes.deleted_types {
         context.execute("DELETE FROM types WHERE type = ?", [job_type.as_str()])?;
+    }
+    for NewLogRow { event, content_hash } in writes.events {
+        let row = EventRow { content_hash, event: event.as_ref().clone() };
+        context.insert(sql!("INSERT INTO events {}", values::<EventRow>()), &row)?;
+    }
+    if let Some(up_to) = writes.delete_events {
+        context.execute("DELETE FROM events WHERE sequence <= ?", [to_integer(up_to.0)])?;
     }
     Ok(())
 }

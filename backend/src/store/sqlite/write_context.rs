@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{
     clock_rollback,
     columns::{Parameters, Value, all},
-    counters::{self, DISPATCHES_NUMBERED},
+    counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED},
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    domain::Sequence,
     engine::{
         ports::DispatchNumber,
         rules::{JobCounts, Rules},
@@ -34,6 +35,8 @@ pub(super) struct WriteContext {
     shared: SharedCounts,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
+    /// The last sequence of an event that stands in the database.
+    sequence_kept: Sequence,
     skew: IdClockSkew,
     /// What stands in the database of it.
     skew_kept: IdClockSkew,
@@ -50,7 +53,8 @@ impl WriteContext {
     ) -> Result<Self, TransactionError> {
         let time_kept = clock_rollback::shift_waits(&connection, clock.now(), metrics)?;
         let number = DispatchNumber(counters::read(&connection, DISPATCHES_NUMBERED)?);
-        let mut counts = JobCounts::new(number);
+        let sequence = Sequence(counters::read(&connection, EVENTS_SEQUENCED)?);
+        let mut counts = JobCounts::new(number, sequence);
         // The index alone knows of all states but those in flight, of which there are few.
         let counted: Vec<CountRow> = all(
             &connection,
@@ -68,7 +72,16 @@ impl WriteContext {
         let shared = SharedCounts::loaded(&counts);
         let skew = IdClockSkew::read(&connection)?;
         let rules = Rules::new(counts, clock);
-        Ok(Self { connection, rules, shared, number_kept: number, skew, skew_kept: skew, time_kept })
+        Ok(Self {
+            connection,
+            rules,
+            shared,
+            number_kept: number,
+            sequence_kept: sequence,
+            skew,
+            skew_kept: skew,
+            time_kept,
+        })
     }
 
     /// Notes how far the time in the id of a new job is from that of its acceptance: lists by time are read in the
@@ -106,6 +119,10 @@ impl WriteContext {
         if number != self.number_kept {
             counters::raise(&self.connection, DISPATCHES_NUMBERED, number.0)?;
         }
+        let sequence = self.rules.counts.sequence();
+        if sequence != self.sequence_kept {
+            counters::raise(&self.connection, EVENTS_SEQUENCED, sequence.0)?;
+        }
         if self.skew != self.skew_kept {
             self.skew.keep(&self.connection)?;
         }
@@ -127,6 +144,7 @@ impl WriteContext {
     /// The transaction was committed.
     pub(super) fn committed(&mut self) {
         self.number_kept = self.rules.counts.number();
+        self.sequence_kept = self.rules.counts.sequence();
         self.skew_kept = self.skew;
         self.shared.add(self.rules.counts.commit());
     }

@@ -92,7 +92,8 @@ async fn say(stage: &Stage, id: JobId, what: fn(crewcall_proto::response::Origin
 async fn an_observer_hears_of_every_change_once() {
     let stories = Arc::<Stories>::default();
     let at_once = Some(Duration::ZERO);
-    let kept = Retention { completed: at_once, failed: at_once, cancelled: at_once, types: None };
+    let kept =
+        Retention { completed: at_once, failed: at_once, cancelled: at_once, types: None, events: None };
     let stage = Stage::observed(kept, Arc::clone(&stories) as Arc<dyn Observer>).await;
     let (caller, job_type) = (Caller::loopback(), JobType::new(TYPE).unwrap());
 

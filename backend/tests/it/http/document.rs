@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crewcall_backend::{
     domain::{
         Backoff, Priority,
+        published_event::EVENT_ID_LENGTH_MAX,
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
         submission::{LABEL_NAME_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, LABELS_MAX},
@@ -13,6 +14,7 @@ use crewcall_backend::{
     engine::{
         caller::{ACTOR_LENGTH_MAX, REASON_LENGTH_MAX},
         commands::actions::BULK_JOBS_MAX,
+        event_log::PAGE_LOOKS_MAX,
         ports::{
             IDEMPOTENCY_KEPT_FOR, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, UNANNOUNCED_TYPES_MAX,
         },
@@ -20,7 +22,10 @@ use crewcall_backend::{
     },
     http::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, KEY_LENGTH_MAX, PAGE_JOBS_MAX, WAIT_MAX},
 };
-use crewcall_proto::{JobType, codec::PAYLOAD_BYTES_MAX};
+use crewcall_proto::{
+    JobType,
+    codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX},
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -136,6 +141,9 @@ async fn the_limits_of_the_document_are_those_of_the_program() {
         ("NewBackoff jitter default", json!(backoff.jitter)),
         ("NewBackoff jitter maximum", json!(1)),
         ("NewBackoff max_seconds maximum", json!(BACKOFF_MAX.as_secs())),
+        ("NewEvent id maxLength", json!(EVENT_ID_LENGTH_MAX)),
+        ("NewEvent id minLength", json!(1)),
+        ("NewEvent subject maxLength", json!(JobType::LENGTH_MAX)),
         ("NewJob delay_seconds maximum", json!(SCHEDULE_AHEAD_MAX.as_secs())),
         ("NewJob max_attempts default", json!(ATTEMPTS_DEFAULT)),
         ("NewJob max_attempts maximum", json!(ATTEMPTS_MAX)),
@@ -147,6 +155,8 @@ async fn the_limits_of_the_document_are_those_of_the_program() {
         ("NewJob type maxLength", json!(JobType::LENGTH_MAX)),
         ("Progress percent maximum", json!(100)),
         ("getJob wait maximum", json!(WAIT_MAX.as_secs())),
+        ("listEvents limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listEvents limit minimum", json!(1)),
         ("listJobs limit maximum", json!(PAGE_JOBS_MAX)),
         ("listJobs limit minimum", json!(1)),
         ("listQuarantine limit maximum", json!(PAGE_JOBS_MAX)),
@@ -227,6 +237,7 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
         "at most {LABELS_MAX}, names of 1 to {LABEL_NAME_LENGTH_MAX} characters of `a-z A-Z 0-9 . _ -`, values of at most {LABEL_VALUE_LENGTH_MAX} characters"
     );
     let of_new_job = |field: &str| format!("/components/schemas/NewJob/properties/{field}/description");
+    let of_new_event = |field: &str| format!("/components/schemas/NewEvent/properties/{field}/description");
     let of_path = |path: &str| format!("/paths/{}/description", path.replace('/', "~1").replace('#', "/"));
     let thousands = |number: usize| format!("{} {:03}", number / 1000, number % 1000);
     for (place, words) in [
@@ -236,6 +247,12 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
         (of_new_job("labels"), labels),
         (of_path("/v1/jobs/batch#post"), thousands(BATCH_ITEMS_MAX)),
         (of_path("/v1/jobs/batch#post"), format!("{} MiB", BATCH_BYTES_MAX / 1024 / 1024)),
+        (of_path("/v1/events/batch#post"), thousands(BATCH_ITEMS_MAX)),
+        (of_path("/v1/events/batch#post"), format!("{} MiB", BATCH_BYTES_MAX / 1024 / 1024)),
+        (of_new_event("data"), format!("{} KiB", PAYLOAD_BYTES_MAX / 1024)),
+        (of_new_event("data"), format!("{DEPTH_MAX} levels")),
+        (of_new_event("id"), format!("1 to {EVENT_ID_LENGTH_MAX}")),
+        ("/components/schemas/EventList/properties/after/description".to_owned(), thousands(PAGE_LOOKS_MAX)),
         (of_path("/v1/jobs/cancel#post"), thousands(BULK_JOBS_MAX)),
         (of_path("/v1/jobs/retry#post"), thousands(BULK_JOBS_MAX)),
         (of_path("/v1/quarantine#get"), thousands(QUARANTINE_MESSAGES_MAX as usize)),

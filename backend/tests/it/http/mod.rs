@@ -28,6 +28,8 @@ mod read;
 
 mod watch;
 
+mod events;
+
 mod operate;
 
 mod metrics;

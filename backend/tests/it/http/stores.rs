@@ -7,11 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, State, TypeSettings},
+    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State, TypeSettings},
     engine::ports::{
-        Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IdempotencyKey,
-        InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, Quarantine, QuarantineEntry,
-        QuarantinedMessage, Standing, Store, StoreError, StoreUsage, StoredClaim, StoredType, Types, Written,
+        Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine,
+        QuarantineEntry, QuarantinedMessage, Standing, Store, StoreError, StoreUsage, StoredClaim,
+        StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -120,6 +121,29 @@ impl Jobs for FailingStore {
 
     fn in_flight(&self, _: &JobType) -> InFlight {
         InFlight::default()
+    }
+}
+
+#[async_trait]
+impl Events for FailingStore {
+    async fn append(&self, _: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn events_after(&self, _: Sequence, _: usize, _: usize) -> Result<Vec<PublishedEvent>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn event(&self, _: Sequence) -> Result<Option<PublishedEvent>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
+        Ok(LogBounds { oldest: Sequence(1), head: Sequence(0) })
+    }
+
+    async fn delete_events(&self, _: Duration, _: usize) -> Result<usize, StoreError> {
+        Err((self.0)())
     }
 }
 
@@ -309,6 +333,35 @@ impl Jobs for FillingStore {
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
         self.store.in_flight(job_type)
+    }
+}
+
+#[async_trait]
+impl Events for FillingStore {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.take(events.len())?;
+        self.store.append(events).await
+    }
+
+    async fn events_after(
+        &self,
+        after: Sequence,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<PublishedEvent>, StoreError> {
+        self.store.events_after(after, limit, bytes_max).await
+    }
+
+    async fn event(&self, sequence: Sequence) -> Result<Option<PublishedEvent>, StoreError> {
+        self.store.event(sequence).await
+    }
+
+    async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
+        self.store.log_bounds().await
+    }
+
+    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
+        self.store.delete_events(kept_for, limit).await
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use super::server::{Options, PATIENCE, Server, answer, problem};
 
 /// An open stream of events.
-struct Watch(Pin<Box<dyn Stream<Item = Event>>>);
+pub(super) struct Watch(Pin<Box<dyn Stream<Item = Event>>>);
 
 impl Watch {
-    async fn open(request: RequestBuilder) -> Self {
+    pub(super) async fn open(request: RequestBuilder) -> Self {
         let response = answer(request).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -22,19 +22,24 @@ impl Watch {
     }
 
     /// The next event; `None` when the server ended the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub(super) async fn next(&mut self) -> Option<Event> {
         timeout(PATIENCE, self.0.next()).await.expect("no event came")
     }
 
     /// The next event's id and data.
     async fn job(&mut self) -> (String, Value) {
+        self.named("job").await
+    }
+
+    /// The id and the data of the next event, which is called so.
+    pub(super) async fn named(&mut self, name: &str) -> (String, Value) {
         let event = self.next().await.expect("the stream ended");
-        assert_eq!(event.event, "job");
+        assert_eq!(event.event, name);
         (event.id, serde_json::from_str(&event.data).unwrap())
     }
 }
 
-fn resumed(request: RequestBuilder, last_event_id: &str) -> RequestBuilder {
+pub(super) fn resumed(request: RequestBuilder, last_event_id: &str) -> RequestBuilder {
     request.header("last-event-id", last_event_id)
 }
 

@@ -102,4 +102,10 @@ conforms! {
         quarantined_messages_are_read_and_deleted,
         the_newest_unreadable_messages_are_kept,
     }
+    events {
+        events_come_back_as_they_were_published,
+        an_event_that_is_published_again_is_the_same,
+        whoever_follows_the_log_skips_nothing,
+        the_oldest_events_go_and_their_numbers_are_not_used_again,
+    }
 }

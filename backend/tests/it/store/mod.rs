@@ -19,6 +19,8 @@ mod list;
 
 mod types;
 
+mod events;
+
 mod model;
 
 mod under_test;

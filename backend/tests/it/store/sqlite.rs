@@ -10,7 +10,10 @@ use crewcall_backend::{
 };
 use rusqlite::Connection;
 
-use super::under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open};
+use super::{
+    events,
+    under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open},
+};
 
 /// Why the file cannot be opened, and the words for it without the directory of the test.
 fn refusal(path: &Path) -> (OpenError, String) {
@@ -190,7 +193,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 5): run that version or a later one"
+         knows up to 6): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }
@@ -243,4 +246,34 @@ async fn keys_that_are_too_old_are_deleted_by_those_that_come() {
 fn the_store_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<SqliteStore>();
+}
+
+/// Transactions that are taken back leave no gap in the log, and nobody sees what was in them.
+#[tokio::test]
+async fn events_that_are_taken_back_leave_no_gap() {
+    let tested = StoreUnderTest::sqlite();
+    let other = Connection::open(tested.path()).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.subject = 'refused' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let write = async |writer: usize| {
+        let mut recorded = 0;
+        for number in 0..30 {
+            let last = if (writer + number).is_multiple_of(3) { "refused" } else { "taken" };
+            let events = vec![events::event("taken", "1"), events::event(last, "2")];
+            let outcome = tested.store.append(events).await;
+            assert_eq!(outcome.is_err(), last == "refused", "{outcome:?}");
+            recorded += if outcome.is_ok() { 2 } else { 0 };
+        }
+        recorded
+    };
+    let writers = futures_util::future::join_all((0..6).map(write));
+    let (seen, recorded) = tokio::join!(events::follow(Arc::clone(&tested.store), 240), writers);
+    assert_eq!(recorded.iter().sum::<usize>(), 240);
+    assert_eq!(seen, (1..=240).collect::<Vec<u64>>());
+    other.execute_batch("DROP TRIGGER refuse").unwrap();
+    tested.finish().await;
 }

@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: four small ports, and one that is all of them.
+//! The store as the use-cases see it: five small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -13,10 +13,13 @@ mod job_query;
 
 mod types;
 
+mod events;
+
 mod quarantine;
 
 mod lifecycle;
 
+pub use events::{Appended, Events, LogBounds};
 pub use job_changed::{JobChanged, StoredJob, Written};
 pub use job_query::JobQuery;
 pub use jobs::Jobs;
@@ -31,6 +34,6 @@ pub use records::{
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
 
 /// All that a store is.
-pub trait Store: Jobs + Types + Quarantine + Lifecycle {}
+pub trait Store: Jobs + Events + Types + Quarantine + Lifecycle {}
 
-impl<T: Jobs + Types + Quarantine + Lifecycle> Store for T {}
+impl<T: Jobs + Events + Types + Quarantine + Lifecycle> Store for T {}

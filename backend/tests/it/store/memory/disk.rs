@@ -7,15 +7,15 @@ use std::{
 };
 
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, Slot, State},
+    domain::{AttemptRecord, Job, PublishedEvent, Sequence, Slot, State},
     engine::{
         ports::{
             DispatchNumber, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
             QuarantinedMessage, StoredJob, StoredType,
         },
         rules::{
-            FoundJob, FoundKey, FoundReady, JobCounts, Loaded, OldJob, Terms, Wanted, Writes, finished_until,
-            forgotten_until,
+            FoundEvent, FoundJob, FoundKey, FoundReady, JobCounts, Loaded, NewLogRow, OldEvents, OldJob,
+            Terms, Wanted, Writes, finished_until, forgotten_until,
         },
     },
 };
@@ -43,6 +43,9 @@ pub(crate) struct Disk {
     quarantined: u64,
     pub(super) issued: DispatchNumber,
     pub(super) confirmed: DispatchNumber,
+    pub(super) events: BTreeMap<Sequence, PublishedEvent>,
+    event_ids: HashMap<String, FoundEvent>,
+    pub(super) sequenced: Sequence,
     time: Option<Timestamp>,
 }
 
@@ -136,23 +139,42 @@ impl Disk {
                 self.waiting_until(expires, until, limit)
             }
             Wanted::Finished { state, kept_for, limit } => {
-                let until = finished_until(now, kept_for);
-                let is_old = |kept: &&Kept| {
-                    let status = &kept.job.status;
-                    status.state == state && status.finished_at.is_some_and(|at| at < until)
-                };
-                let mut old: Vec<&Kept> = self.jobs.values().filter(is_old).collect();
-                old.sort_by_key(|kept| kept.job.status.finished_at);
-                let old = old.into_iter().take(limit).map(|Kept { job, .. }| OldJob {
-                    row: 0,
-                    id: job.id,
-                    job_type: job.job_type.clone(),
-                    created_at: job.created_at,
-                    labels: job.labels.clone(),
+                Loaded { old: self.finished(state, finished_until(now, kept_for), limit), ..none }
+            }
+            Wanted::Events(ids) => {
+                let known = ids.into_iter().filter_map(|id| {
+                    let found = self.event_ids.get(&id)?.clone();
+                    Some((id, found))
                 });
-                Loaded { old: old.collect(), ..none }
+                Loaded { events: known.collect(), ..none }
+            }
+            Wanted::OldEvents { kept_for, limit } => {
+                Loaded { old_events: self.old_events(finished_until(now, kept_for), limit), ..none }
             }
         }
+    }
+
+    fn finished(&self, state: State, until: Timestamp, limit: usize) -> Vec<OldJob> {
+        let is_old = |kept: &&Kept| {
+            let status = &kept.job.status;
+            status.state == state && status.finished_at.is_some_and(|at| at < until)
+        };
+        let mut old: Vec<&Kept> = self.jobs.values().filter(is_old).collect();
+        old.sort_by_key(|kept| kept.job.status.finished_at);
+        let old = old.into_iter().take(limit).map(|Kept { job, .. }| OldJob {
+            row: 0,
+            id: job.id,
+            job_type: job.job_type.clone(),
+            created_at: job.created_at,
+            labels: job.labels.clone(),
+        });
+        old.collect()
+    }
+
+    fn old_events(&self, until: Timestamp, limit: usize) -> OldEvents {
+        let old = self.events.values().take(limit).take_while(|event| event.recorded_at < until);
+        let up_to = old.clone().last().map(|event| event.sequence).unwrap_or_default();
+        OldEvents { count: old.count(), up_to }
     }
 
     fn waiting_until(
@@ -173,7 +195,7 @@ impl Disk {
     }
 
     /// Everything that a batch decided.
-    pub(super) fn write(&mut self, overlay: Overlay, issued: DispatchNumber, now: Timestamp) {
+    pub(super) fn write(&mut self, overlay: Overlay, counts: &JobCounts, now: Timestamp) {
         for writes in overlay.writes {
             for row in writes.inserts {
                 if let Some(key) = row.key {
@@ -201,8 +223,18 @@ impl Disk {
             for job_type in writes.deleted_types {
                 self.types.remove(&job_type);
             }
+            for NewLogRow { event, content_hash } in writes.events {
+                if let (Some(id), Some(content_hash)) = (&event.id, content_hash) {
+                    self.event_ids.insert(id.clone(), FoundEvent { content_hash, event: Arc::clone(&event) });
+                }
+                self.events.insert(event.sequence, event.as_ref().clone());
+            }
+            if let Some(up_to) = writes.delete_events {
+                self.events.retain(|sequence, _| *sequence > up_to);
+                self.event_ids.retain(|_, found| found.event.sequence > up_to);
+            }
         }
-        self.issued = issued;
+        (self.issued, self.sequenced) = (counts.number(), counts.sequence());
         self.time = Some(now);
     }
 
@@ -230,6 +262,7 @@ pub(super) struct Overlay {
     jobs: HashMap<JobId, StoredJob>,
     deleted: HashSet<JobId>,
     keys: HashMap<String, FoundKey>,
+    events: HashMap<String, FoundEvent>,
 }
 
 impl Overlay {
@@ -245,6 +278,7 @@ impl Overlay {
             }
         }
         loaded.keys.extend(self.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
+        loaded.events.extend(self.events.iter().map(|(id, found)| (id.clone(), found.clone())));
         let is_as_it_was = |id: &JobId| !self.jobs.contains_key(id) && !self.deleted.contains(id);
         loaded.ready.retain(|found| is_as_it_was(&found.job.id));
         loaded.waiting.retain(|found| is_as_it_was(&found.job.id));
@@ -274,6 +308,11 @@ impl Overlay {
             let status = update.status.as_ref().clone();
             let number = update.number.or(number);
             self.jobs.insert(id, StoredJob { status, number, ..update.found.job.clone() });
+        }
+        for NewLogRow { event, content_hash } in &writes.events {
+            if let (Some(id), Some(content_hash)) = (&event.id, *content_hash) {
+                self.events.insert(id.clone(), FoundEvent { content_hash, event: Arc::clone(event) });
+            }
         }
         for old in &writes.deletes {
             self.jobs.remove(&old.id);

@@ -82,7 +82,10 @@ where
 impl MemoryStore {
     /// A store on this disk.
     pub(crate) fn open(disk: &Arc<Mutex<Disk>>, clock: Arc<dyn Clock>) -> Self {
-        let mut counts = JobCounts::new(disk.lock().unwrap().issued);
+        let mut counts = {
+            let disk = disk.lock().unwrap();
+            JobCounts::new(disk.issued, disk.sequenced)
+        };
         disk.lock().unwrap().open(clock.now(), &mut counts);
         let state = State { disk: Arc::clone(disk), rules: Rules::new(counts, clock), closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
@@ -144,7 +147,7 @@ impl State {
             }
             outcomes.push((call, outcome.map_err(|reason| StoreError::Broken { reason })));
         }
-        disk.write(overlay, self.rules.counts.number(), now);
+        disk.write(overlay, &self.rules.counts, now);
         self.rules.counts.commit().for_each(drop);
         drop(disk);
         for (call, outcome) in outcomes {

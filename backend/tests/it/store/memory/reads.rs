@@ -4,16 +4,16 @@ use std::{cmp::Reverse, time::Duration};
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, State},
+    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State},
     engine::{
         ports::{
-            Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
-            IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Standing, StoreError, StoredClaim,
-            Written,
+            Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
+            Events, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, LogBounds, Standing,
+            StoreError, StoredClaim, Written,
         },
         rules::{
-            ApplyEvents, DeleteFinished, DispatchDue, ExpireDue, NewJob, ReleaseDue, ReleaseUnroutable,
-            StateCounts, StoreJobs, SubmittedBefore, counted,
+            AppendEvents, ApplyEvents, DeleteEvents, DeleteFinished, DispatchDue, ExpireDue, NewJob,
+            ReleaseDue, ReleaseUnroutable, StateCounts, StoreJobs, SubmittedBefore, counted,
         },
     },
 };
@@ -259,5 +259,50 @@ impl Jobs for MemoryStore {
             };
             job_types.into_iter().filter_map(oldest).collect()
         })
+    }
+}
+
+#[async_trait]
+impl Events for MemoryStore {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.run(AppendEvents(events)).await.map(|written| written.value)
+    }
+
+    async fn events_after(
+        &self,
+        after: Sequence,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<PublishedEvent>, StoreError> {
+        self.read(|disk, _| {
+            let mut bytes = 0;
+            let fits = |event: &&PublishedEvent| {
+                let fits = bytes < bytes_max;
+                bytes += event.data.len();
+                fits
+            };
+            disk.events
+                .range(after.next()..)
+                .map(|(_, event)| event)
+                .take(limit)
+                .take_while(fits)
+                .cloned()
+                .collect()
+        })
+    }
+
+    async fn event(&self, sequence: Sequence) -> Result<Option<PublishedEvent>, StoreError> {
+        self.read(|disk, _| disk.events.get(&sequence).cloned())
+    }
+
+    async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
+        self.read(|disk, _| {
+            let oldest = disk.events.keys().next().copied();
+            LogBounds { oldest: oldest.unwrap_or_else(|| disk.sequenced.next()), head: disk.sequenced }
+        })
+    }
+
+    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
+        self.run(DeleteEvents { kept_for, limit }).await.map(|written| written.value)
     }
 }

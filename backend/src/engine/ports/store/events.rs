@@ -1,0 +1,53 @@
+//! The log of published events, as a store keeps it.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::{NewEvent, PublishedEvent, Sequence};
+
+/// Keeps what people publish. The store gives each event its [`Sequence`]: whoever has read up to one never sees a lower one
+/// appear later, whatever was rolled back and however many write at once.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Records events in this order, in one transaction. One whose id is in the log already is not recorded again. Returns in
+    /// the order of `events`.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Events after this place, oldest first: at most `limit`, and at most `bytes_max` of data, the last event aside.
+    async fn events_after(
+        &self,
+        after: Sequence,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<PublishedEvent>, StoreError>;
+
+    /// One event; `None` when there is none there, or not any more.
+    async fn event(&self, sequence: Sequence) -> Result<Option<PublishedEvent>, StoreError>;
+
+    /// From where to where the log goes.
+    async fn log_bounds(&self) -> Result<LogBounds, StoreError>;
+
+    /// Deletes up to `limit` of the oldest events, those that were recorded longer ago than this. Returns how many.
+    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// What became of an event that was to be recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Appended {
+    Recorded(Arc<PublishedEvent>),
+    /// It was recorded before, under the same id.
+    Replayed(Arc<PublishedEvent>),
+    /// Its id belongs to an event that says something else.
+    IdReused(Sequence),
+}
+
+/// From where to where the log goes. Empty when `oldest` is above `head`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The oldest event that is kept, or the next one if none is.
+    pub oldest: Sequence,
+    /// The newest event; 0 before the first.
+    pub head: Sequence,
+}

@@ -1,0 +1,79 @@
+//! Events come into the log, each in the next place, unless they are there already.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{Decide, Decision, FoundEvent, Inconsistent, Loaded, NewLogRow, OldEvents, Rules, Wanted};
+use crate::{
+    domain::{EventId, NewEvent},
+    engine::ports::Appended,
+};
+
+/// Records events.
+pub struct AppendEvents(pub Vec<NewEvent>);
+
+impl Decide for AppendEvents {
+    type Value = Vec<Appended>;
+
+    fn wants(&self, _: &Rules) -> Wanted {
+        let ids = self.0.iter().filter_map(|event| event.id.as_ref()).map(|id| id.text.clone());
+        match ids.collect::<Vec<_>>() {
+            none if none.is_empty() => Wanted::Nothing,
+            ids => Wanted::Events(ids),
+        }
+    }
+
+    fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Appended>>, Inconsistent> {
+        let mut decision = Decision::nothing(Vec::with_capacity(self.0.len()));
+        for event in self.0 {
+            let appended = append(event, &mut loaded.events, rules, &mut decision);
+            decision.value.push(appended);
+        }
+        Ok(decision)
+    }
+}
+
+fn append(
+    new: NewEvent,
+    known: &mut HashMap<String, FoundEvent>,
+    rules: &mut Rules,
+    decision: &mut Decision<Vec<Appended>>,
+) -> Appended {
+    if let Some(EventId { text, content_hash }) = &new.id
+        && let Some(found) = known.get(text)
+    {
+        return if found.content_hash == *content_hash {
+            Appended::Replayed(Arc::clone(&found.event))
+        } else {
+            Appended::IdReused(found.event.sequence)
+        };
+    }
+    let content_hash = new.id.as_ref().map(|id| id.content_hash);
+    let event = Arc::new(new.record(rules.counts.next_sequence(), rules.now()));
+    if let (Some(id), Some(content_hash)) = (&event.id, content_hash) {
+        known.insert(id.clone(), FoundEvent { content_hash, event: Arc::clone(&event) });
+    }
+    decision.writes.events.push(NewLogRow { event: Arc::clone(&event), content_hash });
+    Appended::Recorded(event)
+}
+
+/// Deletes the oldest events, those that were recorded before a time: always a beginning of the log.
+pub struct DeleteEvents {
+    pub kept_for: Duration,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl Decide for DeleteEvents {
+    type Value = usize;
+
+    fn wants(&self, _: &Rules) -> Wanted {
+        Wanted::OldEvents { kept_for: self.kept_for, limit: self.limit }
+    }
+
+    fn decide(self, loaded: Loaded, _: &mut Rules) -> Result<Decision<usize>, Inconsistent> {
+        let OldEvents { count, up_to } = loaded.old_events;
+        let mut decision = Decision::nothing(count);
+        decision.writes.delete_events = Some(up_to).filter(|_| count > 0);
+        Ok(decision)
+    }
+}

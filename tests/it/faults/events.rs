@@ -1,0 +1,179 @@
+//! The log of published events while the backend dies (F116, F117): what was acknowledged is there, once and in its place, and
+//! whoever follows it misses nothing.
+
+use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+
+use e2e::{
+    api::Api,
+    broker,
+    failpoints::{BackendFailpoint, dies_at},
+    stack::{ProcessEnvironment, Stack},
+    wait::until,
+};
+use futures_util::future::join_all;
+use reqwest::StatusCode;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::{sync::Mutex, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How many publish at once.
+const PUBLISHERS: usize = 4;
+
+/// How often the backend is killed, and how much is published before each time.
+const KILLS: usize = 4;
+const EVENTS_BETWEEN: usize = 150;
+
+/// For how long whoever was cut off waits before they come back.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long everything that is in the log may take to reach a follower.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(30);
+
+async fn publish(api: &Api, event: &Value) -> Option<(StatusCode, Value)> {
+    api.post("/v1/events", event.clone()).await.ok()
+}
+
+/// Publishes until it is answered: the id makes that harmless.
+async fn publish_in_the_end(api: &Api, event: &Value) -> Value {
+    loop {
+        match publish(api, event).await {
+            Some((status, answer)) if status.is_success() => return answer,
+            _ => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// The backend dies when events are committed and not answered. Whoever publishes them again under the same ids gets the
+/// places that they have.
+#[tokio::test]
+async fn f116_the_backend_dies_between_the_commit_of_events_and_the_answer() {
+    const EVENTS: usize = 30;
+    let vhost = broker::vhost("f116").await.unwrap();
+    let dying = ProcessEnvironment::variables(&[(
+        "FAILPOINTS",
+        &dies_at(BackendFailpoint::EventsRecorded.name(), 3),
+    )]);
+    let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, dying).await.unwrap();
+    let event = |number: usize| json!({"subject": "order.paid", "data": {"number": number}, "id": format!("order:{number}")});
+    for number in 0..3 {
+        let (status, answer) = publish(&stack.api, &event(number)).await.unwrap();
+        assert_eq!((status, &answer["sequence"]), (StatusCode::CREATED, &json!(number + 1)));
+    }
+    let events: Vec<Value> = (3..EVENTS).map(event).collect();
+    let answers = join_all(events.iter().map(|event| publish(&stack.api, event))).await;
+    assert!(answers.iter().all(Option::is_none), "nobody was answered: {answers:?}");
+    let status = stack.backend.wait().await.unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+    let stored = stack.query("SELECT count(*) FROM events").unwrap();
+    assert!(stored > 3, "the backend died after a commit");
+    stack.set_environment(ProcessEnvironment::default());
+    stack.restart_backend().await.unwrap();
+    stack.api.ready().await.unwrap();
+    let mut replayed = 0;
+    for number in 0..EVENTS {
+        let (status, answer) = publish(&stack.api, &event(number)).await.unwrap();
+        assert!(status.is_success(), "{status} {answer}");
+        replayed += i64::from(status == StatusCode::OK);
+    }
+    assert_eq!(replayed, stored, "what was committed is not recorded again");
+    let (status, reused) =
+        publish(&stack.api, &json!({"subject": "order.paid", "data": 7, "id": "order:1"})).await.unwrap();
+    assert_eq!((status.as_u16(), &reused["code"]), (422, &json!("event-id-reused")));
+    let log = stack.api.json("/v1/events?limit=500").await.unwrap();
+    let mut numbers: Vec<u64> = log["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["data"]["number"].as_u64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..EVENTS as u64).collect::<Vec<_>>(), "each once");
+    let mut found = stack.settle().await.unwrap();
+    found.hold("I6", format_args!("{EVENTS} ids, {EVENTS} events: {replayed} were there"));
+    found.print("F116 the backend dies after a commit of events, before the answer");
+}
+
+/// Reads the log as a browser does: when it is cut off, it comes back and says what it has seen. Returns all of that.
+async fn follow(api: Arc<Mutex<Api>>, seen: Arc<Mutex<Vec<u64>>>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let after = seen.lock().await.last().copied().unwrap_or(0);
+        let opened = api.lock().await.clone().open(&format!("/v1/events/watch?after={after}")).await;
+        let Ok(mut response) = opened else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let mut rest = String::new();
+        while let Some(Ok(Some(bytes))) = stop.run_until_cancelled(response.chunk()).await {
+            rest.push_str(&String::from_utf8_lossy(&bytes));
+            // An event counts when it is whole.
+            while let Some((event, others)) = rest.split_once("\n\n") {
+                let id = event.lines().find_map(|line| line.strip_prefix("id: ")).map(str::parse);
+                if let Some(id) = id {
+                    seen.lock().await.push(id.unwrap());
+                }
+                rest = others.to_owned();
+            }
+        }
+    }
+}
+
+/// The backend is killed again and again while many publish and somebody follows the log: every event that was acknowledged is
+/// there in its place, once, and the follower got each once and in order.
+#[tokio::test]
+async fn f117_the_backend_is_killed_while_events_are_published_and_followed() {
+    let mut stack = Stack::start("f117").await.unwrap();
+    let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+    // The backend may listen elsewhere after a restart.
+    let api = Arc::new(Mutex::new(stack.api.clone()));
+    let follower = TaskTracker::new().spawn(follow(Arc::clone(&api), Arc::clone(&seen), stop.clone()));
+    let mut acknowledged = Vec::new();
+    for kill in 0..KILLS {
+        let publishers = (0..PUBLISHERS).map(|publisher| {
+            let api = stack.api.clone();
+            async move {
+                let mut answers = Vec::new();
+                for number in 0..EVENTS_BETWEEN {
+                    let event = json!({"subject": "count.up", "data": [kill, publisher, number]});
+                    match publish(&api, &event).await {
+                        Some((status, answer)) if status.is_success() => answers.push(answer),
+                        _ => break,
+                    }
+                }
+                answers
+            }
+        });
+        let killed = async {
+            sleep(Duration::from_millis(120)).await;
+            stack.backend.signal(Signal::KILL).unwrap();
+        };
+        let (answers, ()) = tokio::join!(join_all(publishers), killed);
+        acknowledged.extend(answers.into_iter().flatten());
+        stack.backend.wait().await.unwrap();
+        stack.restart_backend().await.unwrap();
+        *api.lock().await = stack.api.clone();
+        stack.api.ready().await.unwrap();
+    }
+    let last = publish_in_the_end(&stack.api, &json!({"subject": "the.end", "data": {}, "id": "end"})).await;
+    let head = last["sequence"].as_u64().unwrap();
+    until("the follower has read everything", FOLLOWED_WITHIN, async || {
+        seen.lock().await.last().is_some_and(|last| *last == head)
+    })
+    .await
+    .unwrap();
+    stop.cancel();
+    follower.await.unwrap();
+    assert_eq!(*seen.lock().await, (1..=head).collect::<Vec<_>>(), "each once, in order");
+    assert!(acknowledged.len() > KILLS, "something was published before each kill");
+    for event in &acknowledged {
+        let path = format!("/v1/events/{}", event["sequence"]);
+        assert_eq!(stack.api.json(&path).await.unwrap(), *event, "it is as it was acknowledged");
+    }
+    let mut found = stack.settle().await.unwrap();
+    found.hold(
+        "I2",
+        format_args!("{} events were acknowledged over {KILLS} kills, and all are there", acknowledged.len()),
+    );
+    found.hold("E1", format_args!("{head} events, followed one by one over {KILLS} kills"));
+    found.print("F117 the backend is killed while events are published and followed");
+}
