@@ -1,7 +1,14 @@
 //! The log of published events while the backend dies (F116, F117): what was acknowledged is there, once and in its place, and
 //! whoever follows it misses nothing.
 
-use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+use std::{
+    os::unix::process::ExitStatusExt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use e2e::{
     api::Api,
@@ -20,9 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How many publish at once.
 const PUBLISHERS: usize = 4;
 
-/// How often the backend is killed, and how much is published before each time.
+/// How often the backend is killed, how many events are recorded before each time, and how many each publisher has at most.
 const KILLS: usize = 4;
-const EVENTS_BETWEEN: usize = 150;
+const EVENTS_MIN: usize = 40;
+const EVENTS_BETWEEN: usize = 500;
 
 /// For how long whoever was cut off waits before they come back.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -127,16 +135,19 @@ async fn f117_the_backend_is_killed_while_events_are_published_and_followed() {
     // The backend may listen elsewhere after a restart.
     let api = Arc::new(Mutex::new(stack.api.clone()));
     let follower = TaskTracker::new().spawn(follow(Arc::clone(&api), Arc::clone(&seen), stop.clone()));
-    let mut acknowledged = Vec::new();
+    let (mut acknowledged, recorded) = (Vec::new(), AtomicUsize::new(0));
     for kill in 0..KILLS {
         let publishers = (0..PUBLISHERS).map(|publisher| {
-            let api = stack.api.clone();
+            let (api, recorded) = (stack.api.clone(), &recorded);
             async move {
                 let mut answers = Vec::new();
                 for number in 0..EVENTS_BETWEEN {
                     let event = json!({"subject": "count.up", "data": [kill, publisher, number]});
                     match publish(&api, &event).await {
-                        Some((status, answer)) if status.is_success() => answers.push(answer),
+                        Some((status, answer)) if status.is_success() => {
+                            recorded.fetch_add(1, Ordering::Relaxed);
+                            answers.push(answer);
+                        }
                         _ => break,
                     }
                 }
@@ -144,7 +155,11 @@ async fn f117_the_backend_is_killed_while_events_are_published_and_followed() {
             }
         });
         let killed = async {
-            sleep(Duration::from_millis(120)).await;
+            until("some events are recorded", FOLLOWED_WITHIN, async || {
+                recorded.load(Ordering::Relaxed) >= EVENTS_MIN * (kill + 1)
+            })
+            .await
+            .unwrap();
             stack.backend.signal(Signal::KILL).unwrap();
         };
         let (answers, ()) = tokio::join!(join_all(publishers), killed);
@@ -164,7 +179,7 @@ async fn f117_the_backend_is_killed_while_events_are_published_and_followed() {
     stop.cancel();
     follower.await.unwrap();
     assert_eq!(*seen.lock().await, (1..=head).collect::<Vec<_>>(), "each once, in order");
-    assert!(acknowledged.len() > KILLS, "something was published before each kill");
+    assert!(acknowledged.len() >= KILLS * EVENTS_MIN, "the backend was killed amid them");
     for event in &acknowledged {
         let path = format!("/v1/events/{}", event["sequence"]);
         assert_eq!(stack.api.json(&path).await.unwrap(), *event, "it is as it was acknowledged");
