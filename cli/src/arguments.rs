@@ -2,6 +2,7 @@
 
 mod bench;
 mod database;
+mod events;
 mod examples;
 mod fleet;
 mod health;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 pub(crate) use self::{
     bench::BenchArguments,
     database::{BackupArguments, DatabaseArguments, RestoreArguments},
+    events::{EVENTS_MAX, EventsCommand, EventsListArguments, PublishArguments, TailArguments},
     examples::command,
     fleet::{
         Finite, Limit, LimitArguments, TypeSort, TypesCommand, TypesListArguments, WorkerSort,
@@ -78,6 +80,9 @@ pub(crate) enum Command {
     /// List job types, show one, pause or limit it
     #[command(subcommand, alias = "type")]
     Types(TypesCommand),
+    /// Publish events, list them, or follow them as they come
+    #[command(subcommand, alias = "event")]
+    Events(EventsCommand),
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -292,12 +297,18 @@ pub(crate) fn attach_wait_time(words: impl IntoIterator<Item = String>) -> Vec<S
     attached
 }
 
-/// What to say to `submit TYPE --source README.md`: clap takes the parameter for an option that must be quoted.
+/// What to say to `submit TYPE --source README.md`, and to `events publish` likewise: clap takes the parameter for an option
+/// that must be quoted.
 pub(crate) fn parameter_hint(error: &clap::Error, words: &[String]) -> Option<String> {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
-    let is_submit = error.kind() == ErrorKind::UnknownArgument && words.iter().any(|word| word == "submit");
+    let has = |name: &str| words.iter().any(|word| word == name);
+    let what = match (has("submit"), has("publish")) {
+        (true, _) => "a parameter",
+        (false, true) => "a field of the data",
+        (false, false) => return None,
+    };
     // Where an option of ours is like it, that was meant.
-    if !is_submit || error.get(ContextKind::SuggestedArg).is_some() {
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
         return None;
     }
     let name = option.strip_prefix("--")?.split('=').next()?;
@@ -305,7 +316,7 @@ pub(crate) fn parameter_hint(error: &clap::Error, words: &[String]) -> Option<St
     let attached = words[word].split_once('=').map(|(_, value)| value);
     let next = words.get(word + 1).filter(|next| !next.starts_with('-')).map(String::as_str);
     let value = attached.or(next).unwrap_or("VALUE");
-    Some(format!("there is no option --{name}; a parameter is written without dashes: {name}={value}"))
+    Some(format!("there is no option --{name}; {what} is written without dashes: {name}={value}"))
 }
 
 /// `~/.crewcall` and the like are not looked at: only what is named, or `crewcall.toml` here.
@@ -363,6 +374,7 @@ mod tests {
             ("submit file.checksum --source=a.md", Some("source=a.md")),
             ("submit file.checksum --flag --wait", Some("flag=VALUE")),
             ("submit file.checksum --labl a=b", None),
+            ("events publish order.paid --amount 7", Some("amount=7")),
             ("jobs ls --source README.md", None),
         ] {
             let words = words(&format!("crewcall {line}"));
@@ -396,6 +408,10 @@ mod tests {
             "types limit t --running-max many".to_owned(),
             "types limit t --running-max -1".to_owned(),
             "types limit t --rate inf".to_owned(),
+            "events publish".to_owned(),
+            "events publish order.paid --occurred-at soon".to_owned(),
+            "events ls --limit 501".to_owned(),
+            "events get order.paid".to_owned(),
             "quarantine rm".to_owned(),
             "quarantine rm 7 --all".to_owned(),
         ]

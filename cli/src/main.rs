@@ -35,6 +35,8 @@ mod tables;
 mod progress;
 
 #[cfg(test)]
+mod canned_backend;
+#[cfg(test)]
 mod terminals;
 
 mod logs;
@@ -96,6 +98,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Ps(list) => commands::jobs::list(&arguments.client()?, list).await,
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
+        Command::Events(command) => commands::events::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
         Command::Status(status) => commands::status::run(&arguments.client()?, status).await,
         Command::Top => commands::top::run(&arguments.client()?).await,

@@ -1,4 +1,4 @@
-//! The parameters of a submission, from the words on the command line.
+//! The parameters of a submission, or the data of an event, from the words on the command line.
 //!
 //! | word | means |
 //! | --- | --- |
@@ -6,7 +6,7 @@
 //! | `key:=json` | any JSON value: `width:=640`, `tags:='["a","b"]'` |
 //! | `key=@file` | the text in `file` |
 //! | `key:=@file` | the JSON in `file` |
-//! | `-` | the whole parameters, a JSON object, from standard input |
+//! | `-` | all of them, a JSON object, from standard input |
 
 use std::{
     fs::File,
@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 use crate::text::shorten;
 
-/// The longest file or input that is read for parameters, in bytes. The backend takes 256 KiB of
-/// parameters; this is only here so that `@/dev/zero` ends.
+/// The longest file or input that is read for them, in bytes. The backend takes 256 KiB of
+/// either; this is only here so that `@/dev/zero` ends.
 pub(crate) const INPUT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How much of a refused number is repeated, in characters.
@@ -32,6 +32,36 @@ pub(crate) struct ParameterSource<'a> {
     pub(crate) words: &'a [String],
     /// `--parameters`: JSON, `@file` or `-`. The words are added to it.
     pub(crate) base: Option<&'a str>,
+    /// What they are.
+    pub(crate) what: Wanted,
+}
+
+/// What is read, by which messages name it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The parameters of a job.
+    #[default]
+    Parameters,
+    /// The data of an event.
+    Data,
+}
+
+impl Wanted {
+    /// The option for all of them.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Parameters => "--parameters",
+            Self::Data => "--data",
+        }
+    }
+
+    /// What one word gives.
+    fn one(self) -> &'static str {
+        match self {
+            Self::Parameters => "parameter",
+            Self::Data => "field",
+        }
+    }
 }
 
 /// How a parameter was written, so that a refusal can say how to write it instead.
@@ -48,11 +78,13 @@ pub(crate) enum Form {
 pub(crate) enum ParameterError {
     /// Neither `key=value` nor `key:=json`.
     #[error(
-        "'{word}' is not a parameter; write key=value for text or key:=json for numbers, lists and the like{hint}"
+        "'{word}' is not a {one}; write key=value for text or key:=json for numbers, lists and the like{hint}"
     )]
     Form {
         /// What was written.
         word: String,
+        /// What should have been.
+        one: &'static str,
         /// What may have been meant.
         hint: &'static str,
     },
@@ -75,8 +107,10 @@ pub(crate) enum ParameterError {
         value: String,
     },
     /// The same key twice.
-    #[error("the parameter '{key}' is given twice; write it once")]
+    #[error("the {one} '{key}' is given twice; write it once")]
     Duplicate {
+        /// What is.
+        one: &'static str,
         /// The key.
         key: String,
     },
@@ -121,8 +155,11 @@ pub(crate) enum ParameterError {
         hint: String,
     },
     /// Standard input named twice.
-    #[error("standard input can be read once only; use either a lone '-' or --parameters -, one time")]
-    InputTwice,
+    #[error("standard input can be read once only; use either a lone '-' or {option} -, one time")]
+    InputTwice {
+        /// The option for all of them.
+        option: &'static str,
+    },
 }
 
 impl ParameterSource<'_> {
@@ -132,23 +169,24 @@ impl ParameterSource<'_> {
     ///
     /// [`ParameterError`], at the first word that is wrong.
     pub(crate) fn read(&self, input: impl Read) -> Result<Map<String, Value>, ParameterError> {
+        let (option, one) = (self.what.option(), self.what.one());
         let lone_dash = self.words.iter().filter(|word| *word == "-").count();
         if lone_dash + usize::from(self.base == Some("-")) > 1 {
-            return Err(ParameterError::InputTwice);
+            return Err(ParameterError::InputTwice { option });
         }
         let mut parameters = match (self.base, lone_dash) {
-            (Some(_), 1) => return Err(ParameterError::InputTwice),
+            (Some(_), 1) => return Err(ParameterError::InputTwice { option }),
             (Some("-"), _) | (None, 1) => document("standard input", &read_text(input, "standard input")?)?,
             (Some(base), _) => match base.strip_prefix('@') {
                 Some(path) => document(&format!("'{path}'"), &read_file(path, String::new)?)?,
-                None => document("--parameters", base)?,
+                None => document(option, base)?,
             },
             (None, _) => Map::new(),
         };
         for word in self.words.iter().filter(|word| *word != "-") {
-            let (key, value) = read_word(word)?;
+            let (key, value) = read_word(word, self.what)?;
             if parameters.contains_key(key) {
-                return Err(ParameterError::Duplicate { key: key.to_owned() });
+                return Err(ParameterError::Duplicate { one, key: key.to_owned() });
             }
             parameters.insert(key.to_owned(), value);
         }
@@ -157,7 +195,7 @@ impl ParameterSource<'_> {
 
     /// How `key` was written, if it stands among the words.
     pub(crate) fn form_of(&self, key: &str) -> Option<Form> {
-        self.words.iter().find_map(|word| match split(word) {
+        self.words.iter().find_map(|word| match split(word, self.what) {
             Ok((name, form, _)) if name == key => Some(form),
             _ => None,
         })
@@ -165,10 +203,11 @@ impl ParameterSource<'_> {
 }
 
 /// Splits a word at its first `=`, or at the `:=` that this is part of.
-fn split(word: &str) -> Result<(&str, Form, &str), ParameterError> {
+fn split(word: &str, what: Wanted) -> Result<(&str, Form, &str), ParameterError> {
     let Some((left, value)) = word.split_once('=') else {
-        let hint = if word.parse::<u64>().is_ok() { "; a wait time is written --wait=SECONDS" } else { "" };
-        return Err(ParameterError::Form { word: word.to_owned(), hint });
+        let is_wait = what == Wanted::Parameters && word.parse::<u64>().is_ok();
+        let hint = if is_wait { "; a wait time is written --wait=SECONDS" } else { "" };
+        return Err(ParameterError::Form { word: word.to_owned(), one: what.one(), hint });
     };
     let (key, form) = match left.strip_suffix(':') {
         Some(key) => (key, Form::Json),
@@ -187,8 +226,8 @@ fn split(word: &str) -> Result<(&str, Form, &str), ParameterError> {
     Ok((key, form, value))
 }
 
-fn read_word(word: &str) -> Result<(&str, Value), ParameterError> {
-    let (key, form, value) = split(word)?;
+fn read_word(word: &str, what: Wanted) -> Result<(&str, Value), ParameterError> {
+    let (key, form, value) = split(word, what)?;
     match (form, value.strip_prefix('@')) {
         (Form::Text, None) => Ok((key, Value::String(value.to_owned()))),
         (Form::Text, Some(path)) => {
@@ -257,7 +296,7 @@ fn read_text(input: impl Read, origin: &str) -> Result<String, ParameterError> {
     let read = input.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
     match read {
         Ok(bytes) if bytes as u64 > INPUT_BYTES_MAX => Err(refuse(format!(
-            "it is longer than {INPUT_BYTES_MAX} bytes; larger data travels by reference: put it where the worker can read it and pass its path or URL"
+            "it is longer than {INPUT_BYTES_MAX} bytes; larger data travels by reference: put it where its reader finds it and pass its path or URL"
         ))),
         Ok(_) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -275,7 +314,9 @@ mod tests {
 
     fn read(words: &[&str], base: Option<&str>, input: &str) -> Result<Value, ParameterError> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        ParameterSource { words: &words, base }.read(input.as_bytes()).map(Value::Object)
+        ParameterSource { words: &words, base, ..ParameterSource::default() }
+            .read(input.as_bytes())
+            .map(Value::Object)
     }
 
     #[test]
@@ -313,8 +354,10 @@ mod tests {
     fn standard_input() {
         assert_eq!(read(&["-"], None, "{\"a\": 1}").unwrap(), json!({"a": 1}));
         assert_eq!(read(&["b=2"], Some("-"), "{\"a\": 1}").unwrap(), json!({"a": 1, "b": "2"}));
-        assert_eq!(read(&["-", "-"], None, "{}").unwrap_err(), ParameterError::InputTwice);
-        assert_eq!(read(&["-"], Some("{}"), "{}").unwrap_err(), ParameterError::InputTwice);
+        for (words, base) in [(["-", "-"].as_slice(), None), (&["-"], Some("{}"))] {
+            let error = read(words, base, "{}").unwrap_err();
+            assert_eq!(error, ParameterError::InputTwice { option: "--parameters" });
+        }
     }
 
     #[test]
@@ -342,6 +385,23 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_in_the_data_of_an_event_do_not_speak_of_parameters() {
+        let messages = [
+            (vec!["amount"], None),
+            (vec!["30"], None),
+            (vec!["a=1", "a=2"], None),
+            (vec!["-"], Some("-")),
+            (vec![], Some("[1]")),
+        ]
+        .map(|(words, base): (Vec<&str>, _)| {
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            let source = ParameterSource { words: &words, base, what: Wanted::Data };
+            source.read(io::empty()).unwrap_err().to_string()
+        });
+        insta::assert_snapshot!(messages.join("\n"));
+    }
+
+    #[test]
     fn an_endless_file_is_refused() {
         let error = read(&["a=@/dev/zero"], None, "").unwrap_err();
         assert!(error.to_string().contains("longer than 1048576 bytes"), "{error}");
@@ -350,14 +410,16 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_refused() {
         let words = ["-".to_owned()];
-        let error = ParameterSource { words: &words, base: None }.read(&b"\xff\xfe"[..]).unwrap_err();
+        let error = ParameterSource { words: &words, ..ParameterSource::default() }
+            .read(&b"\xff\xfe"[..])
+            .unwrap_err();
         assert!(error.to_string().contains("not UTF-8"), "{error}");
     }
 
     #[test]
     fn the_form_of_a_key() {
         let words = ["source=a.jpg".to_owned(), "width:=640".to_owned()];
-        let source = ParameterSource { words: &words, base: None };
+        let source = ParameterSource { words: &words, ..ParameterSource::default() };
         assert_eq!(source.form_of("source"), Some(Form::Text));
         assert_eq!(source.form_of("width"), Some(Form::Json));
         assert_eq!(source.form_of("height"), None);

@@ -4,6 +4,7 @@
 //! backend are not lost) and as a view with the fields that tables and progress bars show. The views are
 //! lenient: a field that is missing or new is never an error.
 
+mod event_log;
 mod fleet;
 mod health;
 mod metrics;
@@ -19,6 +20,7 @@ use serde::{
 use serde_json::Value;
 
 pub(crate) use self::{
+    event_log::{EventPage, PublishedEvent},
     fleet::{JobType, TypeList, Worker, WorkerList},
     health::{Readiness, http_time},
     metrics::Metrics,

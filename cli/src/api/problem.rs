@@ -42,8 +42,10 @@ impl Mistake {
         match (fields.next(), fields.next()) {
             (None | Some(""), _) => "the request".to_owned(),
             (Some("type"), _) => "TYPE".to_owned(),
+            (Some("subject"), _) => "SUBJECT".to_owned(),
+            (Some("data"), None) => "DATA".to_owned(),
             (Some("parameters"), None) => "the parameters".to_owned(),
-            (Some("parameters"), Some(key)) => {
+            (Some("parameters" | "data"), Some(key)) => {
                 let path: Vec<String> = std::iter::once(key).chain(fields).map(unescape).collect();
                 path.join("/")
             }
@@ -153,6 +155,11 @@ mod tests {
             "/parameters/width",
             "/parameters/crop/0/x",
             "/parameters/a~1b",
+            "/subject",
+            "/data",
+            "/data/order/0/amount",
+            "/id",
+            "/occurred_at",
             "/labels/project",
             "/labels",
             "/priority",
@@ -165,6 +172,7 @@ mod tests {
             "/filter/labels/project",
             "/running_max",
             "/rate_per_second",
+            "?subject",
             "?limit",
             "?created_after",
             "?cursor",

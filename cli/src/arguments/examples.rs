@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 35] = [
+const EXAMPLES: [(&str, &[&str]); 40] = [
     (
         "",
         &[
@@ -98,6 +98,34 @@ const EXAMPLES: [(&str, &[&str]); 35] = [
         ],
     ),
     ("types rm", &["crewcall types rm image.thumbnial"]),
+    (
+        "events",
+        &[
+            "crewcall events publish order.paid order=4711 amount:=12.5",
+            "crewcall events ls --subject 'order.*'",
+            "crewcall events tail",
+        ],
+    ),
+    (
+        "events publish",
+        &[
+            "crewcall events publish order.paid order=4711 amount:=12.5",
+            "crewcall events publish git.push --data @push.json --id github:a1b2",
+            "crewcall events publish sensor.read celsius:=21.5 --occurred-at 5m",
+        ],
+    ),
+    (
+        "events ls",
+        &[
+            "crewcall events ls --subject 'order.*' -o wide",
+            "crewcall events ls --after 17 --limit 500 -o jsonl",
+        ],
+    ),
+    ("events get", &["crewcall events get 17", "crewcall events get 17 -o json"]),
+    (
+        "events tail",
+        &["crewcall events tail --subject 'order.#'", "crewcall events tail --after 17 -o jsonl"],
+    ),
     ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
     ("quarantine ls", &["crewcall quarantine ls -o json"]),
     ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),

@@ -1,8 +1,10 @@
 //! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
-//! streams, [`operations`] what people who look after jobs ask for.
+//! streams of jobs, [`event_log`] what is published, [`operations`] what people who look after jobs ask for.
 
+pub(crate) mod event_log;
 pub(crate) mod follow;
 pub(crate) mod operations;
+mod stream;
 
 use std::{error::Error, time::Duration};
 
@@ -31,9 +33,9 @@ pub(crate) struct Client {
 
 /// What a submission was answered with.
 #[derive(Debug)]
-pub(crate) struct Submitted {
-    /// The job.
-    pub(crate) job: Document<Job>,
+pub(crate) struct Submitted<T> {
+    /// What it made.
+    pub(crate) made: Document<T>,
     /// Whether it was made by an earlier submission under the same key.
     pub(crate) replayed: bool,
 }
@@ -123,15 +125,13 @@ impl Client {
         &self,
         submission: &Value,
         idempotency_key: Option<&str>,
-    ) -> Result<Submitted, ClientError> {
+    ) -> Result<Submitted<Job>, ClientError> {
         let url = self.endpoint(&["v1", "jobs"]);
         let mut request = self.http.post(url.clone()).json(submission);
         if let Some(key) = idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        let response = self.send(request).await?;
-        let replayed = response.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
-        Ok(Submitted { job: self.read(response, &url).await?, replayed })
+        self.submitted(request, &url).await
     }
 
     /// Submits many jobs: one submission in JSON per line.
@@ -201,6 +201,16 @@ impl Client {
     ) -> Result<T, ClientError> {
         let response = self.send(request).await?;
         self.read(response, url).await
+    }
+
+    async fn submitted<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &Url,
+    ) -> Result<Submitted<T>, ClientError> {
+        let response = self.send(request).await?;
+        let replayed = response.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
+        Ok(Submitted { made: self.read(response, url).await?, replayed })
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response, url: &Url) -> Result<T, ClientError> {

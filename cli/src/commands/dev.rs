@@ -123,7 +123,7 @@ async fn first_job(addresses: &Addresses, directory: &DevDirectory, source: &str
     }
     print_message(&format!("submitting a first job: {SAMPLE_TYPE} of {source}"));
     let submission = json!({"type": SAMPLE_TYPE, "parameters": {"source": source, "width": SAMPLE_WIDTH}});
-    let job = client.submit(&submission, None).await?.job;
+    let job = client.submit(&submission, None).await?.made;
     let job = follow_to_end(&client, &job, Some(SAMPLE_JOB_MAX)).await?;
     if job.state == JobState::Completed {
         print_message(&format!("job {} is completed; its result:", job.id));

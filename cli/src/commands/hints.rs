@@ -133,7 +133,7 @@ mod tests {
     fn refusals_say_what_was_probably_meant() {
         let found = checksum(&json!({"properties": {"source": {}, "width": {}}}));
         let words = ["sorce=a".to_owned(), "width=640".to_owned()];
-        let source = ParameterSource { words: &words, base: None };
+        let source = ParameterSource { words: &words, ..ParameterSource::default() };
         let mistake = |pointer: &str, message: &str| Mistake {
             pointer: pointer.to_owned(),
             message: message.to_owned(),

@@ -71,7 +71,10 @@ async fn read(client: &Client, arguments: &JobsListArguments) -> Result<Listed<J
         items.extend(page.jobs);
         cursor = page.next_cursor;
         if is_last || cursor.is_none() || items.len() >= limit {
-            return Ok(Listed { items, cursor });
+            return Ok(Listed {
+                items,
+                next: cursor.map(|cursor| format!("--cursor {cursor}, or a larger --limit")),
+            });
         }
     }
 }

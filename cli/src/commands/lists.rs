@@ -21,13 +21,13 @@ use crate::{
 pub(crate) struct Listed<T> {
     /// The things.
     pub(crate) items: Vec<Document<T>>,
-    /// Where there are more.
-    pub(crate) cursor: Option<String>,
+    /// By which options one gets more, if there are more.
+    pub(crate) next: Option<String>,
 }
 
 impl<T> From<Vec<Document<T>>> for Listed<T> {
     fn from(items: Vec<Document<T>>) -> Self {
-        Self { items, cursor: None }
+        Self { items, next: None }
     }
 }
 
@@ -44,8 +44,8 @@ pub(crate) async fn show<T: Show>(
     let listed = fetch().await?;
     let Some(interval) = watch else {
         print_list(&listed.items, output.format, !no_headers)?;
-        if let Some(cursor) = listed.cursor {
-            print_message(&format!("there are more: add --cursor {cursor}, or a larger --limit"));
+        if let Some(next) = listed.next {
+            print_message(&format!("there are more: add {next}"));
         }
         return Ok(());
     };

@@ -8,6 +8,7 @@ pub(crate) mod submit;
 pub(crate) mod watch;
 
 pub(crate) mod actions;
+pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
 pub(crate) mod types;
@@ -23,6 +24,7 @@ mod follow;
 mod hints;
 mod inspect;
 mod lists;
+mod resend;
 mod resolve;
 
 pub(crate) mod backup;

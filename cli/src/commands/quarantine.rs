@@ -18,7 +18,8 @@ pub(crate) async fn run(client: &Client, command: &QuarantineCommand) -> Result<
         QuarantineCommand::Ls { limit, cursor, list } => {
             lists::show(list, async || {
                 let page = client.quarantine(*limit, cursor.as_deref()).await?;
-                Ok(Listed { items: page.messages, cursor: page.next_cursor })
+                let next = page.next_cursor.map(|cursor| format!("--cursor {cursor}, or a larger --limit"));
+                Ok(Listed { items: page.messages, next })
             })
             .await?;
         }

@@ -2,10 +2,9 @@
 
 use std::{io, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable};
 use crewcall_proto::JobType;
 use serde_json::{Map, Value, json};
-use tokio::{signal, time::sleep};
+use tokio::signal;
 use uuid::Uuid;
 
 use crate::{
@@ -15,20 +14,15 @@ use crate::{
     commands::{
         actions::actor,
         follow::{completed_line, conclude, follow_to_end},
-        hints, resolve,
+        hints,
+        resend::{RESEND_MAX, send_again},
+        resolve,
     },
     exit::{Exit, Failure},
     output::{Format, print_json, print_message, print_one},
-    parameters::ParameterSource,
+    parameters::{ParameterSource, Wanted},
     tables,
 };
-
-/// How long a submission under a key is sent again while the backend is away: longer than it takes to restart.
-const RESEND_MAX: Duration = Duration::from_secs(30);
-/// The first pause before it is sent again.
-const RESEND_PAUSE_MIN: Duration = Duration::from_millis(200);
-/// The longest pause before it is sent again.
-const RESEND_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The API's word for what waits for a worker of a type that none ever announced.
 const NEVER_ANNOUNCED: &str = "first_worker";
@@ -44,7 +38,8 @@ pub(crate) async fn run(client: &Client, arguments: &SubmitArguments) -> Result<
         None => None,
     };
     let (job_type, words) = type_and_words(arguments, model.as_deref())?;
-    let source = ParameterSource { words: &words, base: arguments.parameters.as_deref() };
+    let source =
+        ParameterSource { words: &words, base: arguments.parameters.as_deref(), what: Wanted::Parameters };
     let parameters = source.read(io::stdin())?;
     let submission = submission(arguments, &job_type, parameters, model.as_deref())?;
     if arguments.require_worker {
@@ -166,33 +161,13 @@ async fn submit(
 ) -> Result<Document<Job>, ClientError> {
     let asked = arguments.idempotency_key.clone();
     let Some(key) = asked.clone().or_else(|| arguments.wait.map(|_| Uuid::now_v7().to_string())) else {
-        return Ok(client.submit(submission, None).await?.job);
+        return Ok(client.submit(submission, None).await?.made);
     };
     let resend_for =
         arguments.wait.flatten().map_or(RESEND_MAX, |wait| RESEND_MAX.min(Duration::from_secs(wait)));
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(RESEND_PAUSE_MIN)
-        .with_max_delay(RESEND_PAUSE_MAX)
-        .with_total_delay(Some(resend_for))
-        .without_max_times()
-        .with_jitter();
-    let mut is_told = false;
-    let submitted = (|| client.submit(submission, Some(&key)))
-        .retry(pauses)
-        .sleep(sleep)
-        .when(ClientError::is_retryable)
-        .notify(|error, _| {
-            if !is_told {
-                print_message(&format!(
-                    "{error}\nsubmitting again, for at most {} s …",
-                    resend_for.as_secs()
-                ));
-                is_told = true;
-            }
-        })
-        .await;
+    let submitted = send_again(|| client.submit(submission, Some(&key)), resend_for, "submitting").await;
     match submitted {
-        Ok(Submitted { job, replayed }) => {
+        Ok(Submitted { made: job, replayed }) => {
             if replayed && asked.is_some() {
                 print_message(
                     "this key was used before, for the same submission: this is the job that it made",
@@ -281,20 +256,19 @@ pub(super) fn labels(given: &[(String, String)]) -> Result<Map<String, Value>, F
 }
 
 /// Only what was said, so that the defaults stay the backend's.
-fn said<const COUNT: usize>(fields: [(&str, Option<Value>); COUNT]) -> Map<String, Value> {
+pub(super) fn said<const COUNT: usize>(fields: [(&str, Option<Value>); COUNT]) -> Map<String, Value> {
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
 
     use super::*;
-    use crate::arguments::{Arguments, Command};
+    use crate::{
+        arguments::{Arguments, Command},
+        canned_backend::{CannedBackend, answer},
+    };
 
     fn read(line: &str) -> Result<Value, Failure> {
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
@@ -323,7 +297,8 @@ mod tests {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
             let Command::Submit(submit) = arguments.command else { panic!("not submit") };
             let (job_type, words) = type_and_words(&submit, Some(&model)).unwrap();
-            let parameters = ParameterSource { words: &words, base: None }.read(io::empty()).unwrap();
+            let parameters =
+                ParameterSource { words: &words, ..ParameterSource::default() }.read(io::empty()).unwrap();
             submission(&submit, &job_type, parameters, Some(&model)).unwrap()
         };
         let like = "crewcall submit --like @last";
@@ -352,36 +327,18 @@ mod tests {
         assert!(read("crewcall submit t --label a=1 --label a=2").is_err());
     }
 
-    /// A backend that hangs up on the first submission and answers the second. Gives back what it read.
-    async fn restarting_backend(listener: TcpListener) -> [String; 2] {
-        let mut heard = [String::new(), String::new()];
-        for (turn, text) in heard.iter_mut().enumerate() {
-            let (mut connection, _) = listener.accept().await.unwrap();
-            let mut bytes = vec![0; 4096];
-            while !text.ends_with("{}}") {
-                let read = connection.read(&mut bytes).await.unwrap();
-                text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
-            }
-            if turn == 1 {
-                let body = r#"{"id": "j", "type": "t", "state": "ready"}"#;
-                let head = format!("content-type: application/json\r\ncontent-length: {}", body.len());
-                let answer = format!("HTTP/1.1 201 Created\r\n{head}\r\n\r\n{body}");
-                connection.write_all(answer.as_bytes()).await.unwrap();
-            }
-        }
-        heard
-    }
+    const CREATED: (&str, &str, &str) =
+        ("201 Created", "application/json", r#"{"id": "j", "type": "t", "state": "ready"}"#);
 
     #[tokio::test]
     async fn whoever_waits_submits_again_under_the_same_key() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (backend, client) = CannedBackend::listen().await;
         let arguments = Arguments::try_parse_from(["crewcall", "submit", "t", "--wait"]).unwrap();
         let Command::Submit(arguments) = arguments.command else { panic!("not submit") };
-        let (client, submission) = (Client::new(url), json!({"type": "t", "parameters": {}}));
+        let submission = json!({"type": "t", "parameters": {}});
+        let answers = [String::new(), answer(CREATED)];
         let (job, heard) =
-            tokio::join!(submit(&client, &arguments, &submission), restarting_backend(listener));
+            tokio::join!(submit(&client, &arguments, &submission), backend.give(answers, "{}}"));
         assert_eq!(job.unwrap().id, "j");
         let keys = heard.map(|text| {
             let key = text.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned));
@@ -393,15 +350,13 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_key_nothing_is_submitted_twice() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (backend, client) = CannedBackend::listen().await;
         let arguments = Arguments::try_parse_from(["crewcall", "submit", "t"]).unwrap();
         let Command::Submit(arguments) = arguments.command else { panic!("not submit") };
-        let (client, submission) = (Client::new(url), json!({"type": "t", "parameters": {}}));
+        let submission = json!({"type": "t", "parameters": {}});
         let job = tokio::select! {
             job = submit(&client, &arguments, &submission) => job,
-            _ = restarting_backend(listener) => panic!("submitted twice"),
+            _ = backend.give([String::new(), answer(CREATED)], "{}}") => panic!("submitted twice"),
         };
         assert!(matches!(job, Err(ClientError::Unreachable { .. })));
     }

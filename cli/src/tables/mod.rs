@@ -1,10 +1,12 @@
-//! How things look in tables and alone: jobs here, the rest in [`fleet`].
+//! How things look in tables and alone: jobs here, events in [`event_log`], the rest in [`fleet`].
 
+mod event_log;
 mod fleet;
 mod health;
 mod schema;
 
 pub(crate) use self::{
+    event_log::line as event_line,
     fleet::limits,
     health::{TopologyEntry, report},
 };
@@ -239,7 +241,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::{Document, JobType, QuarantinedMessage, Worker},
+        api::{Document, JobType, PublishedEvent, QuarantinedMessage, Worker},
         output::list,
         terminals::{on_terminals, view},
     };
@@ -386,6 +388,25 @@ mod tests {
         .unwrap();
         insta::assert_snapshot!("types", listed(&types));
         insta::assert_snapshot!("type", alone(&*types[0]));
+    }
+
+    #[test]
+    fn events_in_a_table_and_alone() {
+        let events: Vec<Document<PublishedEvent>> = serde_json::from_value(json!([
+            {
+                "sequence": 17, "subject": "order.paid", "id": null, "occurred_at": null,
+                "recorded_at": "2026-11-20T16:07:00.123Z", "data": {"order": "4711", "amount": 12.5}
+            },
+            {
+                "sequence": 18, "subject": "git.push", "id": "github:72d3162e-cc78-11e3-81ab-4c9367dc0958",
+                "occurred_at": "2026-11-20T16:06:00.000Z", "recorded_at": "2026-11-20T16:07:01.000Z",
+                "data": {"ref": "refs/heads/main\u{9b}31m", "commits": ["a\nb".repeat(60)]}
+            }
+        ]))
+        .unwrap();
+        insta::assert_snapshot!("events", listed(&events));
+        insta::assert_snapshot!("event", events[0].details(&view(Some(80), false)));
+        insta::assert_snapshot!("event_of_others", events[1].details(&view(None, false)));
     }
 
     #[test]
