@@ -19,7 +19,7 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = command("crewcall", folder.path()).unwrap();
     bench.args(["bench", "--jobs", "200", "--rounds", "1", "--rate", "50", "-o", "json"]);
-    bench.args(["--waiting", "600", "--types", "20", "--idle-workers", "20"]);
+    bench.args(["--waiting", "600", "--types", "20", "--idle-workers", "20", "--progress", "3000"]);
     let ended = timeout(PATIENCE * 3, bench.output()).await.expect("it ends").unwrap();
     let told = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success() && told.contains("round 1 of 1: singles"), "{told}");
@@ -54,6 +54,13 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     for times in ["idle_ms", "idle_limit_ms", "paced_start_ms", "paced_cancel_ms"] {
         assert!(report[times]["p50"].as_f64().unwrap() > 0.0, "{times}: {report}");
     }
+    let flood = &report["flood"];
+    assert_eq!((flood["wanted"].as_u64(), flood["sent"].as_u64()), (Some(3000), Some(3000)), "{flood}");
+    for figure in ["per_second", "behind_seconds", "jobs"] {
+        assert!(flood[figure].as_f64().unwrap() > 0.0, "{figure}: {flood}");
+    }
+    let over = flood["ms"]["p99"].as_f64().unwrap() - report["idle_ms"]["p99"].as_f64().unwrap();
+    assert!((flood["p99_over_idle_ms"].as_f64().unwrap() - over).abs() < 0.001, "{report}");
     assert!(report["idle_workers_cores"].as_f64().unwrap() < 1.0, "{report}");
     assert_eq!(report["pages"].as_array().map(Vec::len), Some(4), "{report}");
     assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
@@ -113,11 +120,14 @@ async fn a_bench_on_a_broker_of_others_leaves_nothing_there() {
         "{told}"
     );
 
-    let short = "--yes --jobs 200 --rounds 1 --rate 50 --waiting 0 --types 10 --idle-workers 10";
+    let short =
+        "--yes --jobs 200 --rounds 1 --rate 50 --waiting 0 --progress 1000 --types 10 --idle-workers 10";
     let ended = timeout(PATIENCE * 3, bench(short).output()).await.expect("it ends").unwrap();
     let (report, told) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && told.contains("crewcall-bench-"), "{told}");
-    assert!(report.contains("10 types") && report.contains("10 idle workers"), "{report}");
+    for part in ["amid 1000 progress messages", "10 types", "10 idle workers"] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
     assert_eq!(all().await, before);
 
     let mut interrupted = bench("--yes").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

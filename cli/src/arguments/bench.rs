@@ -32,6 +32,9 @@ pub(crate) struct BenchArguments {
     /// How many jobs wait in the store in the end, while it is measured once more; 0 leaves that out
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
     pub(crate) waiting: u32,
+    /// How many progress messages one worker sends, or as many as it can in a minute, while other jobs are timed; 0 leaves that out
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+    pub(crate) progress: u32,
     /// Among how many types the jobs are divided in the end; 0 leaves that out
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=5_000))]
     pub(crate) types: u32,
@@ -39,7 +42,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(..=5_000))]
     pub(crate) idle_workers: u32,
     /// Two minutes: 10 000 jobs, three rounds, and not many of anything
-    #[arg(long, conflicts_with_all = ["jobs", "rounds", "waiting", "types", "idle_workers"])]
+    #[arg(long, conflicts_with_all = ["jobs", "rounds", "waiting", "progress", "types", "idle_workers"])]
     pub(crate) quick: bool,
     /// Measure on this RabbitMQ instead of on a private node; what is made there has names of its own, and is removed in the end
     #[arg(long, value_name = "URL")]

@@ -31,6 +31,10 @@ impl Times {
         self.0.append(&mut other.0);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The time that so many percent took at most.
     pub(super) fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();

@@ -1,5 +1,5 @@
-//! The same once more as an installation grows: with many types, many workers, and very many jobs that wait, that nobody serves,
-//! or that are over; and what only then takes time: a start, and lists.
+//! The same once more as an installation grows: amid very many progress messages, with many types, many workers, and very many
+//! jobs that wait, that nobody serves, or that are over; and what only then takes time: a start, and lists.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::{
     BODY_BYTES, JOB_TYPE, Load, PAUSED_TYPE, Plan,
     costs::Costs,
     figures::{Throughput, Times},
+    flood::{self, Flood},
     http::Http,
     idle_workers::{IDLE_TYPE, IdleWorkers},
     installation::Installation,
@@ -80,6 +81,7 @@ pub(super) struct Grown {
 /// What was measured.
 #[derive(Default)]
 pub(super) struct Growth {
+    pub(super) flood: Option<Flood>,
     pub(super) grown: Vec<Grown>,
     /// How much of a core the backend takes with all idle workers there, and nothing to do.
     pub(super) idle_cores: Option<f64>,
@@ -104,6 +106,10 @@ pub(super) struct Bench<'a, 'broker> {
 /// When the backend refuses something, or something does not come in time.
 pub(super) async fn run(bench: &mut Bench<'_, '_>, tell: impl Fn(&str)) -> Result<Growth, Failure> {
     let (mut growth, plan) = (Growth::default(), bench.plan);
+    if plan.progress > 0 {
+        tell(&format!("{} progress messages", plan.progress));
+        growth.flood = Some(flood::run(bench.installation.broker(), &bench.http, plan.progress).await?);
+    }
     let steps = |most: usize| [most / 10, most].into_iter().filter(|number| *number > 0);
     for number in steps(plan.types) {
         tell(&Many::Types.name(number));

@@ -3,12 +3,8 @@
 
 use std::time::Duration;
 
-use crewcall_amqp::{MessageProperties, OutboundMessage, Publisher};
-use crewcall_proto::{
-    ContentType, JsonObject, MessageKind, Timestamp, Topology, WorkerId,
-    codec::encode,
-    discovery::{AnnouncedType, Announcement, Goodbye, HEARTBEAT_INTERVAL, Heartbeat, Sdk, WorkerStatus},
-};
+use crewcall_amqp::Publisher;
+use crewcall_proto::{JobType, MessageKind, Topology, WorkerId, discovery::HEARTBEAT_INTERVAL};
 use serde::Serialize;
 use tokio::{
     task::JoinHandle,
@@ -16,7 +12,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{broker::Broker, limit::confirmed};
+use super::{broker::Broker, by_hand, limit::confirmed};
 use crate::exit::Failure;
 
 /// The type that they serve.
@@ -45,6 +41,8 @@ impl IdleWorkers {
         let publisher = broker.publisher(Vec::new(), &link_stop, &tracker).await?;
         let topology = Topology::new(broker.prefix()).map_err(Failure::part)?;
         let crowd = Crowd { publisher, topology, ids: (0..count).map(|_| WorkerId::generate()).collect() };
+        let idle: JobType = IDLE_TYPE.parse().map_err(Failure::part)?;
+        let announcement = |worker_id: &WorkerId| by_hand::announcement(worker_id, "bench-idle", &idle);
         crowd.all_say(MessageKind::Announce, &crowd.ids, announcement).await?;
         let stopped = stop.clone();
         let speaking = tracker.spawn(async move { crowd.live_until(&stopped).await });
@@ -79,24 +77,11 @@ impl Crowd {
                 if stop.run_until_cancelled(sleep_until(turn)).await.is_none() {
                     break 'living;
                 }
-                let heartbeat = |worker_id: &WorkerId| {
-                    let (worker_id, at) = (worker_id.clone(), now());
-                    Ok(Heartbeat {
-                        worker_id,
-                        status: WorkerStatus::Idle,
-                        slots_busy: 0,
-                        orders: Vec::new(),
-                        at,
-                    })
-                };
+                let heartbeat = |worker_id: &WorkerId| by_hand::heartbeat(worker_id, None);
                 self.all_say(MessageKind::Heartbeat, some, heartbeat).await?;
             }
         }
-        let goodbye = |worker_id: &WorkerId| {
-            let (worker_id, reason) = (worker_id.clone(), "terminated".to_owned());
-            Ok(Goodbye { worker_id, reason, handed_back: Some(Vec::new()) })
-        };
-        self.all_say(MessageKind::Goodbye, &self.ids, goodbye).await?;
+        self.all_say(MessageKind::Goodbye, &self.ids, by_hand::goodbye).await?;
         self.publisher.close().await;
         Ok(())
     }
@@ -106,22 +91,11 @@ impl Crowd {
         &self,
         kind: MessageKind,
         some: &[WorkerId],
-        say: impl Fn(&WorkerId) -> Result<M, Failure>,
+        say: impl Fn(&WorkerId) -> M,
     ) -> Result<(), Failure> {
         let mut publications = Vec::with_capacity(some.len());
         for worker_id in some {
-            let message = OutboundMessage {
-                exchange: self.topology.discovery_exchange(),
-                routing_key: kind.as_str().to_owned(),
-                body: encode(ContentType::MessagePack, &say(worker_id)?).map_err(Failure::part)?.into(),
-                properties: MessageProperties {
-                    message_type: Some(kind.as_str().to_owned()),
-                    content_type: Some(ContentType::MessagePack.as_str().to_owned()),
-                    persistent: true,
-                    ..MessageProperties::default()
-                },
-                mandatory: false,
-            };
+            let message = by_hand::of_itself(&self.topology, kind, &say(worker_id))?;
             publications.push(self.publisher.send(message).await.map_err(Failure::part)?);
         }
         for publication in publications {
@@ -129,30 +103,4 @@ impl Crowd {
         }
         Ok(())
     }
-}
-
-fn announcement(worker_id: &WorkerId) -> Result<Announcement, Failure> {
-    Ok(Announcement {
-        worker_id: worker_id.clone(),
-        name: "bench-idle".to_owned(),
-        version: "1".to_owned(),
-        sdk: Sdk { language: "rust".to_owned(), version: "1".to_owned() },
-        host: "here".to_owned(),
-        pid: std::process::id(),
-        slots: 1,
-        content_type: ContentType::MessagePack,
-        types: vec![AnnouncedType {
-            job_type: IDLE_TYPE.parse().map_err(Failure::part)?,
-            description: String::new(),
-            version: String::new(),
-            parameters_schema: JsonObject::new(),
-            result_schema: JsonObject::new(),
-            bundles: true,
-        }],
-        started_at: now(),
-    })
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }

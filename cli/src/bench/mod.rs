@@ -2,14 +2,18 @@
 //!
 //! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
 //! a ratio is taken within its round. Reading order: [`installation`] with [`broker`] (what is measured), [`limit`] (the broker
-//! alone), [`load`], [`latency`], [`paced`] and [`growth`] with [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
+//! alone), [`load`], [`latency`], [`paced`] and [`growth`] with [`flood`] and [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
 //! [`figures`] and [`report`].
 
 mod broker;
 
+mod by_hand;
+
 mod costs;
 
 mod figures;
+
+mod flood;
 
 mod growth;
 
@@ -37,6 +41,7 @@ use self::{
     broker::Broker,
     costs::Costs,
     figures::{Throughput, Times},
+    flood::FLOOD_TYPE,
     growth::{Bench, Growth},
     http::Http,
     idle_workers::IDLE_TYPE,
@@ -83,6 +88,8 @@ pub(crate) struct Plan {
     /// How many jobs wait in the store in the end, while others run; a tenth of them before, and a tenth of a type that nobody
     /// serves.
     pub(crate) waiting: usize,
+    /// How many progress messages one worker sends while other jobs are timed.
+    pub(crate) progress: usize,
     /// How many types there are in the end; a tenth of them before.
     pub(crate) types: usize,
     /// How many workers with nothing to do there are in the end; a tenth of them before.
@@ -237,7 +244,7 @@ async fn measure(
 impl Plan {
     /// The types of all jobs that may come.
     fn job_types(self) -> impl Iterator<Item = String> {
-        let own = [JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, IDLE_TYPE].map(str::to_owned);
+        let own = [JOB_TYPE, PAUSED_TYPE, WAITING_TYPE, IDLE_TYPE, FLOOD_TYPE].map(str::to_owned);
         own.into_iter().chain((0..self.types).map(worker::many_type))
     }
 

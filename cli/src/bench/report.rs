@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{
     BODY_BYTES, Load, Measured, Plan,
-    figures::{Spread, Times},
+    figures::{Spread, Throughput, Times},
+    flood::Flood,
     growth::{Grown, Growth, Many},
     installation::Versions,
     load::Row,
@@ -28,7 +29,7 @@ pub(crate) struct Report {
     versions: Versions,
     /// Two raw hops a second.
     limit_per_second: Spread,
-    loads: Vec<LoadReport>,
+    pub(super) loads: Vec<LoadReport>,
     /// Milliseconds from a submission until its end was seen, on an idle installation.
     idle_ms: Percentiles,
     /// Milliseconds of the two raw hops, in turn with these.
@@ -41,8 +42,10 @@ pub(crate) struct Report {
     paced_start_ms: Percentiles,
     /// Milliseconds from a request to cancel a running job until it was seen to be cancelled.
     paced_cancel_ms: Percentiles,
+    /// While one worker sent very many progress messages.
+    flood: Option<FloodReport>,
     /// The same beside many of something.
-    growth: Vec<GrownReport>,
+    pub(super) growth: Vec<GrownReport>,
     /// How much of a core the backend took with all idle workers there, and nothing to do.
     idle_workers_cores: Option<f64>,
     /// Lists, with all the waiting jobs.
@@ -52,11 +55,28 @@ pub(crate) struct Report {
 }
 
 #[derive(Debug, Serialize)]
-struct GrownReport {
+struct FloodReport {
+    /// How many were to be sent, and how many could be.
+    wanted: usize,
+    sent: usize,
+    /// How many a second the broker took.
+    per_second: f64,
+    /// Seconds from then until the last of them could be read with its job.
+    behind_seconds: f64,
+    /// How many other jobs ran meanwhile, one after the other.
+    jobs: usize,
+    /// Milliseconds from a submission until its end was seen.
+    ms: Percentiles,
+    /// How much more that is at p99 than on an idle installation.
+    p99_over_idle_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GrownReport {
     many: Many,
     number: usize,
     limit_per_second: Spread,
-    batches: LoadReport,
+    pub(super) batches: LoadReport,
     idle_ms: Percentiles,
     idle_limit_ms: Percentiles,
 }
@@ -68,29 +88,29 @@ struct PageReport {
 }
 
 #[derive(Debug, Serialize)]
-struct LoadReport {
-    load: &'static str,
-    jobs_per_second: Spread,
+pub(super) struct LoadReport {
+    pub(super) load: &'static str,
+    pub(super) jobs_per_second: Spread,
     /// Of the limit of the same round.
     ratio: Spread,
-    programs: Vec<ProgramReport>,
+    pub(super) programs: Vec<ProgramReport>,
 }
 
 /// What a program took, as the median of the rounds.
 #[derive(Debug, Serialize)]
-struct ProgramReport {
-    program: &'static str,
-    processor_us_per_job: f64,
+pub(super) struct ProgramReport {
+    pub(super) program: &'static str,
+    pub(super) processor_us_per_job: f64,
     written_bytes_per_job: f64,
     resident_mib: f64,
-    /// The busiest threads of the last round.
-    threads: Vec<ThreadReport>,
+    /// The busiest threads, in the round that this median is of.
+    pub(super) threads: Vec<ThreadReport>,
 }
 
 #[derive(Debug, Serialize)]
-struct ThreadReport {
-    name: String,
-    processor_us_per_job: f64,
+pub(super) struct ThreadReport {
+    pub(super) name: String,
+    pub(super) processor_us_per_job: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,7 +123,8 @@ struct Percentiles {
 /// What was measured, summed up.
 pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report {
     let ratio = |(raw, jobs): &(Duration, Duration)| jobs.as_secs_f64() / raw.as_secs_f64();
-    let Growth { grown, idle_cores, pages, start } = &measured.growth;
+    let Growth { flood, grown, idle_cores, pages, start } = &measured.growth;
+    let idle_ms = Percentiles::of(&measured.job_times);
     Report {
         jobs: plan.jobs,
         single_jobs: plan.single_jobs,
@@ -114,7 +135,8 @@ pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report 
         versions,
         limit_per_second: Spread::of(measured.limit.iter().map(|limit| limit.per_second)),
         loads: measured.loads.iter().map(|(load, rows)| LoadReport::of(*load, rows)).collect(),
-        idle_ms: Percentiles::of(&measured.job_times),
+        flood: flood.as_ref().map(|flood| FloodReport::of(flood, &idle_ms)),
+        idle_ms,
         idle_limit_ms: Percentiles::of(&measured.raw_times),
         idle_ratio: Spread::of(measured.latency_rounds.iter().map(ratio)),
         paced_per_second: plan.per_second,
@@ -124,6 +146,37 @@ pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report 
         idle_workers_cores: *idle_cores,
         pages: pages.iter().map(|(list, times)| PageReport { list, ms: Percentiles::of(times) }).collect(),
         start_seconds: start.map(|start| start.as_secs_f64()),
+    }
+}
+
+impl FloodReport {
+    fn of(flood: &Flood, idle_ms: &Percentiles) -> Self {
+        let ms = Percentiles::of(&flood.job_times);
+        Self {
+            wanted: flood.wanted,
+            sent: flood.sent,
+            per_second: Throughput::of(flood.sent, flood.took).per_second,
+            behind_seconds: flood.behind.as_secs_f64(),
+            jobs: flood.job_times.len(),
+            p99_over_idle_ms: ms.p99 - idle_ms.p99,
+            ms,
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("amid {} progress messages", self.sent)
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let Self { wanted, sent, per_second, behind_seconds, jobs, p99_over_idle_ms, .. } = self;
+        let stopped = format!("There was no time for more than {sent} of {wanted} progress messages.");
+        let through = format!(
+            "Progress went through at {per_second:.0} a second; the last was seen {behind_seconds:.1} s later."
+        );
+        let (over, longer) =
+            (p99_over_idle_ms.abs(), if *p99_over_idle_ms < 0.0 { "shorter" } else { "longer" });
+        let others = format!("Amid it, {jobs} jobs took {over:.2} ms {longer} at p99 than idle.");
+        (sent < wanted).then_some(stopped).into_iter().chain([through, others]).collect()
     }
 }
 
@@ -139,7 +192,7 @@ impl GrownReport {
         }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.many.name(self.number)
     }
 }
@@ -160,13 +213,16 @@ impl ProgramReport {
     /// Of the program at this place of each row's costs.
     fn of(rows: &[Row], index: usize) -> Self {
         let costs = || rows.iter().map(|row| (per_job(row), &row.costs[index]));
-        let (share, last) = costs().next_back().unwrap_or_else(|| unreachable!("there is a row"));
+        let mut rounds: Vec<_> =
+            costs().map(|(share, cost)| (microseconds(cost.computed) * share, share, cost)).collect();
+        rounds.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
+        let (processor_us_per_job, share, middle) = rounds[(rounds.len() - 1) / 2];
         Self {
-            program: last.program,
-            processor_us_per_job: median(costs().map(|(share, cost)| microseconds(cost.computed) * share)),
+            program: middle.program,
+            processor_us_per_job,
             written_bytes_per_job: median(costs().map(|(share, cost)| float(cost.written_bytes) * share)),
             resident_mib: median(costs().map(|(_, cost)| float(cost.resident_bytes) / 1_048_576.0)),
-            threads: last
+            threads: middle
                 .busiest()
                 .map(|(name, computed)| ThreadReport {
                     name: name.to_owned(),
@@ -205,18 +261,21 @@ fn float(number: u64) -> f64 {
 impl Report {
     /// The report as people read it.
     pub(crate) fn text(&self, view: &View) -> String {
+        [self.head().join("\n"), self.rates(view), self.costs(view), self.threads(), self.latency(view)]
+            .join("\n\n")
+    }
+
+    /// What was measured, and of what.
+    pub(super) fn head(&self) -> Vec<String> {
         let Versions { crewcall, profile, broker, processors } = &self.versions;
-        let head = format!(
-            "{} jobs of {} bytes that do nothing, {} rounds; one worker of {} slots\n\
-             crewcall {crewcall} ({profile}), {broker}, {processors} processors for all of it",
+        let jobs = format!(
+            "{} jobs of {} bytes that do nothing, {} rounds; one worker of {} slots",
             self.jobs, self.body_bytes, self.rounds, self.slots
         );
-        let about = match *profile {
-            "debug" => "\nA debug build: build with --release for figures that mean something.",
-            _ => "",
-        };
-        [format!("{head}{about}"), self.rates(view), self.costs(view), self.threads(), self.latency(view)]
-            .join("\n\n")
+        let versions =
+            format!("crewcall {crewcall} ({profile}), {broker}, {processors} processors for all of it");
+        let debug = "A debug build: build with --release for figures that mean something.";
+        [jobs, versions].into_iter().chain((*profile == "debug").then(|| debug.to_owned())).collect()
     }
 
     fn rates(&self, view: &View) -> String {
@@ -283,6 +342,8 @@ impl Report {
             row(paced("submit to start"), &self.paced_start_ms),
             row(paced("cancel to cancelled"), &self.paced_cancel_ms),
         ];
+        let flood = self.flood.iter();
+        rows.extend(flood.map(|flood| row(format!("submit to completed, {}", flood.name()), &flood.ms)));
         for grown in &self.growth {
             rows.push(row(format!("two raw hops, {}", grown.name()), &grown.idle_limit_ms));
             rows.push(row(format!("submit to completed, {}", grown.name()), &grown.idle_ms));
@@ -291,31 +352,35 @@ impl Report {
         let waiting = waiting.unwrap_or_default();
         rows.extend(self.pages.iter().map(|page| row(format!("a page: {}, {waiting}", page.list), &page.ms)));
         let table = rows_in_columns(&columns, rows, view, true, Overflow::Cut);
+        format!("{table}\n{}", self.sentences(&waiting).join("\n"))
+    }
+
+    /// What is told below the table, where the many that wait are called so.
+    fn sentences(&self, waiting: &str) -> Vec<String> {
         let Spread { median, least, most } = self.idle_ratio;
-        let start = self.start_seconds.map_or_else(String::new, |seconds| {
-            format!("\nWith {waiting}, the backend is ready {seconds:.1} s after its start.")
-        });
-        let workers =
-            self.growth.iter().rfind(|grown| grown.many == Many::IdleWorkers).map(GrownReport::name);
-        let idle = self.idle_workers_cores.zip(workers).map_or_else(String::new, |(cores, workers)| {
-            format!("\nWith {workers} and nothing to do, the backend takes {:.1} % of a core.", cores * 100.0)
-        });
-        format!(
-            "{table}\nIdle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).{idle}{start}",
+        let idle = format!(
+            "Idle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).",
             self.single_jobs
-        )
+        );
+        let flood = self.flood.iter().flat_map(FloodReport::sentences);
+        let workers = self.growth.iter().rfind(|grown| grown.many == Many::IdleWorkers);
+        let workers = self.idle_workers_cores.zip(workers).map(|(cores, workers)| {
+            let (workers, percent) = (workers.name(), cores * 100.0);
+            format!("With {workers} and nothing to do, the backend takes {percent:.1} % of a core.")
+        });
+        let start = self
+            .start_seconds
+            .map(|seconds| format!("With {waiting}, the backend is ready {seconds:.1} s after its start."));
+        [idle].into_iter().chain(flood).chain(workers).chain(start).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{
-        bench::{costs::Cost, figures::Throughput},
-        terminals::on_terminals,
-    };
+    use crate::{bench::costs::Cost, terminals::on_terminals};
 
     fn rate(jobs: usize, seconds: u64) -> Throughput {
         Throughput::of(jobs, Duration::from_secs(seconds))
@@ -371,6 +436,13 @@ mod tests {
             starts: times(&[3, 4, 5]),
             cancels: times(&[6, 7]),
             growth: Growth {
+                flood: Some(Flood {
+                    wanted: 1_000_000,
+                    sent: 900_000,
+                    took: Duration::from_secs(60),
+                    behind: Duration::from_millis(400),
+                    job_times: times(&[5, 9, 30]),
+                }),
                 grown: [(Many::Types, 100), (Many::IdleWorkers, 1_000), (Many::Waiting, 1_000_000)]
                     .map(|(many, number)| Grown {
                         many,
@@ -387,8 +459,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_report_says_what_was_measured_and_of_what() {
+    pub(in crate::bench) fn report() -> Report {
         let plan = Plan {
             jobs: 10_000,
             single_jobs: 200,
@@ -398,6 +469,7 @@ mod tests {
             per_second: 500,
             paced_for: Duration::from_secs(5),
             waiting: 1_000_000,
+            progress: 1_000_000,
             types: 100,
             idle_workers: 1_000,
         };
@@ -407,7 +479,12 @@ mod tests {
             broker: "RabbitMQ 3.10.8".to_owned(),
             processors: 2,
         };
-        let report = of(plan, versions, &measured());
+        of(plan, versions, &measured())
+    }
+
+    #[test]
+    fn a_report_says_what_was_measured_and_of_what() {
+        let report = report();
         insta::assert_snapshot!(on_terminals(|view| report.text(view)));
         insta::assert_json_snapshot!(report);
     }

@@ -48,6 +48,7 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         per_second: arguments.rate,
         paced_for: PACED_FOR,
         waiting: many(arguments.waiting),
+        progress: many(arguments.progress),
         types: many(arguments.types),
         idle_workers: many(arguments.idle_workers),
     };
