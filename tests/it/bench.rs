@@ -19,6 +19,8 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = command("crewcall", folder.path()).unwrap();
     bench.args(["bench", "--jobs", "200", "--rounds", "1", "--rate", "50", "-o", "json"]);
+    let picture = folder.path().join("picture.svg");
+    bench.arg("--picture").arg(&picture);
     bench.args(["--waiting", "600", "--types", "20", "--idle-workers", "20", "--progress", "3000"]);
     let ended = timeout(PATIENCE * 3, bench.output()).await.expect("it ends").unwrap();
     let told = String::from_utf8_lossy(&ended.stderr);
@@ -63,15 +65,36 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     assert!((flood["p99_over_idle_ms"].as_f64().unwrap() - over).abs() < 0.001, "{report}");
     assert!(report["idle_workers_cores"].as_f64().unwrap() < 1.0, "{report}");
     assert_eq!(report["pages"].as_array().map(Vec::len), Some(4), "{report}");
+    let picture = std::fs::read_to_string(picture).unwrap();
+    for part in ["<svg ", "\ndrain\n", "\n20 types\n", "\nbackend crewcall-store\n", "\nbroker\n"] {
+        assert!(picture.contains(part), "{part}: {picture}");
+    }
     assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
     until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_picture_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = command("crewcall", folder.path()).unwrap();
+    let bench = bench.args(["bench", "--picture", "nowhere/picture.svg"]).output();
+    let ended = timeout(PATIENCE, bench).await.expect("it ends").unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write the picture nowhere/picture.svg: No such file"), "{told}");
+    assert!(!folder.path().join(".crewcall").exists(), "nothing was begun");
 }
 
 #[tokio::test]
 async fn a_bench_that_is_interrupted_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = command("crewcall", folder.path()).unwrap();
-    let mut bench = bench.arg("bench").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut bench = bench
+        .args(["bench", "--picture", "picture.svg"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(bench.stderr.take().unwrap()).lines();
     let mut told = Vec::new();
     let measuring = async {
@@ -88,6 +111,7 @@ async fn a_bench_that_is_interrupted_leaves_nothing() {
     kill_process(pid, Signal::INT).unwrap();
     let status = timeout(PATIENCE, bench.wait()).await.expect("it ends").unwrap();
     assert_eq!(status.code(), Some(130));
+    assert!(!folder.path().join("picture.svg").exists(), "there is nothing to draw");
     assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
     until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
 }

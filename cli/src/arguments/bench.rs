@@ -1,6 +1,6 @@
 //! What `bench` takes.
 
-use std::ops::Range;
+use std::{ops::Range, path::PathBuf};
 
 use clap::Args;
 
@@ -50,6 +50,9 @@ pub(crate) struct BenchArguments {
     /// Do not ask whether that RabbitMQ may be put under load
     #[arg(long, requires = "amqp_url")]
     pub(crate) yes: bool,
+    /// Draw where the processor time of a job goes, into this file, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) picture: Option<PathBuf>,
     /// The form of the output.
     #[command(flatten)]
     pub(crate) output: OutputArguments,

@@ -50,7 +50,14 @@ const EXAMPLES: [(&str, &[&str]); 40] = [
             "crewcall backup /var/backups/crewcall-2026-11-22.db --database-url sqlite:///var/lib/crewcall/crewcall.db",
         ],
     ),
-    ("bench", &["crewcall bench --quick", "crewcall bench --jobs 100000 --rounds 7 -o json > after.json"]),
+    (
+        "bench",
+        &[
+            "crewcall bench --quick",
+            "crewcall bench --picture performance.svg",
+            "crewcall bench --jobs 100000 --rounds 7 -o json > after.json",
+        ],
+    ),
     ("restore", &["crewcall restore before-upgrade.db --replace"]),
     ("watch", &["crewcall watch @last", "crewcall watch --type 'image.*' --state failed"]),
     (

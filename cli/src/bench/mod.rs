@@ -3,7 +3,7 @@
 //! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
 //! a ratio is taken within its round. Reading order: [`installation`] with [`broker`] (what is measured), [`limit`] (the broker
 //! alone), [`load`], [`latency`], [`paced`] and [`growth`] with [`flood`] and [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
-//! [`figures`] and [`report`].
+//! [`figures`], [`report`] and [`picture`].
 
 mod broker;
 
@@ -30,6 +30,8 @@ mod limit;
 mod load;
 
 mod paced;
+
+pub(crate) mod picture;
 
 pub(crate) mod report;
 

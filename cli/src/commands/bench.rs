@@ -1,8 +1,9 @@
 //! `crewcall bench`: how fast this machine runs jobs, beside what its broker could do.
 
 use std::{
-    io::{IsTerminal as _, stdin},
-    path::Path,
+    fs::{self, OpenOptions},
+    io::{self, IsTerminal as _, stdin},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -52,11 +53,15 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         types: many(arguments.types),
         idle_workers: many(arguments.idle_workers),
     };
+    let picture = arguments.picture.clone().map(Picture::at).transpose()?;
     let directory = std::path::absolute(Path::new(DIRECTORY).join("bench"))?;
     let mut signals = Signals::listen()?;
-    let report =
-        Box::pin(bench::run(&directory, plan, arguments.amqp_url.as_deref(), print_message, signals.next()))
-            .await?;
+    let amqp_url = arguments.amqp_url.as_deref();
+    let measured = Box::pin(bench::run(&directory, plan, amqp_url, print_message, signals.next())).await;
+    let report = measured.inspect_err(|_| picture.iter().for_each(Picture::leave_out))?;
+    if let Some(picture) = picture {
+        picture.draw(&report)?;
+    }
     match arguments.output.format {
         Format::Table | Format::Wide => print_lines(&report.text(&View::of_stdout(arguments.output.format)))?,
         Format::Json => print_json(&report)?,
@@ -66,6 +71,42 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         Format::Name => print_message("a report has no name: use -o table or -o json"),
     }
     Ok(Exit::Done)
+}
+
+/// A file for the picture. What was in it stays there until it is drawn.
+struct Picture {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Picture {
+    /// Makes sure that it can be written, before anything is measured.
+    fn at(path: PathBuf) -> Result<Self, Failure> {
+        let made = OpenOptions::new().write(true).create_new(true).open(&path);
+        let is_new = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            made => made.map(|_| true).map_err(cannot_write(&path))?,
+        };
+        OpenOptions::new().write(true).open(&path).map_err(cannot_write(&path))?;
+        Ok(Self { path, is_new })
+    }
+
+    fn draw(self, report: &bench::report::Report) -> Result<(), Failure> {
+        fs::write(&self.path, bench::picture::of(report)).map_err(cannot_write(&self.path))
+    }
+
+    /// Nothing was measured.
+    fn leave_out(&self) {
+        if self.is_new {
+            // An empty file does no harm.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    let what = format!("write the picture {}", path.display());
+    move |source| Failure::System { what, source }
 }
 
 /// Whether a RabbitMQ that others may need can be put under load.
