@@ -80,15 +80,19 @@ enum Style {
     Member,
 }
 
-/// Refuses what this module says. Recursive, to a known depth.
-pub(crate) fn check(text: &str, tree: &IdedExpr, names: &[&str]) -> Result<(), Invalid> {
-    Checker { text, names, nodes: 0, variable: None }.expression(tree, 1)
+/// Refuses what this module says. Returns how deep `tree` is, in levels. Recursive, to a known depth.
+pub(crate) fn check(text: &str, tree: &IdedExpr, names: &[&str]) -> Result<usize, Invalid> {
+    let mut checker = Checker { text, names, nodes: 0, depth: 0, variable: None };
+    checker.expression(tree, 1)?;
+    Ok(checker.depth)
 }
 
 struct Checker<'a> {
     text: &'a str,
     names: &'a [&'a str],
     nodes: usize,
+    /// Of the deepest node so far.
+    depth: usize,
     /// What the macro calls an element, while its body is looked at.
     variable: Option<&'a str>,
 }
@@ -100,6 +104,7 @@ impl<'a> Checker<'a> {
             let message = format!("an expression has at most {EXPRESSION_NODES_MAX} parts; simplify it");
             return Err(Invalid::new(0, message));
         }
+        self.depth = self.depth.max(depth);
         if depth > EXPRESSION_DEPTH_MAX {
             let message = format!("this is nested deeper than {EXPRESSION_DEPTH_MAX} levels; simplify it");
             return Err(Invalid::new(0, message));

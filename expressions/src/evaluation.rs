@@ -19,6 +19,9 @@ use crate::{
 static ENVIRONMENT: LazyLock<Arc<Env>> =
     LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
 
+/// What is said where the library panicked, or there was no thread for it.
+pub(crate) const UNABLE: &str = "it cannot be evaluated; simplify it";
+
 /// What evaluations may still do, and how much may still come out.
 pub(crate) struct Allowance {
     units: u64,
@@ -69,7 +72,7 @@ pub(crate) fn evaluate(
     context.set_variable_resolver(scope);
     // A panic of the library is its mistake, and must not become everybody's.
     let value = catch_unwind(AssertUnwindSafe(|| cel::Value::resolve(tree, &context)))
-        .map_err(|_| "it cannot be evaluated; simplify it".to_owned())?
+        .map_err(|_| UNABLE.to_owned())?
         .map_err(|error| sentence(&error))?;
     let value = json(value)?;
     allowance.take_bytes(&value)?;
@@ -101,7 +104,7 @@ fn json(value: cel::Value) -> Result<Value, String> {
             fields.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             Ok(Value::Object(fields.into_iter().collect()))
         }
-        _ => Err("it is a type, which JSON cannot say; use `type(…)` only to compare".to_owned()),
+        _ => Err("it is nothing that JSON can say; choose a part of it".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     check,
     error::{Failed, Invalid},
     evaluation::{self, Allowance},
+    limits::CALLERS_STACK_DEPTH_MAX,
     scope::Scope,
     stack::with_known_stack,
     syntax,
@@ -19,6 +20,7 @@ pub struct Expression(Arc<Parsed>);
 struct Parsed {
     text: String,
     tree: IdedExpr,
+    depth: usize,
 }
 
 impl Expression {
@@ -53,8 +55,8 @@ impl Expression {
     /// As [`Expression::parse`], for who is on a known stack.
     pub(crate) fn parse_here(text: &str, names: &[&str]) -> Result<Self, Invalid> {
         let tree = syntax::parse(text)?;
-        check::check(text, &tree, names)?;
-        Ok(Self(Arc::new(Parsed { text: text.to_owned(), tree })))
+        let depth = check::check(text, &tree, names)?;
+        Ok(Self(Arc::new(Parsed { text: text.to_owned(), tree, depth })))
     }
 
     /// The text that was parsed.
@@ -63,7 +65,7 @@ impl Expression {
         &self.0.text
     }
 
-    /// Whether the condition holds.
+    /// Whether the condition holds. One that is deeper than [`CALLERS_STACK_DEPTH_MAX`] is evaluated on a thread of its own.
     ///
     /// # Errors
     ///
@@ -91,7 +93,13 @@ impl Expression {
     }
 
     pub(crate) fn value_within(&self, scope: &Scope<'_>, allowance: &mut Allowance) -> Result<Value, Failed> {
-        evaluation::evaluate(&self.0.tree, scope, allowance).map_err(|message| self.failed(message))
+        let mut evaluate = || evaluation::evaluate(&self.0.tree, scope, allowance);
+        let value = if self.0.depth <= CALLERS_STACK_DEPTH_MAX {
+            evaluate()
+        } else {
+            with_known_stack(evaluate).unwrap_or_else(|| Err(evaluation::UNABLE.to_owned()))
+        };
+        value.map_err(|message| self.failed(message))
     }
 
     pub(crate) fn failed(&self, message: String) -> Failed {

@@ -42,5 +42,10 @@ pub const EVALUATION_UNITS_MAX: u64 = 64 * 1024 * 1024;
 /// [`EVALUATION_UNITS_MAX`].
 pub const STEP_UNITS: u64 = 64;
 
-/// The stack of the thread on which expressions are parsed and dropped again if they are refused, in bytes. Only what is used of it takes memory.
-pub const PARSE_STACK_BYTES: usize = 16 * 1024 * 1024;
+/// The stack of the thread on which expressions are parsed, and deep ones evaluated, in bytes. They were seen to need an
+/// eighth of it, in a debug build. Only what is used of it takes memory.
+pub const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// The deepest expression that is evaluated on the stack of whoever asks, in levels of its tree. A level was seen to take 65 KiB
+/// in a debug build, so half a megabyte has to be left; most expressions are no deeper, and a thread costs time.
+pub const CALLERS_STACK_DEPTH_MAX: usize = 8;

@@ -35,15 +35,18 @@ pub(crate) fn parse(text: &str) -> Result<IdedExpr, Invalid> {
 }
 
 fn first_error(text: &str, errors: &ParseErrors) -> Invalid {
+    // After this one, what is said of brackets that were not read is no news.
+    if errors.errors.iter().any(|error| error.msg.contains("recursion limit")) {
+        return Invalid::new(
+            0,
+            format!("this is nested deeper than {EXPRESSION_DEPTH_MAX} levels; simplify it"),
+        );
+    }
     // What has no place says only that the parser gave up.
     let Some(error) = errors.errors.iter().find(|error| error.pos.0 > 0) else {
         return Invalid::new(0, "this is no expression; simplify it");
     };
     let message = error.msg.trim_start_matches("Syntax error: ");
-    if message.contains("recursion limit") {
-        let message = format!("this is nested deeper than {EXPRESSION_DEPTH_MAX} levels; simplify it");
-        return Invalid::new(0, message);
-    }
     Invalid::new(offset(text, error.pos), format!("this is no expression: {message}"))
 }
 

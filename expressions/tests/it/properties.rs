@@ -72,6 +72,16 @@ fn characters() -> impl Strategy<Value = String> {
         .prop_map(|all| all.concat())
 }
 
+/// The same without the start of an expression.
+fn literals() -> impl Strategy<Value = String> {
+    characters().prop_map(|mut text| {
+        while let Some(at) = text.find("${{") {
+            text.remove(at);
+        }
+        text
+    })
+}
+
 /// Parses `text`, and evaluates it if it is an expression, without a panic and within bounds.
 fn try_out(text: &str) {
     match Expression::parse(text, &NAMES) {
@@ -131,10 +141,7 @@ proptest! {
 
     /// What does not open an expression comes out as it went in, and around one as well.
     #[test]
-    fn literal_text_comes_out_unchanged(before in characters(), after in characters()) {
-        prop_assume!(!before.contains("${{") && !after.contains("${{"));
-        // A dollar before the braces would make them literal.
-        prop_assume!(!before.ends_with('$'));
+    fn literal_text_comes_out_unchanged(before in literals(), after in literals()) {
         let event = event();
         let scope = Scope::new([("event", &event)]).unwrap();
         let filled = |text: String| Template::parse(&json!({ "a": text }), &NAMES).unwrap().fill(&scope).unwrap();

@@ -29,7 +29,7 @@ fn a_mistake_is_refused_where_it_is() {
         ("bytes(\"a\")", 0, "there is no function `bytes`"),
         ("b\"a\"", 0, "JSON has no bytes"),
         ("Thing{a: 1}", 0, "there are no types to make values of"),
-        ("event.?name", 6, "this is no expression"),
+        ("event.?name", 5, "this is no expression"),
         ("has(event)", 4, "invalid argument to has() macro"),
         ("event.items.map(event, 1)", 0, "`event` is something else already"),
         ("event.items.map(int, 1)", 16, "`int` is something else already"),
