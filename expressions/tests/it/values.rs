@@ -43,6 +43,28 @@ fn values_keep_their_type() {
     }
 }
 
+/// What docs/expressions.md says.
+#[test]
+fn numbers_and_texts_are_not_taken_for_each_other() {
+    for (text, expected) in [
+        ("4 / 3", Some(json!(1))),
+        ("4.0 / 3.0 > 1.33", Some(json!(true))),
+        ("4 / 3.0", None),
+        ("double(4)", Some(json!(4.0))),
+        ("int(1.5)", Some(json!(1))),
+        ("3u + 1u", Some(json!(4))),
+        ("3u + 1", None),
+        ("\"1\" + 1", None),
+        ("1 == \"1\"", Some(json!(false))),
+        ("has(event.none)", Some(json!(true))),
+        ("event.nothing == 1 || event.ok", Some(json!(true))),
+        ("bool(\"true\")", Some(json!(true))),
+        ("{\"wide\": event.width > 1000}", Some(json!({ "wide": true }))),
+    ] {
+        assert_eq!(value(text).ok(), expected, "{text}");
+    }
+}
+
 #[test]
 fn what_is_picked_out_keeps_the_order_of_its_fields_and_what_is_made_is_sorted() {
     // Over and over, because the library's maps have another order each time.

@@ -10,11 +10,12 @@ use super::names;
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
 /// The crates whose modules are looked at.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "amqp/src",
     "backend/src",
     "cli/src",
     "dev-broker/src",
+    "expressions/src",
     "proto/src",
     "traces/src",
     "worker-sdk/src",
