@@ -1,7 +1,7 @@
 use crewcall_expressions::{
-    EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, Expression, JSON_LEVELS_MAX, OUTPUT_BYTES_MAX,
-    SCOPE_BYTES_MAX, Scope, ScopeError, TEMPLATE_BYTES_MAX, TEMPLATE_EXPRESSIONS_MAX, TEMPLATE_PROBLEMS_MAX,
-    Template,
+    CALLERS_STACK_DEPTH_MAX, EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, Expression, JSON_LEVELS_MAX,
+    OUTPUT_BYTES_MAX, SCOPE_BYTES_MAX, Scope, ScopeError, TEMPLATE_BYTES_MAX, TEMPLATE_EXPRESSIONS_MAX,
+    TEMPLATE_PROBLEMS_MAX, Template,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +33,24 @@ fn an_expression_has_a_depth() {
     ] {
         assert!(refusal(&text).message.contains("deeper than 32 levels"), "{text}: {}", refusal(&text));
     }
+}
+
+/// Half a megabyte of stack, as the limit says, and what the test itself takes.
+#[test]
+fn whoever_asks_needs_little_stack() {
+    const STACK_BYTES: usize = 768 * 1024;
+
+    let one = json!(1);
+    let scope = Scope::new([("event", &one)]).unwrap();
+    std::thread::scope(|threads| {
+        let asking = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(threads, || {
+            for levels in [CALLERS_STACK_DEPTH_MAX - 1, EXPRESSION_DEPTH_MAX - 2] {
+                let deep = "1 + (".repeat(levels) + "event" + &")".repeat(levels);
+                assert_eq!(parse(&deep).unwrap().value(&scope), Ok(json!(levels + 1)));
+            }
+        });
+        asking.unwrap().join().unwrap();
+    });
 }
 
 #[test]
