@@ -54,6 +54,18 @@ fn whoever_asks_needs_little_stack() {
 }
 
 #[test]
+fn parsing_takes_no_stack_of_whoever_asks() {
+    std::thread::scope(|threads| {
+        let asking = std::thread::Builder::new().stack_size(64 * 1024).spawn_scoped(threads, || {
+            // What is refused has to be dropped, and may be deeper than what is not.
+            assert!(parse(&("event".to_owned() + &".a".repeat(500))).is_err());
+            assert!(parse(&("1".to_owned() + &"+1".repeat(500))).is_err());
+        });
+        asking.unwrap().join().unwrap();
+    });
+}
+
+#[test]
 fn an_expression_has_a_number_of_parts() {
     let list = |elements: usize| format!("[{}]", vec!["1"; elements].join(","));
     assert!(parse(&list(255)).is_ok());
