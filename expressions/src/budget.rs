@@ -24,6 +24,9 @@ struct Units {
 
 const STEP: Units = Units { fixed: STEP_UNITS, per_element_unit: 0 };
 
+/// The text of a fraction, which has up to 343 characters: it is written without an exponent.
+const NUMBER_TEXT: Units = Units { fixed: 6 * STEP_UNITS, per_element_unit: 0 };
+
 impl AddAssign for Units {
     fn add_assign(&mut self, other: Self) {
         self.fixed = self.fixed.saturating_add(other.fixed);
@@ -124,8 +127,13 @@ impl<'s, 'a> Estimator<'s, 'a> {
                 self.work += operands[1];
                 operands[0]
             }
-            operators::ADD | "string" => {
+            operators::ADD => {
                 sum += STEP;
+                self.work += sum;
+                sum
+            }
+            "string" => {
+                sum += NUMBER_TEXT;
                 self.work += sum;
                 sum
             }
