@@ -188,6 +188,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
+            depth_max: self.config.chain_jobs_max,
             observers: QueueTimes::observer(&traces, &self.config.amqp_prefix).into_iter().collect(),
         };
         let engine = Engine::assemble(ports, self.config.retention).await?;

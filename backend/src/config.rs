@@ -8,7 +8,7 @@ use std::{
 
 use crewcall_proto::Topology;
 
-use crate::{engine::upkeep::retention::Retention, http::HttpHosts};
+use crate::{domain::cause::DEPTH_MAX_DEFAULT, engine::upkeep::retention::Retention, http::HttpHosts};
 
 /// What the backend is told when it starts.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub http_hosts: HttpHosts,
     /// For how long jobs are kept after they ended.
     pub retention: Retention,
+    /// How many jobs may make each other by way of events, before nothing more is made.
+    pub chain_jobs_max: u32,
     /// Whether several short orders may travel in one message, to workers that take them so.
     pub bundles: bool,
     /// Whether to listen on other than loopback addresses although there is no authentication.
@@ -50,6 +52,7 @@ impl Default for Config {
             http_listen: Self::HTTP_LISTEN_DEFAULT,
             http_hosts: HttpHosts::default(),
             retention: Retention::default(),
+            chain_jobs_max: DEPTH_MAX_DEFAULT,
             bundles: true,
             insecure: false,
         }

@@ -22,11 +22,15 @@ pub enum Failpoint {
     JobsDeleted,
     /// Published events are committed, and their publishers have no answer yet.
     EventsRecorded,
+    /// A consumer is about to go on in the log.
+    ConsumerStepping,
+    /// What a consumer made is committed, and its orders are not sent yet.
+    JobsMade,
 }
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -36,6 +40,8 @@ impl Failpoint {
         Self::JobsActedOn,
         Self::JobsDeleted,
         Self::EventsRecorded,
+        Self::ConsumerStepping,
+        Self::JobsMade,
     ];
 
     /// What the variable `FAILPOINTS` calls it.
@@ -51,6 +57,8 @@ impl Failpoint {
             Self::JobsActedOn => "jobs_acted_on",
             Self::JobsDeleted => "jobs_deleted",
             Self::EventsRecorded => "events_recorded",
+            Self::ConsumerStepping => "consumer_stepping",
+            Self::JobsMade => "jobs_made",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what `--help` shows.
 
 mod bench;
+mod consumers;
 mod database;
 mod events;
 mod examples;
@@ -20,6 +21,7 @@ use clap_complete::Shell;
 
 pub(crate) use self::{
     bench::BenchArguments,
+    consumers::{ConsumersCommand, ReplayArguments, SeekArguments},
     database::{BackupArguments, DatabaseArguments, RestoreArguments},
     events::{EVENTS_MAX, EventsCommand, EventsListArguments, PublishArguments, TailArguments},
     examples::command,
@@ -29,7 +31,7 @@ pub(crate) use self::{
     },
     health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
-    names::JobName,
+    names::{ConsumerName, JobName},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
 };
 use crate::{
@@ -83,6 +85,9 @@ pub(crate) enum Command {
     /// Publish events, list them, or follow them as they come
     #[command(subcommand, alias = "event")]
     Events(EventsCommand),
+    /// Make jobs of events: apply consumers from files, list them, pause or move one
+    #[command(subcommand, alias = "consumer")]
+    Consumers(ConsumersCommand),
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -412,6 +417,12 @@ mod tests {
             "events publish order.paid --occurred-at soon".to_owned(),
             "events ls --limit 501".to_owned(),
             "events get order.paid".to_owned(),
+            "consumers apply".to_owned(),
+            "consumers get Invoices".to_owned(),
+            "consumers seek invoices".to_owned(),
+            "consumers seek invoices --now --after 17".to_owned(),
+            "consumers seek invoices --since soon".to_owned(),
+            "consumers replay invoices --after 17".to_owned(),
             "quarantine rm".to_owned(),
             "quarantine rm 7 --all".to_owned(),
         ]

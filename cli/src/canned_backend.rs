@@ -19,18 +19,13 @@ impl CannedBackend {
         (Self(listener), Client::new(url))
     }
 
-    /// Gives the answers, each made by [`answer`]; an empty one hangs up. Returns the requests: their heads, and what is read of
-    /// their bodies up to `end`.
-    pub(crate) async fn give<const COUNT: usize>(
-        self,
-        answers: [String; COUNT],
-        end: &str,
-    ) -> [String; COUNT] {
+    /// Gives the answers, each made by [`answer`]; an empty one hangs up. Returns the requests: their heads and bodies.
+    pub(crate) async fn give<const COUNT: usize>(self, answers: [String; COUNT]) -> [String; COUNT] {
         let mut requests = answers;
         for answer in &mut requests {
             let (mut connection, _) = self.0.accept().await.unwrap();
             let (mut request, mut bytes) = (String::new(), vec![0; 4096]);
-            while !request.ends_with(end) {
+            while !is_whole(&request) {
                 let read = connection.read(&mut bytes).await.unwrap();
                 assert!(read > 0, "hung up within {request}");
                 request.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
@@ -40,6 +35,13 @@ impl CannedBackend {
         }
         requests
     }
+}
+
+/// Whether a request is there with all of the body that its head announces.
+fn is_whole(request: &str) -> bool {
+    let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.is_none_or(|length| body.len() >= length.parse().unwrap())
 }
 
 /// An answer such as `("200 OK", "application/json", "{}")`, after which the connection ends.

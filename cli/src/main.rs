@@ -99,6 +99,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Workers(command) => commands::workers::run(&arguments.client()?, command).await,
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Events(command) => commands::events::run(&arguments.client()?, command).await,
+        Command::Consumers(command) => commands::consumers::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
         Command::Status(status) => commands::status::run(&arguments.client()?, status).await,
         Command::Top => commands::top::run(&arguments.client()?).await,

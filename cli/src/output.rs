@@ -246,10 +246,10 @@ fn coloured(text: &str, colours: bool) -> String {
 /// The colour of a word that is a state, by its number for a terminal: green, cyan, yellow, red.
 fn colour(text: &str) -> Option<u8> {
     Some(match text {
-        "completed" | "idle" | "ok" => 32,
-        "running" | "busy" => 36,
-        "unroutable" | "cancelled" | "draining" | "warning" => 33,
-        "failed" | "lost" | "error" | "missing" | "different" | "refused" => 31,
+        "completed" | "idle" | "ok" | "following" => 32,
+        "running" | "busy" | "behind" => 36,
+        "unroutable" | "cancelled" | "draining" | "warning" | "full" => 33,
+        "failed" | "lost" | "error" | "missing" | "different" | "refused" | "stranded" => 31,
         _ => return None,
     })
 }

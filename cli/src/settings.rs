@@ -12,6 +12,7 @@
 //! | `--retention-cancelled` | `CREWCALL_RETENTION_CANCELLED` | `retention_cancelled` | `14d` |
 //! | `--retention-types` | `CREWCALL_RETENTION_TYPES` | `retention_types` | `30d` |
 //! | `--retention-events` | `CREWCALL_RETENTION_EVENTS` | `retention_events` | `14d` |
+//! | `--chain-jobs-max` | `CREWCALL_CHAIN_JOBS_MAX` | `chain_jobs_max` | `16` |
 //! | `--bundles` | `CREWCALL_BUNDLES` | `bundles` | `true` |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
@@ -24,14 +25,16 @@ pub(crate) mod values;
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use crewcall_backend::{Config, DatabaseUrl, HttpHosts, engine::upkeep::retention::Retention};
+use crewcall_backend::{
+    Config, DatabaseUrl, HttpHosts, domain::cause::DEPTH_MAX_DEFAULT, engine::upkeep::retention::Retention,
+};
 use crewcall_proto::Topology;
 
 pub(crate) use self::file::SettingsFile;
 use crate::log_filter;
 
 /// The keys of all settings.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "amqp_url",
     "amqp_prefix",
     "database_url",
@@ -42,6 +45,7 @@ const KEYS: [&str; 14] = [
     "retention_cancelled",
     "retention_types",
     "retention_events",
+    "chain_jobs_max",
     "bundles",
     "insecure",
     "log",
@@ -90,6 +94,9 @@ pub(crate) struct ServeFlags {
     /// For how long published events are kept.
     #[arg(long, value_name = "DURATION", help = with_places("How long published events are kept, or forever", "RETENTION_EVENTS", RETENTION_DEFAULT))]
     pub(crate) retention_events: Option<String>,
+    /// How many jobs may make each other.
+    #[arg(long, value_name = "NUMBER", help = with_places("How many jobs may make each other by way of events and consumers, before nothing more is made", "CHAIN_JOBS_MAX", DEPTH_MAX_DEFAULT))]
+    pub(crate) chain_jobs_max: Option<String>,
     /// Whether several short orders may travel in one message.
     #[arg(long, value_name = "BOOL", help = with_places("Whether several short orders may travel in one message, to workers that take them so: true or false", "BUNDLES", true))]
     pub(crate) bundles: Option<String>,
@@ -178,6 +185,7 @@ impl ServeFlags {
             "retention_cancelled" => self.retention_cancelled.as_deref(),
             "retention_types" => self.retention_types.as_deref(),
             "retention_events" => self.retention_events.as_deref(),
+            "chain_jobs_max" => self.chain_jobs_max.as_deref(),
             "bundles" => self.bundles.as_deref(),
             "insecure" => self.insecure.then_some("true"),
             "log" => self.log.as_deref(),
@@ -221,6 +229,7 @@ impl ServeSettings {
                 types: sources.read("retention_types", defaults.retention.types, values::retention),
                 events: sources.read("retention_events", defaults.retention.events, values::retention),
             },
+            chain_jobs_max: sources.read("chain_jobs_max", defaults.chain_jobs_max, values::chain_jobs_max),
             bundles: sources.read("bundles", defaults.bundles, values::yes_or_no),
             insecure: sources.read("insecure", defaults.insecure, values::yes_or_no),
         };

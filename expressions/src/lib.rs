@@ -47,6 +47,9 @@ mod measure;
 mod path;
 mod stack;
 
+/// What expressions read, and what they make.
+pub use serde_json::Value as Json;
+
 pub use error::{Failed, Invalid, ScopeError};
 pub use expression::Expression;
 pub use limits::{

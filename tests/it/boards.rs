@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{process::ENDPOINTS_SAID, stack::Stack};
+use e2e::{process::ENDPOINTS_SAID, stack::Stack, wait::until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -246,12 +246,57 @@ const MIXED: [&str; 5] = [
 ];
 
 /// Alerts that what breaks here makes fire, without the time for which they wait elsewhere, and with which labels.
-pub(super) const FIRING: [(&str, &str); 4] = [
+pub(super) const FIRING: [(&str, &str); 7] = [
     ("CrewcallWorkerLost", ""),
     ("CrewcallUnroutableJobs", ""),
     ("CrewcallBacklogWithoutWorker", "type=\"test.other\""),
     ("CrewcallFailureRatio", "type=\"test.fail\""),
+    ("CrewcallConsumerStranded", "consumer=\"stranded\""),
+    ("CrewcallConsumerFull", "consumer=\"full\""),
+    ("CrewcallCircleRefused", "consumer=\"circle\""),
 ];
+
+/// Sets a consumer of these subjects, which begins with the oldest event.
+async fn consumer(stack: &Stack, name: &str, subject: &str, job_type: &str, in_flight_max: u32) {
+    let parameters = json!({"text": "x", "steps": 20, "step_ms": 100});
+    let job = json!({"type": job_type, "parameters": parameters, "labels": {"by": name}});
+    let settings = json!({"subjects": [subject], "start": "oldest", "in_flight_max": in_flight_max, "then": {"job": job}});
+    let path = format!("/v1/consumers/{name}");
+    let (status, answer) = stack.api.send(Method::PUT, &path, settings.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+}
+
+/// A consumer that waited for too long: what it has not seen is deleted, as the backend does after 90 days.
+async fn strand(stack: &mut Stack) {
+    consumer(stack, "stranded", "order.*", "test.echo", 10).await;
+    stack.api.post("/v1/consumers/stranded/pause", json!({})).await.unwrap();
+    for _ in 0..3 {
+        stack.api.post("/v1/events", json!({"subject": "order.paid", "data": {}})).await.unwrap();
+    }
+    stack.backend.kill().await.unwrap();
+    let database = rusqlite::Connection::open(stack.database()).unwrap();
+    database.execute("DELETE FROM events WHERE sequence <= 2", ()).unwrap();
+    drop(database);
+    stack.restart_backend().await.unwrap();
+    stack.api.ready().await.unwrap();
+}
+
+/// A consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
+async fn go_in_circles(stack: &mut Stack, prometheus: &Prometheus) {
+    consumer(stack, "circle", "job.completed.test.echo", "test.echo", 10).await;
+    consumer(stack, "full", "order.*", LIMITED_TYPE, 1).await;
+    // What is counted from nothing has to be seen at nothing first.
+    until("the consumers are seen", SHOWN_WITHIN, async || {
+        let seen = prometheus.ask("crewcall_consumer_refused_total{consumer=\"circle\"}").await;
+        seen.is_ok_and(|series| !series.is_empty())
+    })
+    .await
+    .unwrap();
+    stack.submit("test.echo", json!({"text": "round"})).await.unwrap();
+    for _ in 0..2 {
+        stack.api.post("/v1/events", json!({"subject": "order.paid", "data": {}})).await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn every_expression_shows_something_of_a_live_installation() {
@@ -259,7 +304,9 @@ async fn every_expression_shows_something_of_a_live_installation() {
     stack.worker_setting("CREWCALL_WORKER_LISTEN", "127.0.0.1:0");
     let worker = stack.worker(&["test.echo", "test.fail", LIMITED_TYPE], 4).await.unwrap();
     let endpoints = worker.logged_after(ENDPOINTS_SAID).await.unwrap();
+    strand(&mut stack).await;
     let prometheus = Prometheus::start(stack.folder(), &[stack.http_listen()], &[&endpoints]).await.unwrap();
+    go_in_circles(&mut stack, &prometheus).await;
     let mut lost = stack.worker(&["test.other"], 2).await.unwrap();
     lost.kill().await.unwrap();
     let limits = json!({"running_max": 1, "rate_per_second": 10}).to_string();
@@ -295,6 +342,11 @@ async fn every_expression_shows_something_of_a_live_installation() {
     // What is well is not complained of.
     let quiet = r#"ALERTS{alertname=~"CrewcallBroker.*|CrewcallDisk.*|CrewcallVersionSkew|CrewcallReconcilerHadWork"}"#;
     assert!(prometheus.ask(quiet).await.unwrap().is_empty());
+    for name in ["full", "circle"] {
+        let path = format!("/v1/consumers/{name}");
+        stack.api.send(Method::DELETE, &path, String::new(), &[]).await.unwrap();
+    }
+    stack.api.post("/v1/jobs/cancel", json!({"filter": {"labels": {"by": "full"}}})).await.unwrap();
     for id in left {
         stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();
     }

@@ -31,6 +31,8 @@ mod bundles;
 
 mod type_settings;
 
+mod consumers;
+
 mod long_jobs;
 
 mod traces;

@@ -212,7 +212,7 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("expressions", &[]),
     ("worker-sdk", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
     ("workers", &["crewcall-worker"]),
-    ("backend", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
+    ("backend", &["crewcall-proto", "crewcall-amqp", "crewcall-traces", "crewcall-expressions"]),
     (
         "cli",
         &["crewcall-backend", "crewcall-worker", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"],

@@ -75,7 +75,9 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     }
     found.hold("I1", format_args!("{0} of {0} accepted jobs are over", accepted.len()));
     let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
-    let stored = usize::try_from(count("SELECT count(*) FROM jobs")?)?;
+    let stored = usize::try_from(count(
+        "SELECT count(*) FROM jobs WHERE seq NOT IN (SELECT job_seq FROM job_causes)",
+    )?)?;
     let possible = accepted.len()..=accepted.len() + unanswered;
     ensure!(possible.contains(&stored), "I2: {stored} jobs are stored, {possible:?} were accepted");
     found.hold("I2", format_args!("{stored} jobs are stored; {unanswered} submissions had no answer"));
@@ -110,10 +112,31 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
         ensure!(is_whole, "E1: {events} events from {oldest} to {newest}, of {sequenced}: there is a gap");
         found.hold("E1", format_args!("{events} events from {oldest} to {newest}, without a gap"));
     }
+    check_consumers(&sql, &mut found)?;
     let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");
     Ok(found)
+}
+
+/// E2, by SQL: what consumers made is behind their cursors, one job for each event. That nothing was left out, the tests see
+/// which know what was published.
+fn check_consumers(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
+    let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
+    let made = count("SELECT count(*) FROM job_causes")?;
+    if made > 0 {
+        let astray = count(
+            "SELECT count(*) FROM job_causes JOIN consumers ON name = consumer AND consumers.pass = job_causes.pass
+                WHERE sequence > cursor",
+        )?;
+        ensure!(astray == 0, "E2: {astray} jobs were made of events that their consumer has not passed");
+        let twice = count(
+            "SELECT count(*) FROM (SELECT 1 FROM job_causes GROUP BY consumer, pass, sequence HAVING count(*) > 1)",
+        )?;
+        ensure!(twice == 0, "E2: {twice} events made several jobs");
+        found.hold("E2", format_args!("{made} jobs of consumers, each of one event, behind its cursor"));
+    }
+    Ok(())
 }
 
 /// The state and version of every stored job, by id.

@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 32] = [
+pub const MUTANTS: [Mutant; 34] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -56,6 +56,10 @@ pub const MUTANTS: [Mutant; 32] = [
         "type_settings::a_limit_keeps_attempts_from_running_at_once"),
     Mutant::new("settings_unkept", "what is set for a type is not written down, and gone with the process",
         "type_settings::a_paused_type_waits_and_says_by_whom").quick(),
+    Mutant::new("end_unrecorded", "the end of a job is not recorded although a consumer selects it",
+        "consumers::an_event_makes_a_job_and_its_end_another"),
+    Mutant::new("cursor_unkept", "a consumer's jobs are stored and its place in the log is not",
+        "faults::events::f118_the_backend_dies_in_a_consumers_step"),
     // The relay.
     Mutant::new("mark_early", "an order counts as confirmed before it is published",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),

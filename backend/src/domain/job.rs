@@ -9,6 +9,12 @@ use crewcall_proto::{
 
 use super::{Backoff, State};
 
+/// The code of a job's error when its parameters could not be filled in. There is nothing to try again.
+pub(crate) const UNFILLED: &str = "unfilled";
+
+/// The code of a job's error when its type does not take the parameters that were filled in.
+pub(crate) const UNFIT: &str = "unfit";
+
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -102,6 +108,21 @@ impl JobStatus {
             finished_at: None,
             version: 1,
         }
+    }
+
+    /// A job of this status has parameters that could not be filled in, or that its type does not take: there is nothing to run.
+    pub fn fail_at_birth(&mut self, code: &str, message: String, now: Timestamp) {
+        self.state = State::Failed;
+        self.finished_at = Some(now);
+        let (kind, code) = (ErrorKind::InvalidParameters, Some(code.to_owned()));
+        self.error = Some(JobError { kind, code, message, detail: None });
+    }
+
+    /// Whether its parameters could not be filled in, so that there is nothing to try again.
+    #[must_use]
+    pub fn failed_at_birth(&self) -> bool {
+        let code = self.error.as_ref().and_then(|error| error.code.as_deref());
+        self.state == State::Failed && self.token.is_none() && self.starts == 0 && code == Some(UNFILLED)
     }
 
     /// Whether an attempt is with the broker: what the dispatch window counts. A held attempt's order is

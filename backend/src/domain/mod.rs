@@ -6,7 +6,7 @@
 //! about a job's life, whichever store keeps it.
 //!
 //! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`]. What people publish, and
-//! nothing moves yet, is in [`published_event`] and [`subject`].
+//! what is recorded of the ends of jobs, is in [`published_event`] and [`subject`]; who makes jobs of that, in [`consumer`] and [`cause`].
 
 pub(crate) mod state;
 
@@ -21,6 +21,8 @@ pub mod retry;
 pub mod submission;
 
 pub mod pattern;
+
+mod sequence;
 
 pub mod published_event;
 
@@ -40,6 +42,14 @@ mod demand;
 
 pub(crate) mod excerpt;
 
+pub mod consumer;
+
+pub mod cause;
+
+pub mod reaction;
+
+pub use cause::{Cause, Origin, Root};
+pub use consumer::{Consumer, ConsumerName, ConsumerSettings, InvalidConsumerName, Pass, Replay, Start};
 pub use demand::Demand;
 pub use event::Event;
 pub use excerpt::excerpt;
@@ -48,8 +58,10 @@ pub use job::{
 };
 pub use pace::{Pace, Slot};
 pub use problem::Problem;
-pub use published_event::{EventId, EventSubmission, NewEvent, PublishedEvent, Sequence};
+pub use published_event::{EventId, EventSubmission, NewEvent, PublishedEvent};
+pub use reaction::{Reacted, Reaction};
 pub use retry::Backoff;
+pub use sequence::Sequence;
 pub use state::State;
 pub use subject::{Subject, SubjectPattern};
 pub use submission::{NewJob, Submission};

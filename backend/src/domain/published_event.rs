@@ -1,33 +1,12 @@
 //! Events that somebody publishes, in the order in which they were recorded. What happens to a job is another kind of event:
 //! [`super::Event`].
 
-use std::fmt;
-
 use crewcall_proto::Timestamp;
 
-use super::{Problem, Subject};
+use super::{Origin, Problem, Root, Sequence, Subject};
 
 /// The longest id that a publisher may give an event, in characters.
 pub const EVENT_ID_LENGTH_MAX: usize = 255;
-
-/// The place of an event in the log: from 1, without a gap, in the order of commits. Who has seen one never sees a lower one
-/// appear later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Sequence(pub u64);
-
-impl Sequence {
-    /// The place after this one.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Sequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What somebody wants to publish, as it came in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,6 +36,8 @@ pub struct NewEvent {
     pub data: String,
     pub id: Option<EventId>,
     pub occurred_at: Option<Timestamp>,
+    /// Which job it tells of; `None`, if somebody published it.
+    pub origin: Option<Origin>,
 }
 
 /// An event of the log. It never changes.
@@ -69,6 +50,8 @@ pub struct PublishedEvent {
     pub subject: Subject,
     /// The publisher's own name for it.
     pub id: Option<String>,
+    /// Which job it tells of; `None`, if somebody published it.
+    pub origin: Option<Origin>,
     /// JSON text.
     pub data: String,
 }
@@ -97,9 +80,25 @@ impl EventSubmission {
             problems.push(Problem::new("/id", message));
         }
         match subject {
-            Ok(subject) if problems.is_empty() => Ok(NewEvent { subject, data, id, occurred_at }),
+            Ok(subject) if problems.is_empty() => {
+                Ok(NewEvent { subject, data, id, occurred_at, origin: None })
+            }
             _ => Err(problems),
         }
+    }
+}
+
+impl PublishedEvent {
+    /// Where the chain began that it belongs to.
+    #[must_use]
+    pub fn root(&self) -> Root {
+        self.origin.map_or(Root::Event(self.sequence), |origin| origin.root)
+    }
+
+    /// How many jobs made each other before it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.origin.map_or(0, |origin| origin.depth)
     }
 }
 
@@ -107,8 +106,9 @@ impl NewEvent {
     /// The event in its place, recorded at `now`.
     #[must_use]
     pub fn record(self, sequence: Sequence, now: Timestamp) -> PublishedEvent {
-        let Self { subject, data, id, occurred_at } = self;
-        PublishedEvent { sequence, recorded_at: now, occurred_at, subject, id: id.map(|id| id.text), data }
+        let Self { subject, data, id, occurred_at, origin } = self;
+        let id = id.map(|id| id.text);
+        PublishedEvent { sequence, recorded_at: now, occurred_at, subject, id, origin, data }
     }
 }
 

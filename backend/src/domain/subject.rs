@@ -4,11 +4,16 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use crewcall_proto::JobType;
 
+use super::State;
+
 /// First words that belong to events of our own.
 const RESERVED: [&str; 5] = ["job", "run", "schedule", "hook", "crewcall"];
 
 /// The longest pattern, in characters: a subject has as many at most.
-pub const PATTERN_LENGTH_MAX: usize = JobType::LENGTH_MAX;
+pub const PATTERN_LENGTH_MAX: usize = SUBJECT_LENGTH_MAX;
+
+/// The longest subject, in characters: one of ours has two words and a job type. One that is published has as many as a job type.
+const SUBJECT_LENGTH_MAX: usize = JobType::LENGTH_MAX + "schedule.cancelled.".len();
 
 /// What an event is about: dot-separated words, such as `order.paid`. It has the shape of a job type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,11 +27,20 @@ impl Subject {
     /// [`InvalidSubject`] when it breaks a rule, or its first word is ours.
     pub fn published(text: &str) -> Result<Self, InvalidSubject> {
         let subject: Self = text.parse()?;
+        if text.len() > JobType::LENGTH_MAX {
+            return Err(InvalidSubject::malformed(text));
+        }
         let first = text.split('.').next().unwrap_or_default();
         if RESERVED.contains(&first) {
             return Err(InvalidSubject::Reserved { word: first.to_owned() });
         }
         Ok(subject)
+    }
+
+    /// That of the event that we record at the end of a job: `job`, how it ended, and its type.
+    #[must_use]
+    pub fn of_job(ended: State, job_type: &JobType) -> Self {
+        Self(format!("job.{ended}.{job_type}").into())
     }
 
     /// The text.
@@ -40,11 +54,10 @@ impl FromStr for Subject {
     type Err = InvalidSubject;
 
     fn from_str(text: &str) -> Result<Self, InvalidSubject> {
-        match JobType::new(text) {
-            Ok(_) => Ok(Self(text.into())),
-            Err(_) => {
-                Err(InvalidSubject::Malformed { text: text.chars().take(JobType::LENGTH_MAX).collect() })
-            }
+        if text.len() <= SUBJECT_LENGTH_MAX && text.split('.').all(|word| JobType::new(word).is_ok()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidSubject::malformed(text))
         }
     }
 }
@@ -68,12 +81,30 @@ pub enum InvalidSubject {
     Reserved { word: String },
 }
 
+impl InvalidSubject {
+    fn malformed(text: &str) -> Self {
+        Self::Malformed { text: text.chars().take(JobType::LENGTH_MAX).collect() }
+    }
+}
+
 /// Which subjects are meant, as in the binding of a topic exchange: `*` stands for one word, `#` for any number of them,
 /// none included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SubjectPattern(Arc<str>);
 
 impl SubjectPattern {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it may select events about jobs.
+    #[must_use]
+    pub fn may_select_ours(&self) -> bool {
+        matches!(self.0.split('.').next(), Some("job" | "*" | "#"))
+    }
+
     /// Whether it selects this subject.
     #[must_use]
     pub fn selects(&self, subject: &Subject) -> bool {
@@ -112,7 +143,7 @@ impl FromStr for SubjectPattern {
 /// A text that is not a pattern of subjects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is not a pattern of subjects: it has at most 128 characters, and its dot-separated words are those of subjects, * (one word) or # (any number of words), such as \"order.*\""
+    "{text:?} is not a pattern of subjects: it has at most 147 characters, and its dot-separated words are those of subjects, * (one word) or # (any number of words), such as \"order.*\""
 )]
 pub struct InvalidPattern {
     text: String,
@@ -161,7 +192,7 @@ mod tests {
             let selects = pattern.parse::<SubjectPattern>().unwrap().selects(&subject.parse().unwrap());
             assert_eq!(selects, expected, "{pattern} on {subject}");
         }
-        for pattern in ["", "a..b", "Order.*", "a.**", "a.b*", &"a.".repeat(65)] {
+        for pattern in ["", "a..b", "Order.*", "a.**", "a.b*", &"a.".repeat(80)] {
             assert!(pattern.parse::<SubjectPattern>().is_err(), "{pattern}");
         }
     }

@@ -381,6 +381,7 @@ impl Machine<'_> {
 
     fn on_retry_requested(&self) -> Result<Change, Stale> {
         match self.status.state {
+            State::Failed if self.status.failed_at_birth() => Err(Stale::State),
             State::Failed | State::Cancelled => Ok(self.change(|status| {
                 // Without a token the attempt was never sent, so its number is still free. But a job that
                 // expired would expire again: only a first attempt does.

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use crate::{
     domain::{NewEvent, Sequence, State},
     engine::ports::{
-        Accepted, Appended, Applied, Inserted, JobChanged, JobEvent, Store, StoreError, Written,
+        Accepted, Appended, Applied, ConsumerStep, Inserted, JobChanged, JobEvent, Stepped, Store,
+        StoreError, Written,
     },
     failpoints::Failpoint,
     metrics::{Metrics, UNKNOWN_JOB},
@@ -52,21 +53,21 @@ impl Changes {
     pub async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let appended = self.store.append(events).await?;
         die_at(Failpoint::EventsRecorded);
-        let recorded = appended.iter().filter_map(|appended| match appended {
-            Appended::Recorded(event) => Some(event.sequence),
-            Appended::Replayed(_) | Appended::IdReused(_) => None,
-        });
-        let (count, newest) = recorded.fold((0, None), |(count, _), sequence| (count + 1, Some(sequence)));
-        self.metrics.events_published(count);
-        if let Some(newest) = newest {
-            // Two commits may be told of in either order.
-            self.head.send_if_modified(|head| {
-                let is_newer = newest > *head;
-                *head = newest.max(*head);
-                is_newer
-            });
+        Ok(self.told(appended).value)
+    }
+
+    /// Has a consumer go on in the log: stores the jobs that it makes and sends them on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn consume(&self, step: ConsumerStep) -> Result<Stepped, StoreError> {
+        die_at(Failpoint::ConsumerStepping);
+        let stepped = self.store.consume(step).await?;
+        if !stepped.changes.is_empty() {
+            die_at(Failpoint::JobsMade);
         }
-        Ok(appended)
+        Ok(self.told(stepped).value)
     }
 
     /// The newest event of the log, whenever it is another.
@@ -167,6 +168,15 @@ impl Changes {
 
     fn told<T>(&self, written: Written<T>) -> Written<T> {
         self.after_commit(&written.changes);
+        if let Some(newest) = written.newest {
+            self.metrics.events_recorded(written.recorded);
+            // Two commits may be told of in either order.
+            self.head.send_if_modified(|head| {
+                let is_newer = newest > *head;
+                *head = newest.max(*head);
+                is_newer
+            });
+        }
         written
     }
 }

@@ -9,14 +9,14 @@ use std::{
 use crewcall_proto::{JobType, Timestamp};
 
 use super::{
-    Engine,
+    ConsumerState, ConsumerView, Engine,
     fleet::registry::WorkerStatus,
     ports::{Count, StoreError},
     queries::WAITING,
 };
 use crate::{
     domain::{Demand, State, Waiting},
-    metrics::{FleetFigures, TypeFigures},
+    metrics::{ConsumerFigures, FleetFigures, TypeFigures},
 };
 
 impl Engine {
@@ -36,6 +36,15 @@ impl Engine {
             }
             Err(error) => {
                 tracing::warn!(%error, "The store could not be measured; its gauges keep their last values.");
+            }
+        }
+        match self.consumers().await {
+            Ok(consumers) => {
+                let figures: Vec<ConsumerFigures> = consumers.iter().map(consumer_figures).collect();
+                self.metrics.set_consumers(&figures);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "The log could not be read; the gauges of consumers keep their last values.");
             }
         }
         self.metrics.set_fleet(&self.fleet_figures());
@@ -137,5 +146,15 @@ impl Engine {
         figures.by_status = WorkerStatus::ALL.map(|status| (status.as_str(), with(status))).to_vec();
         (figures.held, figures.delivered) = self.leases.counts();
         figures
+    }
+}
+
+fn consumer_figures(view: &ConsumerView) -> ConsumerFigures {
+    ConsumerFigures {
+        name: view.consumer.name.clone(),
+        states: ConsumerState::ALL.map(|state| (state.as_str(), state == view.state)),
+        lag_events: view.lag_events(),
+        lag: view.lag,
+        in_flight: view.consumer.in_flight,
     }
 }

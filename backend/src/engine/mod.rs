@@ -28,6 +28,8 @@ pub mod changes;
 
 pub mod event_log;
 
+pub mod consumers;
+
 mod measuring;
 
 mod gauges;
@@ -46,6 +48,8 @@ pub mod upkeep;
 
 pub mod rules;
 
+pub mod rfc3339;
+
 pub mod tasks;
 
 use std::sync::Arc;
@@ -56,9 +60,11 @@ use tokio::sync::Mutex;
 pub use caller::Caller;
 pub use changes::{Changes, Observer};
 pub use commands::{
+    consumers::{ConsumerError, Moved, Put},
     publish::{PublishError, Published},
     submit::{SubmitError, Submitted},
 };
+pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};
 pub use event_log::{LogError, LogPage, LogQuery};
 pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
 pub use queries::JobView;
@@ -66,6 +72,7 @@ pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
 use self::{
+    consumers::Consumption,
     discovery::{Discovered, Discovery},
     ports::{Broker, Store, StoreError},
     relay::{Relay, publisher::OrderPublisher},
@@ -90,6 +97,8 @@ pub struct Ports {
     pub tasks: Tasks,
     /// Who else has to know what happens to jobs.
     pub observers: Vec<Arc<dyn Observer>>,
+    /// How many jobs may make each other: [`DEPTH_MAX_DEFAULT`](crate::domain::cause::DEPTH_MAX_DEFAULT), unless an operator says otherwise.
+    pub depth_max: u32,
 }
 
 /// Takes jobs in, has them done, and records what became of them.
@@ -112,6 +121,9 @@ pub struct Engine {
     discovery: Arc<Discovery>,
     responses: ResponseHandler,
     watch: WatchHub,
+    consumption: Arc<Consumption>,
+    /// How many jobs may make each other.
+    depth_max: u32,
     retention: Retention,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
     scrape: Mutex<()>,
@@ -127,21 +139,19 @@ impl Engine {
     pub async fn assemble(ports: Ports, retention: Retention) -> Result<Arc<Self>, StoreError> {
         ports.metrics.started(ports.clock.now());
         let catalogue = Arc::new(Catalogue::load(Arc::clone(&ports.store), Arc::clone(&ports.clock)).await?);
-        for job_type in catalogue.names() {
-            ports.metrics.type_announced(&job_type);
-        }
+        catalogue.names().iter().for_each(|job_type| ports.metrics.type_announced(job_type));
         let limits = TypeLimits::load(Arc::clone(&ports.store)).await?;
         let liveness = Arc::<LivenessClock>::default();
         let registry = Arc::new(Registry::new(Arc::clone(&liveness)));
         let watch = WatchHub::default();
         let relay = Arc::new(Relay::new(&ports, Arc::clone(&registry)));
         let publisher = OrderPublisher::new(&ports, Arc::clone(&registry));
-        let Ports { store, broker, clock, metrics, tasks, observers } = ports;
+        let Ports { store, broker, clock, metrics, tasks, observers, depth_max } = ports;
         let leases = Arc::new(Leases::new(Arc::clone(&liveness)));
         restore_leases(store.as_ref(), &leases).await?;
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
-        let due_times = Arc::<DueTimes>::default();
+        let (due_times, consumption) = (Arc::<DueTimes>::default(), Arc::<Consumption>::default());
         // What follows from a change, in this order: what is known of an attempt is known before its order is sent,
         // whoever watches finds it counted, and is told before a worker can be done.
         let mut reactions: Vec<Arc<dyn Observer>> = vec![
@@ -149,6 +159,7 @@ impl Engine {
             Arc::clone(&revocations) as _,
             Arc::clone(&relay) as _,
             Arc::clone(&due_times) as _,
+            Arc::clone(&consumption) as _,
             Arc::clone(&metrics) as _,
             Arc::new(watch.clone()),
             Arc::new(publisher.clone()),
@@ -189,6 +200,8 @@ impl Engine {
             discovery,
             responses,
             watch,
+            consumption,
+            depth_max,
             retention,
             scrape: Mutex::default(),
         };
@@ -217,6 +230,7 @@ impl Engine {
             other = self.discovery.liveness.displaced() => Err(Fallen::Displaced { other: other.to_string() }),
             ended = watched("the relay", stop, self.relay.run(&self.changes, stop)) => ended,
             ended = watched("the publisher", stop, self.publisher.run()) => ended,
+            ended = watched("the consumers", stop, consumers::run(self)) => ended,
             ended = upkeep::run(self) => ended,
         }
     }

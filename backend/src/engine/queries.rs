@@ -15,7 +15,7 @@ use super::{
     watch::{AllWatch, JobWatch, TooOld},
 };
 use crate::domain::{
-    AttemptRecord, Demand, Job, State, TypeSettings, Waiting,
+    AttemptRecord, Cause, Demand, Job, State, TypeSettings, Waiting,
     waiting::{Claimant, WaitingContext},
 };
 
@@ -33,6 +33,8 @@ pub struct JobView {
     pub attempts: Vec<AttemptRecord>,
     /// What it waits for; `None` when it is over.
     pub waiting: Option<Waiting>,
+    /// Why it was made, if a consumer made it.
+    pub cause: Option<Cause>,
 }
 
 /// A type as it is now.
@@ -93,8 +95,8 @@ impl Engine {
     /// [`StoreError`] when it cannot be read.
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let Some((job, attempts)) = self.store.get(id).await? else { return Ok(None) };
-        let waiting = self.waiting(&job);
-        Ok(Some(JobView { job, attempts, waiting }))
+        let (waiting, cause) = (self.waiting(&job), self.store.cause(id).await?);
+        Ok(Some(JobView { job, attempts, waiting, cause }))
     }
 
     /// One job, as soon as it is over or `wait` is done.

@@ -161,18 +161,24 @@ async fn many(
     Ok(Json(dto::BulkResult { matched: outcome.matched, changed: outcome.changed, more: outcome.more }))
 }
 
+/// The fields of a body that may be empty.
+pub(super) async fn read_optional(room: &body::BodyBudget, request: Request) -> Result<Fields, Problem> {
+    let text = body::read_optional_json(room, request).await?;
+    // The body may be left out, and some clients write null for that.
+    let is_left_out = matches!(text.trim_ascii(), b"" | b"null");
+    Fields::parse("the body", if is_left_out { b"{}" } else { &text }, ProblemCode::InvalidRequest)
+}
+
 /// Who does something, and why. The body may be empty.
 pub(super) async fn read_actor(
     room: &body::BodyBudget,
     request: Request,
 ) -> Result<(Caller, Option<String>), Problem> {
-    let text = body::read_optional_json(room, request).await?;
-    // The body may be left out, and some clients write null for that.
-    let is_left_out = matches!(text.trim_ascii(), b"" | b"null");
-    actor(Fields::parse("the body", if is_left_out { b"{}" } else { &text }, ProblemCode::InvalidRequest)?)
+    actor(read_optional(room, request).await?)
 }
 
-fn actor(mut fields: Fields) -> Result<(Caller, Option<String>), Problem> {
+/// Who does something, and why, once everything else is read.
+pub(super) fn actor(mut fields: Fields) -> Result<(Caller, Option<String>), Problem> {
     let actor = Actor { by: fields.text("by"), reason: fields.text("reason") };
     fields.conclude(actor.speaking_for(&Caller::loopback()))
 }

@@ -70,6 +70,8 @@ codes! {
         "No worker has ever announced the type, and no job has it.";
     EventNotFound = "event-not-found", NOT_FOUND, "No such event",
         "It was deleted after its retention, or the log has not come so far: GET /v1/events says from where to where it goes.";
+    ConsumerNotFound = "consumer-not-found", NOT_FOUND, "No such consumer",
+        "GET /v1/consumers lists those that there are.";
     MessageNotFound = "message-not-found", NOT_FOUND, "No such message in quarantine",
         "It was deleted, or it made room for newer ones: GET /v1/quarantine lists those that are kept.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -84,6 +86,12 @@ codes! {
         "It fell silent and hears nothing. If its process lives, it announces itself again as soon as it reaches the broker.";
     TypeInUse = "type-in-use", CONFLICT, "The type is in use",
         "The detail says by whom. A type is deleted when it has neither jobs, over or not, nor workers.";
+    ConsumerHasBegun = "consumer-has-begun", CONFLICT, "The consumer was made to begin elsewhere",
+        "Leave start out, or give the same one: a consumer keeps its place when its settings change. POST /v1/consumers/{name}/seek moves it.";
+    TooManyConsumers = "too-many-consumers", CONFLICT, "There are as many consumers as may be",
+        "There may be 1000. Delete one that nobody needs any more; one consumer may select many subjects.";
+    TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
+        "There may be 10 at once. Wait until one of them is finished.";
     EventsGone = "events-gone", GONE, "The events after that place are deleted",
         "The detail names the oldest event that is kept. Whoever goes on from there has missed those in between; leave after out to begin with the oldest.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
@@ -102,6 +110,8 @@ codes! {
         "Each entry of errors points at a field and says what would be right. Nothing was changed.";
     InvalidEvent = "invalid-event", UNPROCESSABLE_ENTITY, "It is not an event",
         "Each entry of errors points at a field and says what would be right. Nothing was recorded.";
+    InvalidConsumer = "invalid-consumer", UNPROCESSABLE_ENTITY, "It is not a consumer",
+        "Each entry of errors points at a field and says what would be right. Nothing was changed.";
     EventIdReused = "event-id-reused", UNPROCESSABLE_ENTITY, "The id belongs to an event that says something else",
         "The detail names that event. Use a new id for another event; an id is remembered as long as its event is kept.";
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another body",

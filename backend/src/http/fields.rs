@@ -133,6 +133,15 @@ impl Fields {
         self.take(name, "a value", Ok)
     }
 
+    /// An array of any values; empty, if it is left out.
+    pub(super) fn array(&mut self, name: &'static str) -> Vec<Value> {
+        let array = self.take(name, "an array", |value| match value {
+            Value::Array(values) => Ok(values),
+            other => Err(other),
+        });
+        array.unwrap_or_default()
+    }
+
     /// An object of any fields.
     pub(super) fn object(&mut self, name: &'static str) -> Option<JsonObject> {
         self.take(name, "an object", |value| match value {

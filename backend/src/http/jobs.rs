@@ -69,7 +69,7 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     match submitted(&state.engine, &caller, &text, key).await? {
         Submitted::Accepted(job) => {
             let waiting = state.engine.waiting(&job);
-            let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting };
+            let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting, cause: None };
             Ok((StatusCode::CREATED, at(job.id), Json(dto::Job::with_attempts(&view))).into_response())
         }
         Submitted::Replayed(job) => {

@@ -15,6 +15,7 @@ mod serve;
 // The routes.
 mod actions;
 mod batch;
+mod consumers;
 mod event_watch;
 mod events;
 mod health;
@@ -28,6 +29,7 @@ mod workers;
 
 // What they read.
 mod body;
+mod consumer_settings;
 mod cursor;
 mod event_submission;
 mod fields;
@@ -177,6 +179,12 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(events::publish_many))
         .routes(routes!(event_watch::watch_log))
         .routes(routes!(events::get))
+        .routes(routes!(consumers::list))
+        .routes(routes!(consumers::put, consumers::get, consumers::delete))
+        .routes(routes!(consumers::pause))
+        .routes(routes!(consumers::resume))
+        .routes(routes!(consumers::seek))
+        .routes(routes!(consumers::replay))
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::drain))

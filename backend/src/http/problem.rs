@@ -11,7 +11,7 @@ pub(super) use super::code::ProblemCode;
 use crate::{
     domain::{Problem as FieldProblem, State, excerpt::cut},
     engine::{
-        LogError, PublishError, SubmitError,
+        ConsumerError, LogError, PublishError, SubmitError,
         ports::StoreError,
         settings::{limits::TypeLimitsError, schema::PROBLEMS_MAX},
     },
@@ -209,6 +209,31 @@ impl From<LogError> for Problem {
                 Self::with_errors(ProblemCode::InvalidQuery, vec![field("?after", error.to_string())])
             }
             LogError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConsumerError> for Problem {
+    fn from(error: ConsumerError) -> Self {
+        let code = match &error {
+            ConsumerError::Unknown => ProblemCode::ConsumerNotFound,
+            ConsumerError::TooMany => ProblemCode::TooManyConsumers,
+            ConsumerError::TooManyReplays => ProblemCode::TooManyReplays,
+            ConsumerError::OtherStart => ProblemCode::ConsumerHasBegun,
+            ConsumerError::Gone { .. } => ProblemCode::EventsGone,
+            ConsumerError::KeyReused => ProblemCode::IdempotencyKeyReused,
+            ConsumerError::Beyond { .. } => {
+                return Self::with_errors(ProblemCode::InvalidRequest, vec![field("", error.to_string())]);
+            }
+            ConsumerError::Backwards => {
+                return Self::with_errors(ProblemCode::InvalidRequest, vec![field("/to", error.to_string())]);
+            }
+            ConsumerError::Invalid(_) | ConsumerError::Store(_) => ProblemCode::InvalidConsumer,
+        };
+        match error {
+            ConsumerError::Invalid(problems) => Self::with_errors(code, problems),
+            ConsumerError::Store(error) => error.into(),
+            other => Self::new(code, other.to_string()),
         }
     }
 }

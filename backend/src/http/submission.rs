@@ -40,7 +40,8 @@ pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
     Err(Problem::with_errors(ProblemCode::InvalidSubmission, problems))
 }
 
-fn from_fields(fields: &mut Fields) -> Submission {
+/// The fields of a submission.
+pub(super) fn from_fields(fields: &mut Fields) -> Submission {
     if !fields.has("type") {
         fields.wrong("type", "a submission names the job's type, such as \"media.transcode\"");
     }

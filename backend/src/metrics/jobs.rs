@@ -90,8 +90,8 @@ impl JobMetrics {
 
 impl Metrics {
     /// So many events were recorded.
-    pub(crate) fn events_published(&self, events: u64) {
-        self.jobs.events.inc_by(events);
+    pub(crate) fn events_recorded(&self, events: usize) {
+        self.jobs.events.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
     /// A job was accepted.

@@ -21,11 +21,14 @@ mod http;
 
 mod process;
 
+mod consumers;
+
 use crewcall_proto::JobType;
 
 pub use self::registrar::MetricDescription;
 use self::{
     broker::BrokerMetrics,
+    consumers::ConsumerMetrics,
     fleet::FleetMetrics,
     http::HttpMetrics,
     jobs::JobMetrics,
@@ -37,6 +40,7 @@ use self::{
 };
 pub(crate) use self::{
     broker::{DeadLettered, UNKNOWN_JOB},
+    consumers::ConsumerFigures,
     fleet::FleetFigures,
     types::TypeFigures,
 };
@@ -46,6 +50,7 @@ pub struct Metrics {
     registries: Registries,
     labels: TypeLabels,
     jobs: JobMetrics,
+    consumers: ConsumerMetrics,
     types: TypeMetrics,
     fleet: FleetMetrics,
     broker: BrokerMetrics,
@@ -60,6 +65,7 @@ impl Default for Metrics {
         Self {
             labels: TypeLabels::default(),
             jobs: JobMetrics::new(&mut make),
+            consumers: ConsumerMetrics::new(&mut make),
             types: TypeMetrics::new(&mut make),
             fleet: FleetMetrics::new(&mut make),
             broker: BrokerMetrics::new(&mut make),

@@ -1,8 +1,8 @@
 //! Makes metrics, registers them, and remembers what they are called.
 
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 /// What the names of our own begin with. Those of the process are the ones that every Prometheus knows.
@@ -58,6 +58,15 @@ impl Registrar {
 
     pub(super) fn gauge(&mut self, name: &str, help: &'static str) -> IntGauge {
         self.own("gauge", name, help, &[], IntGauge::new(name, help))
+    }
+
+    pub(super) fn float_gauges(
+        &mut self,
+        name: &str,
+        help: &'static str,
+        labels: &[&'static str],
+    ) -> GaugeVec {
+        self.own("gauge", name, help, labels, GaugeVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn float_gauge(&mut self, name: &str, help: &'static str) -> Gauge {

@@ -4,6 +4,7 @@
 //! backend are not lost) and as a view with the fields that tables and progress bars show. The views are
 //! lenient: a field that is missing or new is never an error.
 
+mod consumers;
 mod event_log;
 mod fleet;
 mod health;
@@ -20,6 +21,7 @@ use serde::{
 use serde_json::Value;
 
 pub(crate) use self::{
+    consumers::{Cause, Consumer, ConsumerList, EventNote, Moved, Remarks, Replay},
     event_log::{EventPage, PublishedEvent},
     fleet::{JobType, TypeList, Worker, WorkerList},
     health::{Readiness, http_time},
@@ -125,6 +127,9 @@ pub(crate) struct Job {
     /// The attempts that ended, oldest first.
     #[serde(default)]
     pub(crate) attempts: Vec<AttemptRecord>,
+    /// What a consumer made it of; none if somebody submitted it.
+    #[serde(default)]
+    pub(crate) cause: Option<Cause>,
 }
 
 /// How long a job waits between attempts.

@@ -55,6 +55,8 @@ impl Mistake {
                 None => "--label".to_owned(),
             },
             (Some("filter"), Some(field)) => option(field),
+            // Where a consumer goes: {"after": 17}.
+            (Some("to"), Some(field)) => option(field),
             (Some("backoff"), Some(field)) => option(&format!("backoff_{field}")),
             (Some(field), _) => option(field),
         }
@@ -85,24 +87,32 @@ impl fmt::Display for Mistake {
 
 /// The same sentence for a terminal: where readers of the API are sent to a route, users are sent to a command.
 fn for_the_terminal(sentence: &str) -> String {
-    const COMMANDS: [(&str, &str); 4] = [
+    const COMMANDS: [(&str, &str); 5] = [
         (
             "/openapi.json lists those that exist",
             "check --url or CREWCALL_URL, and that both have the same version",
         ),
         ("/v1/workers lists those that are", "crewcall workers ls shows those that are"),
+        ("/v1/consumers lists those that there are", "crewcall consumers ls shows those that there are"),
         ("/v1/types lists those that are known", "crewcall types ls shows those that are known"),
         ("GET /v1/quarantine lists those that are kept", "crewcall quarantine ls shows those that are kept"),
     ];
     COMMANDS.iter().fold(sentence.to_owned(), |text, (route, command)| text.replace(route, command))
 }
 
+impl Problem {
+    /// The sentence for a person at a terminal.
+    pub(crate) fn sentence(&self) -> String {
+        let detail = if self.detail.is_empty() { &self.title } else { &self.detail };
+        for_the_terminal(detail.trim_end_matches('.'))
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let detail = if self.detail.is_empty() { &self.title } else { &self.detail };
         // The detail is written for readers of the JSON: it repeats the mistakes, by pointer.
         let sentence = match self.errors.as_slice() {
-            [] => for_the_terminal(detail.trim_end_matches('.')),
+            [] => self.sentence(),
             [mistake] => mistake.to_string(),
             mistakes => format!("{} things are wrong with the request", mistakes.len()),
         };
@@ -168,6 +178,8 @@ mod tests {
             "/delay_seconds",
             "/backoff/initial_seconds",
             "/backoff/factor",
+            "/to",
+            "/to/after",
             "/filter/state",
             "/filter/labels/project",
             "/running_max",

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 40] = [
+const EXAMPLES: [(&str, &[&str]); 49] = [
     (
         "",
         &[
@@ -133,6 +133,38 @@ const EXAMPLES: [(&str, &[&str]); 40] = [
         "events tail",
         &["crewcall events tail --subject 'order.#'", "crewcall events tail --after 17 -o jsonl"],
     ),
+    (
+        "consumers",
+        &[
+            "crewcall consumers apply -f consumers.yaml",
+            "crewcall consumers ls",
+            "crewcall consumers pause invoices --reason 'wrong prices'",
+        ],
+    ),
+    (
+        "consumers apply",
+        &[
+            "crewcall consumers apply -f consumers.yaml",
+            "crewcall consumers apply -f consumers/ -f more.json",
+            "crewcall consumers apply -f - < consumers.yaml",
+        ],
+    ),
+    ("consumers ls", &["crewcall consumers ls", "crewcall consumers ls -o wide --watch=5s"]),
+    ("consumers get", &["crewcall consumers get invoices", "crewcall consumers get invoices -o json"]),
+    ("consumers pause", &["crewcall consumers pause invoices --reason 'wrong prices'"]),
+    (
+        "consumers resume",
+        &["crewcall consumers resume invoices", "crewcall consumers resume invoices --from-now"],
+    ),
+    (
+        "consumers seek",
+        &["crewcall consumers seek invoices --after 17", "crewcall consumers seek invoices --since 1h --yes"],
+    ),
+    (
+        "consumers replay",
+        &["crewcall consumers replay invoices --after 10 --to 50 --reason 'the tax was wrong'"],
+    ),
+    ("consumers rm", &["crewcall consumers rm invoices"]),
     ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
     ("quarantine ls", &["crewcall quarantine ls -o json"]),
     ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),
@@ -175,7 +207,7 @@ mod tests {
     /// The words of a line as a shell reads them, from `crewcall` on.
     fn words(line: &str) -> Vec<String> {
         let line = line.replace("eval \"$(", "").replace(")\"", "");
-        let command = line.split(" > ").next().unwrap();
+        let command = line.split(['>', '<']).next().unwrap();
         let mut words = Vec::new();
         for (index, part) in command.split('\'').enumerate() {
             if index % 2 == 1 {

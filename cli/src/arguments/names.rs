@@ -1,8 +1,8 @@
-//! How a job is named: by its id, the beginning of it, or `@last`.
+//! How a job is named: by its id, the beginning of it, or `@last`; and how a consumer is.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
-use crewcall_proto::JobId;
+use crewcall_proto::{JobId, JobType};
 
 /// The shortest beginning of an id: shorter ones are numbers and words that stand where an id should.
 const PREFIX_DIGITS_MIN: usize = 6;
@@ -42,6 +42,37 @@ impl FromStr for JobName {
             return Err(format!("it is too short: write {PREFIX_DIGITS_MIN} digits of the id or more"));
         }
         Ok(Self::Prefix(text.to_ascii_lowercase()))
+    }
+}
+
+/// The name of a consumer: it has the shape of a job type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerName(String);
+
+impl ConsumerName {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConsumerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if JobType::new(text).is_err() {
+            let length = JobType::LENGTH_MAX;
+            return Err(format!(
+                "a consumer's name has 1 to {length} characters of a-z 0-9 . _ - in dot-separated words, such as invoices"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ConsumerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

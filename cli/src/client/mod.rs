@@ -1,6 +1,7 @@
 //! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
-//! streams of jobs, [`event_log`] what is published, [`operations`] what people who look after jobs ask for.
+//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`operations`] what people who look after jobs ask for.
 
+pub(crate) mod consumers;
 pub(crate) mod event_log;
 pub(crate) mod follow;
 pub(crate) mod operations;

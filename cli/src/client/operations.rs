@@ -27,7 +27,7 @@ pub(crate) enum JobAction<'a> {
 
 impl Actor<'_> {
     /// Only what was said.
-    fn body(self) -> Value {
+    pub(super) fn body(self) -> Value {
         let mut body = json!({});
         for (name, text) in [("by", self.by), ("reason", self.reason)] {
             if let Some(text) = text {
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// For requests whose answer says no more than that it is done.
-    async fn done(&self, request: reqwest::RequestBuilder) -> Result<(), ClientError> {
+    pub(super) async fn done(&self, request: reqwest::RequestBuilder) -> Result<(), ClientError> {
         self.send(request).await.map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, IsTerminal as _, stdin},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use url::Url;
 use crate::{
     arguments::BenchArguments,
     bench::{self, Plan},
+    commands::agreement::{self, Question},
     dev_environment::DIRECTORY,
     exit::{Exit, Failure},
     output::{Format, View, print_json, print_jsonl, print_lines, print_message},
@@ -117,20 +118,10 @@ fn cannot_write(path: &Path) -> impl FnOnce(io::Error) -> Failure {
 fn ask(amqp_url: &str, agreed: bool) -> Result<(), Failure> {
     let url = Url::parse(amqp_url).map_err(|error| Failure::Usage(format!("--amqp-url: {error}")))?;
     let host = url.host_str().unwrap_or("localhost");
-    let what = format!("this puts all the load that it can on the RabbitMQ at {host}, for minutes");
-    if agreed {
-        return Ok(());
-    }
-    if !stdin().is_terminal() {
-        return Err(Failure::Usage(format!("{what}: say --yes if nobody needs it meanwhile")));
-    }
-    print_message(&format!("{what}. Go on? [y/N]"));
-    let mut answer = String::new();
-    stdin()
-        .read_line(&mut answer)
-        .map_err(|source| Failure::System { what: "read the answer".to_owned(), source })?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::Usage("nothing was measured".to_owned())),
-    }
+    agreement::ask(&Question {
+        what: &format!("this puts all the load that it can on the RabbitMQ at {host}, for minutes"),
+        yes_if: "nobody needs it meanwhile",
+        undone: "nothing was measured",
+        is_agreed: agreed,
+    })
 }

@@ -1,4 +1,4 @@
-//! What the Tab key offers: beside commands and options, the types, jobs and workers that the backend knows. Whoever presses it
+//! What the Tab key offers: beside commands and options, the types, jobs, workers and consumers that the backend knows. Whoever presses it
 //! must not wait, nor be told of trouble: a backend that does not answer at once offers nothing.
 
 use std::{env, ffi::OsStr, path::Path, time::Duration};
@@ -69,6 +69,7 @@ fn with_completers(command: Command) -> Command {
             "job_type" => argument.add(of(types)),
             "id" | "ids" | "like" => argument.add(of(jobs)),
             "worker" => argument.add(of(workers)),
+            "consumer" => argument.add(of(consumers)),
             "words" => argument.add(of(parameters)),
             _ => argument,
         })
@@ -92,6 +93,11 @@ fn workers(written: &OsStr) -> Vec<CompletionCandidate> {
         names.push((if is_alone { worker.name.clone() } else { worker.id.clone() }, told));
     }
     offers(written, names)
+}
+
+fn consumers(written: &OsStr) -> Vec<CompletionCandidate> {
+    let found = ask(async |client| client.consumers().await.ok()).unwrap_or_default();
+    offers(written, found.iter().map(|found| (found.name.clone(), found.state.clone())))
 }
 
 fn jobs(written: &OsStr) -> Vec<CompletionCandidate> {
@@ -199,6 +205,6 @@ mod tests {
                 command.get_arguments().filter(|argument| argument.get::<ArgValueCompleter>().is_some());
             own.count() + command.get_subcommands().map(count).sum::<usize>()
         }
-        assert!(count(&command()) >= 15, "an argument has another name now");
+        assert!(count(&command()) >= 21, "an argument has another name now");
     }
 }

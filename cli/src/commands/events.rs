@@ -208,7 +208,7 @@ mod tests {
         let event = event(&arguments, Map::new());
         let (backend, client) = CannedBackend::listen().await;
         let answers = [String::new(), answer(("201 Created", JSON, RECORDED))];
-        let (sent, heard) = tokio::join!(send(&client, &arguments, &event), backend.give(answers, "\"x\"}"));
+        let (sent, heard) = tokio::join!(send(&client, &arguments, &event), backend.give(answers));
         let Submitted { made, replayed } = sent.unwrap();
         assert_eq!((made.sequence, replayed), (7, false));
         let bodies = heard.map(|text| text.split("\r\n\r\n").nth(1).unwrap().to_owned());
@@ -223,7 +223,7 @@ mod tests {
         let answers = [String::new(), answer(("201 Created", JSON, RECORDED))];
         let sent = tokio::select! {
             sent = send(&client, &arguments, &event) => sent,
-            _ = backend.give(answers, "{}}") => panic!("published twice"),
+            _ = backend.give(answers) => panic!("published twice"),
         };
         assert!(matches!(sent, Err(ClientError::Unreachable { .. })));
     }
@@ -243,7 +243,7 @@ mod tests {
             answer(("200 OK", JSON, &page))
         };
         let answers = [page("", 10_000), page(RECORDED, 20_000), page(RECORDED, 25_000)];
-        let (listed, heard) = tokio::join!(read(&client, &arguments), backend.give(answers, "\r\n\r\n"));
+        let (listed, heard) = tokio::join!(read(&client, &arguments), backend.give(answers));
         let listed = listed.unwrap();
         assert_eq!(
             (listed.items.len(), listed.next.as_deref()),
@@ -270,7 +270,7 @@ mod tests {
             answer(("200 OK", STREAM, &format!("event: event\nid: 7\ndata: {RECORDED}\n\n"))),
             answer(("410 Gone", "application/problem+json", problem)),
         ];
-        let (ended, heard) = tokio::join!(tail(&client, &arguments), backend.give(answers, "\r\n\r\n"));
+        let (ended, heard) = tokio::join!(tail(&client, &arguments), backend.give(answers));
         assert_eq!(ended.unwrap_err().to_string(), "the events after 7 are deleted [events-gone]");
         let watch = "/v1/events/watch?after=6";
         assert_eq!(targets(&heard), ["/v1/events?limit=1", watch, watch, watch], "nothing falls in between");

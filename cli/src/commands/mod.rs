@@ -8,6 +8,7 @@ pub(crate) mod submit;
 pub(crate) mod watch;
 
 pub(crate) mod actions;
+pub(crate) mod consumers;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
@@ -19,6 +20,7 @@ pub(crate) mod status;
 pub(crate) mod top;
 pub(crate) mod topology;
 
+mod agreement;
 mod batch_ends;
 mod follow;
 mod hints;

@@ -337,8 +337,7 @@ mod tests {
         let Command::Submit(arguments) = arguments.command else { panic!("not submit") };
         let submission = json!({"type": "t", "parameters": {}});
         let answers = [String::new(), answer(CREATED)];
-        let (job, heard) =
-            tokio::join!(submit(&client, &arguments, &submission), backend.give(answers, "{}}"));
+        let (job, heard) = tokio::join!(submit(&client, &arguments, &submission), backend.give(answers));
         assert_eq!(job.unwrap().id, "j");
         let keys = heard.map(|text| {
             let key = text.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned));
@@ -356,7 +355,7 @@ mod tests {
         let submission = json!({"type": "t", "parameters": {}});
         let job = tokio::select! {
             job = submit(&client, &arguments, &submission) => job,
-            _ = backend.give([String::new(), answer(CREATED)], "{}}") => panic!("submitted twice"),
+            _ = backend.give([String::new(), answer(CREATED)]) => panic!("submitted twice"),
         };
         assert!(matches!(job, Err(ClientError::Unreachable { .. })));
     }

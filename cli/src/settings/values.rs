@@ -5,6 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use super::LogFormat;
 use crate::duration;
 
+/// The longest chain that may be allowed: what is longer is a circle.
+const CHAIN_JOBS_MAX_MAX: u32 = 1_000;
+
 /// Reads text of which there has to be some.
 pub(super) fn text(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("it must not be empty") } else { Ok(text.to_owned()) }
@@ -31,6 +34,12 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
         let every = "every address is 0.0.0.0:8080";
         format!("'{text}' is not an address with a port; write it like 127.0.0.1:8080 ({every})")
     })
+}
+
+/// Reads how many jobs may make each other.
+pub(super) fn chain_jobs_max(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=CHAIN_JOBS_MAX_MAX).contains(number));
+    number.ok_or_else(|| format!("'{text}' is not a whole number from 1 to {CHAIN_JOBS_MAX_MAX}"))
 }
 
 /// Reads for how long something is kept; `None` is for ever.

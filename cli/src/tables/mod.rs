@@ -1,17 +1,19 @@
-//! How things look in tables and alone: jobs here, events in [`event_log`], the rest in [`fleet`].
+//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], the rest in [`fleet`].
 
+mod consumers;
 mod event_log;
 mod fleet;
 mod health;
 mod schema;
 
 pub(crate) use self::{
+    consumers::events,
     event_log::line as event_line,
     fleet::limits,
     health::{TopologyEntry, report},
 };
 use crate::{
-    api::{ActorNote, AttemptRecord, Backoff, Job, JobError, JobState},
+    api::{ActorNote, AttemptRecord, Backoff, Cause, Job, JobError, JobState},
     duration,
     layout::Column,
     output::{Overflow, Show, View, fields, rows_in_columns},
@@ -66,6 +68,7 @@ impl Show for Job {
                 ("type", self.job_type.clone()),
                 ("state", self.state.word().to_owned()),
                 ("waits for", waits_for(self)),
+                ("made by", self.cause.as_ref().map(made_by).unwrap_or_default()),
                 ("cancellation", cancellation(self)),
                 ("progress", progress(self)),
                 ("attempt", format!("{} of {}", self.attempt, self.max_attempts)),
@@ -180,6 +183,13 @@ pub(crate) fn waiting(job: &Job) -> Option<String> {
 fn waits_for(job: &Job) -> String {
     let message = job.waiting_for.as_ref().map(|waiting| waiting.message.as_str()).unwrap_or_default();
     message.strip_prefix("waits for ").unwrap_or(message).to_owned()
+}
+
+/// `consumer invoices of event 17; 3 deep from event 3`
+fn made_by(cause: &Cause) -> String {
+    let Cause { event, consumer, root, depth } = cause;
+    let root = root.as_deref().filter(|_| *depth > 1).map(|root| format!("; {depth} deep from {root}"));
+    format!("consumer {consumer} of event {event}{}", root.unwrap_or_default())
 }
 
 /// `asked for by alice at 2026-11-20 16:07:00: wrong pictures`
@@ -310,6 +320,22 @@ mod tests {
         insta::assert_snapshot!("jobs", listed(&jobs()));
         insta::assert_snapshot!("job", alone(&*jobs()[0]));
         insta::assert_snapshot!("job_that_waits", alone(&*jobs()[1]));
+    }
+
+    #[test]
+    fn a_job_says_which_consumer_made_it_of_which_event() {
+        let said = |cause: serde_json::Value| made_by(&serde_json::from_value(cause).unwrap());
+        let first = json!({"event": 17, "consumer": "invoices", "pass": 1, "root": "event 17", "depth": 1});
+        assert_eq!(said(first.clone()), "consumer invoices of event 17");
+        let later = json!({"event": 17, "consumer": "invoices", "pass": 2, "root": "event 3", "depth": 3});
+        assert_eq!(said(later), "consumer invoices of event 17; 3 deep from event 3");
+        let mut job = Job::clone(&jobs()[4]);
+        job.cause = serde_json::from_value(first).unwrap();
+        let details = job.details(&view(None, false));
+        assert!(
+            details.lines().any(|line| line.starts_with("made by ") && line.ends_with("of event 17")),
+            "{details}"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The log of published events while the backend dies (F116, F117): what was acknowledged is there, once and in its place, and
-//! whoever follows it misses nothing.
+//! The log of published events while the backend dies (F116 to F119): what was acknowledged is there, once and in its place,
+//! whoever follows it misses nothing, and each event makes one job.
 
 use std::{
     os::unix::process::ExitStatusExt,
@@ -18,7 +18,7 @@ use e2e::{
     wait::until,
 };
 use futures_util::future::join_all;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::sleep};
@@ -191,4 +191,116 @@ async fn f117_the_backend_is_killed_while_events_are_published_and_followed() {
     );
     found.hold("E1", format_args!("{head} events, followed one by one over {KILLS} kills"));
     found.print("F117 the backend is killed while events are published and followed");
+}
+
+/// Sets a consumer that makes a job of each event that it selects.
+async fn consume(api: &Api, name: &str, subject: &str, text: &str) {
+    let job = json!({"type": "test.echo", "parameters": {"text": text}, "labels": {"by": name}});
+    let consumer =
+        json!({"subjects": [subject], "start": "oldest", "in_flight_max": 20, "then": {"job": job}});
+    let path = format!("/v1/consumers/{name}");
+    let (status, answer) = api.send(Method::PUT, &path, consumer.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+}
+
+/// Waits until a consumer has seen everything and its jobs are over.
+async fn has_followed(api: &Api, name: &str) {
+    let is_done = |consumer: &Value| consumer["state"] == "following" && consumer["in_flight"] == 0;
+    api.json_when_within(FOLLOWED_WITHIN, &format!("/v1/consumers/{name}"), is_done).await.unwrap();
+}
+
+/// The backend dies in the step of a consumer: right before it commits, and right after it, when no order has left. Either
+/// way each event has one job in the end.
+#[tokio::test]
+async fn f118_the_backend_dies_in_a_consumers_step() {
+    const EVENTS: usize = 40;
+    for point in [BackendFailpoint::ConsumerStepping, BackendFailpoint::JobsMade] {
+        let vhost = broker::vhost("f118").await.unwrap();
+        let dying = dies_at(point.name(), 1);
+        let dying = ProcessEnvironment::variables(&[("FAILPOINTS", &dying)]);
+        let mut stack = Stack::start_in(tempfile::tempdir().unwrap(), vhost.url, dying).await.unwrap();
+        let _worker = stack.worker(&["test.echo"], 4).await.unwrap();
+        consume(&stack.api, "echoes", "order.*", "order ${{ event.data.number }}").await;
+        let mut number = 0;
+        while publish(
+            &stack.api,
+            &json!({"subject": "order.paid", "data": {"number": number}, "id": format!("order:{number}")}),
+        )
+        .await
+        .is_some()
+        {
+            number += 1;
+        }
+        let status = stack.backend.wait().await.unwrap();
+        assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status}");
+        let (events, made) = (
+            stack.query("SELECT count(*) FROM events").unwrap(),
+            stack.query("SELECT count(*) FROM job_causes").unwrap(),
+        );
+        assert!(made < events || point == BackendFailpoint::JobsMade, "{made} jobs of {events} events");
+        stack.set_environment(ProcessEnvironment::default());
+        stack.restart_backend().await.unwrap();
+        stack.api.ready().await.unwrap();
+        for number in 0..EVENTS {
+            let event =
+                json!({"subject": "order.paid", "data": {"number": number}, "id": format!("order:{number}")});
+            publish_in_the_end(&stack.api, &event).await;
+        }
+        has_followed(&stack.api, "echoes").await;
+        let events = stack.query("SELECT count(*) FROM events").unwrap();
+        assert_eq!(stack.query("SELECT count(DISTINCT sequence) FROM job_causes").unwrap(), events);
+        assert_eq!(stack.query("SELECT count(*) FROM jobs WHERE state = 'completed'").unwrap(), events);
+        let mut found = stack.settle().await.unwrap();
+        found.hold("E2", format_args!("{events} events, {events} jobs; {made} were made when it died"));
+        found.print(&format!("F118 the backend dies in a consumer's step, at {}", point.name()));
+    }
+}
+
+/// The backend is killed again and again while events come. One consumer makes a job of each, another one of each end of
+/// those: nothing is left out and nothing is made twice, on either way.
+#[tokio::test]
+async fn f119_the_backend_is_killed_while_consumers_make_jobs() {
+    let mut stack = Stack::start("f119").await.unwrap();
+    let _worker = stack.worker(&["test.echo"], 8).await.unwrap();
+    consume(&stack.api, "echoes", "order.*", "order ${{ event.data.number }}").await;
+    consume(&stack.api, "told", "job.completed.#", "${{ event.data.result.text }}").await;
+    let mut number = 0_i64;
+    for kill in 0..KILLS {
+        for _ in 0..EVENTS_MIN {
+            number += 1;
+            // The ends of jobs that were told of are events as well: they lead to others until their chain is too long.
+            let event = json!({"subject": "order.paid", "data": {"number": number.to_string()}, "id": format!("order:{number}")});
+            publish_in_the_end(&stack.api, &event).await;
+        }
+        until("some of them made jobs", FOLLOWED_WITHIN, async || {
+            stack.query("SELECT count(*) FROM job_causes").unwrap()
+                > i64::try_from(EVENTS_MIN * (kill + 1) / 2).unwrap()
+        })
+        .await
+        .unwrap();
+        stack.backend.kill().await.unwrap();
+        stack.restart_backend().await.unwrap();
+        stack.api.ready().await.unwrap();
+    }
+    // Each job of the second consumer is one deeper than the one that it tells of.
+    stack
+        .api
+        .json_when_within(FOLLOWED_WITHIN * 4, "/v1/consumers/told", |told| {
+            told["state"] == "following" && told["in_flight"] == 0
+        })
+        .await
+        .unwrap();
+    has_followed(&stack.api, "echoes").await;
+    let orders = number;
+    assert_eq!(stack.query("SELECT count(*) FROM events WHERE subject = 'order.paid'").unwrap(), orders);
+    assert_eq!(stack.query("SELECT count(*) FROM job_causes WHERE consumer = 'echoes'").unwrap(), orders);
+    let ends = stack.query("SELECT count(*) FROM events WHERE origin_depth BETWEEN 1 AND 15").unwrap();
+    assert_eq!(stack.query("SELECT count(*) FROM job_causes WHERE consumer = 'told'").unwrap(), ends);
+    assert_eq!(ends, orders * 15, "each order led to a chain of sixteen");
+    let mut found = stack.settle().await.unwrap();
+    found.hold(
+        "E2",
+        format_args!("{orders} orders led to {} jobs over {KILLS} kills, each once", orders + ends),
+    );
+    found.print("F119 the backend is killed while consumers make jobs");
 }

@@ -1,10 +1,12 @@
-//! What somebody has the engine do: [`submit`] jobs, [`publish`] events, act on jobs that are under way ([`actions`]), pause, limit and forget
+//! What somebody has the engine do: [`submit`] jobs, [`publish`] events, set and move [`consumers`], act on jobs that are under way ([`actions`]), pause, limit and forget
 //! [`types`], drain [`workers`], empty the quarantine. Each command says who gives it.
 //!
 //! A command is run to its end, whoever gave it: a caller that hangs up drops the future, and what is on disk must still
 //! be told to the relay, the watchers and the workers.
 
 pub mod actions;
+
+pub(crate) mod consumers;
 
 pub(crate) mod publish;
 

@@ -119,7 +119,11 @@ impl Engine {
     }
 
     /// Reads a submission as a job.
-    async fn check(&self, caller: &Caller, submission: Submission) -> Result<Job, SubmitError> {
+    pub(in crate::engine) async fn check(
+        &self,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<Job, SubmitError> {
         let now = self.clock.now();
         let new = submission.validate(now).map_err(SubmitError::Invalid)?;
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());

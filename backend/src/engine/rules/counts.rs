@@ -155,7 +155,7 @@ impl TypeCounts {
 
 /// What the counts can be rolled back to.
 #[derive(Debug, Clone, Copy)]
-pub struct Savepoint {
+pub struct CountsSavepoint {
     steps: usize,
     number: DispatchNumber,
     sequence: Sequence,
@@ -288,12 +288,12 @@ impl JobCounts {
         self.steps.push(Step::Job(CountedChange { job_type: job_type.clone(), from, to }));
     }
 
-    pub const fn savepoint(&self) -> Savepoint {
-        Savepoint { steps: self.steps.len(), number: self.number, sequence: self.sequence }
+    pub const fn savepoint(&self) -> CountsSavepoint {
+        CountsSavepoint { steps: self.steps.len(), number: self.number, sequence: self.sequence }
     }
 
     /// Takes back every step since `savepoint`.
-    pub fn roll_back_to(&mut self, savepoint: Savepoint) {
+    pub fn roll_back_to(&mut self, savepoint: CountsSavepoint) {
         while self.steps.len() > savepoint.steps
             && let Some(step) = self.steps.pop()
         {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crewcall_proto::{JobId, JobType, Timestamp};
 
-use super::{CountedAs, FoundJob, OldJob, Rules, Terms};
+use super::{CountedAs, FoundJob, OldJob, Rules, Terms, job_events::Ended};
 use crate::{
-    domain::{AttemptRecord, Change, Job, JobStatus, PublishedEvent, Sequence},
-    engine::ports::{DispatchNumber, IdempotencyKey, JobChanged, StoredType, Written},
+    domain::{AttemptRecord, Cause, Change, Job, JobStatus, PublishedEvent, Sequence, State},
+    engine::ports::{
+        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, StoredJob, StoredType, Written,
+    },
 };
 
 /// What a command decided.
@@ -43,6 +45,8 @@ pub struct Writes {
     pub events: Vec<NewLogRow>,
     /// The events up to this one go.
     pub delete_events: Option<Sequence>,
+    /// What becomes of consumers, in its order.
+    pub consumers: Vec<ConsumerWrite>,
 }
 
 /// A job that comes.
@@ -57,6 +61,8 @@ pub struct NewRow {
     pub number: Option<DispatchNumber>,
     /// Under which name it was submitted, if it has one.
     pub key: Option<IdempotencyKey>,
+    /// Why it was made, if a consumer made it.
+    pub cause: Option<Arc<Cause>>,
     pub at: Timestamp,
 }
 
@@ -92,6 +98,7 @@ impl<T> Decision<T> {
         let status = Arc::new(change.status);
         self.writes.attempts.extend(change.ended.clone().map(|ended| (found.row, found.job.id, ended)));
         let told = JobChanged::happened(&found.job, &found.job.status, Arc::clone(&status), change.ended);
+        self.follow(rules, &found.job, found.job.status.state, &status);
         self.changes.push(told);
         self.writes.updates.push(Update { found, status, number: None });
     }
@@ -103,14 +110,33 @@ impl<T> Decision<T> {
         let before = std::mem::replace(status, Arc::new(change.status));
         let (counted, counted_now) = (CountedAs::of(&before), CountedAs::of(status));
         rules.counts.step(&found.job.job_type, Some(counted), Some(counted_now));
-        let (row, id) = (found.row, found.job.id);
-        let told = JobChanged::happened(&found.job, &before, Arc::clone(status), change.ended);
-        self.writes.attempts.extend(told.ended.clone().map(|ended| (row, id, ended)));
+        let (row, job, status) = (found.row, found.job.clone(), Arc::clone(status));
+        let told = JobChanged::happened(&job, &before, Arc::clone(&status), change.ended);
+        self.writes.attempts.extend(told.ended.clone().map(|ended| (row, job.id, ended)));
+        self.follow(rules, &job, before.state, &status);
         self.changes.push(told);
+    }
+
+    /// What follows from what happened to a job, if it came to its end by it.
+    fn follow(&mut self, rules: &mut Rules, job: &StoredJob, was: State, status: &JobStatus) {
+        if status.state.is_terminal() && !was.is_terminal() {
+            let StoredJob { id, job_type, created_at, .. } = job;
+            let cause = rules.consumers.closed(*id);
+            let ended = Ended { id: *id, job_type, created_at: *created_at, status };
+            self.record_end(rules, &ended, cause.as_deref());
+        }
+    }
+
+    /// A job came to its end, or is over from its beginning: whoever waits for such an end finds it in the log.
+    pub(super) fn record_end(&mut self, rules: &mut Rules, ended: &Ended<'_>, cause: Option<&Cause>) {
+        let row = |event| NewLogRow { event, content_hash: None };
+        self.writes.events.extend(ended.record(rules, cause).map(row));
     }
 
     /// What is returned and told.
     pub fn written(self) -> (Written<T>, Writes) {
-        (Written { value: self.value, changes: self.changes }, self.writes)
+        let newest = self.writes.events.last().map(|row| row.event.sequence);
+        let recorded = self.writes.events.len();
+        (Written { value: self.value, changes: self.changes, recorded, newest }, self.writes)
     }
 }

@@ -1,11 +1,14 @@
 //! Events change jobs, as the state machine says.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crewcall_proto::JobId;
 
 use super::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted};
-use crate::engine::ports::{Applied, JobEvent};
+use crate::{
+    domain::Event,
+    engine::ports::{Applied, JobEvent},
+};
 
 /// Runs the state machine over events, in order.
 pub struct ApplyEvents(pub Vec<JobEvent>);
@@ -14,7 +17,10 @@ impl Decide for ApplyEvents {
     type Value = Vec<Applied>;
 
     fn wants(&self, _: &Rules) -> Wanted {
-        Wanted::Jobs(self.0.iter().map(|event| event.job_id).collect())
+        let ids = self.0.iter().map(|event| event.job_id).collect();
+        // Its consumer has to count a job again that is tried again.
+        let reopens = |event: &JobEvent| matches!(event.event, Event::RetryRequested);
+        if self.0.iter().any(reopens) { Wanted::JobsAndCauses(ids) } else { Wanted::Jobs(ids) }
     }
 
     fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Applied>>, Inconsistent> {
@@ -23,6 +29,7 @@ impl Decide for ApplyEvents {
         let mut changed = HashMap::<JobId, usize>::new();
         for JobEvent { job_id, event } in self.0 {
             let now = rules.now();
+            let reopens = matches!(event, Event::RetryRequested);
             let applied = if let Some(index) = changed.get(&job_id).copied()
                 && let Some(update) = decision.writes.updates.get(index)
             {
@@ -47,6 +54,12 @@ impl Decide for ApplyEvents {
             } else {
                 Applied::UnknownJob
             };
+            if reopens
+                && applied == Applied::Changed
+                && let Some(cause) = loaded.causes.get(&job_id)
+            {
+                rules.consumers.opened(job_id, Arc::clone(cause));
+            }
             decision.value.push(applied);
         }
         Ok(decision)

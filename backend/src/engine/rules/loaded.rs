@@ -9,7 +9,7 @@ use std::{
 use crewcall_proto::{JobId, JobType, Timestamp};
 
 use crate::{
-    domain::{Job, PublishedEvent, Sequence, State},
+    domain::{Cause, Job, PublishedEvent, Sequence, State},
     engine::ports::{DispatchNumber, StoredJob},
 };
 
@@ -19,6 +19,8 @@ pub enum Wanted {
     Nothing,
     /// The jobs with these ids.
     Jobs(Vec<JobId>),
+    /// The same, and why they were made.
+    JobsAndCauses(Vec<JobId>),
     /// The idempotency keys with these names that are not forgotten, with their jobs.
     Keys(Vec<String>),
     /// The ready jobs of a type whose turn it is: by priority (highest first), due time and id.
@@ -59,6 +61,10 @@ pub enum Wanted {
     OldEvents {
         /// For longer than this.
         kept_for: Duration,
+        /// For longer than this, where it is not passed.
+        held_for: Duration,
+        /// Up to where every consumer has passed it; `None` when there is none.
+        passed: Option<Sequence>,
         /// How many at most.
         limit: usize,
     },
@@ -69,6 +75,8 @@ pub enum Wanted {
 pub struct Loaded {
     /// Jobs, by id.
     pub jobs: HashMap<JobId, FoundJob>,
+    /// Why jobs were made, of those that a consumer made.
+    pub causes: HashMap<JobId, Arc<Cause>>,
     /// Idempotency keys, by name.
     pub keys: HashMap<String, FoundKey>,
     /// Ready jobs, in their order.

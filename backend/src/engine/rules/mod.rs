@@ -6,6 +6,12 @@
 
 mod age;
 
+mod consumer_changes;
+
+mod consumers;
+
+mod consumption;
+
 mod counts;
 
 mod decision;
@@ -15,6 +21,8 @@ mod dispatch;
 mod due;
 
 mod events;
+
+mod job_events;
 
 mod loaded;
 
@@ -32,12 +40,17 @@ use std::sync::Arc;
 
 use crewcall_proto::Timestamp;
 
+use self::{consumers::ConsumersSavepoint, counts::CountsSavepoint};
 pub use age::{finished_until, forgotten_until};
-pub use counts::{CountedAs, CountedChange, JobCounts, Savepoint, StateCounts, Terms, counted};
+pub use consumer_changes::ChangeConsumer;
+pub use consumers::{ConsumerMoved, Consumers};
+pub use consumption::Consume;
+pub use counts::{CountedAs, CountedChange, JobCounts, StateCounts, Terms, counted};
 pub use decision::{Decision, NewLogRow, NewRow, Update, Writes};
 pub use dispatch::DispatchDue;
 pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
+pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
 pub use publication::{AppendEvents, DeleteEvents};
 pub use retention::DeleteFinished;
@@ -49,17 +62,38 @@ use crate::{
     domain::{Change, Event, JobStatus, Policy, Stale, TransitionContext, transition},
 };
 
-/// What is known while commands are decided: the counts, and the time.
+/// What is known while commands are decided: the counts, the consumers, and the time.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
+    /// Who makes jobs of events.
+    pub consumers: Consumers,
     clock: Arc<dyn Clock>,
+}
+
+/// What is known can be rolled back to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Savepoint {
+    counts: CountsSavepoint,
+    consumers: ConsumersSavepoint,
 }
 
 impl Rules {
     /// With what the store holds.
-    pub fn new(counts: JobCounts, clock: Arc<dyn Clock>) -> Self {
-        Self { counts, clock }
+    pub fn new(counts: JobCounts, consumers: Consumers, clock: Arc<dyn Clock>) -> Self {
+        Self { counts, consumers, clock }
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub const fn savepoint(&self) -> Savepoint {
+        Savepoint { counts: self.counts.savepoint(), consumers: self.consumers.savepoint() }
+    }
+
+    /// Takes back everything since `savepoint`.
+    pub fn roll_back_to(&mut self, savepoint: Savepoint) {
+        self.counts.roll_back_to(savepoint.counts);
+        self.consumers.roll_back_to(savepoint.consumers);
     }
 
     /// The time, by the backend's clock.

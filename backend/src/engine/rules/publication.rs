@@ -56,9 +56,11 @@ fn append(
     Appended::Recorded(event)
 }
 
-/// Deletes the oldest events, those that were recorded before a time: always a beginning of the log.
+/// Deletes the oldest events, those that were recorded before a time and that every consumer has passed: always a beginning of the log.
 pub struct DeleteEvents {
     pub kept_for: Duration,
+    /// For how long those are kept besides that a consumer has not passed.
+    pub held_for: Duration,
     /// How many at most.
     pub limit: usize,
 }
@@ -66,8 +68,9 @@ pub struct DeleteEvents {
 impl Decide for DeleteEvents {
     type Value = usize;
 
-    fn wants(&self, _: &Rules) -> Wanted {
-        Wanted::OldEvents { kept_for: self.kept_for, limit: self.limit }
+    fn wants(&self, rules: &Rules) -> Wanted {
+        let Self { kept_for, held_for, limit } = *self;
+        Wanted::OldEvents { kept_for, held_for, passed: rules.consumers.need_after(), limit }
     }
 
     fn decide(self, loaded: Loaded, _: &mut Rules) -> Result<Decision<usize>, Inconsistent> {

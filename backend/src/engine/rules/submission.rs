@@ -6,9 +6,10 @@ use crewcall_proto::AttemptToken;
 
 use super::{
     CountedAs, Decide, Decision, FoundKey, Inconsistent, Loaded, NewRow, Rules, Wanted, forgotten_until,
+    job_events::Ended,
 };
 use crate::{
-    domain::{Event, Job},
+    domain::{Cause, Event, Job},
     engine::ports::{Accepted, IdempotencyKey, Inserted, JobChanged},
     mutant::mutant,
 };
@@ -58,7 +59,7 @@ impl Decide for StoreJobs {
     fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Inserted>>, Inconsistent> {
         let mut decision = Decision::nothing(Vec::with_capacity(self.0.len()));
         for new in self.0 {
-            let inserted = store(new, &mut loaded, rules, &mut decision);
+            let inserted = store(new, None, &mut loaded, rules, &mut decision);
             decision.value.push(inserted);
         }
         let keys = decision.writes.inserts.iter().filter(|row| row.key.is_some()).count();
@@ -68,11 +69,13 @@ impl Decide for StoreJobs {
     }
 }
 
-fn store(
+/// Stores a job, unless it was submitted before: one that somebody submitted, or that a consumer makes for this cause.
+pub(super) fn store<T>(
     new: NewJob,
+    cause: Option<Arc<Cause>>,
     loaded: &mut Loaded,
     rules: &mut Rules,
-    decision: &mut Decision<Vec<Inserted>>,
+    decision: &mut Decision<T>,
 ) -> Inserted {
     let NewJob { mut job, window, token, parameters, labels, idempotency } = new;
     if let Some(key) = &idempotency
@@ -98,13 +101,35 @@ fn store(
     }
     rules.counts.step(&job.job_type, None, Some(CountedAs::of(&job.status)));
     let job = Arc::new(job);
+    if let Some(cause) = &cause {
+        made(&job, cause, rules, decision);
+    }
     let key = idempotency.filter(|_| !mutant("key_forgotten"));
     if let Some(IdempotencyKey { key, body_hash }) = key.clone() {
         loaded.keys.insert(key, FoundKey { body_hash, job: Arc::clone(&job) });
     }
     decision.changes.push(JobChanged::stored(&job, number));
-    decision.writes.inserts.push(NewRow { job: Arc::clone(&job), parameters, labels, number, key, at });
+    decision.writes.inserts.push(NewRow {
+        job: Arc::clone(&job),
+        parameters,
+        labels,
+        number,
+        key,
+        cause,
+        at,
+    });
     Inserted::Stored { job }
+}
+
+/// A consumer made a job. One whose parameters could not be filled in is over already.
+fn made<T>(job: &Job, cause: &Arc<Cause>, rules: &mut Rules, decision: &mut Decision<T>) {
+    let Job { id, job_type, created_at, status, .. } = job;
+    if status.state.is_terminal() {
+        let ended = Ended { id: *id, job_type, created_at: *created_at, status };
+        decision.record_end(rules, &ended, Some(cause.as_ref()));
+    } else {
+        rules.consumers.opened(*id, Arc::clone(cause));
+    }
 }
 
 /// What became of an earlier submission with this key, if there was one.

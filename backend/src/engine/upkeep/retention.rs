@@ -25,13 +25,17 @@ pub struct Retention {
     pub cancelled: Option<Duration>,
     /// Types that have no jobs, after a worker served them last.
     pub types: Option<Duration>,
-    /// Published events, after they were recorded.
+    /// Events, after they were recorded; those that a consumer has not passed for [`Retention::EVENTS_HELD_MAX`].
     pub events: Option<Duration>,
 }
 
 impl Retention {
     /// For how long jobs and events are kept by default: 14 days.
     pub const DEFAULT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+    /// For how long events are kept that a consumer has not passed: 90 days. Without an end, one consumer that nobody looks
+    /// after would fill the disk.
+    pub const EVENTS_HELD_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
     /// For how long types are kept by default after a worker served them last: 30 days, twice as long as jobs.
     pub const TYPES_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -93,9 +97,10 @@ where
     }
 }
 
-/// Deletes the events that were recorded longer ago than this.
+/// Deletes the events that were recorded longer ago than this and that every consumer has passed.
 async fn delete_events(engine: &Engine, kept_for: Duration) -> Result<(), StoreError> {
-    let events = in_steps(engine, || engine.store.delete_events(kept_for, BATCH_MAX)).await?;
+    let held_for = kept_for.max(Retention::EVENTS_HELD_MAX);
+    let events = in_steps(engine, || engine.store.delete_events(kept_for, held_for, BATCH_MAX)).await?;
     if events > 0 {
         tracing::info!(events, "Events that were kept for long enough are deleted.");
     }

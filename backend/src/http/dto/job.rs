@@ -135,6 +135,9 @@ pub(crate) struct Job {
     pub traceparent: Option<String>,
     /// Counts the changes, from 1.
     pub version: u64,
+    /// Why it was made, if a consumer made it. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<super::Cause>,
     /// Its ended attempts, oldest first. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptEntry>>,
@@ -144,7 +147,8 @@ impl Job {
     /// A job with its attempts.
     pub(crate) fn with_attempts(view: &JobView) -> Self {
         let attempts = view.attempts.iter().map(AttemptEntry::from).collect();
-        Self { attempts: Some(attempts), ..Self::summary(&view.job, view.waiting.as_ref()) }
+        let cause = view.cause.as_ref().map(super::Cause::from);
+        Self { attempts: Some(attempts), cause, ..Self::summary(&view.job, view.waiting.as_ref()) }
     }
 
     /// A job as it stands in a list.
@@ -178,6 +182,7 @@ impl Job {
             waiting_for: waiting.map(WaitingFor::from),
             traceparent: job.traceparent.as_ref().map(ToString::to_string),
             version: status.version,
+            cause: None,
             attempts: None,
         }
     }

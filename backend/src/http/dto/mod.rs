@@ -4,6 +4,8 @@
 //! Additive: a field may appear, none changes its meaning or goes away.
 
 mod batch;
+mod cause;
+mod consumer;
 mod event;
 mod health;
 mod job;
@@ -14,10 +16,15 @@ mod worker;
 
 use std::time::Duration;
 
-use crewcall_proto::Timestamp;
 use serde_json::Number;
 
+use crate::engine::rfc3339::rfc3339;
+
 pub(crate) use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkRequest, BulkResult, JobFilter};
+pub(crate) use cause::Cause;
+pub(crate) use consumer::{
+    Consumer, ConsumerList, ConsumerResume, ConsumerSeek, ConsumerSettings, Moved, NewReplay, Replay,
+};
 pub(crate) use event::JobEvent;
 pub(crate) use health::{Alive, Check, Checks, Readiness};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
@@ -25,12 +32,6 @@ pub(crate) use job_type::{Limits, Scale, Type, TypeList};
 pub(crate) use published_event::{EventBatchItem, EventBatchResult, EventList, NewEvent, PublishedEvent};
 pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub(crate) use worker::{Worker, WorkerList};
-
-/// A time as the API writes it: RFC 3339, UTC, three digits of milliseconds.
-pub(super) fn rfc3339(time: Timestamp) -> String {
-    let nearest = if time.as_millis() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    format!("{:.3}", jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or(nearest))
-}
 
 /// A time span as the API writes it: seconds, whole where they are.
 pub(super) fn seconds(duration: Duration) -> Number {
@@ -40,6 +41,8 @@ pub(super) fn seconds(duration: Duration) -> Number {
 
 #[cfg(test)]
 mod tests {
+    use crewcall_proto::Timestamp;
+
     use super::*;
 
     #[test]

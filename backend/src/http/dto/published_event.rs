@@ -46,9 +46,25 @@ pub(crate) struct PublishedEvent {
     /// When it was recorded.
     #[schema(format = DateTime)]
     pub recorded_at: String,
+    /// Which job it tells of, if it is one of our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<EventOrigin>,
     /// What its publisher said of it.
     #[schema(value_type = Object)]
     pub data: Box<RawValue>,
+}
+
+/// Which job an event tells of.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventOrigin {
+    /// The job.
+    #[schema(format = Uuid)]
+    pub job_id: String,
+    /// Where the chain of events and jobs began: `event 17`, or `job` and its id.
+    #[schema(example = "event 17")]
+    pub root: String,
+    /// How many jobs of the chain made each other, this one included; 0 if somebody submitted it.
+    pub depth: u32,
 }
 
 impl From<&domain::PublishedEvent> for PublishedEvent {
@@ -63,6 +79,11 @@ impl From<&domain::PublishedEvent> for PublishedEvent {
             id: event.id.clone(),
             occurred_at: event.occurred_at.map(rfc3339),
             recorded_at: rfc3339(event.recorded_at),
+            origin: event.origin.map(|origin| EventOrigin {
+                job_id: origin.job_id.to_string(),
+                root: origin.root.to_string(),
+                depth: origin.depth,
+            }),
             data,
         }
     }

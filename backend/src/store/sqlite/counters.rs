@@ -13,6 +13,9 @@ pub(super) const DISPATCHES_CONFIRMED: &str = "dispatches_confirmed";
 /// The last sequence that was given to an event.
 pub(super) const EVENTS_SEQUENCED: &str = "events_sequenced";
 
+/// The last pass through the log that was begun.
+pub(super) const PASSES_BEGUN: &str = "passes_begun";
+
 pub(super) fn read(connection: &Connection, name: &'static str) -> Result<u64, TransactionError> {
     let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
     statement.query_row([name], |row| Ok(Columns::of(row).value()))?

@@ -7,13 +7,13 @@ use rusqlite::{Connection, params};
 
 use super::{
     columns::{Columns, all, first, list, sql},
-    queries,
+    consumers, queries,
     rows::{EventRow, KeyRow, OldRow, WholeJob},
     transaction_error::TransactionError,
     values::{id_bytes, to_limit},
 };
 use crate::{
-    domain::{Sequence, State},
+    domain::{Cause, Sequence, State},
     engine::rules::{
         FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted, finished_until,
         forgotten_until,
@@ -35,6 +35,9 @@ pub(super) fn load(
     Ok(match wanted {
         Wanted::Nothing => none,
         Wanted::Jobs(ids) => Loaded { jobs: jobs(connection, &ids)?, ..none },
+        Wanted::JobsAndCauses(ids) => {
+            Loaded { jobs: jobs(connection, &ids)?, causes: causes(connection, &ids)?, ..none }
+        }
         Wanted::Keys(names) => Loaded { keys: keys(connection, names, forgotten_until(now))?, ..none },
         Wanted::Ready { job_type, limit } => Loaded { ready: ready(connection, &job_type, limit)?, ..none },
         Wanted::Unroutable { job_type, limit } => {
@@ -62,8 +65,9 @@ pub(super) fn load(
             Loaded { old: finished(connection, state, finished_until(now, kept_for), limit)?, ..none }
         }
         Wanted::Events(ids) => Loaded { events: events(connection, ids)?, ..none },
-        Wanted::OldEvents { kept_for, limit } => {
-            Loaded { old_events: old_events(connection, finished_until(now, kept_for), limit)?, ..none }
+        Wanted::OldEvents { kept_for, held_for, passed, limit } => {
+            let until = [finished_until(now, kept_for), finished_until(now, held_for)];
+            Loaded { old_events: old_events(connection, until, passed, limit)?, ..none }
         }
     })
 }
@@ -79,6 +83,16 @@ fn jobs(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, FoundJo
         }
     }
     Ok(jobs)
+}
+
+fn causes(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, Arc<Cause>>, TransactionError> {
+    let mut causes = HashMap::new();
+    for id in ids {
+        if let Some(cause) = consumers::cause(connection, *id)? {
+            causes.insert(*id, Arc::new(cause));
+        }
+    }
+    Ok(causes)
 }
 
 fn keys(
@@ -174,10 +188,12 @@ fn events(
     Ok(events)
 }
 
-/// The beginning of the log up to the first event that was recorded later: the clock may have been set back in between.
+/// The beginning of the log up to the first event that was recorded later, or is not passed and was recorded later than the
+/// second time: the clock may have been set back in between.
 fn old_events(
     connection: &Connection,
-    until: Timestamp,
+    [until, held_until]: [Timestamp; 2],
+    passed: Option<Sequence>,
     limit: usize,
 ) -> Result<OldEvents, TransactionError> {
     let mut statement =
@@ -187,7 +203,8 @@ fn old_events(
     while let Some(row) = rows.next()? {
         let mut columns = Columns::of(row);
         let (sequence, recorded_at): (Sequence, Timestamp) = (columns.value()?, columns.value()?);
-        if recorded_at >= until {
+        let held = passed.is_some_and(|passed| sequence > passed) && recorded_at >= held_until;
+        if recorded_at >= until || held {
             break;
         }
         old = OldEvents { count: old.count + 1, up_to: sequence };

@@ -39,6 +39,10 @@ mod load;
 
 mod log;
 
+mod consumers;
+
+mod shared_consumers;
+
 mod write;
 
 mod rehearse;
@@ -72,23 +76,27 @@ pub use self::{
 };
 use self::{
     counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
-    shared_counts::SharedCounts, transaction_error::TransactionError, write_context::WriteContext,
-    writer::Writer,
+    shared_consumers::SharedConsumers, shared_counts::SharedCounts, transaction_error::TransactionError,
+    write_context::WriteContext, writer::Writer,
 };
 use crate::{
     clock::Clock,
-    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State, TypeSettings},
+    domain::{
+        AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State,
+        TypeSettings,
+    },
     engine::{
         ports::{
-            Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
-            Events, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds,
-            Quarantine, QuarantineEntry, QuarantinedMessage, Standing, StoreError, StoreUsage, StoredClaim,
-            StoredType, Types, Written,
+            Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events, IdempotencyKey, InFlight,
+            Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
+            QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim, StoredType, Types,
+            Written,
         },
         rules::{
-            AppendEvents, ApplyEvents, Decide, DeleteEvents, DeleteFinished, DeleteType, DispatchDue,
-            ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue, ReleaseUnroutable, StoreJobs,
-            SubmittedBefore, counted,
+            AppendEvents, ApplyEvents, ChangeConsumer, Consume, Decide, DeleteEvents, DeleteFinished,
+            DeleteType, DispatchDue, ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue,
+            ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
         },
     },
     metrics::Metrics,
@@ -101,6 +109,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     counts: SharedCounts,
+    consumers: SharedConsumers,
 }
 
 impl SqliteStore {
@@ -116,10 +125,10 @@ impl SqliteStore {
         let context =
             WriteContext::new(connection, clock, &metrics).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
-        let counts = context.shared();
+        let (counts, consumers) = (context.shared(), context.shared_consumers());
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts })
+        Ok(Self { writer, readers, counts, consumers })
     }
 
     /// Does something in a transaction, which is about so many rows.
@@ -271,8 +280,8 @@ impl Jobs for SqliteStore {
 
 #[async_trait]
 impl Events for SqliteStore {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        self.run(events.len(), AppendEvents(events)).await.map(|written| written.value)
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
+        self.run(events.len(), AppendEvents(events)).await
     }
 
     async fn events_after(
@@ -292,8 +301,46 @@ impl Events for SqliteStore {
         self.readers.read(log::bounds).await
     }
 
-    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
-        self.run(limit, DeleteEvents { kept_for, limit }).await.map(|written| written.value)
+    async fn delete_events(
+        &self,
+        kept_for: Duration,
+        held_for: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.run(limit, DeleteEvents { kept_for, held_for, limit }).await.map(|written| written.value)
+    }
+}
+
+#[async_trait]
+impl Consumers for SqliteStore {
+    fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.consumers.all()
+    }
+
+    fn consumer(&self, name: &ConsumerName) -> Option<Arc<Consumer>> {
+        self.consumers.get(name)
+    }
+
+    async fn change_consumer(
+        &self,
+        name: &ConsumerName,
+        change: ConsumerChange,
+    ) -> Result<ConsumerChanged, StoreError> {
+        let command = ChangeConsumer { name: name.clone(), change };
+        self.run(1, command).await.map(|written| written.value)
+    }
+
+    async fn consume(&self, step: ConsumerStep) -> Result<Written<Stepped>, StoreError> {
+        // Encoded here, on the caller's thread, as those that are submitted.
+        let step = Consume::new(step).map_err(|error| StoreError::Broken { reason: error.to_string() })?;
+        self.run(step.rows(), step).await
+    }
+
+    async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
+        if !self.consumers.any() {
+            return Ok(None);
+        }
+        self.readers.read(move |connection| consumers::cause(connection, job_id)).await
     }
 }
 

@@ -17,13 +17,13 @@ const JOB_TYPE: &str = "rehearsal";
 /// Keeps the time, and stores, dispatches and completes a job as for real. Fails as these would.
 pub(super) fn rehearse(context: &mut WriteContext) -> Result<(), TransactionError> {
     context.keep_time()?;
-    let savepoint = context.rules.counts.savepoint();
+    let savepoint = context.rules.savepoint();
     context.execute("SAVEPOINT rehearsal", ())?;
     // When it fails, it is taken back with the whole command.
     play(context)?;
     context.execute("ROLLBACK TO rehearsal", ())?;
     context.execute("RELEASE rehearsal", ())?;
-    context.rules.counts.roll_back_to(savepoint);
+    context.rules.roll_back_to(savepoint);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A column of a job is one line here, one in the migrations, and one in the domain.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, JsonObject, Timestamp, TraceParent};
 
@@ -12,7 +12,12 @@ use super::{
     values::from_json,
 };
 use crate::{
-    domain::{AttemptRecord, Claim, Job, JobStatus, Policy, PublishedEvent, Slot, State, TypeSettings},
+    domain::{
+        AttemptRecord, Cause, Claim, Consumer, ConsumerName, ConsumerSettings, Job, JobStatus, Pass, Pause,
+        Policy, PublishedEvent, Replay, Sequence, Slot, Start, State, SubjectPattern, Submission,
+        TypeSettings,
+        schedule::{BackoffRequest, Times},
+    },
     engine::{
         ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
         rules::FoundJob,
@@ -186,6 +191,7 @@ columns!(PublishedEvent {
     occurred_at: "occurred_at",
     subject: "subject",
     id: "id",
+    origin: "origin",
     // Last, because it may be large: a row is read from the front.
     data: "data",
 });
@@ -197,6 +203,153 @@ pub(super) struct EventRow {
 }
 
 columns!(EventRow { content_hash: "content_hash", event: "" });
+
+columns!(Cause { consumer: "consumer", pass: "pass", sequence: "sequence", root: "root", depth: "depth" });
+
+/// Its place in `job_causes`.
+pub(super) struct CauseRow {
+    pub(super) job_seq: i64,
+    pub(super) cause: Cause,
+}
+
+columns!(CauseRow { job_seq: "job_seq", cause: "" });
+
+/// Why a job was made, from `job_causes` joined with `jobs`.
+pub(super) struct OpenCauseRow {
+    pub(super) id: JobId,
+    pub(super) cause: Cause,
+}
+
+columns!(OpenCauseRow { id: "id", cause: "" });
+
+columns!(BackoffRequest {
+    initial_seconds: "backoff_initial_seconds",
+    factor: "backoff_factor",
+    max_seconds: "backoff_max_seconds",
+    jitter: "backoff_jitter",
+});
+
+/// A consumer without its replays, which are rows of their own.
+pub(super) struct ConsumerRow {
+    pub(super) name: ConsumerName,
+    subjects: Vec<SubjectPattern>,
+    condition: Option<String>,
+    job_type: String,
+    parameters: JsonObject,
+    labels: BTreeMap<String, String>,
+    priority: Option<i64>,
+    max_attempts: Option<i64>,
+    delay_seconds: Option<f64>,
+    timeout_seconds: Option<f64>,
+    backoff: BackoffRequest,
+    in_flight_max: u32,
+    start: Start,
+    cursor: Sequence,
+    first_pass: Pass,
+    pass: Pass,
+    pause: Option<Pause>,
+    created_at: Timestamp,
+    changed_at: Timestamp,
+    revision: u64,
+}
+
+columns!(ConsumerRow {
+    name: "name",
+    subjects: "subjects",
+    condition: "condition",
+    job_type: "job_type",
+    parameters: "parameters",
+    labels: "labels",
+    priority: "priority",
+    max_attempts: "max_attempts",
+    delay_seconds: "delay_seconds",
+    timeout_seconds: "timeout_seconds",
+    backoff: "",
+    in_flight_max: "in_flight_max",
+    start: "start",
+    cursor: "cursor",
+    first_pass: "first_pass",
+    pass: "pass",
+    pause: "pause",
+    created_at: "created_at",
+    changed_at: "changed_at",
+    revision: "revision",
+});
+
+impl ConsumerRow {
+    pub(super) fn of(consumer: &Consumer) -> Self {
+        let ConsumerSettings { subjects, condition, job, in_flight_max } = consumer.settings.as_ref().clone();
+        let Submission { job_type, parameters, priority, max_attempts, labels, times } = job;
+        Self {
+            name: consumer.name.clone(),
+            subjects,
+            condition,
+            job_type,
+            parameters,
+            labels,
+            priority,
+            max_attempts,
+            delay_seconds: times.delay_seconds,
+            timeout_seconds: times.timeout_seconds,
+            backoff: times.backoff.unwrap_or_default(),
+            in_flight_max,
+            start: consumer.start,
+            cursor: consumer.cursor,
+            first_pass: consumer.first_pass,
+            pass: consumer.pass,
+            pause: consumer.pause.clone(),
+            created_at: consumer.created_at,
+            changed_at: consumer.changed_at,
+            revision: consumer.revision,
+        }
+    }
+
+    pub(super) fn consumer(self, replays: Vec<Replay>) -> Consumer {
+        let times = Times {
+            delay_seconds: self.delay_seconds,
+            timeout_seconds: self.timeout_seconds,
+            backoff: Some(self.backoff).filter(|backoff| *backoff != BackoffRequest::default()),
+            ..Times::default()
+        };
+        let Self { job_type, parameters, priority, max_attempts, labels, .. } = self;
+        let job = Submission { job_type, parameters, priority, max_attempts, labels, times };
+        let Self { subjects, condition, in_flight_max, .. } = self;
+        Consumer {
+            name: self.name,
+            settings: Arc::new(ConsumerSettings { subjects, condition, job, in_flight_max }),
+            start: self.start,
+            cursor: self.cursor,
+            first_pass: self.first_pass,
+            pass: self.pass,
+            pause: self.pause,
+            in_flight: 0,
+            replays,
+            created_at: self.created_at,
+            changed_at: self.changed_at,
+            revision: self.revision,
+        }
+    }
+}
+
+columns!(Replay {
+    pass: "pass",
+    after: "after_sequence",
+    to: "to_sequence",
+    cursor: "cursor",
+    by: "requested_by",
+    reason: "reason",
+    requested_at: "requested_at",
+    finished_at: "finished_at",
+    key: "key",
+});
+
+/// Its place among those of its consumer.
+pub(super) struct ReplayRow {
+    pub(super) consumer: ConsumerName,
+    pub(super) replay: Replay,
+}
+
+columns!(ReplayRow { consumer: "consumer", replay: "" });
 
 /// Who runs a job, from its row.
 pub(super) struct ClaimRow {

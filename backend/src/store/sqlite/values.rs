@@ -1,6 +1,6 @@
 //! The values of the domain in columns. One that means nothing is a [`TransactionError`], never a panic.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, TraceParent, WorkerId,
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     domain::{
-        AttemptOutcome, Backoff, Cancellation, Claim, JobError, Pause, Priority, Progress, Sequence, Slot,
-        State, Subject,
+        AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass, Pause, Priority,
+        Progress, Root, Sequence, Slot, Start, State, Subject, SubjectPattern,
     },
     engine::ports::DispatchNumber,
 };
@@ -83,6 +83,15 @@ encoded! {
     DispatchNumber as i64 { |number| Ok(Self(number.cast_unsigned())), |number: &Self| to_integer(number.0) }
     Sequence as i64 { |number| Ok(Self(number.cast_unsigned())), |sequence: &Self| to_integer(sequence.0) }
     Subject as String { |text| text.parse().map_err(|_| text), Subject::as_str }
+    Pass as i64 { |number| Ok(Self(number.cast_unsigned())), |pass: &Self| to_integer(pass.0) }
+    Root as String { |text| text.parse().map_err(|()| text), Self::to_string }
+    ConsumerName as String { |text| text.parse().map_err(|_| text), ConsumerName::as_str }
+    Start as String { |text| start_of(&text).ok_or(text), start_text }
+    Vec<SubjectPattern> as String {
+        |text| from_json::<Vec<String>>(&text)?.iter().map(|pattern| pattern.parse().map_err(|_| pattern.clone())).collect(),
+        |patterns: &Self| to_json(&patterns.iter().map(SubjectPattern::as_str).collect::<Vec<_>>())
+    }
+    BTreeMap<String, String> as String { |text| from_json(&text), to_json }
     // A counter.
     u64 as i64 { |number| Self::try_from(number).map_err(|_| number.to_string()), |number: &Self| to_integer(*number) }
     // A size or a limit.
@@ -179,6 +188,27 @@ macro_rules! deed {
 deed!(Cancellation, "half a cancellation");
 deed!(Pause, "half a pause");
 
+/// All three, or none.
+impl Value for Option<Origin> {
+    fn names(name: &str) -> Vec<String> {
+        ["job_id", "root", "depth"].map(|part| format!("{name}_{part}")).to_vec()
+    }
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
+        match (columns.value()?, columns.value()?, columns.value()?) {
+            (Some(job_id), Some(root), Some(depth)) => Ok(Some(Origin { job_id, root, depth })),
+            (None::<JobId>, None::<Root>, None::<u32>) => Ok(None),
+            _ => Err(columns.unreadable("half an origin")),
+        }
+    }
+
+    fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
+        parameters.value(&self.map(|origin| origin.job_id))?;
+        parameters.value(&self.map(|origin| origin.root))?;
+        parameters.value(&self.map(|origin| origin.depth))
+    }
+}
+
 impl Value for Option<Progress> {
     fn names(name: &str) -> Vec<String> {
         ["percent", "message", "at"].map(|part| format!("{name}_{part}")).to_vec()
@@ -257,6 +287,25 @@ fn bind_error(error: Option<&JobError>, parameters: &mut Parameters<'_, '_>) -> 
 /// A job id as it stands in the database.
 pub(super) fn id_bytes(id: &JobId) -> &[u8] {
     id.as_uuid().as_bytes()
+}
+
+fn start_text(start: &Start) -> String {
+    match start {
+        Start::Now => "now".to_owned(),
+        Start::Oldest => "oldest".to_owned(),
+        Start::After(Sequence(number)) => format!("after {number}"),
+        Start::Since(time) => format!("since {}", time.as_millis()),
+    }
+}
+
+fn start_of(text: &str) -> Option<Start> {
+    Some(match text.split_once(' ') {
+        None if text == "now" => Start::Now,
+        None if text == "oldest" => Start::Oldest,
+        Some(("after", number)) => Start::After(Sequence(number.parse().ok()?)),
+        Some(("since", time)) => Start::Since(Timestamp::from_millis(time.parse().ok()?)),
+        _ => return None,
+    })
 }
 
 /// SQLite's integers are signed. No counter of ours gets beyond them.

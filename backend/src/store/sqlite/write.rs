@@ -5,15 +5,18 @@ use rusqlite::params;
 
 use super::{
     columns::{Parameters, PartlyIndexed as _, Value as _, assignments, sql, values},
-    rows::{AttemptRow, EventRow, KeyRow, LabelRow, Payload, PayloadRow, SettingsRow},
+    rows::{
+        AttemptRow, CauseRow, ConsumerRow, EventRow, KeyRow, LabelRow, Payload, PayloadRow, ReplayRow,
+        SettingsRow,
+    },
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
 };
 use crate::{
-    domain::{AttemptRecord, JobStatus, TypeSettings},
+    domain::{AttemptRecord, Cause, Consumer, JobStatus, Replay, TypeSettings},
     engine::{
-        ports::{StoredJob, StoredType},
+        ports::{ConsumerWrite, StoredJob, StoredType},
         rules::{NewLogRow, NewRow, OldJob, Terms, Update, Writes},
     },
     mutant::mutant,
@@ -53,11 +56,14 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     if let Some(up_to) = writes.delete_events {
         context.execute("DELETE FROM events WHERE sequence <= ?", [to_integer(up_to.0)])?;
     }
+    for write in &writes.consumers {
+        write_consumer(context, write)?;
+    }
     Ok(())
 }
 
 fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
-    let NewRow { job, parameters, labels, number, key, at } = row;
+    let NewRow { job, parameters, labels, number, key, cause, at } = row;
     let stored = StoredJob::of(&job, number, job.status.clone());
     context.insert(sql!("INSERT INTO jobs {}", values::<StoredJob>()), &stored)?;
     let job_seq = context.connection.last_insert_rowid();
@@ -67,6 +73,9 @@ fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
     for (name, value) in &job.labels {
         let label = LabelRow { name: name.clone(), value: value.clone(), job_id: job.id };
         context.insert(sql!("INSERT INTO job_labels {}", values::<LabelRow>()), &label)?;
+    }
+    if let Some(cause) = &cause {
+        insert_cause(context, job_seq, cause)?;
     }
     if let Some(key) = key {
         let row = KeyRow { key: key.key, body_hash: key.body_hash, job_seq, created_at: at };
@@ -170,4 +179,54 @@ fn put_type(context: &WriteContext, stored: &StoredType) -> Result<(), Transacti
             .join(", ")
     );
     context.insert(sql, stored)
+}
+
+/// Keeps why a job was made.
+fn insert_cause(context: &WriteContext, job_seq: i64, cause: &Cause) -> Result<(), TransactionError> {
+    let row = CauseRow { job_seq, cause: cause.clone() };
+    context.insert(sql!("INSERT INTO job_causes {}", values::<CauseRow>()), &row)
+}
+
+/// Keeps what becomes of a consumer.
+fn write_consumer(context: &WriteContext, write: &ConsumerWrite) -> Result<(), TransactionError> {
+    match write {
+        ConsumerWrite::Put(consumer) => put_consumer(context, consumer),
+        ConsumerWrite::Advanced { consumer, pass } if *pass == consumer.pass => {
+            let parameters = params![to_integer(consumer.cursor.0), consumer.name.as_str()];
+            context.execute("UPDATE consumers SET cursor = ? WHERE name = ?", parameters)?;
+            Ok(())
+        }
+        ConsumerWrite::Advanced { consumer, pass } => {
+            let replay = consumer.replays.iter().find(|replay| replay.pass == *pass);
+            let Some(Replay { cursor, finished_at, .. }) = replay else { return Ok(()) };
+            let finished_at = finished_at.map(|at| at.as_millis());
+            let parameters = params![to_integer(cursor.0), finished_at, to_integer(pass.0)];
+            context.execute("UPDATE replays SET cursor = ?, finished_at = ? WHERE pass = ?", parameters)?;
+            Ok(())
+        }
+        ConsumerWrite::Deleted(name) => {
+            // Its replays refer to it and go with it.
+            context.execute("DELETE FROM consumers WHERE name = ?", [name.as_str()])?;
+            Ok(())
+        }
+    }
+}
+
+fn put_consumer(context: &WriteContext, consumer: &Consumer) -> Result<(), TransactionError> {
+    let sql = sql!(
+        "INSERT INTO consumers {} ON CONFLICT (name) DO UPDATE SET {}",
+        values::<ConsumerRow>(),
+        ConsumerRow::names("")
+            .iter()
+            .map(|name| format!("{name} = excluded.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    context.insert(sql, &ConsumerRow::of(consumer))?;
+    context.execute("DELETE FROM replays WHERE consumer = ?", [consumer.name.as_str()])?;
+    for replay in &consumer.replays {
+        let row = ReplayRow { consumer: consumer.name.clone(), replay: replay.clone() };
+        context.insert(sql!("INSERT INTO replays {}", values::<ReplayRow>()), &row)?;
+    }
+    Ok(())
 }

@@ -8,16 +8,18 @@ use rusqlite::Connection;
 use super::{
     clock_rollback,
     columns::{Parameters, Value, all},
-    counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED},
+    consumers,
+    counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED, PASSES_BEGUN},
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
+    shared_consumers::SharedConsumers,
     shared_counts::SharedCounts,
     transaction_error::TransactionError,
 };
 use crate::{
     clock::Clock,
-    domain::Sequence,
+    domain::{Pass, Sequence},
     engine::{
         ports::DispatchNumber,
         rules::{JobCounts, Rules},
@@ -33,10 +35,13 @@ pub(super) struct WriteContext {
     pub(super) connection: Connection,
     pub(super) rules: Rules,
     shared: SharedCounts,
+    shared_consumers: SharedConsumers,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
     /// The last sequence of an event that stands in the database.
     sequence_kept: Sequence,
+    /// The last pass that stands in the database.
+    passes_kept: Pass,
     skew: IdClockSkew,
     /// What stands in the database of it.
     skew_kept: IdClockSkew,
@@ -71,11 +76,15 @@ impl WriteContext {
         }
         let shared = SharedCounts::loaded(&counts);
         let skew = IdClockSkew::read(&connection)?;
-        let rules = Rules::new(counts, clock);
+        let consumers = consumers::load(&connection)?;
+        let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
+        let rules = Rules::new(counts, consumers, clock);
         Ok(Self {
             connection,
             rules,
             shared,
+            shared_consumers,
+            passes_kept,
             number_kept: number,
             sequence_kept: sequence,
             skew,
@@ -93,6 +102,11 @@ impl WriteContext {
     /// The committed counts, for readers.
     pub(super) fn shared(&self) -> SharedCounts {
         self.shared.clone()
+    }
+
+    /// The committed consumers, for readers.
+    pub(super) fn shared_consumers(&self) -> SharedConsumers {
+        self.shared_consumers.clone()
     }
 
     /// Inserts a row, with a statement that is prepared once.
@@ -123,6 +137,10 @@ impl WriteContext {
         if sequence != self.sequence_kept {
             counters::raise(&self.connection, EVENTS_SEQUENCED, sequence.0)?;
         }
+        let passes = self.rules.consumers.passes();
+        if passes != self.passes_kept {
+            counters::raise(&self.connection, PASSES_BEGUN, passes.0)?;
+        }
         if self.skew != self.skew_kept {
             self.skew.keep(&self.connection)?;
         }
@@ -146,6 +164,8 @@ impl WriteContext {
         self.number_kept = self.rules.counts.number();
         self.sequence_kept = self.rules.counts.sequence();
         self.skew_kept = self.skew;
+        self.passes_kept = self.rules.consumers.passes();
         self.shared.add(self.rules.counts.commit());
+        self.shared_consumers.add(self.rules.consumers.commit());
     }
 }

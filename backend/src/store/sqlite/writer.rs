@@ -279,7 +279,7 @@ impl WriterThread {
         if let Err(error) = self.context.execute("BEGIN IMMEDIATE", ()) {
             return Err(GivenUp { error, answers: batch });
         }
-        let start = self.context.rules.counts.savepoint();
+        let start = self.context.rules.savepoint();
         let mut answered: Vec<Answered> = Vec::with_capacity(batch.len());
         let mut remaining = batch.into_iter();
         let ended = loop {
@@ -297,7 +297,7 @@ impl WriterThread {
             Ok(()) => Ok(answered),
             Err(error) => {
                 self.roll_back();
-                self.context.rules.counts.roll_back_to(start);
+                self.context.rules.roll_back_to(start);
                 let answers = answered.into_iter().map(|(command, _)| command).chain(remaining).collect();
                 Err(GivenUp { error, answers })
             }
@@ -310,7 +310,7 @@ impl WriterThread {
         command: &mut dyn Command,
     ) -> Result<Result<(), TransactionError>, TransactionError> {
         self.context.execute("SAVEPOINT command", ())?;
-        let savepoint = self.context.rules.counts.savepoint();
+        let savepoint = self.context.rules.savepoint();
         let outcome = command.execute(&mut self.context);
         if let Err(error) = outcome {
             // Some errors make SQLite take back the whole transaction, the work of others with it.
@@ -320,7 +320,7 @@ impl WriterThread {
             tracing::warn!(reason = %error, "A command of the store failed and was taken back.");
             self.context.execute("ROLLBACK TO command", ())?;
             self.context.execute("RELEASE command", ())?;
-            self.context.rules.counts.roll_back_to(savepoint);
+            self.context.rules.roll_back_to(savepoint);
             return Ok(Err(error));
         }
         self.context.execute("RELEASE command", ())?;

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    domain::{Event, Submission, TypeSettingsChange},
+    domain::{Event, Submission, TypeSettingsChange, cause::DEPTH_MAX_DEFAULT},
     engine::{
         Caller, Engine, Observer, Ports, Submitted,
         ports::{
@@ -54,6 +54,7 @@ impl Stage {
         broker.set(BrokerStatus::Up);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ports = Ports {
+            depth_max: DEPTH_MAX_DEFAULT,
             store: Arc::clone(&store) as Arc<dyn Store>,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crewcall_backend::{
     domain::{
         Backoff, Priority,
+        consumer::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, PATTERNS_MAX},
         published_event::EVENT_ID_LENGTH_MAX,
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
@@ -22,6 +23,7 @@ use crewcall_backend::{
     },
     http::{BATCH_BYTES_MAX, BATCH_ITEMS_MAX, KEY_LENGTH_MAX, PAGE_JOBS_MAX, WAIT_MAX},
 };
+use crewcall_expressions::EXPRESSION_BYTES_MAX;
 use crewcall_proto::{
     JobType,
     codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX},
@@ -129,6 +131,12 @@ async fn the_limits_of_the_document_are_those_of_the_program() {
         ("BulkRequest by maxLength", json!(ACTOR_LENGTH_MAX)),
         ("BulkRequest dry_run default", json!(false)),
         ("BulkRequest reason maxLength", json!(REASON_LENGTH_MAX)),
+        ("ConsumerSettings if maxLength", json!(EXPRESSION_BYTES_MAX)),
+        ("ConsumerSettings in_flight_max default", json!(IN_FLIGHT_DEFAULT)),
+        ("ConsumerSettings in_flight_max maximum", json!(IN_FLIGHT_MAX)),
+        ("ConsumerSettings in_flight_max minimum", json!(1)),
+        ("ConsumerSettings subjects maxItems", json!(PATTERNS_MAX)),
+        ("ConsumerSettings subjects minItems", json!(1)),
         ("Limits rate_per_second maximum", json!(RATE_PER_SECOND_MAX)),
         ("Limits rate_per_second minimum", json!(RATE_PER_SECOND_MIN)),
         ("Limits running_max maximum", json!(RUNNING_MAX_MAX)),
@@ -163,6 +171,8 @@ async fn the_limits_of_the_document_are_those_of_the_program() {
         ("listQuarantine limit minimum", json!(1)),
         ("listTypes limit maximum", json!(PAGE_JOBS_MAX)),
         ("listTypes limit minimum", json!(1)),
+        ("replayConsumer Idempotency-Key maxLength", json!(KEY_LENGTH_MAX)),
+        ("replayConsumer Idempotency-Key minLength", json!(1)),
         ("submitJob Idempotency-Key maxLength", json!(KEY_LENGTH_MAX)),
         ("submitJob Idempotency-Key minLength", json!(1)),
         ("submitJob Idempotency-Key pattern", json!("^[!-~]+$")),
@@ -279,6 +289,8 @@ async fn where_the_document_allows_null_it_is_taken() {
     let server = Server::start().await;
     server.announce("a.b", json!({})).await;
     let id = server.submit(json!({"type": "a.b"})).await;
+    let consumer = json!({"subjects": ["a"], "then": {"job": {"type": "a"}}});
+    answer(server.put("/v1/consumers/c", &consumer)).await;
     let document = server.read("/openapi.json").await;
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -287,11 +299,11 @@ async fn where_the_document_allows_null_it_is_taken() {
         if !choices.is_some_and(|choices| choices.contains(&json!({"type": "null"}))) {
             continue;
         }
-        let path = path.replace("{id}", &id.to_string()).replace("{type}", "a.b");
+        let path = path.replace("{id}", &id.to_string()).replace("{type}", "a.b").replace("{name}", "c");
         let status = answer(server.post(&path, &Value::Null)).await.status();
         assert!(status.is_success(), "{path}: {status}");
         asked += 1;
     }
-    assert_eq!(asked, 4, "cancel, retry, pause and resume");
+    assert_eq!(asked, 6, "cancel, retry, and pause and resume of types and consumers");
     server.stop().await;
 }

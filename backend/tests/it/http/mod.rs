@@ -12,6 +12,8 @@ mod batch;
 
 mod catalogue;
 
+mod consumers;
+
 mod actions;
 
 mod type_settings;

@@ -8,7 +8,7 @@ use std::{
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    domain::{Event, JobError, State},
+    domain::{Event, JobError, State, cause::DEPTH_MAX_DEFAULT},
     engine::{
         Engine, Ports,
         discovery::Discovered,
@@ -127,6 +127,7 @@ impl Server {
         let (tasks, _fallen) = Tasks::new(serving.clone(), stop.clone());
         let broker = Arc::new(PlayedBroker::default());
         let ports = Ports {
+            depth_max: DEPTH_MAX_DEFAULT,
             store: Arc::clone(&store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),
@@ -189,9 +190,14 @@ impl Server {
         job["id"].as_str().unwrap().parse().unwrap()
     }
 
+    /// From here on there is a broker: jobs are dispatched.
+    pub(super) fn connect(&self) {
+        self.broker.set(BrokerStatus::Up);
+    }
+
     /// Submits a job that is dispatched at once: its attempt can be played.
     pub(super) async fn submit_dispatched(&self, job_type: &str) -> JobId {
-        self.broker.set(BrokerStatus::Up);
+        self.connect();
         let id = self.submit(json!({"type": job_type})).await;
         assert!(self.origin(id).await.is_some(), "the job was not dispatched");
         id

@@ -7,12 +7,15 @@ use std::{
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State, TypeSettings},
+    domain::{
+        AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State,
+        TypeSettings,
+    },
     engine::ports::{
-        Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events,
-        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine,
-        QuarantineEntry, QuarantinedMessage, Standing, Store, StoreError, StoreUsage, StoredClaim,
-        StoredType, Types, Written,
+        Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
+        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events, IdempotencyKey, InFlight, Inserted,
+        JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry, QuarantinedMessage,
+        Standing, Stepped, Store, StoreError, StoreUsage, StoredClaim, StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -126,7 +129,7 @@ impl Jobs for FailingStore {
 
 #[async_trait]
 impl Events for FailingStore {
-    async fn append(&self, _: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, _: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
         Err((self.0)())
     }
 
@@ -142,7 +145,34 @@ impl Events for FailingStore {
         Ok(LogBounds { oldest: Sequence(1), head: Sequence(0) })
     }
 
-    async fn delete_events(&self, _: Duration, _: usize) -> Result<usize, StoreError> {
+    async fn delete_events(&self, _: Duration, _: Duration, _: usize) -> Result<usize, StoreError> {
+        Err((self.0)())
+    }
+}
+
+#[async_trait]
+impl Consumers for FailingStore {
+    fn consumers(&self) -> Vec<Arc<Consumer>> {
+        Vec::new()
+    }
+
+    fn consumer(&self, _: &ConsumerName) -> Option<Arc<Consumer>> {
+        None
+    }
+
+    async fn change_consumer(
+        &self,
+        _: &ConsumerName,
+        _: ConsumerChange,
+    ) -> Result<ConsumerChanged, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn consume(&self, _: ConsumerStep) -> Result<Written<Stepped>, StoreError> {
+        Err((self.0)())
+    }
+
+    async fn cause(&self, _: JobId) -> Result<Option<Cause>, StoreError> {
         Err((self.0)())
     }
 }
@@ -338,7 +368,7 @@ impl Jobs for FillingStore {
 
 #[async_trait]
 impl Events for FillingStore {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
         self.take(events.len())?;
         self.store.append(events).await
     }
@@ -360,8 +390,40 @@ impl Events for FillingStore {
         self.store.log_bounds().await
     }
 
-    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
-        self.store.delete_events(kept_for, limit).await
+    async fn delete_events(
+        &self,
+        kept_for: Duration,
+        held_for: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.store.delete_events(kept_for, held_for, limit).await
+    }
+}
+
+#[async_trait]
+impl Consumers for FillingStore {
+    fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.store.consumers()
+    }
+
+    fn consumer(&self, name: &ConsumerName) -> Option<Arc<Consumer>> {
+        self.store.consumer(name)
+    }
+
+    async fn change_consumer(
+        &self,
+        name: &ConsumerName,
+        change: ConsumerChange,
+    ) -> Result<ConsumerChanged, StoreError> {
+        self.store.change_consumer(name, change).await
+    }
+
+    async fn consume(&self, step: ConsumerStep) -> Result<Written<Stepped>, StoreError> {
+        self.store.consume(step).await
+    }
+
+    async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
+        self.store.cause(job_id).await
     }
 }
 

@@ -108,4 +108,17 @@ conforms! {
         whoever_follows_the_log_skips_nothing,
         the_oldest_events_go_and_their_numbers_are_not_used_again,
     }
+    consumers {
+        what_is_made_and_the_place_are_stored_together,
+        of_many_that_step_at_once_one_counts,
+        as_many_jobs_are_unfinished_as_may_be,
+        a_job_that_is_over_at_its_birth_takes_no_room_and_is_not_tried_again,
+        the_end_of_a_job_is_recorded_if_anybody_may_want_it,
+        what_a_consumers_job_ends_with_is_as_deep_as_the_job,
+        consumers_are_kept_as_they_were_set,
+        a_paused_consumer_makes_nothing,
+        who_goes_back_makes_each_job_once_more,
+        a_part_of_the_log_is_gone_through_once_more,
+        events_are_kept_for_those_who_have_not_seen_them,
+    }
 }

@@ -19,6 +19,7 @@ pub(super) fn event(subject: &str, data: &str) -> NewEvent {
         data: data.to_owned(),
         id: None,
         occurred_at: None,
+        origin: None,
     }
 }
 
@@ -44,7 +45,7 @@ pub(crate) async fn events_come_back_as_they_were_published(mut tested: StoreUnd
     let empty = LogBounds { oldest: Sequence(1), head: Sequence(0) };
     assert_eq!(tested.store.log_bounds().await.unwrap(), empty);
     let first = NewEvent { occurred_at: Some(START.plus_millis(-7)), ..named("github:a1b2", 1) };
-    let appended = tested.store.append(vec![first, event("a", r#"{"x":"☃"}"#)]).await.unwrap();
+    let appended = tested.store.append(vec![first, event("a", r#"{"x":"☃"}"#)]).await.unwrap().value;
     assert_eq!(sequences(&appended), [("recorded", 1), ("recorded", 2)]);
     tested.clock.advance(5);
     tested.store.append(vec![event("b", &"9".repeat(100))]).await.unwrap();
@@ -74,14 +75,15 @@ pub(crate) async fn events_come_back_as_they_were_published(mut tested: StoreUnd
 
 pub(crate) async fn an_event_that_is_published_again_is_the_same(mut tested: StoreUnderTest) {
     let together = vec![named("a", 1), named("a", 1), event("x.y", "{}"), named("a", 2), named("b", 2)];
-    let appended = tested.store.append(together).await.unwrap();
+    let appended = tested.store.append(together).await.unwrap().value;
     let expected = [("recorded", 1), ("replayed", 1), ("recorded", 2), ("reused", 1), ("recorded", 3)];
     assert_eq!(sequences(&appended), expected);
     tested.reopen().await;
-    let again = tested.store.append(vec![named("b", 2), named("b", 1), named("c", 1)]).await.unwrap();
+    let again = tested.store.append(vec![named("b", 2), named("b", 1), named("c", 1)]).await.unwrap().value;
     assert_eq!(sequences(&again), [("replayed", 3), ("reused", 3), ("recorded", 4)]);
     let at_once = (0..20).map(|_| tested.store.append(vec![named("d", 1)]));
-    let answers = futures_util::future::try_join_all(at_once).await.unwrap().concat();
+    let answers = futures_util::future::try_join_all(at_once).await.unwrap();
+    let answers: Vec<Appended> = answers.into_iter().flat_map(|answer| answer.value).collect();
     let mut answers = sequences(&answers);
     answers.sort_unstable();
     assert_eq!(answers.first(), Some(&("recorded", 5)));
@@ -113,7 +115,7 @@ pub(crate) async fn whoever_follows_the_log_skips_nothing(tested: StoreUnderTest
             let event = event("count.up", &format!("[{writer},{number}]"));
             let (appended, inserted) =
                 tokio::join!(tested.store.append(vec![event]), tested.store.insert(twice));
-            assert_eq!(appended.unwrap().len(), 1);
+            assert_eq!(appended.unwrap().value.len(), 1);
             assert!(inserted.is_err(), "one job cannot be stored twice");
         }
     };
@@ -134,28 +136,29 @@ pub(crate) async fn whoever_follows_the_log_skips_nothing(tested: StoreUnderTest
 
 pub(crate) async fn the_oldest_events_go_and_their_numbers_are_not_used_again(mut tested: StoreUnderTest) {
     const KEPT_FOR: Duration = Duration::from_millis(100);
+    const HELD_FOR: Duration = Duration::from_secs(1);
     tested.store.append(vec![named("a", 1), event("x", "1"), event("x", "2")]).await.unwrap();
     tested.clock.advance(60);
     tested.store.append(vec![event("x", "3")]).await.unwrap();
     tested.clock.advance(-50); // set back: what comes next looks older than what was there
     tested.store.append(vec![event("x", "4")]).await.unwrap();
-    assert_eq!(tested.store.delete_events(KEPT_FOR, 10).await.unwrap(), 0);
+    assert_eq!(tested.store.delete_events(KEPT_FOR, HELD_FOR, 10).await.unwrap(), 0);
     tested.clock.advance(101);
-    assert_eq!(tested.store.delete_events(KEPT_FOR, 2).await.unwrap(), 2, "in steps");
-    assert_eq!(tested.store.delete_events(KEPT_FOR, 10).await.unwrap(), 1, "only a beginning");
+    assert_eq!(tested.store.delete_events(KEPT_FOR, HELD_FOR, 2).await.unwrap(), 2, "in steps");
+    assert_eq!(tested.store.delete_events(KEPT_FOR, HELD_FOR, 10).await.unwrap(), 1, "only a beginning");
     assert_eq!(tested.store.event(Sequence(3)).await.unwrap(), None);
     assert_eq!(
         tested.store.log_bounds().await.unwrap(),
         LogBounds { oldest: Sequence(4), head: Sequence(5) }
     );
     tested.clock.advance(1_000);
-    assert_eq!(tested.store.delete_events(KEPT_FOR, 10).await.unwrap(), 2);
+    assert_eq!(tested.store.delete_events(KEPT_FOR, HELD_FOR, 10).await.unwrap(), 2);
     tested.reopen().await;
     assert_eq!(
         tested.store.log_bounds().await.unwrap(),
         LogBounds { oldest: Sequence(6), head: Sequence(5) }
     );
-    let again = tested.store.append(vec![named("a", 2)]).await.unwrap();
+    let again = tested.store.append(vec![named("a", 2)]).await.unwrap().value;
     assert_eq!(sequences(&again), [("recorded", 6)], "its id is free again");
     tested.finish().await;
 }

@@ -21,6 +21,8 @@ mod types;
 
 mod events;
 
+mod consumers;
+
 mod model;
 
 mod under_test;

@@ -230,7 +230,7 @@ async fn run(tested: &mut StoreUnderTest, model: &mut Model, step: Step) {
                     JobEvent { job_id, event: event(&model.jobs[&job_id].0, said) }
                 })
                 .collect();
-            let Written { value: applied, changes } = tested.store.apply(events.clone()).await.unwrap();
+            let Written { value: applied, changes, .. } = tested.store.apply(events.clone()).await.unwrap();
             assert_eq!(applied.len(), events.len());
             let mut changes = changes.into_iter().map(JobChange::from);
             for (JobEvent { job_id, event }, applied) in events.into_iter().zip(applied) {

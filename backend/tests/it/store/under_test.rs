@@ -217,7 +217,7 @@ impl StoreUnderTest {
     /// What is due at this time.
     pub(crate) async fn release_due(&self, at: Timestamp, limit: usize) -> Result<Released, StoreError> {
         self.clock.advance_to(at);
-        let Written { value: next_due_at, changes } = self.store.release_due(limit).await?;
+        let Written { value: next_due_at, changes, .. } = self.store.release_due(limit).await?;
         Ok(Released::of(changes, next_due_at))
     }
 
@@ -228,7 +228,7 @@ impl StoreUnderTest {
 
     /// What is dispatched of the type.
     pub(crate) async fn dispatch_due(&self, job_type: &JobType, window: usize, limit: usize) -> Due {
-        let Written { value: rate_wait, changes } =
+        let Written { value: rate_wait, changes, .. } =
             self.store.dispatch_due(job_type, window, limit).await.unwrap();
         let (mut dispatches, mut parked) = (Vec::new(), Vec::new());
         for change in changes {
@@ -247,7 +247,7 @@ impl StoreUnderTest {
     /// What expires at this time.
     pub(crate) async fn expire_due(&self, at: Timestamp, limit: usize) -> Result<Expired, StoreError> {
         self.clock.advance_to(at);
-        let Written { value: next_expiry_at, changes } = self.store.expire_due(limit).await?;
+        let Written { value: next_expiry_at, changes, .. } = self.store.expire_due(limit).await?;
         Ok(Expired { changes: changes.into_iter().map(JobChange::from).collect(), next_expiry_at })
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{StoreError, Written};
 use crate::domain::{NewEvent, PublishedEvent, Sequence};
 
 /// Keeps what people publish. The store gives each event its [`Sequence`]: whoever has read up to one never sees a lower one
@@ -13,7 +13,7 @@ use crate::domain::{NewEvent, PublishedEvent, Sequence};
 pub trait Events: Send + Sync {
     /// Records events in this order, in one transaction. One whose id is in the log already is not recorded again. Returns in
     /// the order of `events`.
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError>;
 
     /// Events after this place, oldest first: at most `limit`, and at most `bytes_max` of data, the last event aside.
     async fn events_after(
@@ -29,8 +29,14 @@ pub trait Events: Send + Sync {
     /// From where to where the log goes.
     async fn log_bounds(&self) -> Result<LogBounds, StoreError>;
 
-    /// Deletes up to `limit` of the oldest events, those that were recorded longer ago than this. Returns how many.
-    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError>;
+    /// Deletes up to `limit` of the oldest events, those that were recorded longer ago than `kept_for` and that every consumer has
+    /// passed; or longer ago than `held_for`, passed or not. Returns how many.
+    async fn delete_events(
+        &self,
+        kept_for: Duration,
+        held_for: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 }
 
 /// What became of an event that was to be recorded.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crewcall_proto::{JobId, JobType, Timestamp};
 
 use super::records::{Dispatch, DispatchNumber};
-use crate::domain::{AttemptRecord, Job, JobStatus, Policy, Priority, State};
+use crate::domain::{AttemptRecord, Job, JobStatus, Policy, Priority, Sequence, State};
 
 /// What a write of the store did: what it returns, and what happened to jobs.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +14,10 @@ pub struct Written<T> {
     pub value: T,
     /// What happened to jobs, in its order: to be told to everybody concerned.
     pub changes: Vec<JobChanged>,
+    /// How many events were recorded.
+    pub recorded: usize,
+    /// The last of them.
+    pub newest: Option<Sequence>,
 }
 
 /// What happened to one job, and is committed.

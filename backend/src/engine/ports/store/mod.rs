@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: five small ports, and one that is all of them.
+//! The store as the use-cases see it: six small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -15,10 +15,16 @@ mod types;
 
 mod events;
 
+mod consumers;
+
 mod quarantine;
 
 mod lifecycle;
 
+pub use consumers::{
+    CONSUMERS_MAX, ConsumerChange, ConsumerChanged, ConsumerStep, ConsumerWrite, Consumers, MatchedEvent,
+    REPLAYS_KEPT, REPLAYS_OPEN_MAX, ReplayRequest, Stepped, Stop,
+};
 pub use events::{Appended, Events, LogBounds};
 pub use job_changed::{JobChanged, StoredJob, Written};
 pub use job_query::JobQuery;
@@ -34,6 +40,6 @@ pub use records::{
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
 
 /// All that a store is.
-pub trait Store: Jobs + Events + Types + Quarantine + Lifecycle {}
+pub trait Store: Jobs + Events + Consumers + Types + Quarantine + Lifecycle {}
 
-impl<T: Jobs + Events + Types + Quarantine + Lifecycle> Store for T {}
+impl<T: Jobs + Events + Consumers + Types + Quarantine + Lifecycle> Store for T {}

@@ -7,15 +7,17 @@ use std::{
 };
 
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, PublishedEvent, Sequence, Slot, State},
+    domain::{
+        AttemptRecord, Cause, Consumer, ConsumerName, Job, Pass, PublishedEvent, Sequence, Slot, State,
+    },
     engine::{
         ports::{
-            DispatchNumber, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, QuarantineEntry,
-            QuarantinedMessage, StoredJob, StoredType,
+            ConsumerWrite, DispatchNumber, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX,
+            QuarantineEntry, QuarantinedMessage, StoredJob, StoredType,
         },
         rules::{
-            FoundEvent, FoundJob, FoundKey, FoundReady, JobCounts, Loaded, NewLogRow, OldEvents, OldJob,
-            Terms, Wanted, Writes, finished_until, forgotten_until,
+            Consumers, FoundEvent, FoundJob, FoundKey, FoundReady, JobCounts, Loaded, NewLogRow, OldEvents,
+            OldJob, Rules, Terms, Wanted, Writes, finished_until, forgotten_until,
         },
     },
 };
@@ -46,6 +48,9 @@ pub(crate) struct Disk {
     pub(super) events: BTreeMap<Sequence, PublishedEvent>,
     event_ids: HashMap<String, FoundEvent>,
     pub(super) sequenced: Sequence,
+    consumers: BTreeMap<ConsumerName, Consumer>,
+    passes: Pass,
+    pub(super) causes: HashMap<JobId, Arc<Cause>>,
     time: Option<Timestamp>,
 }
 
@@ -68,6 +73,15 @@ impl Disk {
             let announced = announced || self.types.contains_key(&job_type);
             counts.load_terms(&job_type, Terms { announced, ..terms });
         }
+    }
+
+    /// The consumers, with their unfinished jobs.
+    pub(super) fn consumers(&self) -> Consumers {
+        let bare = |consumer: &Consumer| Consumer { in_flight: 0, ..consumer.clone() };
+        let is_open = |id: &JobId| self.jobs.get(id).is_some_and(|kept| !kept.job.status.state.is_terminal());
+        let open = self.causes.iter().filter(|(id, _)| is_open(id));
+        let open = open.map(|(id, cause)| (*id, cause.as_ref().clone()));
+        Consumers::new(self.consumers.values().map(bare), open, self.passes)
     }
 
     /// Whether there is nothing of any job.
@@ -95,6 +109,11 @@ impl Disk {
             Wanted::Jobs(ids) => {
                 let jobs = ids.into_iter().filter_map(|id| Some((id, found(self.jobs.get(&id)?))));
                 Loaded { jobs: jobs.collect(), ..none }
+            }
+            Wanted::JobsAndCauses(ids) => {
+                let cause = |id: &JobId| Some((*id, Arc::clone(self.causes.get(id)?)));
+                let causes = ids.iter().filter_map(cause).collect();
+                Loaded { causes, ..self.load(Wanted::Jobs(ids), now) }
             }
             Wanted::Keys(names) => {
                 let known = names.into_iter().filter_map(|name| {
@@ -148,8 +167,9 @@ impl Disk {
                 });
                 Loaded { events: known.collect(), ..none }
             }
-            Wanted::OldEvents { kept_for, limit } => {
-                Loaded { old_events: self.old_events(finished_until(now, kept_for), limit), ..none }
+            Wanted::OldEvents { kept_for, held_for, passed, limit } => {
+                let until = [finished_until(now, kept_for), finished_until(now, held_for)];
+                Loaded { old_events: self.old_events(until, passed, limit), ..none }
             }
         }
     }
@@ -171,8 +191,17 @@ impl Disk {
         old.collect()
     }
 
-    fn old_events(&self, until: Timestamp, limit: usize) -> OldEvents {
-        let old = self.events.values().take(limit).take_while(|event| event.recorded_at < until);
+    fn old_events(
+        &self,
+        [until, held_until]: [Timestamp; 2],
+        passed: Option<Sequence>,
+        limit: usize,
+    ) -> OldEvents {
+        let is_old = |event: &&PublishedEvent| {
+            let is_passed = passed.is_none_or(|passed| event.sequence <= passed);
+            event.recorded_at < if is_passed { until } else { until.min(held_until) }
+        };
+        let old = self.events.values().take(limit).take_while(is_old);
         let up_to = old.clone().last().map(|event| event.sequence).unwrap_or_default();
         OldEvents { count: old.count(), up_to }
     }
@@ -195,11 +224,14 @@ impl Disk {
     }
 
     /// Everything that a batch decided.
-    pub(super) fn write(&mut self, overlay: Overlay, counts: &JobCounts, now: Timestamp) {
+    pub(super) fn write(&mut self, overlay: Overlay, rules: &Rules, now: Timestamp) {
         for writes in overlay.writes {
             for row in writes.inserts {
                 if let Some(key) = row.key {
                     self.keys.insert(key.key, (key.body_hash, row.job.id, row.at));
+                }
+                if let Some(cause) = row.cause {
+                    self.causes.insert(row.job.id, cause);
                 }
                 let job = row.job.as_ref().clone();
                 self.jobs.insert(job.id, Kept { job, number: row.number, attempts: Vec::new() });
@@ -214,6 +246,7 @@ impl Disk {
             }
             for old in writes.deletes {
                 self.jobs.remove(&old.id);
+                self.causes.remove(&old.id);
                 self.keys.retain(|_, (_, id, _)| *id != old.id);
             }
             for (job_type, terms) in writes.terms {
@@ -229,12 +262,21 @@ impl Disk {
                 }
                 self.events.insert(event.sequence, event.as_ref().clone());
             }
+            for write in writes.consumers {
+                match write {
+                    ConsumerWrite::Put(consumer) | ConsumerWrite::Advanced { consumer, .. } => {
+                        self.consumers.insert(consumer.name.clone(), consumer.as_ref().clone());
+                    }
+                    ConsumerWrite::Deleted(name) => drop(self.consumers.remove(&name)),
+                }
+            }
             if let Some(up_to) = writes.delete_events {
                 self.events.retain(|sequence, _| *sequence > up_to);
                 self.event_ids.retain(|_, found| found.event.sequence > up_to);
             }
         }
-        (self.issued, self.sequenced) = (counts.number(), counts.sequence());
+        (self.issued, self.sequenced) = (rules.counts.number(), rules.counts.sequence());
+        self.passes = rules.consumers.passes();
         self.time = Some(now);
     }
 
@@ -268,7 +310,7 @@ pub(super) struct Overlay {
 impl Overlay {
     /// Shows a call what was decided before it. What changed is not offered again: the next look finds it.
     pub(super) fn bring_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
-        if let Wanted::Jobs(ids) = wanted {
+        if let Wanted::Jobs(ids) | Wanted::JobsAndCauses(ids) = wanted {
             for id in ids {
                 if let Some(job) = self.jobs.get(id) {
                     loaded.jobs.insert(*id, FoundJob { row: 0, job: job.clone() });

@@ -87,7 +87,9 @@ impl MemoryStore {
             JobCounts::new(disk.issued, disk.sequenced)
         };
         disk.lock().unwrap().open(clock.now(), &mut counts);
-        let state = State { disk: Arc::clone(disk), rules: Rules::new(counts, clock), closed: false };
+        let consumers = disk.lock().unwrap().consumers();
+        let rules = Rules::new(counts, consumers, clock);
+        let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
 
@@ -139,16 +141,17 @@ impl State {
         let mut outcomes = Vec::new();
         for (mut call, mut loaded) in batch.into_iter().zip(loaded) {
             overlay.bring_up_to_date(&call.wants(&self.rules), &mut loaded);
-            let savepoint = self.rules.counts.savepoint();
+            let savepoint = self.rules.savepoint();
             let decided = call.decide(loaded, &mut self.rules).map_err(|error| error.to_string());
             let outcome = decided.and_then(|writes| overlay.take(writes, &disk));
             if outcome.is_err() {
-                self.rules.counts.roll_back_to(savepoint);
+                self.rules.roll_back_to(savepoint);
             }
             outcomes.push((call, outcome.map_err(|reason| StoreError::Broken { reason })));
         }
-        disk.write(overlay, &self.rules.counts, now);
+        disk.write(overlay, &self.rules, now);
         self.rules.counts.commit().for_each(drop);
+        self.rules.consumers.commit();
         drop(disk);
         for (call, outcome) in outcomes {
             call.answer(outcome);

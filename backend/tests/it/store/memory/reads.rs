@@ -1,19 +1,21 @@
 //! What is read of a store in memory, and the commands that change it.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use crewcall_backend::{
-    domain::{AttemptRecord, Job, NewEvent, PublishedEvent, Sequence, State},
+    domain::{AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State},
     engine::{
         ports::{
-            Accepted, Appended, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder,
-            Events, IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, LogBounds, Standing,
-            StoreError, StoredClaim, Written,
+            Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events, IdempotencyKey, InFlight,
+            Inserted, JobEvent, JobQuery, Jobs, LogBounds, Standing, Stepped, StoreError, StoredClaim,
+            Written,
         },
         rules::{
-            AppendEvents, ApplyEvents, DeleteEvents, DeleteFinished, DispatchDue, ExpireDue, NewJob,
-            ReleaseDue, ReleaseUnroutable, StateCounts, StoreJobs, SubmittedBefore, counted,
+            AppendEvents, ApplyEvents, ChangeConsumer, Consume, DeleteEvents, DeleteFinished, DispatchDue,
+            ExpireDue, NewJob, ReleaseDue, ReleaseUnroutable, StateCounts, StoreJobs, SubmittedBefore,
+            counted,
         },
     },
 };
@@ -264,8 +266,8 @@ impl Jobs for MemoryStore {
 
 #[async_trait]
 impl Events for MemoryStore {
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
-        self.run(AppendEvents(events)).await.map(|written| written.value)
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
+        self.run(AppendEvents(events)).await
     }
 
     async fn events_after(
@@ -302,7 +304,39 @@ impl Events for MemoryStore {
         })
     }
 
-    async fn delete_events(&self, kept_for: Duration, limit: usize) -> Result<usize, StoreError> {
-        self.run(DeleteEvents { kept_for, limit }).await.map(|written| written.value)
+    async fn delete_events(
+        &self,
+        kept_for: Duration,
+        held_for: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.run(DeleteEvents { kept_for, held_for, limit }).await.map(|written| written.value)
+    }
+}
+
+#[async_trait]
+impl Consumers for MemoryStore {
+    fn consumers(&self) -> Vec<Arc<Consumer>> {
+        self.read(|_, rules| rules.consumers.all().cloned().collect()).unwrap_or_default()
+    }
+
+    fn consumer(&self, name: &ConsumerName) -> Option<Arc<Consumer>> {
+        self.read(|_, rules| rules.consumers.get(name).cloned()).ok().flatten()
+    }
+
+    async fn change_consumer(
+        &self,
+        name: &ConsumerName,
+        change: ConsumerChange,
+    ) -> Result<ConsumerChanged, StoreError> {
+        self.run(ChangeConsumer { name: name.clone(), change }).await.map(|written| written.value)
+    }
+
+    async fn consume(&self, step: ConsumerStep) -> Result<Written<Stepped>, StoreError> {
+        self.run(Consume::new(step).unwrap()).await
+    }
+
+    async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
+        self.read(|disk, _| disk.causes.get(&job_id).map(|cause| cause.as_ref().clone()))
     }
 }

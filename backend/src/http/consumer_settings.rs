@@ -1,0 +1,164 @@
+//! Reading what a consumer is to do, and where in the log it is to go: every problem is told at once.
+
+use crewcall_proto::numbers::{ARRIVE, ChangedNumber, changed_numbers};
+use serde_json::Value;
+
+use super::{
+    fields::Fields,
+    problem::{Problem, ProblemCode},
+    submission,
+};
+use crate::{
+    domain::{
+        ConsumerSettings, Sequence, Start, SubjectPattern, Submission,
+        consumer::{IN_FLIGHT_DEFAULT, PATTERNS_MAX},
+        excerpt,
+    },
+    engine::settings::schema::PROBLEMS_MAX,
+};
+
+/// The pointer to the parameters.
+const PARAMETERS: &str = "/then/job/parameters";
+
+/// What a start is.
+const START: &str = "it is \"now\", \"oldest\", {\"after\": the sequence of an event} or {\"since\": a time such as 2026-11-20T16:07:00Z}";
+
+/// Reads the JSON text of a consumer: its settings, and where it is to begin if it says so.
+pub(super) fn read(text: &[u8]) -> Result<(ConsumerSettings, Option<Start>), Problem> {
+    let mut fields = Fields::parse("a consumer", text, ProblemCode::InvalidConsumer)?;
+    let subjects = read_subjects(&mut fields);
+    let condition = fields.text("if");
+    let in_flight_max = match fields.integer("in_flight_max") {
+        // What is wrong with a number outside of its range, the domain tells.
+        Some(number) => u32::try_from(number).unwrap_or(0),
+        None => IN_FLIGHT_DEFAULT,
+    };
+    let start = read_start(&mut fields, "start");
+    let job = read_then(&mut fields);
+    for ChangedNumber { pointer, number } in changed_numbers(text, PARAMETERS, PROBLEMS_MAX) {
+        let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
+        fields.wrong(&pointer[1..], message);
+    }
+    let settings = ConsumerSettings { subjects, condition, job, in_flight_max };
+    fields.conclude(Ok((settings, start)))
+}
+
+fn read_subjects(fields: &mut Fields) -> Vec<SubjectPattern> {
+    if !fields.has("subjects") {
+        fields.wrong("subjects", "a consumer names the subjects of its events, such as [\"order.paid\"]");
+    }
+    let mut patterns = Vec::new();
+    for (index, word) in fields.array("subjects").into_iter().enumerate().take(PATTERNS_MAX + 1) {
+        match word.as_str().map(str::parse::<SubjectPattern>) {
+            Some(Ok(pattern)) => patterns.push(pattern),
+            Some(Err(error)) => fields.wrong(&format!("subjects/{index}"), error.to_string()),
+            None => fields.wrong(&format!("subjects/{index}"), "a pattern of subjects is a string"),
+        }
+    }
+    patterns
+}
+
+fn read_then(fields: &mut Fields) -> Submission {
+    let mut submission = Submission::default();
+    let Some(mut then) = fields.inner("then", "what follows from an event") else {
+        fields.wrong("then", "a consumer says what follows: {\"job\": {\"type\": …, \"parameters\": …}}");
+        return submission;
+    };
+    if let Some(mut job) = then.inner("job", "a job") {
+        submission = submission::from_fields(&mut job);
+        let times = &mut submission.times;
+        for (name, given) in [("run_at", times.run_at.take()), ("expires_at", times.expires_at.take())] {
+            if given.is_some() {
+                job.wrong(
+                    name,
+                    "a time of the calendar would be the same for every event: use delay_seconds",
+                );
+            }
+        }
+        then.within(job);
+    } else {
+        then.wrong("job", "a consumer makes a job of each event: {\"type\": …, \"parameters\": …}");
+    }
+    fields.within(then);
+    submission
+}
+
+/// Where somebody wants to begin.
+pub(super) fn read_start(fields: &mut Fields, name: &'static str) -> Option<Start> {
+    match fields.value(name)? {
+        Value::String(word) if word == "now" => Some(Start::Now),
+        Value::String(word) if word == "oldest" => Some(Start::Oldest),
+        Value::Object(place) => {
+            let after =
+                place.get("after").and_then(Value::as_u64).filter(|after| i64::try_from(*after).is_ok());
+            let since = place
+                .get("since")
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            match (after, since, place.len()) {
+                (Some(after), None, 1) => Some(Start::After(Sequence(after))),
+                (None, Some(since), 1) => {
+                    Some(Start::Since(crewcall_proto::Timestamp::from_millis(since.as_millisecond())))
+                }
+                _ => {
+                    fields.wrong(name, START);
+                    None
+                }
+            }
+        }
+        _ => {
+            fields.wrong(name, START);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointers(text: &str) -> Vec<String> {
+        let body = read(text.as_bytes()).unwrap_err().body("r");
+        body.errors.into_iter().map(|error| error.pointer).collect()
+    }
+
+    #[test]
+    fn a_consumer_is_read_with_its_defaults() {
+        let text = r#"{"subjects":["order.*"],"then":{"job":{"type":"a.b"}}}"#;
+        let (settings, start) = read(text.as_bytes()).unwrap();
+        assert_eq!((settings.in_flight_max, settings.condition, start), (1_000, None, None));
+        assert_eq!(settings.subjects[0].as_str(), "order.*");
+        assert_eq!(settings.job.job_type, "a.b");
+        for (start, expected) in [
+            (r#""oldest""#, Start::Oldest),
+            (r#"{"after":17}"#, Start::After(Sequence(17))),
+            (
+                r#"{"since":"1970-01-01T00:00:01Z"}"#,
+                Start::Since(crewcall_proto::Timestamp::from_millis(1_000)),
+            ),
+        ] {
+            let text = format!(r#"{{"subjects":["a"],"start":{start},"then":{{"job":{{"type":"a"}}}}}}"#);
+            assert_eq!(read(text.as_bytes()).unwrap().1, Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_wrong_shape_is_told_at_once() {
+        let text = r#"{"subjects":["A",1],"if":2,"start":{"after":-1},"then":{"job":{"type":1,"run_at":"2026-11-20T16:07:00Z","parameters":{"n":18446744073709551616}}},"More":1}"#;
+        let expected = [
+            "/More",
+            "/if",
+            "/start",
+            "/subjects/0",
+            "/subjects/1",
+            "/then/job/parameters/n",
+            "/then/job/run_at",
+            "/then/job/type",
+        ];
+        let mut found = pointers(text);
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        assert_eq!(pointers("{}"), ["/subjects", "/then"]);
+        assert_eq!(pointers(r#"{"subjects":["a"],"then":{"webhook":1}}"#), ["/then/job", "/then/webhook"]);
+    }
+}
