@@ -43,6 +43,7 @@ mod codec {
             execution_id: ExecutionId::generate(),
             worker_id: WorkerId::generate(),
             result: json!({"path": "/media/output/picture.jpg", "bytes": 48_213}),
+            events: Vec::new(),
             started_at: at,
             finished_at: at,
         }
@@ -170,7 +171,13 @@ mod store {
             execution_id: ExecutionId::generate(),
             worker_id: WorkerId::generate(),
         };
-        let event = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
+        let event = Event::Completed {
+            origin,
+            result: "{}".to_owned(),
+            emitted: Vec::new(),
+            started_at: now,
+            finished_at: now,
+        };
         JobEvent { job_id: job.id, event }
     }
 

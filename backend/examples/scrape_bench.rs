@@ -102,6 +102,7 @@ fn announcement(worker: usize, types: Vec<JobType>, clock: &SystemClock) -> Resu
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
         bundles: false,
+        emits: Vec::new(),
     };
     Ok(Announcement {
         worker_id: format!("worker-{worker}").parse()?,

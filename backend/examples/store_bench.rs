@@ -266,7 +266,10 @@ fn completed(job: &Job) -> JobEvent {
         worker_id: WorkerId::generate(),
     };
     let result = r#"{"path":"/media/output/picture-of-the-day.jpg","bytes":48213}"#.to_owned();
-    JobEvent { job_id: job.id, event: Event::Completed { origin, result, started_at: now, finished_at: now } }
+    JobEvent {
+        job_id: job.id,
+        event: Event::Completed { origin, result, emitted: Vec::new(), started_at: now, finished_at: now },
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

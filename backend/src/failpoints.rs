@@ -22,6 +22,8 @@ pub enum Failpoint {
     JobsDeleted,
     /// Published events are committed, and their publishers have no answer yet.
     EventsRecorded,
+    /// What attempts published while they ran is committed, and not acknowledged yet.
+    EmissionsRecorded,
     /// A consumer is about to go on in the log.
     ConsumerStepping,
     /// What a consumer made is committed, and its orders are not sent yet.
@@ -30,7 +32,7 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -40,6 +42,7 @@ impl Failpoint {
         Self::JobsActedOn,
         Self::JobsDeleted,
         Self::EventsRecorded,
+        Self::EmissionsRecorded,
         Self::ConsumerStepping,
         Self::JobsMade,
     ];
@@ -57,6 +60,7 @@ impl Failpoint {
             Self::JobsActedOn => "jobs_acted_on",
             Self::JobsDeleted => "jobs_deleted",
             Self::EventsRecorded => "events_recorded",
+            Self::EmissionsRecorded => "emissions_recorded",
             Self::ConsumerStepping => "consumer_stepping",
             Self::JobsMade => "jobs_made",
         }

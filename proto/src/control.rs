@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Attempt, AttemptId, JobId, JobType, named};
 
+/// A word of [`Control::Welcome`]'s features: the backend records [`Completed::events`](crate::response::Completed::events),
+/// and reads [`Emitted`](crate::event::Emitted).
+pub const FEATURE_EVENTS: &str = "events";
+
 /// One instruction. Told apart by the field `kind`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -21,6 +25,10 @@ pub enum Control {
         /// [revoked](Control::Revoke).
         #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "named::list")]
         revoked: Vec<AttemptId>,
+        /// What this backend can do that an earlier one could not, such as [`FEATURE_EVENTS`]. The last welcome counts, and a
+        /// word that the worker does not know says nothing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "named::or_absent")]
+        features: Vec<String>,
     },
     /// The announcement was not taken, or not as it was sent.
     Refused {

@@ -81,6 +81,9 @@ pub struct AnnouncedType {
     /// Whether orders of the type may come several in one message ([`crate::bundle`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "named::or_absent")]
     pub bundles: bool,
+    /// What events its handler may emit. At most [`AnnouncedType::SUBJECTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "named::list_or_absent")]
+    pub emits: Vec<EmittedSubject>,
 }
 
 impl AnnouncedType {
@@ -88,6 +91,22 @@ impl AnnouncedType {
     pub const DESCRIPTION_CHARACTERS_MAX: usize = 1_000;
     /// How large each schema may be, in bytes of its JSON text.
     pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+    /// How many subjects its events may have.
+    pub const SUBJECTS_MAX: usize = 64;
+}
+
+/// A subject of the events that a type's handler may emit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmittedSubject {
+    /// The subject: a text that [`check_subject`](crate::event::check_subject) takes.
+    pub subject: String,
+    /// One sentence for people. At most [`AnnouncedType::DESCRIPTION_CHARACTERS_MAX`].
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "named::or_absent")]
+    pub description: String,
+    /// JSON Schema (draft 2020-12) of the data; the backend refuses events whose data do not fit it. `{}` takes anything.
+    /// At most [`AnnouncedType::SCHEMA_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty", deserialize_with = "named::or_absent")]
+    pub schema: JsonObject,
 }
 
 /// A worker is alive, and what it is doing. Sent every [`HEARTBEAT_INTERVAL`].

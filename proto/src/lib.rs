@@ -6,8 +6,8 @@
 //! contract in words, for workers in other languages, is `proto/README.md`.
 //!
 //! Reading order: [`job_type`] and [`ids`] (the validated words), [`order`] → [`response`] (the life
-//! of one attempt), [`discovery`] and [`control`] (who is there, and what they are told),
-//! [`codec`] (bytes), [`bundle`] (several in one), [`numbers`] (which of them arrive), [`topology`] (names).
+//! of one attempt) with [`event`] (what its handler emits), [`discovery`] and [`control`] (who is there, and what they
+//! are told), [`codec`] (bytes), [`bundle`] (several in one), [`numbers`] (which of them arrive), [`topology`] (names).
 
 #![deny(missing_docs)]
 
@@ -20,6 +20,8 @@ pub mod time;
 pub mod order;
 
 pub mod response;
+
+pub mod event;
 
 pub mod discovery;
 
@@ -34,6 +36,8 @@ pub mod bundle;
 pub mod numbers;
 
 mod named;
+
+mod origin;
 
 mod salvage;
 

@@ -13,6 +13,8 @@ pub enum MessageKind {
     Held,
     /// [`crate::response::HandedBack`].
     HandedBack,
+    /// [`crate::event::Emitted`].
+    Emitted,
     /// [`crate::response::Completed`].
     Completed,
     /// [`crate::response::Failed`].
@@ -29,11 +31,12 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Order,
         Self::Progression,
         Self::Held,
         Self::HandedBack,
+        Self::Emitted,
         Self::Completed,
         Self::Error,
         Self::Announce,
@@ -50,6 +53,7 @@ impl MessageKind {
             Self::Progression => "progression",
             Self::Held => "held",
             Self::HandedBack => "handed_back",
+            Self::Emitted => "emitted",
             Self::Completed => "completed",
             Self::Error => "error",
             Self::Announce => "announce",

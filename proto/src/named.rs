@@ -42,6 +42,13 @@ pub(crate) fn optional_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(list.map(|list| list.into_iter().map(|Named(value)| value).collect()))
 }
 
+/// The same, where an empty list is as good as none.
+pub(crate) fn list_or_absent<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    optional_list(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A struct that was read from a map with text keys.
 pub(crate) struct Named<T>(pub(crate) T);
 

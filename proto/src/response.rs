@@ -1,47 +1,19 @@
-//! What a worker says of an attempt: progression, held, handed back, completed, error.
+//! What a worker says of an attempt: progression, held, handed back, completed, error. (What its handler emits meanwhile is
+//! [`Emitted`].)
 //!
 //! Published to `<prefix>.response` with the routing key `<kind>.<job type>`. Every response names
 //! the attempt and echoes its token; without them it concerns nobody and is dropped.
+//!
+//! [`Emitted`]: crate::event::Emitted
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Attempt, AttemptToken, ExecutionId, JobId, Timestamp, WorkerId};
+use crate::{
+    Attempt, AttemptToken, ExecutionId, JobId, Timestamp, WorkerId, event::Event, named, origin::origin,
+};
 
-/// Which execution of which attempt a response speaks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The job of the order that is answered.
-    pub job_id: JobId,
-    /// The attempt, as the order numbered it.
-    pub attempt: Attempt,
-    /// The token of that order, which only its receiver knows: without it nothing can be said of the attempt.
-    pub attempt_token: AttemptToken,
-    /// The delivery that this worker works on.
-    pub execution_id: ExecutionId,
-    /// Whose run it is: the id that the worker announced itself by.
-    pub worker_id: WorkerId,
-}
-
-/// How the five fields of an [`Origin`] stand in each message: side by side with the others, because a
-/// flattened struct would lose the error messages and the speed of the codec.
-macro_rules! origin {
-    ($name:ident) => {
-        impl $name {
-            /// Which execution this response speaks for.
-            #[must_use]
-            pub fn origin(&self) -> Origin {
-                Origin {
-                    job_id: self.job_id,
-                    attempt: self.attempt,
-                    attempt_token: self.attempt_token,
-                    execution_id: self.execution_id,
-                    worker_id: self.worker_id.clone(),
-                }
-            }
-        }
-    };
-}
+pub use crate::origin::Origin;
 
 /// News of a running attempt. Lossy by contract: the backend may skip any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,6 +128,10 @@ pub struct Completed {
     pub worker_id: WorkerId,
     /// What came out. At most [`crate::codec::PAYLOAD_BYTES_MAX`] bytes as JSON; larger results travel by reference.
     pub result: Value,
+    /// What the handler emitted: recorded in this order, in the transaction that completes the job. At most
+    /// [`EVENTS_MAX`](crate::event::EVENTS_MAX).
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "named::list_or_absent")]
+    pub events: Vec<Event>,
     /// When the handler began, by the worker's clock.
     pub started_at: Timestamp,
     /// When the handler ended, by the worker's clock: for people, and no decision rests on it.

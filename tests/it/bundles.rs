@@ -141,6 +141,7 @@ impl Bundling {
             execution_id: ExecutionId::generate(),
             worker_id: self.worker.worker_id.clone(),
             result: json!({"of": order.job_id}),
+            events: Vec::new(),
             started_at: Timestamp::from_millis(0),
             finished_at: Timestamp::from_millis(1),
         }

@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 34] = [
+pub const MUTANTS: [Mutant; 35] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -58,6 +58,8 @@ pub const MUTANTS: [Mutant; 34] = [
         "type_settings::a_paused_type_waits_and_says_by_whom").quick(),
     Mutant::new("end_unrecorded", "the end of a job is not recorded although a consumer selects it",
         "consumers::an_event_makes_a_job_and_its_end_another"),
+    Mutant::new("emitted_forgotten", "a result is recorded without the events that came with it",
+        "faults::emissions::f121_the_backend_dies_between_the_commit_of_results_with_events_and_their_acknowledgement"),
     Mutant::new("cursor_unkept", "a consumer's jobs are stored and its place in the log is not",
         "faults::events::f118_the_backend_dies_in_a_consumers_step"),
     // The relay.

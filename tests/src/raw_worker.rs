@@ -219,6 +219,7 @@ impl RawWorker {
                 parameters_schema: schema.clone(),
                 result_schema: JsonObject::new(),
                 bundles: false,
+                emits: Vec::new(),
             })
         };
         Ok(Announcement {
@@ -370,6 +371,7 @@ impl RawWorker {
             execution_id: taken.execution_id,
             worker_id: self.worker_id.clone(),
             result,
+            events: Vec::new(),
             started_at: Timestamp::from_millis(0),
             finished_at: Timestamp::from_millis(1),
         };

@@ -6,6 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use crewcall_amqp::{OutboundMessage, PublishError};
 use crewcall_proto::{
     EncodeError, JobType, JsonObject, MessageKind, Order, Timestamp, TraceParent,
+    codec::BODY_BYTES_MAX,
     response::{Completed, ErrorKind, Failed, Held, Progression, ProgressionKind},
 };
 use futures_util::FutureExt;
@@ -15,10 +16,11 @@ use crate::{
     answers::Answers,
     clock,
     context::JobContext,
+    emit_error::EVENT_REFUSED,
     error::{Failure, truncated},
-    execution::{Execution, Handlers, execute},
+    execution::{Completion, Ending, Execution, Handlers, execute},
     failpoints::Failpoint,
-    handler::{Ending, ServedType},
+    handler::ServedType,
     hold::Hold,
     limits::{PROGRESS_MESSAGE_CHARACTERS_MAX, REASON_CONFIRM_TIMEOUT, START_CONFIRM_TIMEOUT},
     metrics::WorkerMetrics,
@@ -239,6 +241,7 @@ impl AttemptRun {
     async fn report(&self, ending: Ending, execution: &Execution) -> Conclusion {
         let reference = reference(&self.order, self.job.traceparent());
         let completed = ending.is_ok();
+        let events = ending.as_ref().map_or(0, |completion| completion.events.len());
         // One that was stopped may go on beside its attempt, in its slot.
         let is_over = self.job.stop_cause().is_none();
         let _slot_left = self.answers.as_ref().filter(|_| is_over).map(Answers::leave_slot);
@@ -247,6 +250,9 @@ impl AttemptRun {
             Ok(message) => match self.deliver(message).await {
                 Ok(message) => {
                     die_at(Failpoint::ResponseConfirmed);
+                    if message.properties.message_type.as_deref() == Some(MessageKind::Completed.as_str()) {
+                        self.metrics.events_emitted(&self.order.job_type, events);
+                    }
                     return Conclusion::Reported { answer: Box::new(message), completed };
                 }
                 Err(PublishError::Stopped) => return Conclusion::GiveBack,
@@ -307,40 +313,52 @@ pub(crate) fn response(
     ending: Ending,
 ) -> Result<OutboundMessage, EncodeError> {
     let finished_at = clock::now();
-    match ending {
-        Ok(result) => {
-            let completed = Completed {
-                job_id: order.job_id,
-                attempt: order.attempt,
-                attempt_token: order.attempt_token,
-                execution_id: execution.id,
-                worker_id: responses.worker_id.clone(),
-                result,
-                started_at: execution.started_at.unwrap_or(finished_at),
-                finished_at,
-            };
-            responses.response(MessageKind::Completed, reference, &completed)
+    let failed = |failure: Failure| Failed {
+        job_id: order.job_id,
+        attempt: order.attempt,
+        attempt_token: order.attempt_token,
+        execution_id: execution.id,
+        worker_id: responses.worker_id.clone(),
+        kind: failure.kind,
+        code: failure.code,
+        message: failure.message,
+        detail: failure.detail,
+        redelivered: execution.redelivered.then_some(true),
+        retryable: failure.retryable,
+        retry_after_ms: failure.retry_after.map(milliseconds),
+        started_at: execution.started_at,
+        finished_at,
+    };
+    let Completion { result, events } = match ending {
+        Ok(completion) => completion,
+        Err(failure) => return responses.response(MessageKind::Error, reference, &failed(failure)),
+    };
+    let completed = Completed {
+        job_id: order.job_id,
+        attempt: order.attempt,
+        attempt_token: order.attempt_token,
+        execution_id: execution.id,
+        worker_id: responses.worker_id.clone(),
+        result,
+        events,
+        started_at: execution.started_at.unwrap_or(finished_at),
+        finished_at,
+    };
+    match responses.response(MessageKind::Completed, reference, &completed) {
+        // Each is as small as it has to be in JSON, but MessagePack needs more for fractions.
+        Err(EncodeError::TooLarge { bytes }) if !completed.events.is_empty() => {
+            responses.response(MessageKind::Error, reference, &failed(too_large_together(bytes)))
         }
-        Err(failure) => {
-            let failed = Failed {
-                job_id: order.job_id,
-                attempt: order.attempt,
-                attempt_token: order.attempt_token,
-                execution_id: execution.id,
-                worker_id: responses.worker_id.clone(),
-                kind: failure.kind,
-                code: failure.code,
-                message: failure.message,
-                detail: failure.detail,
-                redelivered: execution.redelivered.then_some(true),
-                retryable: failure.retryable,
-                retry_after_ms: failure.retry_after.map(milliseconds),
-                started_at: execution.started_at,
-                finished_at,
-            };
-            responses.response(MessageKind::Error, reference, &failed)
-        }
+        written => written,
     }
+}
+
+fn too_large_together(bytes: usize) -> Failure {
+    let message = format!(
+        "the result and the events of the attempt are {bytes} bytes together and at most {BODY_BYTES_MAX} are sent: \
+         write large data to a file or a store and say where they are"
+    );
+    Failure::new(ErrorKind::Handler, false, message).with_code(EVENT_REFUSED)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -371,7 +389,54 @@ fn decide(strategy: FailureStrategy, kind: ErrorKind) -> OnFailure {
 
 #[cfg(test)]
 mod tests {
+    use crewcall_proto::{Attempt, AttemptToken, ContentType, JobId, PROTOCOL_VERSION, codec, event::Event};
+    use serde_json::{Value, json};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+
+    /// The answer to an attempt with this result that emitted an event with these data.
+    fn answer(result: Value, data: Value) -> OutboundMessage {
+        let (stop, job_type) = (CancellationToken::new(), JobType::new("test").unwrap());
+        stop.cancel();
+        let responses = ResponsePublisher::without_broker(ContentType::MessagePack, &stop);
+        let order = Order {
+            protocol: PROTOCOL_VERSION,
+            job_id: JobId::generate(),
+            job_type,
+            attempt: Attempt::FIRST,
+            attempt_token: AttemptToken::generate(),
+            max_attempts: 5,
+            parameters: JsonObject::new(),
+            timeout_ms: None,
+            expires_at: None,
+            created_at: Timestamp::from_millis(0),
+        };
+        let events = vec![Event { subject: "order.paid".to_owned(), data, occurred_at: None }];
+        let ending = Ok(Completion { result, events });
+        let (execution, reference) = (Execution::beginning(false), reference(&order, None));
+        response(&responses, &order, &reference, &execution, ending).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_emitted_travels_with_the_result() {
+        let answer = answer(json!(7), json!({"order": 17}));
+        let completed: Completed = codec::decode(ContentType::MessagePack, &answer.body).unwrap();
+        assert_eq!(completed.result, json!(7));
+        let events: Vec<_> = completed.events.iter().map(|event| (&*event.subject, &event.data)).collect();
+        assert_eq!(events, [("order.paid", &json!({"order": 17}))]);
+    }
+
+    #[tokio::test]
+    async fn a_result_and_events_that_are_too_large_together_are_an_error_that_says_so() {
+        // In JSON as large as each may be. In MessagePack a fraction takes nine bytes.
+        let fractions = || json!(vec![0.5; 65_535]);
+        assert!(fractions().to_string().len() <= codec::PAYLOAD_BYTES_MAX);
+        let answer = answer(fractions(), fractions());
+        let failed: Failed = codec::decode(ContentType::MessagePack, &answer.body).unwrap();
+        assert_eq!((failed.code.as_deref(), failed.retryable), (Some("event_refused"), false));
+        assert!(failed.message.contains("bytes together and at most 1048576 are sent"), "{}", failed.message);
+    }
 
     #[test]
     fn a_cancelled_or_unreadable_attempt_is_reported_whatever_the_strategy() {

@@ -14,7 +14,7 @@ use crate::{
     check::{self, Finding},
     checked_worker::CheckedWorker,
     progress::Progress,
-    testing::Setup,
+    testing::{EmittedEvent, Setup},
 };
 
 /// The exit code when a job failed or a check found something bad.
@@ -48,7 +48,7 @@ struct Arguments {
     /// Check the broker and everything else the worker needs, say what is wrong, and exit
     #[arg(long, conflicts_with = "run_once")]
     check: bool,
-    /// Run one job here, without a broker, and print its result. PARAMETERS is JSON, @FILE, or - for standard input
+    /// Run one job here, without a broker, and print its result and, to standard error, what it emits. PARAMETERS is JSON, @FILE, or - for standard input
     #[arg(long, num_args = 2, value_names = ["TYPE", "PARAMETERS"])]
     run_once: Option<Vec<String>>,
 }
@@ -155,7 +155,11 @@ async fn run_once(worker: &CheckedWorker, job_type: &str, parameters: &str) -> i
         print(&mut stderr(), &format!("{:>3} %  {}", progress.percent, progress.message));
         None
     };
-    match Setup::new().run_served(served, parameters, Some(Arc::new(observer))).await.result {
+    let outcome = Setup::new().run_served(served, parameters, Some(Arc::new(observer))).await;
+    for event in &outcome.events {
+        print(&mut stderr(), &event_line(event));
+    }
+    match outcome.result {
         Ok(result) => {
             print(&mut stdout(), &pretty(&result));
             0
@@ -165,6 +169,12 @@ async fn run_once(worker: &CheckedWorker, job_type: &str, parameters: &str) -> i
             EXIT_BAD
         }
     }
+}
+
+/// An event in a line: its subject, its id if it has one, its data.
+fn event_line(EmittedEvent { id, subject, data, .. }: &EmittedEvent) -> String {
+    let id = id.as_ref().map(|id| format!("  {id}")).unwrap_or_default();
+    format!("event  {subject}{id}  {data}")
 }
 
 fn unknown_type(worker: &CheckedWorker, job_type: &str) -> String {
@@ -235,6 +245,15 @@ mod tests {
         for mistake in [&["--check", "--describe"][..], &["--run-once", "a.b"], &["serve"]] {
             assert_eq!(command(mistake).unwrap_err().exit_code(), EXIT_USAGE, "{mistake:?}");
         }
+    }
+
+    #[test]
+    fn an_event_is_a_line() {
+        let (subject, data) = ("order.paid".to_owned(), json!({"order": 17}));
+        let event = EmittedEvent { id: None, subject, data, occurred_at: None };
+        assert_eq!(event_line(&event), "event  order.paid  {\"order\":17}");
+        let event = EmittedEvent { id: Some("shop:17".to_owned()), ..event };
+        assert_eq!(event_line(&event), "event  order.paid  shop:17  {\"order\":17}");
     }
 
     #[test]

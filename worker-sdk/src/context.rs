@@ -2,15 +2,24 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, TraceParent};
+use crewcall_proto::{Attempt, JobId, JobType, Order, Timestamp, TraceParent, event};
+use serde::Serialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{error::JobError, progress::ProgressBoard, stop_cause::StopCause};
+use crate::{
+    emit_error::EmitError,
+    emitter::Emitter,
+    error::JobError,
+    event::{Event, IdentifiedEvent},
+    progress::ProgressBoard,
+    stop_cause::StopCause,
+};
 
 /// The attempt that a handler works on.
 ///
 /// Cloning is cheap, every method may be called from any thread, and none of them blocks: take it into
-/// `tokio::task::spawn_blocking` for long computations. After the attempt has ended its methods do nothing.
+/// `tokio::task::spawn_blocking` for long computations. After the attempt has ended its methods do nothing, and those that
+/// emit events fail.
 ///
 /// A thread of `spawn_blocking` cannot be dropped. When an attempt is cancelled or runs out of time while such a
 /// thread works for it, that is still reported in time, but **the slot stays taken until the last clone of
@@ -30,13 +39,19 @@ struct Inner {
     stopped: CancellationToken,
     stop_cause: OnceLock<StopCause>,
     progress: ProgressBoard,
+    emitter: Emitter,
     /// Fires when the last clone is gone, and with it whatever worked for the attempt.
     handler_ended: CancellationToken,
     _handler_guard: DropGuard,
 }
 
 impl JobContext {
-    pub(crate) fn new(order: &Order, traceparent: Option<TraceParent>, progress: ProgressBoard) -> Self {
+    pub(crate) fn new(
+        order: &Order,
+        traceparent: Option<TraceParent>,
+        progress: ProgressBoard,
+        emitter: Emitter,
+    ) -> Self {
         let handler_ended = CancellationToken::new();
         Self(Arc::new(Inner {
             job_id: order.job_id,
@@ -48,6 +63,7 @@ impl JobContext {
             stopped: CancellationToken::new(),
             stop_cause: OnceLock::new(),
             progress,
+            emitter,
             _handler_guard: handler_ended.clone().drop_guard(),
             handler_ended,
         }))
@@ -109,6 +125,77 @@ impl JobContext {
         }
     }
 
+    /// Emits an event **with the result**: it is recorded in the transaction that completes the job, exactly once. If the
+    /// attempt fails, is cancelled or runs again elsewhere, it was never there. The type has to
+    /// [declare](crate::JobOptions::emits) the subject; the data are whatever serialises to JSON other than null.
+    ///
+    /// Never waits: the event is kept until the handler returns, and those of one attempt are recorded in their order. The
+    /// backend holds the data against the declared schema: what does not fit fails the attempt for good, with the code
+    /// `event_refused`.
+    ///
+    /// ```
+    /// # use crewcall_worker::prelude::*;
+    /// # use crewcall_worker::testing::Setup;
+    /// # use serde_json::json;
+    /// # #[derive(Deserialize, JsonSchema)] struct Charge { order: u64 }
+    /// /// An order is paid.
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Paid { order: u64 }
+    ///
+    /// async fn charge(job: JobContext, charge: Charge) -> Result<(), JobError> {
+    ///     job.emit("order.paid", Paid { order: charge.order })?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let options = JobOptions::new().emits::<Paid>("order.paid");
+    /// # let tried = options.clone();
+    /// let worker = Worker::from_env()?.job_with("order.charge", charge, options);
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// #     let outcome = Setup::new().options(tried).run(charge, json!({"order": 17})).await;
+    /// #     assert_eq!(outcome.events[0].data, json!({"order": 17}));
+    /// # });
+    /// # Ok::<(), crewcall_worker::WorkerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`EmitError`], at once: an undeclared subject, data that JSON cannot hold, more than
+    /// [`EVENTS_MAX`](crate::limits::EVENTS_MAX) events or [`EVENTS_BYTES_MAX`](crate::limits::EVENTS_BYTES_MAX) of data in an
+    /// attempt, more than 29 levels, a backend that is too old, an attempt that is over.
+    pub fn emit(&self, subject: &str, data: impl Serialize) -> Result<(), EmitError> {
+        self.0.emitter.keep(Event::new(subject, data))
+    }
+
+    /// Emits an event **now**, and returns once the broker has it on disk: it is recorded under its id, once, whatever becomes
+    /// of the attempt. For what others should know of while the handler goes on.
+    ///
+    /// While the broker is away it waits, as a result does, and ends early when the attempt is stopped; then it is not known
+    /// whether the event arrived. An attempt may run twice, so emit the same event under the same id: it is recorded once.
+    /// Nobody is told when the backend refuses it, because its data do not fit the declared schema or another event has its id:
+    /// the backend counts and logs it. Events of [`emit`](Self::emit) may be recorded before it.
+    ///
+    /// ```
+    /// # use crewcall_worker::prelude::*;
+    /// # use serde_json::json;
+    /// # async fn push(job: JobContext, commit: &str) -> Result<(), JobError> {
+    /// job.emit_now(Event::new("commit.seen", json!({"commit": commit})).id(format!("github:{commit}"))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit), but for 31 levels; an id that is not one; and [`EmitError::Stopped`].
+    pub async fn emit_now(&self, event: IdentifiedEvent) -> Result<(), EmitError> {
+        tokio::select! {
+            biased;
+            () = self.cancelled() => {
+                Err(EmitError::Stopped(self.stop_cause().unwrap_or(StopCause::HandedBack)))
+            }
+            sent = self.0.emitter.send(event) => sent,
+        }
+    }
+
     /// Returns early from a handler whose attempt was cancelled or ran out of time:
     /// `job.check_cancelled()?` at every step.
     ///
@@ -138,6 +225,11 @@ impl JobContext {
         // A lost race means that a cause is set already, which is all that matters.
         let _ = self.0.stop_cause.set(cause);
         self.0.stopped.cancel();
+    }
+
+    /// The handler has ended, as far as the attempt goes. Returns what is to be recorded with its result.
+    pub(crate) fn end_events(&self) -> Vec<event::Event> {
+        self.0.emitter.end()
     }
 
     /// Fires when the last clone of this context is gone.

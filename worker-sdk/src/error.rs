@@ -4,10 +4,12 @@ use std::{error::Error, fmt, time::Duration};
 
 use crewcall_proto::response::{ErrorKind, Failed};
 
+use crate::emit_error::{EVENT_REFUSED, EmitError};
+
 /// Why a handler failed, and whether another attempt may succeed.
 ///
 /// `?` turns any error into a retryable one, because most failures of a running system pass: a file that
-/// is not there yet, a connection that broke. Where another attempt cannot help, use
+/// is not there yet, a connection that broke. (An [`EmitError`] does not pass, and becomes a permanent one.) Where another attempt cannot help, use
 /// [`or_fail`](crate::OrFail::or_fail) or [`JobError::permanent`].
 ///
 /// The message is what people see at the job; the detail holds the chain of causes. Both are kept up to
@@ -114,7 +116,13 @@ impl fmt::Display for JobError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for JobError {
     fn from(error: E) -> Self {
-        Self::from_error(&error, true)
+        match (&error as &(dyn Error + 'static)).downcast_ref::<EmitError>() {
+            Some(EmitError::Stopped(cause)) => {
+                Self::of_kind(cause.kind(), cause.is_retryable(), error.to_string())
+            }
+            Some(_) => Self::from_error(&error, false).code(EVENT_REFUSED),
+            None => Self::from_error(&error, true),
+        }
     }
 }
 

@@ -2,19 +2,15 @@
 
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
-use crewcall_proto::{ExecutionId, JsonObject, Timestamp, TraceParent, response::ErrorKind};
+use crewcall_proto::{ExecutionId, JsonObject, Timestamp, TraceParent, event::Event, response::ErrorKind};
 use futures_util::FutureExt;
+use serde_json::Value;
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument;
 
 use crate::{
-    clock,
-    context::JobContext,
-    error::Failure,
-    handler::{Ending, ServedType},
-    limits::STOP_GRACE,
-    panics,
+    clock, context::JobContext, error::Failure, handler::ServedType, limits::STOP_GRACE, panics,
     stop_cause::StopCause,
 };
 
@@ -32,6 +28,17 @@ impl Handlers {
         panics::note_places();
         Self { runtime: Handle::current(), tracker: TaskTracker::new() }
     }
+}
+
+/// How an attempt ended.
+pub(crate) type Ending = Result<Completion, Failure>;
+
+/// What came out of an attempt.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    pub(crate) result: Value,
+    /// What is to be recorded with the result.
+    pub(crate) events: Vec<Event>,
 }
 
 /// One delivery that was worked on.
@@ -86,9 +93,10 @@ pub(crate) async fn execute(
         ended = &mut handler => Some(ended),
         () = wait_for_overrun(job, timeout) => None,
     };
+    let events = job.end_events();
     match (ended, job.stop_cause()) {
         // Who finishes in spite of a stop has finished.
-        (Some(Ok(Ok(result))), _) => Ok(result),
+        (Some(Ok(Ok(result))), _) => Ok(Completion { result, events }),
         (Some(Ok(Err(failure))), None) => Err(failure),
         (Some(Ok(Err(failure))), Some(_)) if failure.kind == ErrorKind::Panic => Err(failure),
         (Some(Ok(Err(failure))), Some(cause)) => Err(stop_failure(cause, Some(failure))),

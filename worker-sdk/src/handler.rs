@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use crewcall_proto::{JobType, JsonObject, codec, discovery::AnnouncedType, response::ErrorKind};
+use crewcall_proto::{
+    JobType, JsonObject, codec,
+    discovery::{AnnouncedType, EmittedSubject},
+    response::ErrorKind,
+};
 use futures_util::{FutureExt, future::BoxFuture};
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -13,6 +17,7 @@ use crate::{
     error::{Failure, JobError},
     limits::RESULT_BYTES_MAX,
     options::{FailureStrategy, JobOptions},
+    schema,
 };
 
 /// A function that runs jobs of one type: `async fn(JobContext, Parameters) -> Result<T, JobError>`.
@@ -51,15 +56,17 @@ where
     }
 }
 
-/// How an attempt ended.
-pub(crate) type Ending = Result<Value, Failure>;
+/// What a handler returned, as JSON.
+pub(crate) type Returned = Result<Value, Failure>;
 
-type RunHandler = dyn Fn(JobContext, JsonObject) -> BoxFuture<'static, Ending> + Send + Sync;
+type RunHandler = dyn Fn(JobContext, JsonObject) -> BoxFuture<'static, Returned> + Send + Sync;
 
 /// One job type with its handler, whose own types are closed in.
 #[derive(Clone)]
 pub(crate) struct ServedType {
     pub(crate) announced: AnnouncedType,
+    /// What its handler may emit, as it is announced.
+    pub(crate) emits: Arc<[EmittedSubject]>,
     pub(crate) on_failure: FailureStrategy,
     run: Arc<RunHandler>,
 }
@@ -70,19 +77,22 @@ impl ServedType {
         P: DeserializeOwned + JsonSchema + Send + 'static,
         H: Handler<P>,
     {
-        let settings = SchemaSettings::draft2020_12;
-        let parameters_schema =
-            object_of(settings().for_deserialize().into_generator().into_root_schema_for::<P>());
-        let result_schema =
-            object_of(settings().for_serialize().into_generator().into_root_schema_for::<H::Output>());
+        let (parameters_schema, result_schema) = (schema::of_read::<P>(), schema::of_written::<H::Output>());
         // The doc comment of the parameters type says what the job does better than nothing does.
-        let doc_comment = || parameters_schema.get("description")?.as_str().map(str::to_owned);
+        let doc_comment = || schema::description(&parameters_schema);
         let description = options.description.or_else(doc_comment).unwrap_or_default();
         let version = options.version.unwrap_or_default();
-        let bundles = options.bundles;
-        let announced =
-            AnnouncedType { job_type, description, version, parameters_schema, result_schema, bundles };
-        Self { announced, on_failure: options.on_failure, run: erase(handler) }
+        let (bundles, emits) = (options.bundles, options.emits);
+        let announced = AnnouncedType {
+            job_type,
+            description,
+            version,
+            parameters_schema,
+            result_schema,
+            bundles,
+            emits: emits.clone(),
+        };
+        Self { announced, emits: emits.into(), on_failure: options.on_failure, run: erase(handler) }
     }
 
     pub(crate) fn job_type(&self) -> &JobType {
@@ -90,7 +100,7 @@ impl ServedType {
     }
 
     /// Decodes the parameters, runs the handler and encodes its result. A panic passes through.
-    pub(crate) fn run(&self, job: JobContext, parameters: JsonObject) -> BoxFuture<'static, Ending> {
+    pub(crate) fn run(&self, job: JobContext, parameters: JsonObject) -> BoxFuture<'static, Returned> {
         (self.run)(job, parameters)
     }
 }
@@ -124,7 +134,7 @@ fn decode<P: DeserializeOwned>(parameters: JsonObject) -> Result<P, Failure> {
     })
 }
 
-fn encode(result: &impl Serialize) -> Ending {
+fn encode(result: &impl Serialize) -> Returned {
     let unencodable = |error: serde_json::Error| {
         let message = format!("the result has no form in JSON: {error}");
         Failure::new(ErrorKind::Handler, false, message).with_code("result_unencodable")
@@ -144,14 +154,6 @@ fn encode(result: &impl Serialize) -> Ending {
         return Err(Failure::new(ErrorKind::Handler, false, message).with_code("result_too_deep"));
     }
     serde_json::to_value(result).map_err(unencodable)
-}
-
-/// The schema as an object. The schema `true`, which takes anything, is `{}` there.
-fn object_of(schema: Schema) -> JsonObject {
-    match schema.to_value() {
-        Value::Object(object) => object,
-        _ => JsonObject::new(),
-    }
 }
 
 #[cfg(test)]
@@ -184,12 +186,14 @@ mod tests {
         assert_eq!(served.announced.description, "Counts to a number.");
         assert_eq!(served.announced.parameters_schema["properties"]["to"]["minimum"], json!(1));
         assert_eq!(served.announced.result_schema["required"], json!(["text"]));
-        let options = JobOptions::new().description("Counts.").version("2");
+        let options = JobOptions::new().description("Counts.").version("2").emits::<Counted>("count.done");
         let served = ServedType::new(JobType::new("count").unwrap(), count, options);
         assert_eq!(
             (served.announced.description.as_str(), served.announced.version.as_str()),
             ("Counts.", "2")
         );
+        assert_eq!(served.announced.emits[0].subject, "count.done");
+        assert_eq!(served.announced.emits[..], served.emits[..]);
     }
 
     #[test]

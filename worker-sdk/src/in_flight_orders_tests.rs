@@ -2,7 +2,7 @@ use crewcall_proto::{AttemptToken, JobType, JsonObject, Order, PROTOCOL_VERSION,
 use futures_util::FutureExt;
 
 use super::*;
-use crate::progress::ProgressBoard;
+use crate::{emitter::Emitter, progress::ProgressBoard, testing::Recorder};
 
 #[path = "in_flight_bundles_tests.rs"]
 mod bundles;
@@ -49,7 +49,9 @@ fn begin<D>(in_flight: &mut InFlightOrders<D>) -> Option<JobContext> {
 
 fn begin_told_by<D>(in_flight: &mut InFlightOrders<D>, hold: Arc<HoldSignal>) -> Option<JobContext> {
     let waiting = in_flight.next_to_begin(Instant::now(), |_| false)?;
-    let job = JobContext::new(&waiting.order, None, ProgressBoard::new(None).0);
+    let order = &waiting.order;
+    let emitter = Emitter::new(order.job_type.clone(), Arc::default(), Box::<Recorder>::default());
+    let job = JobContext::new(order, None, ProgressBoard::new(None).0, emitter);
     let begun =
         Begun { execution: Execution::beginning(waiting.redelivered), returns: waiting.returns, hold };
     in_flight.begin(OrderKey::of(&waiting.order), job.clone(), begun, waiting.deliveries);

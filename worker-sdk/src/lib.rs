@@ -33,6 +33,8 @@
 //! * An attempt that runs for more than a minute is *held*: the worker acknowledges its order and keeps the
 //!   attempt by its heartbeats, so that it outlives reconnections and the broker's acknowledgement timeout.
 //!   While it runs, the worker asks the broker for fewer orders.
+//! * What a handler emits ([`JobContext::emit`]) is recorded with its result, exactly once: events for other programs, and for
+//!   jobs that follow. What others should know at once, it sends under an id ([`JobContext::emit_now`]).
 //! * An order's time limit stops the handler, and so does a cancellation. Whether a job expired before it was
 //!   started is not decided here: the worker does not look at `expires_at`, because its clock is not the backend's.
 //! * It reports progress, and the result before it acknowledges the order: a crash loses no job. The price is that
@@ -57,7 +59,7 @@
 //! the order in which an order meets them: `session` (the link to the broker), `worker_loop` (the loop that decides),
 //! `prefetch_control`, `door` and `in_flight_orders` (what may be here, what is) with `waiting_orders` and `order_delivery`
 //! (what the broker has to be told of an order, or of the bundle that it came in), `attempt` and `execution` (one
-//! attempt, step by step), `hold`, `progress`, `announce`, `answers` and `response_publisher`. Beside them, `metrics` counts
+//! attempt, step by step), `hold`, `progress`, `emitter` and `event_publisher`, `announce`, `answers` and `response_publisher`. Beside them, `metrics` counts
 //! and `endpoints` shows it, and `traces` tells how each attempt went.
 
 #![deny(missing_docs)]
@@ -72,9 +74,17 @@ mod options;
 
 mod settings;
 
+mod schema;
+
 mod handler;
 
 mod context;
+
+mod event;
+
+mod emit_error;
+
+mod emitter;
 
 mod stop_cause;
 
@@ -142,6 +152,8 @@ mod answers;
 
 mod response_publisher;
 
+mod event_publisher;
+
 mod fifo_cache;
 
 mod clock;
@@ -153,10 +165,13 @@ pub mod failpoints;
 
 pub use context::JobContext;
 pub use crewcall_proto::{JobId, JobType, Timestamp, TraceParent, response::ErrorKind};
+pub use emit_error::EmitError;
 pub use error::{JobError, OrFail};
+pub use event::{Event, IdentifiedEvent};
 pub use handler::Handler;
 pub use options::{FailureStrategy, JobOptions};
 pub use settings::{Settings, SettingsError};
+pub use stop_cause::StopCause;
 pub use tokio_util::sync::CancellationToken;
 pub use worker::Worker;
 pub use worker_error::WorkerError;
@@ -168,5 +183,5 @@ pub mod prelude {
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 
-    pub use crate::{FailureStrategy, JobContext, JobError, JobOptions, OrFail, Worker};
+    pub use crate::{Event, FailureStrategy, JobContext, JobError, JobOptions, OrFail, Worker};
 }

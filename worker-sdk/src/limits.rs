@@ -4,12 +4,22 @@ use std::time::Duration;
 
 use crewcall_proto::{
     bundle, codec,
-    discovery::{Announcement, HEARTBEAT_INTERVAL},
+    discovery::{AnnouncedType, Announcement, HEARTBEAT_INTERVAL},
+    event,
     response::Progression,
 };
 
 /// The largest result, in bytes of its JSON text. Larger results travel by reference: write a file and return where it is.
 pub const RESULT_BYTES_MAX: usize = codec::PAYLOAD_BYTES_MAX;
+
+/// The most events of one attempt, however they are emitted: they are committed with the end of a job.
+pub const EVENTS_MAX: usize = event::EVENTS_MAX;
+
+/// How large the data of the events of one attempt are together, in bytes of their JSON text. Larger data travel by reference.
+pub const EVENTS_BYTES_MAX: usize = event::EVENTS_BYTES_MAX;
+
+/// How many subjects the events of one job type may have.
+pub const SUBJECTS_MAX: usize = AnnouncedType::SUBJECTS_MAX;
 
 /// How much of a progress message is kept, in characters.
 pub const PROGRESS_MESSAGE_CHARACTERS_MAX: usize = Progression::MESSAGE_CHARACTERS_MAX;

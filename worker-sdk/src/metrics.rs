@@ -15,7 +15,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
-use crate::{checked_worker::CheckedWorker, handler::Ending};
+use crate::{checked_worker::CheckedWorker, execution::Ending};
 
 /// What every name begins with.
 const PREFIX: &str = "crewcall_sdk";
@@ -46,6 +46,7 @@ pub(crate) struct WorkerMetrics {
     registry: Registry,
     attempts: IntCounterVec,
     attempt_seconds: HistogramVec,
+    events: IntCounterVec,
     slots_busy: IntGauge,
     connected: IntGaugeVec,
     reconnects: IntCounterVec,
@@ -82,6 +83,11 @@ impl WorkerMetrics {
                     .buckets(SECONDS_BUCKETS.to_vec()),
                 by_outcome,
             )),
+            events: make.counters(
+                "events_emitted_total",
+                "Events of handlers that the broker has, with a result or by themselves.",
+                &["type"],
+            ),
             slots_busy: make.gauge("slots_busy", "Slots that are taken."),
             connected: make.gauges("amqp_connected", "Whether a link to the broker is up.", &["link"]),
             reconnects: make.counters("amqp_reconnects_total", "Links that were made again.", &["link"]),
@@ -118,6 +124,7 @@ impl WorkerMetrics {
             self.attempts.with_label_values(&[job_type, outcome]);
         }
         self.attempt_seconds.with_label_values(&[job_type, COMPLETED]);
+        self.events.with_label_values(&[job_type]);
     }
 
     /// A handler ended, or was stopped.
@@ -126,6 +133,12 @@ impl WorkerMetrics {
         let labels = [job_type.as_str(), outcome];
         self.attempts.with_label_values(&labels).inc();
         self.attempt_seconds.with_label_values(&labels).observe(ran.as_secs_f64());
+    }
+
+    /// The broker has so many events more.
+    pub(crate) fn events_emitted(&self, job_type: &JobType, events: usize) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        self.events.with_label_values(&[job_type.as_str()]).inc_by(events);
     }
 
     /// How many slots are taken.

@@ -2,14 +2,20 @@
 
 use std::fmt::Display;
 
+use crewcall_proto::{discovery::EmittedSubject, event::check_subject};
+use schemars::JsonSchema;
+
+use crate::{limits::SUBJECTS_MAX, schema};
+
 /// Details of one job type, for [`Worker::job_with`](crate::Worker::job_with).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct JobOptions {
     pub(crate) description: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) on_failure: FailureStrategy,
     pub(crate) unavailable: Option<String>,
     pub(crate) bundles: bool,
+    pub(crate) emits: Vec<EmittedSubject>,
 }
 
 impl Default for JobOptions {
@@ -20,6 +26,7 @@ impl Default for JobOptions {
             on_failure: FailureStrategy::default(),
             unavailable: None,
             bundles: true,
+            emits: Vec::new(),
         }
     }
 }
@@ -65,11 +72,44 @@ impl JobOptions {
         self
     }
 
+    /// Says that the handler emits events about `subject`, whose data are a `T` ([`JobContext::emit`](crate::JobContext::emit)
+    /// and [`emit_now`](crate::JobContext::emit_now)). To be said once of each subject, of at most [`SUBJECTS_MAX`].
+    ///
+    /// A subject has the shape of a job type, and its first word is none of `job`, `run`, `schedule`, `hook` and `crewcall`. It
+    /// is announced with the schema of `T`, which the backend holds data against, and with its doc comment as the description.
+    /// `serde_json::Value` takes anything.
+    #[must_use]
+    pub fn emits<T: JsonSchema>(mut self, subject: impl Into<String>) -> Self {
+        let schema = schema::of_written::<T>();
+        let description = schema::description(&schema).unwrap_or_default();
+        self.emits.push(EmittedSubject { subject: subject.into(), description, schema });
+        self
+    }
+
     /// Announces the type only if this is `Ok`; else the worker logs the reason and serves its other types.
     #[must_use]
     pub fn available(mut self, available: Result<(), impl Display>) -> Self {
         self.unavailable = available.err().map(|reason| reason.to_string());
         self
+    }
+
+    /// What is wrong with what was said, each in a sentence.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (place, EmittedSubject { subject, .. }) in self.emits.iter().enumerate() {
+            if let Err(invalid) = check_subject(subject) {
+                problems.push(invalid.to_string());
+            } else if self.emits[..place].iter().any(|earlier| earlier.subject == *subject) {
+                problems.push(format!("the subject {subject} is declared twice"));
+            }
+        }
+        if self.emits.len() > SUBJECTS_MAX {
+            problems.push(format!(
+                "{} subjects of events; at most {SUBJECTS_MAX} are announced",
+                self.emits.len()
+            ));
+        }
+        problems
     }
 }
 
@@ -90,4 +130,44 @@ pub enum FailureStrategy {
     NackAndExit,
     /// Report the error as permanent, whatever the handler said: the job is not retried.
     ReportPermanent,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An order is paid.
+    #[derive(Serialize, JsonSchema)]
+    struct Paid {
+        order: u64,
+    }
+
+    #[test]
+    fn a_subject_is_declared_with_the_doc_comment_and_the_schema_of_its_data() {
+        let options = JobOptions::new().emits::<Paid>("order.paid").emits::<Value>("order.seen");
+        let [paid, seen] = &options.emits[..] else { unreachable!("two were declared") };
+        assert_eq!((paid.subject.as_str(), paid.description.as_str()), ("order.paid", "An order is paid."));
+        assert_eq!(paid.schema["required"], json!(["order"]));
+        assert_eq!((seen.subject.as_str(), seen.description.as_str()), ("order.seen", ""));
+        assert!(options.problems().is_empty());
+    }
+
+    #[test]
+    fn subjects_that_cannot_be_announced_are_named() {
+        let options = JobOptions::new().emits::<Value>("Order").emits::<Value>("job.done");
+        let problems = options.emits::<Value>("a.b").emits::<Value>("a.b").problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].starts_with("\"Order\" is not a subject"), "{problems:?}");
+        assert!(problems[1].starts_with("a subject does not begin with \"job\""), "{problems:?}");
+        assert_eq!(problems[2], "the subject a.b is declared twice");
+        let many = |count: usize| {
+            (0..count)
+                .fold(JobOptions::new(), |options, number| options.emits::<Value>(format!("a.{number}")))
+        };
+        assert!(many(SUBJECTS_MAX).problems().is_empty());
+        assert_eq!(many(SUBJECTS_MAX + 1).problems(), ["65 subjects of events; at most 64 are announced"]);
+    }
 }

@@ -205,24 +205,27 @@ mod tests {
 
     use super::*;
 
-    /// One whose broker is not there: it is not needed to write messages.
-    fn publisher(content_type: ContentType) -> ResponsePublisher {
-        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let config = LinkConfig::new("amqp://127.0.0.1:1/%2f", "test");
-        stop.cancel();
-        ResponsePublisher {
-            publisher: Publisher::start(config, Vec::new(), PublisherOptions::default(), &stop, &tracker),
-            topology: Topology::default(),
-            content_type,
-            worker_id: WorkerId::generate(),
-            name: "test".to_owned(),
+    impl ResponsePublisher {
+        /// One whose broker is not there: it is not needed to write messages.
+        pub(crate) fn without_broker(content_type: ContentType, stop: &CancellationToken) -> Self {
+            let (config, tracker) = (LinkConfig::new("amqp://127.0.0.1:1/%2f", "test"), TaskTracker::new());
+            Self {
+                publisher: Publisher::start(config, Vec::new(), PublisherOptions::default(), stop, &tracker),
+                topology: Topology::default(),
+                content_type,
+                worker_id: WorkerId::generate(),
+                name: "test".to_owned(),
+            }
         }
     }
 
     #[tokio::test]
     async fn responses_of_one_message_are_what_they_would_be_alone() {
         for content_type in [ContentType::MessagePack, ContentType::Json] {
-            let (publisher, job_type) = (publisher(content_type), JobType::new("test").unwrap());
+            let stop = CancellationToken::new();
+            stop.cancel();
+            let publisher = ResponsePublisher::without_broker(content_type, &stop);
+            let job_type = JobType::new("test").unwrap();
             let answer = |result: u32| {
                 let job_id = JobId::generate();
                 let completed = Completed {
@@ -232,6 +235,7 @@ mod tests {
                     execution_id: ExecutionId::generate(),
                     worker_id: WorkerId::generate(),
                     result: result.into(),
+                    events: Vec::new(),
                     started_at: Timestamp::from_millis(0),
                     finished_at: Timestamp::from_millis(1),
                 };

@@ -4,7 +4,7 @@ use crewcall_proto::response::ErrorKind;
 
 /// Why an attempt should end before its handler is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopCause {
+pub enum StopCause {
     /// Somebody cancelled the job.
     Cancelled,
     /// It ran longer than the order allows.

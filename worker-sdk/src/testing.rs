@@ -35,7 +35,12 @@ use std::{
 };
 
 use crewcall_proto::{
-    Attempt, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, response::ErrorKind,
+    Attempt, AttemptToken, JobId, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp,
+    discovery::EmittedSubject, event::Event, response::ErrorKind,
+};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
 };
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -44,6 +49,8 @@ use serde_json::Value;
 use crate::{
     clock,
     context::JobContext,
+    emit_error::EmitError,
+    emitter::{Emitter, EventSink},
     execution::{Handlers, execute},
     handler::{Handler, ServedType},
     options::JobOptions,
@@ -71,6 +78,28 @@ pub struct Outcome {
     pub result: Result<Value, Failure>,
     /// Every progress that the handler posted, in order. A worker sends fewer: see [`JobContext::progress`].
     pub progress: Vec<Progress>,
+    /// What would be recorded: first the events of [`JobContext::emit_now`], then, if the handler succeeded, those of
+    /// [`JobContext::emit`], each in their order.
+    pub events: Vec<EmittedEvent>,
+}
+
+/// An event that a handler emitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmittedEvent {
+    /// Its id, if it was sent while the handler ran.
+    pub id: Option<String>,
+    /// What it is about.
+    pub subject: String,
+    /// What happened.
+    pub data: Value,
+    /// When it happened, if the handler said so.
+    pub occurred_at: Option<Timestamp>,
+}
+
+impl EmittedEvent {
+    fn new(id: Option<String>, Event { subject, data, occurred_at }: Event) -> Self {
+        Self { id, subject, data, occurred_at }
+    }
 }
 
 /// The circumstances of an attempt under test.
@@ -80,6 +109,7 @@ pub struct Setup {
     max_attempts: u32,
     timeout: Option<Duration>,
     cancel_at: Option<u8>,
+    options: Option<JobOptions>,
 }
 
 impl Default for Setup {
@@ -92,7 +122,7 @@ impl Setup {
     /// The first of five attempts, without a timeout, never cancelled.
     #[must_use]
     pub const fn new() -> Self {
-        Self { attempt: Attempt::FIRST, max_attempts: 5, timeout: None, cancel_at: None }
+        Self { attempt: Attempt::FIRST, max_attempts: 5, timeout: None, cancel_at: None, options: None }
     }
 
     /// Which attempt of how many this is. An attempt of 0 counts as 1.
@@ -117,13 +147,21 @@ impl Setup {
         self
     }
 
+    /// What the type is served with. A handler that emits events needs it, for it may emit what is declared there.
+    #[must_use]
+    pub fn options(mut self, options: JobOptions) -> Self {
+        self.options = Some(options);
+        self
+    }
+
     /// Runs a handler once under these circumstances.
-    pub async fn run<P, H>(self, handler: H, parameters: impl Serialize) -> Outcome
+    pub async fn run<P, H>(mut self, handler: H, parameters: impl Serialize) -> Outcome
     where
         P: DeserializeOwned + JsonSchema + Send + 'static,
         H: Handler<P>,
     {
-        let served = ServedType::new(test_type(), handler, JobOptions::new());
+        let options = self.options.take().unwrap_or_default();
+        let served = ServedType::new(test_type(), handler, options);
         self.run_served(&served, parameters, None).await
     }
 
@@ -142,18 +180,26 @@ impl Setup {
             Err(error) => return refusal(format!("the parameters have no form in JSON: {error}")),
         };
         if let Err(refused) = validation::check(&served.announced.parameters_schema, &parameters) {
-            return Outcome { result: Err(refused), progress: Vec::new() };
+            return Outcome { result: Err(refused), progress: Vec::new(), events: Vec::new() };
         }
         let posted: Arc<Mutex<Vec<Progress>>> = Arc::default();
         let (board, _news) =
             ProgressBoard::new(Some(recorder(Arc::clone(&posted), self.cancel_at, observer)));
-        let job = JobContext::new(&self.order(served.job_type()), None, board);
+        let sent: Arc<Mutex<Vec<EmittedEvent>>> = Arc::default();
+        let sink = Box::new(Recorder(Arc::clone(&sent)));
+        let emitter = Emitter::new(served.job_type().clone(), Arc::clone(&served.emits), sink);
+        let job = JobContext::new(&self.order(served.job_type()), None, board, emitter);
         if self.cancel_at == Some(0) {
             job.stop(StopCause::Cancelled);
         }
-        let result = execute(served, &job, parameters, self.timeout, &Handlers::here()).await;
+        let ending = execute(served, &job, parameters, self.timeout, &Handlers::here()).await;
         let progress = posted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Outcome { result, progress }
+        let mut events = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let result = ending.map(|completion| {
+            events.extend(completion.events.into_iter().map(|event| EmittedEvent::new(None, event)));
+            completion.result
+        });
+        Outcome { result, progress, events }
     }
 
     fn order(&self, job_type: &JobType) -> Order {
@@ -170,6 +216,21 @@ impl Setup {
             expires_at: None,
             created_at: clock::now(),
         }
+    }
+}
+
+/// Takes what is sent while the handler runs.
+#[derive(Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<EmittedEvent>>>);
+
+impl EventSink for Recorder {
+    fn check(&self, subject: &EmittedSubject, data: &Value) -> Result<(), EmitError> {
+        validation::check_event(subject, data)
+    }
+
+    fn send(&self, id: String, event: Event) -> BoxFuture<'static, Result<(), EmitError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(EmittedEvent::new(Some(id), event));
+        ready(Ok(())).boxed()
     }
 }
 
@@ -192,7 +253,8 @@ fn test_type() -> JobType {
 }
 
 fn refusal(message: String) -> Outcome {
-    Outcome { result: Err(Failure::new(ErrorKind::InvalidParameters, false, message)), progress: Vec::new() }
+    let failure = Failure::new(ErrorKind::InvalidParameters, false, message);
+    Outcome { result: Err(failure), progress: Vec::new(), events: Vec::new() }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crewcall_traces::{
     names::{MESSAGING_OPERATION_TYPE, Message, PROCESS, WORKER_ID, destination, message},
 };
 
-use crate::{checked_worker::CheckedWorker, handler::Ending};
+use crate::{checked_worker::CheckedWorker, execution::Ending};
 
 /// Where spans go, as the environment says.
 pub(crate) fn open(worker: &CheckedWorker) -> Traces {

@@ -1,4 +1,4 @@
-//! Parameters that the backend would refuse, refused in `--run-once` and in tests as well.
+//! Parameters and events that the backend would refuse, refused in `--run-once` and in tests as well.
 //!
 //! The backend holds parameters against the schema that the type was announced with, so a handler never meets others.
 //! A running worker does not do it again. What is checked here is what is checked there, with the same library, set up
@@ -7,10 +7,12 @@
 use crewcall_proto::{
     JsonObject,
     codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX, json_depth_exceeds},
+    discovery::EmittedSubject,
     response::ErrorKind,
 };
+use serde_json::Value;
 
-use crate::error::Failure;
+use crate::{emit_error::EmitError, error::Failure};
 
 /// Refuses what does not fit.
 pub(crate) fn check(schema: &JsonObject, parameters: &JsonObject) -> Result<(), Failure> {
@@ -29,17 +31,31 @@ pub(crate) fn check(schema: &JsonObject, parameters: &JsonObject) -> Result<(), 
             DEPTH_MAX - 1
         )));
     }
-    against_schema(schema, parameters)
+    problems(schema, &Value::Object(parameters.clone()), "/parameters")
+        .map_err(|error| refusal(format!("the schema of the parameters is not usable: {error}")))
+        .and_then(|problems| if problems.is_empty() { Ok(()) } else { Err(refusal(problems)) })
+}
+
+/// Refuses data of an event that do not fit.
+pub(crate) fn check_event(declared: &EmittedSubject, data: &Value) -> Result<(), EmitError> {
+    let unfit = |problems| EmitError::Unfit { subject: declared.subject.clone(), problems };
+    problems(&declared.schema, data, "/data")
+        .map_err(|error| unfit(format!("the schema is not usable: {error}")))
+        .and_then(|problems| if problems.is_empty() { Ok(()) } else { Err(unfit(problems)) })
 }
 
 fn refusal(message: String) -> Failure {
     Failure::new(ErrorKind::InvalidParameters, false, message)
 }
 
+/// What does not fit, each with its place; empty if everything does.
+///
+/// # Errors
+///
+/// What is wrong with the schema.
 #[cfg(feature = "validate")]
-fn against_schema(schema: &JsonObject, parameters: &JsonObject) -> Result<(), Failure> {
+fn problems(schema: &JsonObject, value: &Value, within: &str) -> Result<String, String> {
     use jsonschema::PatternOptions;
-    use serde_json::Value;
 
     use crate::limits::PROBLEMS_MAX;
 
@@ -47,27 +63,26 @@ fn against_schema(schema: &JsonObject, parameters: &JsonObject) -> Result<(), Fa
     let validator = jsonschema::options()
         .with_pattern_options(PatternOptions::regex())
         .build(&Value::Object(schema.clone()))
-        .map_err(|error| refusal(format!("the schema of the parameters is not usable: {error}")))?;
-    let parameters = Value::Object(parameters.clone());
+        .map_err(|error| error.to_string())?;
     let problems: Vec<String> = validator
-        .iter_errors(&parameters)
+        .iter_errors(value)
         .take(PROBLEMS_MAX)
-        .map(|error| format!("/parameters{}: {error}", error.instance_path()))
+        .map(|error| format!("{within}{}: {error}", error.instance_path()))
         .collect();
-    if problems.is_empty() { Ok(()) } else { Err(refusal(problems.join("; "))) }
+    Ok(problems.join("; "))
 }
 
 /// Without the feature `validate` only the handler's own types check.
 #[cfg(not(feature = "validate"))]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it refuses")]
-fn against_schema(_schema: &JsonObject, _parameters: &JsonObject) -> Result<(), Failure> {
-    Ok(())
+fn problems(_schema: &JsonObject, _value: &Value, _within: &str) -> Result<String, String> {
+    Ok(String::new())
 }
 
 #[cfg(test)]
 #[cfg(feature = "validate")]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

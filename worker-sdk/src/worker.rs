@@ -130,10 +130,14 @@ impl Worker {
         P: DeserializeOwned + JsonSchema + Send + 'static,
         H: Handler<P>,
     {
+        let problems = options.problems();
         match JobType::new(job_type) {
             Err(invalid) => self.problems.push(invalid.to_string()),
             Ok(job_type) if self.knows(&job_type) => {
                 self.problems.push(format!("the type {job_type} is served twice"));
+            }
+            Ok(job_type) if !problems.is_empty() => {
+                self.problems.push(format!("the type {job_type}: {}", problems.join("; ")));
             }
             Ok(job_type) => match options.unavailable {
                 Some(reason) => self.unavailable.push(UnavailableType { job_type, reason }),
@@ -253,5 +257,14 @@ mod tests {
         assert!(!announced(false, true, None) && !announced(false, true, Some("true")));
         assert!(!announced(true, false, None) && !announced(true, true, Some("false")));
         assert!(JobOptions::new().bundles, "it is the default");
+    }
+
+    #[test]
+    fn a_worker_with_a_subject_that_cannot_be_announced_is_misused() {
+        let options = JobOptions::new().emits::<u64>("job.done").emits::<u64>("Order");
+        let worker = Worker::new(Settings::from_lookup(|_| None).unwrap()).job_with("test", nothing, options);
+        let Err(WorkerError::Misused(why)) = worker.into_checked() else { unreachable!("it is misused") };
+        assert!(why.starts_with("the type test: a subject does not begin with \"job\""), "{why}");
+        assert!(why.contains("; \"Order\" is not a subject"), "{why}");
     }
 }

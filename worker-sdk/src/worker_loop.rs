@@ -40,6 +40,7 @@ use crate::{
     clock,
     door::Door,
     endpoints::{self, Shown},
+    event_publisher::EventPublisher,
     execution::Handlers,
     handler_runtime::{self, RuntimeState},
     health::LoopState,
@@ -120,6 +121,8 @@ pub(crate) struct WorkerLoop {
     fetched: usize,
     /// Whether an operator drained this worker: it takes no more orders until one resumes it.
     drained_by_operator: bool,
+    /// Publishes what handlers emit while they run.
+    events: Arc<EventPublisher>,
     /// How many messages could not be read.
     malformed: u64,
     /// Set once the worker is on its way out.
@@ -207,6 +210,7 @@ impl WorkerLoop {
             announcement: announce::announcement(&worker, clock::now()),
             publisher_state: responses.publisher.state(),
             answers: Arc::new(Answers::new(Arc::clone(&responses), handlers.tracker.clone())),
+            events: EventPublisher::start(&responses, &metrics, &handlers.tracker),
             responses,
             session: Session::start(setup, &stop_links, &links),
             generation: None,

@@ -31,6 +31,7 @@ class Sessions:
         self.job = self.answered = None  # what runs, and what ran last: if its order comes again, so does its response
         self.revoked = []  # attempts that nobody wants any more, should their orders come
         self.drained = self.ending = False  # told by the backend, over reconnections too; told by a signal
+        self.events_taken = False  # told by the last welcome
 
     def run(self):
         url = pika.URLParameters(os.getenv("CREWCALL_AMQP_URL", "amqp://"))
@@ -97,6 +98,11 @@ class Sessions:
     def follow(self, job):
         if now() >= job.stops_at:
             job.stop = job.stop or "timeout"
+        while job.outbox:
+            body, message_id, confirmed = job.outbox[0]
+            self.send("response", "emitted", body, message_id)
+            confirmed.set()
+            job.outbox.pop(0)
         if job.response:
             self.send("response", *job.response)
             if job.delivery_tag:  # without one its order comes again, here or elsewhere
@@ -121,7 +127,7 @@ class Sessions:
             job.response = self.answered.response
         elif not is_ours:
             job.stop = "malformed"
-        self.job = job
+        self.job, job.events_taken = job, self.events_taken
         job.start()
 
     def on_control(self, _channel, _delivery, _properties, body):
@@ -130,6 +136,7 @@ class Sessions:
         match told["kind"]:
             case "welcome":  # it may name fewer types than were announced, or none
                 self.welcomed = self.job_type in told["types"]
+                self.events_taken = "events" in told.get("features", [])
                 self.revoked = [*self.revoked, *told.get("revoked", [])][-REVOKED_MAX:]
                 for refusal in told.get("refused", []):
                     logging.error("the backend refuses %s: %s", refusal["job_type"], refusal["reason"])
@@ -148,11 +155,12 @@ class Sessions:
         """The broker ended the consumer, or there is none yet: the queue is there with the next welcome."""
         self.consumer, self.welcomed, self.heartbeat_at = None, False, 0
 
-    def send(self, exchange, kind, body):
+    def send(self, exchange, kind, body, message_id=None):
         # What no queue takes raises an error, and is sent again in the next session; but progress may be lost.
         must_arrive = exchange == "response" and kind != "progression"
         key = f"{kind}.{self.job_type}" if exchange == "response" else kind
-        about = {"type": kind, "message_id": str(uuid.uuid4()), "delivery_mode": 1 if kind == "progression" else 2}
+        about = {"type": kind, "message_id": message_id or str(uuid.uuid4())}
+        about["delivery_mode"] = 1 if kind == "progression" else 2
         properties = pika.BasicProperties("application/json", **about)
         self.channel.basic_publish(f"{PREFIX}.{exchange}", key, json.dumps(body), properties, mandatory=must_arrive)
 

@@ -29,7 +29,7 @@ use crate::{
         Engine,
         discovery::Discovered,
         ports::{BrokerStatus, LoopbackProbe, StoreError},
-        responses::{DeathReason, Response},
+        responses::{DeathReason, EVENT_REFUSED, Response},
         tasks::Tasks,
     },
     metrics::Metrics,
@@ -79,6 +79,7 @@ impl Inbound {
             names.response_queue(MessageKind::Completed),
             names.response_queue(MessageKind::Error),
             names.response_queue(MessageKind::Held),
+            names.response_queue(MessageKind::Emitted),
             names.unroutable(),
             names.dead(),
         ];
@@ -140,7 +141,7 @@ impl Inbound {
     }
 }
 
-/// Completed, error, held, unroutable and dead.
+/// Completed, error, held, emitted, unroutable and dead.
 struct Results {
     engine: Arc<Engine>,
     topology: Topology,
@@ -157,6 +158,8 @@ impl Results {
             completed(part)
         } else if queue == self.topology.response_queue(MessageKind::Error) {
             part.read().map(Response::Failed)
+        } else if queue == self.topology.response_queue(MessageKind::Emitted) {
+            emitted(part)
         } else if queue == self.topology.response_queue(MessageKind::Held) {
             read_held(part)
         } else if queue == self.topology.dead() {
@@ -224,17 +227,17 @@ impl Inbox for Results {
     async fn restored(&self) {}
 }
 
-/// A result; or a failure in its place, if a number of it would be kept as another one.
+/// A result; or a failure in its place, if a number of it or of its events would be kept as another one.
 fn completed(part: &Part<'_>) -> Result<Response, DecodeError> {
     let completed: Completed = part.read()?;
-    if part.content_type()? != ContentType::Json {
-        return Ok(Response::Completed(completed));
-    }
-    let Some(ChangedNumber { pointer, number }) = changed_numbers(part.body, "/result", 1).pop() else {
+    let in_result = changed_number(part, "/result")?.map(|message| (RESULT_NOT_EXACT, message));
+    let in_events = match &in_result {
+        None if !completed.events.is_empty() => changed_number(part, "/events")?,
+        _ => None,
+    };
+    let Some((code, message)) = in_result.or(in_events.map(|message| (EVENT_REFUSED, message))) else {
         return Ok(Response::Completed(completed));
     };
-    let message =
-        format!("the number {} at {} cannot be kept as it is: {ARRIVE}", excerpt(&number), excerpt(&pointer));
     let Completed {
         job_id, attempt, attempt_token, execution_id, worker_id, started_at, finished_at, ..
     } = completed;
@@ -245,7 +248,7 @@ fn completed(part: &Part<'_>) -> Result<Response, DecodeError> {
         execution_id,
         worker_id,
         kind: ErrorKind::Handler,
-        code: Some(RESULT_NOT_EXACT.to_owned()),
+        code: Some(code.to_owned()),
         message,
         detail: None,
         redelivered: Some(true), // as for any result, it does not matter who was the first
@@ -253,6 +256,24 @@ fn completed(part: &Part<'_>) -> Result<Response, DecodeError> {
         retry_after_ms: None,
         started_at: Some(started_at),
         finished_at,
+    }))
+}
+
+/// An event that is published while an attempt runs, without a number that would be kept as another one.
+fn emitted(part: &Part<'_>) -> Result<Response, DecodeError> {
+    let emitted = part.read()?;
+    changed_number(part, "/data")?
+        .map_or(Ok(Response::Emitted(emitted)), |message| Err(DecodeError::Malformed(message)))
+}
+
+/// What is said of the first number below the pointer `within` that would be kept as another one.
+fn changed_number(part: &Part<'_>, within: &str) -> Result<Option<String>, DecodeError> {
+    if part.content_type()? != ContentType::Json {
+        return Ok(None);
+    }
+    let changed = changed_numbers(part.body, within, 1).pop();
+    Ok(changed.map(|ChangedNumber { pointer, number }| {
+        format!("the number {} at {} cannot be kept as it is: {ARRIVE}", excerpt(&number), excerpt(&pointer))
     }))
 }
 
@@ -336,6 +357,7 @@ impl Inbox for DiscoveryInbox {
                 | MessageKind::HandedBack
                 | MessageKind::Completed
                 | MessageKind::Error
+                | MessageKind::Emitted
                 | MessageKind::Control,
             )
             | None => Err(DecodeError::Malformed(format!(

@@ -36,12 +36,13 @@ pub fn declarations(topology: &Topology, installation: &str) -> Vec<Declaration>
     all.push(topic(topology.submit_exchange(), Some(topology.unroutable())));
     all.push(topic(topology.control_exchange(), None));
     all.push(topic(topology.response_exchange(), None));
-    for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held] {
+    for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Emitted] {
         all.push(kept(topology.response_queue(kind)));
     }
     all.push(lossy(topology.response_queue(MessageKind::Progression), PROGRESSION_LENGTH_MAX));
-    let bindings = [MessageKind::Completed, MessageKind::Error, MessageKind::Progression]
-        .map(|kind| (kind, topology.response_binding(kind)));
+    let bindings =
+        [MessageKind::Completed, MessageKind::Error, MessageKind::Progression, MessageKind::Emitted]
+            .map(|kind| (kind, topology.response_binding(kind)));
     let held = topology.held_bindings().map(|key| (MessageKind::Held, key));
     all.extend(bindings.into_iter().chain(held).map(|(kind, routing_key)| Declaration::Binding {
         queue: topology.response_queue(kind),

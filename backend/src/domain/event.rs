@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crewcall_proto::{Attempt, AttemptToken, ExecutionId, Timestamp, response::Origin};
 
-use super::{Cancellation, JobError};
+use super::{Cancellation, JobError, NewEvent};
 
 /// Something that happened. Past tense: an event is news, not a command, and may come late, twice or in
 /// the wrong order.
@@ -60,6 +60,8 @@ pub enum Event {
         origin: Origin,
         /// What came out, as JSON text.
         result: String,
+        /// What is published with it.
+        emitted: Vec<NewEvent>,
         /// When it began, by the worker's clock.
         started_at: Timestamp,
         finished_at: Timestamp,

@@ -188,6 +188,8 @@ pub struct AttemptRecord {
     pub started_at: Option<Timestamp>,
     /// When it ended: by the worker's clock if it said so, else by ours.
     pub finished_at: Timestamp,
+    /// The token of its order, if it had one: what its worker published while it ran may come after its end.
+    pub token: Option<AttemptToken>,
 }
 
 /// How an attempt ended.

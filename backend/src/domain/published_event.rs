@@ -1,12 +1,12 @@
 //! Events that somebody publishes, in the order in which they were recorded. What happens to a job is another kind of event:
 //! [`super::Event`].
 
-use crewcall_proto::Timestamp;
+use crewcall_proto::{
+    Timestamp,
+    event::{EVENT_ID_LENGTH_MAX, is_event_id},
+};
 
 use super::{Origin, Problem, Root, Sequence, Subject};
-
-/// The longest id that a publisher may give an event, in characters.
-pub const EVENT_ID_LENGTH_MAX: usize = 255;
 
 /// What somebody wants to publish, as it came in.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,7 +36,7 @@ pub struct NewEvent {
     pub data: String,
     pub id: Option<EventId>,
     pub occurred_at: Option<Timestamp>,
-    /// Which job it tells of; `None`, if somebody published it.
+    /// Which job it tells of, or published it; `None`, if somebody else published it.
     pub origin: Option<Origin>,
 }
 
@@ -50,7 +50,7 @@ pub struct PublishedEvent {
     pub subject: Subject,
     /// The publisher's own name for it.
     pub id: Option<String>,
-    /// Which job it tells of; `None`, if somebody published it.
+    /// Which job it tells of, or published it; `None`, if somebody else published it.
     pub origin: Option<Origin>,
     /// JSON text.
     pub data: String,
@@ -69,11 +69,7 @@ impl EventSubmission {
         if let Err(invalid) = &subject {
             problems.push(Problem::new("/subject", invalid.to_string()));
         }
-        let is_id = |EventId { text, .. }: &EventId| {
-            (1..=EVENT_ID_LENGTH_MAX).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        if !id.as_ref().is_none_or(is_id) {
+        if !id.as_ref().is_none_or(|id| is_event_id(&id.text)) {
             let message = format!(
                 "an event's id is 1 to {EVENT_ID_LENGTH_MAX} visible ASCII characters, without spaces"
             );

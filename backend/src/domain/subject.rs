@@ -2,12 +2,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crewcall_proto::JobType;
+pub use crewcall_proto::event::InvalidSubject;
+use crewcall_proto::{JobType, event::check_subject};
 
 use super::State;
-
-/// First words that belong to events of our own.
-const RESERVED: [&str; 5] = ["job", "run", "schedule", "hook", "crewcall"];
 
 /// The longest pattern, in characters: a subject has as many at most.
 pub const PATTERN_LENGTH_MAX: usize = SUBJECT_LENGTH_MAX;
@@ -26,15 +24,8 @@ impl Subject {
     ///
     /// [`InvalidSubject`] when it breaks a rule, or its first word is ours.
     pub fn published(text: &str) -> Result<Self, InvalidSubject> {
-        let subject: Self = text.parse()?;
-        if text.len() > JobType::LENGTH_MAX {
-            return Err(InvalidSubject::malformed(text));
-        }
-        let first = text.split('.').next().unwrap_or_default();
-        if RESERVED.contains(&first) {
-            return Err(InvalidSubject::Reserved { word: first.to_owned() });
-        }
-        Ok(subject)
+        check_subject(text)?;
+        Ok(Self(text.into()))
     }
 
     /// That of the event that we record at the end of a job: `job`, how it ended, and its type.
@@ -65,25 +56,6 @@ impl FromStr for Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A text that is not the subject of an event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSubject {
-    #[error(
-        "{text:?} is not a subject: a subject is 1 to 128 characters of a-z 0-9 . _ - in dot-separated words, such as \"order.paid\""
-    )]
-    Malformed { text: String },
-    #[error(
-        "a subject does not begin with {word:?}: the first words job, run, schedule, hook and crewcall are those of events that Crewcall makes"
-    )]
-    Reserved { word: String },
-}
-
-impl InvalidSubject {
-    fn malformed(text: &str) -> Self {
-        Self::Malformed { text: text.chars().take(JobType::LENGTH_MAX).collect() }
     }
 }
 

@@ -11,7 +11,8 @@ use crewcall_proto::{
 };
 
 use super::{
-    AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, JobError, JobStatus, Policy, Progress, State,
+    AttemptOutcome, AttemptRecord, Cancellation, Claim, Event, JobError, JobStatus, NewEvent, Policy,
+    Progress, State,
     retry::{CRASHES_MIN, RETRY_AFTER_MAX, SENDINGS_MAX},
 };
 use crate::mutant::mutant;
@@ -32,6 +33,8 @@ pub struct Change {
     pub status: JobStatus,
     /// The attempt that ended with this event, if one did.
     pub ended: Option<AttemptRecord>,
+    /// What is published with it.
+    pub emitted: Vec<NewEvent>,
 }
 
 /// Why an event changed nothing. An answer, not an error: the world repeats itself and comes late.
@@ -96,8 +99,9 @@ pub fn transition(
         Event::HandedBack { origin, resend, message, started_at, at } => {
             machine.on_handed_back(&origin, resend, message.map(|message| (message, at)), started_at)
         }
-        Event::Completed { origin, result, started_at, finished_at } => {
-            machine.on_completed(origin, result, started_at, finished_at)
+        Event::Completed { origin, result, emitted, started_at, finished_at } => {
+            let change = machine.on_completed(origin, result, started_at, finished_at)?;
+            Ok(Change { emitted, ..change })
         }
         Event::Failed { origin, error, redelivered, retryable, retry_after, started_at, finished_at } => {
             machine.may_fail(&origin, redelivered)?;
@@ -241,6 +245,7 @@ impl Machine<'_> {
             worker_id: Some(origin.worker_id),
             started_at: Some(started_at),
             finished_at,
+            token: self.status.token,
         };
         let mut change = self.change(|status| {
             status.state = State::Completed;
@@ -412,8 +417,8 @@ impl Machine<'_> {
         let again = retryable && !cancelled && self.status.attempt.get() < self.status.max_attempts;
         let outcome =
             if cancelled { AttemptOutcome::Cancelled } else { AttemptOutcome::Failed(error.clone()) };
-        let ended =
-            AttemptRecord { attempt: self.status.attempt, outcome, worker_id, started_at, finished_at };
+        let JobStatus { attempt, token, .. } = *self.status;
+        let ended = AttemptRecord { attempt, outcome, worker_id, started_at, finished_at, token };
         let mut change = self.change(|status| {
             status.claim = None;
             status.started_at = started_at;
@@ -455,7 +460,7 @@ impl Machine<'_> {
         let mut status = self.status.clone();
         edit(&mut status);
         status.version += 1;
-        Change { status, ended: None }
+        Change { status, ended: None, emitted: Vec::new() }
     }
 }
 

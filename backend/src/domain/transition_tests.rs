@@ -41,7 +41,13 @@ fn failed(origin: Origin, retryable: bool) -> Event {
 }
 
 fn completed(origin: Origin) -> Event {
-    Event::Completed { origin, result: "{}".to_owned(), started_at: NOW, finished_at: NOW }
+    Event::Completed {
+        origin,
+        result: "{}".to_owned(),
+        emitted: Vec::new(),
+        started_at: NOW,
+        finished_at: NOW,
+    }
 }
 
 /// Steps that must all change the job.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     domain::{NewEvent, Sequence, State},
     engine::ports::{
-        Accepted, Appended, Applied, ConsumerStep, Inserted, JobChanged, JobEvent, Stepped, Store,
+        Accepted, Appended, Applied, ConsumerStep, Emission, Inserted, JobChanged, JobEvent, Stepped, Store,
         StoreError, Written,
     },
     failpoints::Failpoint,
@@ -53,6 +53,25 @@ impl Changes {
     pub async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         let appended = self.store.append(events).await?;
         die_at(Failpoint::EventsRecorded);
+        Ok(self.told(appended).value)
+    }
+
+    /// Records events that the attempts of jobs publish while they run, as [`Events::append_emissions`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was recorded.
+    ///
+    /// [`Events::append_emissions`]: crate::engine::ports::Events::append_emissions
+    pub(super) async fn append_emissions(
+        &self,
+        emissions: Vec<Emission>,
+    ) -> Result<Vec<Option<Appended>>, StoreError> {
+        if emissions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let appended = self.store.append_emissions(emissions).await?;
+        die_at(Failpoint::EmissionsRecorded);
         Ok(self.told(appended).value)
     }
 

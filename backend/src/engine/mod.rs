@@ -22,6 +22,8 @@ pub mod commands;
 
 pub(crate) mod queries;
 
+mod emissions;
+
 pub mod responses;
 
 pub mod changes;
@@ -61,7 +63,7 @@ pub use caller::Caller;
 pub use changes::{Changes, Observer};
 pub use commands::{
     consumers::{ConsumerError, Moved, Put},
-    publish::{PublishError, Published},
+    publish::{PublishError, Published, event_id},
     submit::{SubmitError, Submitted},
 };
 pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crewcall_proto::{JobId, JobType, Timestamp, WorkerId};
+use crewcall_proto::{JobId, JobType, Timestamp, WorkerId, discovery::EmittedSubject};
 
 use super::{
     Engine,
@@ -15,7 +15,7 @@ use super::{
     watch::{AllWatch, JobWatch, TooOld},
 };
 use crate::domain::{
-    AttemptRecord, Cause, Demand, Job, State, TypeSettings, Waiting,
+    AttemptRecord, Cause, Demand, Job, State, Subject, TypeSettings, Waiting,
     waiting::{Claimant, WaitingContext},
 };
 
@@ -56,6 +56,14 @@ pub struct TypeView {
     pub schema_error: Option<String>,
     /// Why it was refused when a worker announced it, if it was.
     pub refusal: Option<String>,
+}
+
+/// An event that jobs publish, as it was announced.
+#[derive(Debug, Clone)]
+pub struct SubjectView {
+    pub subject: Subject,
+    /// What was announced of it, by type.
+    pub publishers: Vec<(JobType, EmittedSubject)>,
 }
 
 /// What keeps the backend from doing its work; nothing, if it can.
@@ -254,6 +262,26 @@ impl Engine {
             self.type_view(job_type, counts.clone(), oldest.get(job_type).copied())
         });
         Ok(views.collect())
+    }
+
+    /// The events that jobs publish, as it was announced last for each type: by subject, above `after`.
+    #[must_use]
+    pub fn subjects(&self, after: Option<Subject>, limit: usize) -> Vec<SubjectView> {
+        let mut by_subject: BTreeMap<Subject, Vec<(JobType, EmittedSubject)>> = BTreeMap::new();
+        for (job_type, emits) in self.catalogue.emits() {
+            for emitted in emits {
+                // Another one was not taken when it was announced.
+                let Ok(subject) = Subject::published(&emitted.subject) else { continue };
+                by_subject.entry(subject).or_default().push((job_type.clone(), emitted));
+            }
+        }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = by_subject.range((from, Bound::Unbounded)).take(limit);
+        page.map(|(subject, publishers)| SubjectView {
+            subject: subject.clone(),
+            publishers: publishers.clone(),
+        })
+        .collect()
     }
 
     /// A type as it is now; `None` when nobody knows it.

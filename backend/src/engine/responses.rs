@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crewcall_proto::{
-    Attempt, ContentType, JobId, Order, Timestamp, WorkerId,
+    Attempt, ContentType, JobId, JobType, Order, Timestamp, WorkerId,
     codec::PAYLOAD_BYTES_MAX,
+    event::Emitted,
     response::{Completed, ErrorKind, Failed, HandedBack, Held, Origin, Progression, ProgressionKind},
 };
 
@@ -12,6 +13,7 @@ use crate::{
     domain::{Event, JobError, Stale},
     engine::{
         discovery::Discovery,
+        emissions,
         ports::{Applied, JobEvent, StoreError},
     },
     metrics::DeadLettered,
@@ -19,6 +21,9 @@ use crate::{
 
 /// The code of a result that is too large to keep.
 pub const RESULT_TOO_LARGE: &str = "result_too_large";
+
+/// The code of a result with events that are refused.
+pub const EVENT_REFUSED: &str = "event_refused";
 
 /// The code of an answer that cannot be read.
 pub const UNREADABLE_RESPONSE: &str = "unreadable_response";
@@ -34,6 +39,8 @@ pub enum Response {
     HandedBack(HandedBack),
     /// A worker did it.
     Completed(Completed),
+    /// A worker publishes an event while it is at it.
+    Emitted(Emitted),
     /// A worker did not manage.
     Failed(Failed),
     /// A worker answered, in a message that cannot be read.
@@ -99,6 +106,7 @@ impl ResponseHandler {
                 | Response::Held(_)
                 | Response::HandedBack(_)
                 | Response::Completed(_)
+                | Response::Emitted(_)
                 | Response::Failed(_)
                 | Response::Unreadable { .. }
                 | Response::DeadLettered { .. } => None,
@@ -111,8 +119,10 @@ impl ResponseHandler {
                 _ => None,
             })
             .collect();
-        let events: Vec<JobEvent> =
-            coalesce(responses).into_iter().filter_map(|response| self.event_of(response)).collect();
+        let (emitted, responses) = apart(coalesce(responses));
+        // They were said before the results of their attempts.
+        emissions::record(&self.discovery, emitted).await?;
+        let events = self.events_of(responses).await?;
         let speakers: Vec<Option<Speaker>> = events.iter().map(Speaker::of).collect();
         let applied = self.discovery.changes.record(events).await?;
         self.discovery.metrics.orders_unroutable(unroutable.len());
@@ -149,13 +159,57 @@ impl ResponseHandler {
         self.discovery.changes.record(events).await.map(|_| ())
     }
 
-    /// What a response means for its job; nothing, for news of an unknown kind.
+    /// What responses mean for their jobs.
+    async fn events_of(&self, responses: Vec<Response>) -> Result<Vec<JobEvent>, StoreError> {
+        let publishing = |response: &Response| match response {
+            Response::Completed(completed) if !completed.events.is_empty() => Some(completed.job_id),
+            _ => None,
+        };
+        let publishing = responses.iter().filter_map(publishing).collect();
+        let types = emissions::types_of(&self.discovery, publishing).await?;
+        let mut events = Vec::with_capacity(responses.len());
+        for response in responses {
+            match response {
+                Response::Completed(completed) => {
+                    let (job_id, job_type) = (completed.job_id, types.get(&completed.job_id));
+                    let event = self.completed_event(completed, job_type).await;
+                    events.push(JobEvent { job_id, event });
+                }
+                other => events.extend(self.event_of(other)),
+            }
+        }
+        Ok(events)
+    }
+
+    /// What a result means; a failure in its place, if it is too large or its events are refused.
+    async fn completed_event(&self, completed: Completed, job_type: Option<&JobType>) -> Event {
+        let (origin, result) = (completed.origin(), completed.result.to_string());
+        let Completed { worker_id, events, started_at, finished_at, .. } = completed;
+        if result.len() > PAYLOAD_BYTES_MAX {
+            let message = format!(
+                "the result is {} bytes of JSON; at most {PAYLOAD_BYTES_MAX} are kept: write it somewhere and return where",
+                result.len()
+            );
+            return no_result(origin, RESULT_TOO_LARGE, message, [started_at, finished_at]);
+        }
+        let emitted = match job_type {
+            Some(job_type) => emissions::with_result(&self.discovery, (&worker_id, job_type), events).await,
+            // There are none, or there is no such job.
+            None => Ok(Vec::new()),
+        };
+        match emitted {
+            Ok(emitted) => Event::Completed { origin, result, emitted, started_at, finished_at },
+            Err(message) => no_result(origin, EVENT_REFUSED, message, [started_at, finished_at]),
+        }
+    }
+
+    /// What any other response means for its job; nothing, for news of an unknown kind.
     fn event_of(&self, response: Response) -> Option<JobEvent> {
         let (job_id, event) = match response {
             Response::Progression(news) => (news.job_id, progression_event(news)?),
             Response::Held(held) => (held.job_id, Event::Held { origin: held.origin(), seq: held.seq }),
             Response::HandedBack(handed_back) => (handed_back.job_id, handed_back_event(&handed_back)),
-            Response::Completed(completed) => (completed.job_id, completed_event(&completed)),
+            Response::Completed(_) | Response::Emitted(_) => return None,
             Response::Failed(failed) => (failed.job_id, failed_event(failed)),
             Response::Unreadable { origin, reason } => {
                 (origin.job_id, unreadable_event(origin, &reason, self.discovery.clock.now()))
@@ -197,6 +251,20 @@ impl Speaker {
     }
 }
 
+/// What is published while an attempt runs, and all that is about the attempt itself.
+fn apart(responses: Vec<Response>) -> (Vec<Emitted>, Vec<Response>) {
+    let mut emitted = Vec::new();
+    let rest = responses.into_iter().filter_map(|response| match response {
+        Response::Emitted(message) => {
+            emitted.push(message);
+            None
+        }
+        other => Some(other),
+    });
+    let rest = rest.collect();
+    (emitted, rest)
+}
+
 /// Of several progressions of one execution only the last is recorded, in its place.
 fn coalesce(responses: Vec<Response>) -> Vec<Response> {
     let mut latest: HashMap<(JobId, crewcall_proto::ExecutionId), u64> = HashMap::new();
@@ -216,6 +284,7 @@ fn coalesce(responses: Vec<Response>) -> Vec<Response> {
         | Response::Held(_)
         | Response::HandedBack(_)
         | Response::Completed(_)
+        | Response::Emitted(_)
         | Response::Failed(_)
         | Response::Unreadable { .. }
         | Response::Unroutable(_)
@@ -253,24 +322,16 @@ fn handed_back_event(handed_back: &HandedBack) -> Event {
     }
 }
 
-fn completed_event(completed: &Completed) -> Event {
-    let (origin, result) = (completed.origin(), completed.result.to_string());
-    let (started_at, finished_at) = (completed.started_at, completed.finished_at);
-    if result.len() <= PAYLOAD_BYTES_MAX {
-        return Event::Completed { origin, result, started_at, finished_at };
-    }
-    let message = format!(
-        "the result is {} bytes of JSON; at most {PAYLOAD_BYTES_MAX} are kept: write it somewhere and return where",
-        result.len()
-    );
+/// A failure in the place of a result that cannot be taken.
+fn no_result(
+    origin: Origin,
+    code: &str,
+    message: String,
+    [started_at, finished_at]: [Timestamp; 2],
+) -> Event {
     Event::Failed {
         origin,
-        error: JobError {
-            kind: ErrorKind::Handler,
-            code: Some(RESULT_TOO_LARGE.to_owned()),
-            message,
-            detail: None,
-        },
+        error: JobError { kind: ErrorKind::Handler, code: Some(code.to_owned()), message, detail: None },
         redelivered: true, // as for any result, it does not matter who was the first
         retryable: false,
         retry_after: None,

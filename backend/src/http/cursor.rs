@@ -4,6 +4,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crewcall_proto::{JobId, JobType};
 use uuid::Uuid;
 
+use crate::domain::Subject;
+
 /// What a list goes on after.
 pub(super) trait Cursor: Sized {
     /// The first byte: what the rest means may change with it.
@@ -52,6 +54,19 @@ impl Cursor for JobType {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Self::new(std::str::from_utf8(bytes).ok()?).ok()
+    }
+}
+
+/// The subject that a page ends with.
+impl Cursor for Subject {
+    const VERSION: u8 = 4;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_str().as_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::published(std::str::from_utf8(bytes).ok()?).ok()
     }
 }
 

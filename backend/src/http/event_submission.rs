@@ -1,16 +1,14 @@
 //! Reading an event that somebody publishes: every problem is told at once, each with a pointer to its field.
 
 use crewcall_proto::numbers::{ARRIVE, ChangedNumber, changed_numbers};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     fields::Fields,
     problem::{Problem, ProblemCode},
 };
 use crate::{
-    domain::{EventId, EventSubmission, excerpt},
-    engine::settings::schema::PROBLEMS_MAX,
+    domain::{EventSubmission, excerpt},
+    engine::{event_id, settings::schema::PROBLEMS_MAX},
 };
 
 /// The pointer to the data.
@@ -34,10 +32,7 @@ pub(super) fn read(text: &[u8]) -> Result<EventSubmission, Problem> {
         fields.wrong(&pointer[1..], message);
     }
     let text = data.to_string();
-    let id = id.map(|text| {
-        let time = occurred_at.map(crewcall_proto::Timestamp::as_millis);
-        EventId { content_hash: content_hash(json!([subject, time, data])), text }
-    });
+    let id = id.map(|id| event_id(id, &subject, occurred_at, data));
     let submission = EventSubmission { subject, data: text, id, occurred_at };
     let mut problems = fields.finish();
     if problems.is_empty() {
@@ -48,12 +43,6 @@ pub(super) fn read(text: &[u8]) -> Result<EventSubmission, Problem> {
     let shapeless: Vec<String> = problems.iter().map(|problem| problem.pointer.clone()).collect();
     problems.extend(more.into_iter().filter(|problem| !shapeless.contains(&problem.pointer)));
     Err(Problem::with_errors(ProblemCode::InvalidEvent, problems))
-}
-
-/// The SHA-256 of what is said, whatever the order of its fields.
-fn content_hash(mut content: Value) -> [u8; 32] {
-    content.sort_all_objects();
-    Sha256::digest(content.to_string()).into()
 }
 
 #[cfg(test)]

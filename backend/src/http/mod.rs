@@ -189,6 +189,7 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(workers::get))
         .routes(routes!(workers::drain))
         .routes(routes!(workers::resume))
+        .routes(routes!(types::subjects))
         .routes(routes!(types::list))
         .routes(routes!(types::get, types::delete))
         .routes(routes!(types::scale))

@@ -42,18 +42,56 @@ pub(super) async fn list(
     let PageQuery { limit, after } = PageQuery::read(raw.as_deref(), PAGE_JOBS_MAX)?;
     // One more than is wanted tells whether there are more.
     let page = state.engine.job_types(after, limit + 1).await?;
-    let (mut types, mut schema_bytes) = (Vec::new(), 0);
-    for view in page.iter().take(limit) {
-        let job_type = dto::Type::from(view);
-        schema_bytes += job_type.schema_bytes();
-        types.push(job_type);
-        if schema_bytes > PAGE_BYTES_MAX {
+    let (types, last) = fill(&page, limit, dto::Type::from, dto::Type::schema_bytes);
+    let next_cursor = last.map(|last| cursor::encode(&last.job_type));
+    Ok(Json(dto::TypeList { types, next_cursor }))
+}
+
+/// As many of these as fit a page, and the last of them if there are more.
+fn fill<'a, V, S>(
+    found: &'a [V],
+    limit: usize,
+    show: impl Fn(&'a V) -> S,
+    schema_bytes: impl Fn(&S) -> usize,
+) -> (Vec<S>, Option<&'a V>) {
+    let (mut shown, mut bytes) = (Vec::new(), 0);
+    for view in found.iter().take(limit) {
+        let next = show(view);
+        bytes += schema_bytes(&next);
+        shown.push(next);
+        if bytes > PAGE_BYTES_MAX {
             break;
         }
     }
-    let shown = page.get(..types.len()).filter(|shown| shown.len() < page.len());
-    let next_cursor = shown.and_then(<[_]>::last).map(|last| cursor::encode(&last.job_type));
-    Ok(Json(dto::TypeList { types, next_cursor }))
+    let more = found.get(..shown.len()).filter(|shown| shown.len() < found.len());
+    (shown, more.and_then(<[V]>::last))
+}
+
+/// List the events that jobs publish
+///
+/// What workers announced that their jobs publish, with the schemas of the data, by subject. Anybody may publish other
+/// events, which are not in this list.
+#[utoipa::path(
+    get, path = "/v1/subjects", tag = TAG, operation_id = "listSubjects",
+    params(
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "How many at most, 500 if not given; a page of large schemas has fewer"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = dto::SubjectList),
+        Problems<{ PAGE }>,
+    )
+)]
+pub(super) async fn subjects(
+    State(state): State<HttpState>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<dto::SubjectList>, Problem> {
+    let PageQuery { limit, after } = PageQuery::read(raw.as_deref(), PAGE_JOBS_MAX)?;
+    // One more than is wanted tells whether there are more.
+    let page = state.engine.subjects(after, limit + 1);
+    let (subjects, last) = fill(&page, limit, dto::EventSubject::from, dto::EventSubject::schema_bytes);
+    let next_cursor = last.map(|last| cursor::encode(&last.subject));
+    Ok(Json(dto::SubjectList { subjects, next_cursor }))
 }
 
 /// Get a job type

@@ -46,6 +46,32 @@ impl DeadLettered {
     }
 }
 
+/// Why events that jobs publish are refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum EventRefused {
+    /// The type did not announce that it publishes them.
+    Undeclared,
+    /// They are no events, or do not fit what was announced.
+    Invalid,
+    /// No attempt of the job can have published them.
+    UnknownAttempt,
+    /// Their id belongs to another event.
+    IdReused,
+}
+
+impl EventRefused {
+    const ALL: [Self; 4] = [Self::Undeclared, Self::Invalid, Self::UnknownAttempt, Self::IdReused];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Undeclared => "undeclared",
+            Self::Invalid => "invalid",
+            Self::UnknownAttempt => "unknown_attempt",
+            Self::IdReused => "id_reused",
+        }
+    }
+}
+
 pub(super) struct BrokerMetrics {
     connected: IntGaugeVec,
     blocked: IntGauge,
@@ -57,6 +83,7 @@ pub(super) struct BrokerMetrics {
     unroutable: IntCounter,
     dead_lettered: IntCounterVec,
     sent_again: IntCounter,
+    events_refused: IntCounterVec,
     stale: IntCounterVec,
     malformed: IntCounterVec,
     quarantined: IntGauge,
@@ -101,6 +128,11 @@ impl BrokerMetrics {
                 "Messages that changed nothing: late, repeated, or not entitled.",
                 &["reason"],
             ),
+            events_refused: make.counters(
+                "events_refused_total",
+                "Events that jobs publish and that are not recorded: undeclared, invalid, of an attempt that nobody knows, or with the id of another event.",
+                &["reason"],
+            ),
             malformed: make.counters(
                 "messages_malformed_total",
                 "Messages that could not be read and were quarantined.",
@@ -110,6 +142,9 @@ impl BrokerMetrics {
         };
         for reason in STALE {
             made.stale.with_label_values(&[reason]);
+        }
+        for reason in EventRefused::ALL {
+            made.events_refused.with_label_values(&[reason.as_str()]);
         }
         for reason in DeadLettered::ALL {
             made.dead_lettered.with_label_values(&[reason.as_str()]);
@@ -156,6 +191,11 @@ impl Metrics {
     /// The broker returned orders: nobody ever served their types.
     pub(crate) fn orders_unroutable(&self, orders: usize) {
         self.broker.unroutable.inc_by(u64::try_from(orders).unwrap_or(u64::MAX));
+    }
+
+    /// An event that a job publishes is not recorded.
+    pub(crate) fn event_refused(&self, reason: EventRefused) {
+        self.broker.events_refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// The broker gave an order up.

@@ -39,7 +39,7 @@ use self::{
     types::TypeMetrics,
 };
 pub(crate) use self::{
-    broker::{DeadLettered, UNKNOWN_JOB},
+    broker::{DeadLettered, EventRefused, UNKNOWN_JOB},
     consumers::ConsumerFigures,
     fleet::FleetFigures,
     types::TypeFigures,

@@ -37,6 +37,7 @@ impl Recording {
             Response::Failed(failed) => (failed.job_id, failed.attempt),
             Response::HandedBack(handed_back) => (handed_back.job_id, handed_back.attempt),
             Response::Progression(_)
+            | Response::Emitted(_)
             | Response::Held(_)
             | Response::Unreadable { .. }
             | Response::Unroutable(_)

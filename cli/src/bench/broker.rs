@@ -112,8 +112,13 @@ impl Broker {
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let publisher = self.publisher(Vec::new(), &stop, &tracker).await?;
         let names = &self.topology;
-        let response =
-            [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];
+        let response = [
+            MessageKind::Completed,
+            MessageKind::Error,
+            MessageKind::Held,
+            MessageKind::Emitted,
+            MessageKind::Progression,
+        ];
         let own = [names.discovery_queue(), names.unroutable(), names.dead(), names.backend()];
         let queues = job_types
             .iter()

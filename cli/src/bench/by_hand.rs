@@ -28,6 +28,7 @@ pub(super) fn announcement(worker_id: &WorkerId, name: &str, job_type: &JobType)
             parameters_schema: JsonObject::new(),
             result_schema: JsonObject::new(),
             bundles: false,
+            emits: Vec::new(),
         }],
         started_at: now(),
     }

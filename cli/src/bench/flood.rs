@@ -174,6 +174,7 @@ impl FloodWorker {
             execution_id: self.execution_id,
             worker_id: self.worker_id.clone(),
             result: json!({}),
+            events: Vec::new(),
             started_at: at,
             finished_at: at,
         };

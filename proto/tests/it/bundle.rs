@@ -69,6 +69,7 @@ fn the_words_are_those_of_three_kinds() {
             MessageKind::Progression
             | MessageKind::Held
             | MessageKind::HandedBack
+            | MessageKind::Emitted
             | MessageKind::Announce
             | MessageKind::Heartbeat
             | MessageKind::Goodbye

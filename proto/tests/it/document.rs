@@ -9,7 +9,9 @@ use std::{
 use crewcall_proto::{
     ContentType, JobType, MessageKind, PROTOCOL_VERSION, Topology, WorkerId, bundle,
     codec::{BODY_BYTES_MAX, DEPTH_MAX, PAYLOAD_BYTES_MAX},
+    control::FEATURE_EVENTS,
     discovery::{AnnouncedType, Announcement, HEARTBEAT_INTERVAL, WORKER_LOST_AFTER},
+    event::{EVENT_ID_LENGTH_MAX, EVENTS_BYTES_MAX, EVENTS_MAX, RESERVED_WORDS},
     response::{ErrorKind, Failed, Progression},
 };
 use serde_json::Value;
@@ -79,7 +81,13 @@ fn the_tables_of_exchanges_and_queues_name_those_of_the_code() {
     let rows = single_table(&["queue", "declared by", "bound to", "with key", "kind"]);
     let documented: BTreeMap<String, (String, String)> =
         rows.iter().map(|row| (unquoted(&row[0]), (unquoted(&row[2]), unquoted(&row[3])))).collect();
-    let responses = [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression];
+    let responses = [
+        MessageKind::Emitted,
+        MessageKind::Completed,
+        MessageKind::Error,
+        MessageKind::Held,
+        MessageKind::Progression,
+    ];
     let mut expected: BTreeMap<String, (String, String)> = responses
         .map(|kind| {
             (topology.response_queue(kind), (topology.response_exchange(), topology.response_binding(kind)))
@@ -129,6 +137,7 @@ fn the_table_of_messages_names_their_exchanges_and_keys() {
                 MessageKind::Progression
                 | MessageKind::Held
                 | MessageKind::HandedBack
+                | MessageKind::Emitted
                 | MessageKind::Completed
                 | MessageKind::Error => {
                     (topology.response_exchange(), topology.response_key(kind, &names.job_type))
@@ -191,8 +200,12 @@ fn the_limits_are_those_of_the_code() {
         ("types of a worker", Announcement::TYPES_MAX),
         ("slots of a worker", usize::try_from(Announcement::SLOTS_MAX).unwrap()),
         ("name, host and version of a worker", Announcement::TEXT_CHARACTERS_MAX),
-        ("description of a type", AnnouncedType::DESCRIPTION_CHARACTERS_MAX),
-        ("each schema of a type", AnnouncedType::SCHEMA_BYTES_MAX),
+        ("description of a type, and of a subject", AnnouncedType::DESCRIPTION_CHARACTERS_MAX),
+        ("each schema of a type, and of a subject", AnnouncedType::SCHEMA_BYTES_MAX),
+        ("subjects of a type", AnnouncedType::SUBJECTS_MAX),
+        ("events of an attempt", EVENTS_MAX),
+        ("data of the events of an attempt", EVENTS_BYTES_MAX),
+        ("id of an event", EVENT_ID_LENGTH_MAX),
         ("message of a progression", Progression::MESSAGE_CHARACTERS_MAX),
         ("message and detail of an error", Failed::MESSAGE_CHARACTERS_MAX),
         ("interval of heartbeats", seconds(HEARTBEAT_INTERVAL)),
@@ -201,6 +214,13 @@ fn the_limits_are_those_of_the_code() {
     .map(|(limit, value)| (limit.to_owned(), value));
     assert_eq!(documented, expected.into(), "left: proto/README.md, right: the code");
     assert!(readme().starts_with(&format!("# The wire: protocol {PROTOCOL_VERSION}\n")));
+}
+
+#[test]
+fn the_words_of_events_are_those_of_the_code() {
+    let words = RESERVED_WORDS.map(|word| format!("`{word}`")).join(", ");
+    assert!(readme().contains(&format!("the first word none of {words}")), "{words}");
+    assert!(readme().contains(&format!("has the word `{FEATURE_EVENTS}` in `features`")));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) type Sections = BTreeMap<String, BTreeMap<String, bool>>;
 
 /// Fields whose content belongs to the jobs and not to the contract.
-const FREE: [&str; 4] = ["parameters", "result", "parameters_schema", "result_schema"];
+const FREE: [&str; 6] = ["parameters", "result", "data", "parameters_schema", "result_schema", "schema"];
 
 /// What the code says: the fields are those of a message in which every optional field is set, and a
 /// field is required when the message cannot be read without it.
@@ -22,19 +22,25 @@ pub(crate) fn of_the_code() -> Sections {
     let mut sections = Sections::new();
     for sample in samples::full() {
         let message = sample.message.to_value();
-        sections.insert(sample.section.clone(), fields_at(&sample, &message, ""));
-        for (field, value) in object(&message) {
-            let (pointer, suffix) = match value {
-                _ if FREE.contains(&field.as_str()) => continue,
-                Value::Object(_) => (format!("/{field}"), ""),
-                Value::Array(items) if items.iter().any(Value::is_object) => (format!("/{field}/0"), "[]"),
-                _ => continue,
-            };
-            let name = format!("{}.{field}{suffix}", sample.section);
-            sections.insert(name, fields_at(&sample, &message, &pointer));
-        }
+        add_map(&mut sections, &sample.section, &sample, &message, "");
     }
     sections
+}
+
+/// Adds the map at `pointer`, and the maps within it.
+fn add_map(sections: &mut Sections, name: &str, sample: &Sample, message: &Value, pointer: &str) {
+    sections.insert(name.to_owned(), fields_at(sample, message, pointer));
+    for (field, value) in object(message.pointer(pointer).expect("the pointer was made from the message")) {
+        let (within, suffix) = match value {
+            _ if FREE.contains(&field.as_str()) => continue,
+            Value::Object(_) => (format!("{pointer}/{field}"), ""),
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                (format!("{pointer}/{field}/0"), "[]")
+            }
+            _ => continue,
+        };
+        add_map(sections, &format!("{name}.{field}{suffix}"), sample, message, &within);
+    }
 }
 
 fn fields_at(sample: &Sample, message: &Value, pointer: &str) -> BTreeMap<String, bool> {
@@ -64,5 +70,6 @@ fn the_code_has_the_sections_that_we_think_it_has() {
     assert!(sections["order"]["parameters"] && !sections["order"]["timeout_ms"]);
     assert!(sections["completed"]["result"], "a completed without a result is told from one with null");
     assert!(!sections["announce.types[]"]["description"] && !sections["heartbeat.orders[]"]["held"]);
-    assert_eq!(sections.len(), 9 + 8 + 7, "messages, kinds of control, nested maps: {:?}", sections.keys());
+    assert!(!sections["announce.types[].emits[]"]["schema"] && sections["completed.events[]"]["data"]);
+    assert_eq!(sections.len(), 10 + 8 + 9, "messages, kinds of control, nested maps: {:?}", sections.keys());
 }

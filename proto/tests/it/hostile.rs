@@ -171,7 +171,9 @@ fn structs_inside_a_message_are_maps_too() {
     for (section, field, other) in [
         ("announce", "sdk", json!(["rust", "0.1.0"])),
         ("announce", "types", json!([["text.statistics", "", "", {}, {}]])),
+        ("announce", "types", json!([{"job_type": "text.statistics", "emits": [["text.counted"]]}])),
         ("heartbeat", "orders", json!([["019b76da-a800-7000-8000-00000000002a", 1, false]])),
+        ("completed", "events", json!([["text.counted", {}]])),
     ] {
         let sample = samples::full().into_iter().find(|sample| sample.section == section).unwrap();
         let mut value = sample.message.to_value();

@@ -4,7 +4,7 @@ use crewcall_proto::{
     ContentType, DecodeError, MessageKind,
     control::Control,
     decode,
-    discovery::{AnnouncedType, RunningOrder, WorkerStatus},
+    discovery::{AnnouncedType, EmittedSubject, RunningOrder, WorkerStatus},
     response::{ErrorKind, ProgressionKind},
 };
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ fn unknown_fields_of_nested_maps_are_ignored() {
         let mut value = sample.message.to_value();
         for (field, nested) in value.as_object_mut().unwrap() {
             // What is the job's own is not ours to add to.
-            if matches!(field.as_str(), "parameters" | "result") {
+            if matches!(field.as_str(), "parameters" | "result" | "data") {
                 continue;
             }
             let maps = match nested {
@@ -147,7 +147,10 @@ fn absent_optional_fields_of_nested_maps_take_their_defaults() {
         let announced: AnnouncedType = decode(content_type, &body).unwrap();
         assert_eq!((announced.description.as_str(), announced.version.as_str()), ("", ""));
         assert!(announced.parameters_schema.is_empty() && announced.result_schema.is_empty());
-        assert!(!announced.bundles);
+        assert!(!announced.bundles && announced.emits.is_empty());
+        let body = encode_value(content_type, &json!({"subject": "text.counted", "schema": null}));
+        let emitted: EmittedSubject = decode(content_type, &body).unwrap();
+        assert!(emitted.description.is_empty() && emitted.schema.is_empty());
 
         let body =
             encode_value(content_type, &json!({"job_id": sample("order")["job_id"].clone(), "attempt": 1}));
@@ -161,6 +164,8 @@ fn null_counts_as_absent_for_the_optional_fields_of_orders_and_responses() {
     for (section, fields) in [
         ("order", &["timeout_ms", "expires_at"][..]),
         ("progression", &["percent", "message"]),
+        ("emitted", &["occurred_at"]),
+        ("completed", &["events"]),
         ("error", &["code", "detail", "retry_after_ms", "started_at"]),
     ] {
         let mut value = sample(section);
@@ -175,6 +180,24 @@ fn null_counts_as_absent_for_the_optional_fields_of_orders_and_responses() {
                 assert_eq!(read.get(field), None, "{section}.{field}");
             }
         }
+    }
+}
+
+#[test]
+fn null_counts_as_absent_for_what_welcomes_events_and_types_leave_out() {
+    for content_type in BOTH {
+        let read = |section: &str, pointer: &str| {
+            let mut value = sample(section);
+            *value.pointer_mut(pointer).unwrap() = Value::Null;
+            let kind = MessageKind::from_word(section.split('.').next().unwrap()).unwrap();
+            let read = Message::decode(kind, content_type, &encode_value(content_type, &value)).unwrap();
+            assert_eq!(read.to_value().pointer(pointer), None, "{section} {pointer}");
+        };
+        read("control.welcome", "/features");
+        read("completed", "/events/0/occurred_at");
+        read("announce", "/types/0/emits");
+        read("announce", "/types/0/emits/0/description");
+        read("announce", "/types/0/emits/0/schema");
     }
 }
 

@@ -4,8 +4,11 @@
 use crewcall_proto::{
     Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, MessageKind,
     Order, PROTOCOL_VERSION, Timestamp, WorkerId, bundle,
-    control::{Control, RefusedType},
-    discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
+    control::{Control, FEATURE_EVENTS, RefusedType},
+    discovery::{
+        AnnouncedType, Announcement, EmittedSubject, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus,
+    },
+    event::{Emitted, Event},
     response::{Completed, ErrorKind, Failed, HandedBack, Held, Progression, ProgressionKind},
 };
 use serde_json::{Value, json};
@@ -31,12 +34,13 @@ pub(crate) struct Bundle {
 }
 
 /// What later versions added to messages whose bytes were released before: the section, and the end of the name.
-const ADDED: [(&str, &str); 5] = [
+const ADDED: [(&str, &str); 6] = [
+    ("completed", "-events"),
     ("error", "-redelivered"),
-    ("announce", "-bundles"),
+    ("announce", "-emits"),
     ("heartbeat", "-asks"),
     ("goodbye", "-handed-back"),
-    ("control.welcome", "-revoked"),
+    ("control.welcome", "-features"),
 ];
 
 /// Every message with every field that it can have: one per section.
@@ -46,10 +50,11 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::Progression(progression()),
         Message::Held(held()),
         Message::HandedBack(handed_back()),
-        Message::Completed(completed()),
+        Message::Emitted(emitted()),
+        Message::Completed(Completed { events: events(), ..completed() }),
         Message::Error(Failed { redelivered: Some(true), ..failed() }),
         Message::Announce(Announcement {
-            types: vec![AnnouncedType { bundles: true, ..announced() }],
+            types: vec![AnnouncedType { bundles: true, emits: emits(), ..announced() }],
             ..announcement()
         }),
         Message::Heartbeat(Heartbeat {
@@ -59,7 +64,12 @@ pub(crate) fn full() -> Vec<Sample> {
         Message::Goodbye(Goodbye { handed_back: Some(vec![attempt_id()]), ..goodbye() }),
     ];
     let controls = [
-        Control::Welcome { types: welcomed(), refused: refused(), revoked: vec![attempt_id()] },
+        Control::Welcome {
+            types: welcomed(),
+            refused: refused(),
+            revoked: vec![attempt_id()],
+            features: vec![FEATURE_EVENTS.to_owned()],
+        },
         Control::Refused { reason: "slots is 0: counted as 1".to_owned() },
         Control::Cancel { job_id: job_id(), attempt: attempt(2) },
         Control::Revoke { job_id: job_id(), attempt: attempt(2) },
@@ -81,17 +91,29 @@ pub(crate) fn full() -> Vec<Sample> {
 
 /// The messages of [`ADDED`] as they were released before, but for those of [`minimal`].
 pub(crate) fn first() -> Vec<Sample> {
-    let welcome = Control::Welcome { types: welcomed(), refused: refused(), revoked: Vec::new() };
-    let sample = |name: &str, message| {
-        let section = name.strip_suffix("-refused").unwrap_or(name).replace('-', ".");
-        Sample { name: name.to_owned(), section, message }
+    let welcome = |revoked| {
+        let (types, refused) = (welcomed(), refused());
+        Message::Control(Control::Welcome { types, refused, revoked, features: Vec::new() })
+    };
+    let bundling = AnnouncedType { bundles: true, ..announced() };
+    let sample = |section: &str, end: &str, message| Sample {
+        name: format!("{}{end}", section.replace('.', "-")),
+        section: section.to_owned(),
+        message,
     };
     vec![
-        sample("error", Message::Error(failed())),
-        sample("announce", Message::Announce(announcement())),
-        sample("heartbeat", Message::Heartbeat(heartbeat())),
-        sample("goodbye", Message::Goodbye(goodbye())),
-        sample("control-welcome-refused", Message::Control(welcome)),
+        sample("completed", "", Message::Completed(completed())),
+        sample("error", "", Message::Error(failed())),
+        sample("announce", "", Message::Announce(announcement())),
+        sample(
+            "announce",
+            "-bundles",
+            Message::Announce(Announcement { types: vec![bundling], ..announcement() }),
+        ),
+        sample("heartbeat", "", Message::Heartbeat(heartbeat())),
+        sample("goodbye", "", Message::Goodbye(goodbye())),
+        sample("control.welcome", "-refused", welcome(Vec::new())),
+        sample("control.welcome", "-revoked", welcome(vec![attempt_id()])),
     ]
 }
 
@@ -111,6 +133,7 @@ pub(crate) fn minimal() -> Vec<Sample> {
             ..progression()
         }),
         Message::HandedBack(HandedBack { resend: false, message: None, started_at: None, ..handed_back() }),
+        Message::Emitted(Emitted { occurred_at: None, ..emitted() }),
         Message::Completed(Completed { result: Value::Null, ..completed() }),
         Message::Error(Failed {
             code: None,
@@ -139,14 +162,23 @@ pub(crate) fn minimal() -> Vec<Sample> {
             types: welcomed(),
             refused: Vec::new(),
             revoked: Vec::new(),
+            features: Vec::new(),
         }),
     }])
     .collect()
 }
 
-/// A bundle of each kind of messages that travel so.
+/// A bundle of each kind of messages that travel so, as they were when the first bundles were released.
 pub(crate) fn bundles() -> Vec<Bundle> {
-    let of = |kind| full().into_iter().chain(minimal()).map(|s| s.message).filter(move |m| m.kind() == kind);
+    let of = |kind| {
+        let all = full().into_iter().chain(minimal()).map(|sample| match sample.message {
+            Message::Completed(completed) => {
+                Message::Completed(Completed { events: Vec::new(), ..completed })
+            }
+            other => other,
+        });
+        all.filter(move |message| message.kind() == kind)
+    };
     MessageKind::ALL
         .into_iter()
         .filter_map(|kind| Some(Bundle { word: bundle::word(kind)?, kind, messages: of(kind).collect() }))
@@ -232,6 +264,46 @@ fn handed_back() -> HandedBack {
     }
 }
 
+fn emitted() -> Emitted {
+    Emitted {
+        job_id: job_id(),
+        attempt: attempt(2),
+        attempt_token: token(),
+        execution_id: execution_id(),
+        worker_id: worker_id(),
+        id: "scanner:fjord-17".to_owned(),
+        subject: "image.found".to_owned(),
+        data: json!({"path": "fjord é 🚢.jpg"}),
+        occurred_at: Some(Timestamp::from_millis(1_767_225_601_700)),
+    }
+}
+
+fn events() -> Vec<Event> {
+    vec![
+        Event {
+            subject: "image.resized".to_owned(),
+            data: json!({"path": "fjord é 🚢.jpg", "width": 640}),
+            occurred_at: Some(Timestamp::from_millis(1_767_225_602_000)),
+        },
+        Event { subject: "image.found".to_owned(), data: json!("fjord.png"), occurred_at: None },
+    ]
+}
+
+fn emits() -> Vec<EmittedSubject> {
+    vec![
+        EmittedSubject {
+            subject: "image.resized".to_owned(),
+            description: "There is another size of an image.".to_owned(),
+            schema: object(json!({"required": ["path"], "type": "object"})),
+        },
+        EmittedSubject {
+            subject: "image.found".to_owned(),
+            description: String::new(),
+            schema: JsonObject::new(),
+        },
+    ]
+}
+
 fn completed() -> Completed {
     Completed {
         job_id: job_id(),
@@ -240,6 +312,7 @@ fn completed() -> Completed {
         execution_id: execution_id(),
         worker_id: worker_id(),
         result: json!({"bytes": 48_213, "ratio": 0.125}),
+        events: Vec::new(),
         started_at: Timestamp::from_millis(1_767_225_601_000),
         finished_at: Timestamp::from_millis(1_767_225_602_250),
     }
@@ -287,6 +360,7 @@ fn announced() -> AnnouncedType {
         parameters_schema: object(json!({"required": ["source"], "type": "object"})),
         result_schema: object(json!({"type": "object"})),
         bundles: false,
+        emits: Vec::new(),
     }
 }
 

@@ -4,7 +4,10 @@ use crewcall_proto::{
     Attempt, AttemptId, AttemptToken, ContentType, ExecutionId, JobId, JobType, JsonObject, Order, Timestamp,
     WorkerId,
     control::{Control, RefusedType},
-    discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus},
+    discovery::{
+        AnnouncedType, Announcement, EmittedSubject, Goodbye, Heartbeat, RunningOrder, Sdk, WorkerStatus,
+    },
+    event::{Emitted, Event},
     response::{Completed, ErrorKind, Failed, HandedBack, Held, Progression, ProgressionKind},
 };
 use proptest::{
@@ -25,6 +28,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         progression().prop_map(Message::Progression),
         held().prop_map(Message::Held),
         handed_back().prop_map(Message::HandedBack),
+        emitted().prop_map(Message::Emitted),
         completed().prop_map(Message::Completed),
         failed().prop_map(Message::Error),
         announcement().prop_map(Message::Announce),
@@ -130,8 +134,14 @@ fn attempt_id() -> impl Strategy<Value = AttemptId> {
 }
 
 fn completed() -> impl Strategy<Value = Completed> {
-    (origin(), json(), timestamp(), timestamp()).prop_map(
-        |((job_id, attempt, attempt_token, execution_id, worker_id), result, started_at, finished_at)| {
+    (origin(), json(), vec(event(), 0..3), timestamp(), timestamp()).prop_map(
+        |(
+            (job_id, attempt, attempt_token, execution_id, worker_id),
+            result,
+            events,
+            started_at,
+            finished_at,
+        )| {
             Completed {
                 job_id,
                 attempt,
@@ -139,9 +149,34 @@ fn completed() -> impl Strategy<Value = Completed> {
                 execution_id,
                 worker_id,
                 result,
+                events,
                 started_at,
                 finished_at,
             }
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (subject(), json(), option::of(timestamp())).prop_map(|(subject, data, occurred_at)| Event {
+        subject,
+        data,
+        occurred_at,
+    })
+}
+
+fn emitted() -> impl Strategy<Value = Emitted> {
+    (origin(), any::<String>(), event()).prop_map(
+        |((job_id, attempt, attempt_token, execution_id, worker_id), id, event)| Emitted {
+            job_id,
+            attempt,
+            attempt_token,
+            execution_id,
+            worker_id,
+            id,
+            subject: event.subject,
+            data: event.data,
+            occurred_at: event.occurred_at,
         },
     )
 }
@@ -186,14 +221,12 @@ fn announcement() -> impl Strategy<Value = Announcement> {
 }
 
 fn announced() -> impl Strategy<Value = AnnouncedType> {
-    (job_type(), any::<String>(), any::<String>(), object(), object(), any::<bool>()).prop_map(
-        |(job_type, description, version, parameters_schema, result_schema, bundles)| AnnouncedType {
-            job_type,
-            description,
-            version,
-            parameters_schema,
-            result_schema,
-            bundles,
+    let emits = (subject(), any::<String>(), object())
+        .prop_map(|(subject, description, schema)| EmittedSubject { subject, description, schema });
+    let schemas = (object(), object());
+    (job_type(), any::<String>(), any::<String>(), schemas, any::<bool>(), vec(emits, 0..3)).prop_map(
+        |(job_type, description, version, (parameters_schema, result_schema), bundles, emits)| {
+            AnnouncedType { job_type, description, version, parameters_schema, result_schema, bundles, emits }
         },
     )
 }
@@ -210,8 +243,13 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
 
 fn control() -> impl Strategy<Value = Control> {
     prop_oneof![
-        (vec(job_type(), 0..4), vec(refused(), 0..3), vec(attempt_id(), 0..4))
-            .prop_map(|(types, refused, revoked)| Control::Welcome { types, refused, revoked }),
+        (vec(job_type(), 0..4), vec(refused(), 0..3), vec(attempt_id(), 0..4), vec(any::<String>(), 0..3))
+            .prop_map(|(types, refused, revoked, features)| Control::Welcome {
+                types,
+                refused,
+                revoked,
+                features
+            }),
         any::<String>().prop_map(|reason| Control::Refused { reason }),
         vec(attempt_id(), 0..4).prop_map(|orders| Control::Proceed { orders }),
         (job_id(), attempt()).prop_map(|(job_id, attempt)| Control::Cancel { job_id, attempt }),
@@ -271,6 +309,10 @@ fn worker_id() -> impl Strategy<Value = WorkerId> {
 fn job_type() -> impl Strategy<Value = JobType> {
     vec(text_of("abcxyz019_-", 20), 1..=6)
         .prop_map(|words| JobType::new(&words.join(".")).expect("six words of 20 and dots are short enough"))
+}
+
+fn subject() -> impl Strategy<Value = String> {
+    job_type().prop_map(|text| text.as_str().to_owned())
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {

@@ -7,6 +7,7 @@ use crewcall_proto::{
     control::Control,
     decode,
     discovery::{Announcement, Goodbye, Heartbeat},
+    event::Emitted,
     response::{Completed, Failed, HandedBack, Held, Progression},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -121,6 +122,7 @@ pub(super) fn is_readable(kind: MessageKind, (body, content_type): &Body) -> boo
         MessageKind::Held => decode::<Held>(content_type, body).map(drop),
         MessageKind::HandedBack => decode::<HandedBack>(content_type, body).map(drop),
         MessageKind::Completed => decode::<Completed>(content_type, body).map(drop),
+        MessageKind::Emitted => decode::<Emitted>(content_type, body).map(drop),
         MessageKind::Error => decode::<Failed>(content_type, body).map(drop),
         MessageKind::Announce => decode::<Announcement>(content_type, body).map(drop),
         MessageKind::Heartbeat => decode::<Heartbeat>(content_type, body).map(drop),

@@ -172,6 +172,7 @@ fn announcement(number: usize) -> Announcement {
         parameters_schema: schema.as_object().cloned().unwrap_or_default(),
         result_schema: Map::new(),
         bundles: false,
+        emits: Vec::new(),
     };
     Announcement {
         worker_id: WorkerId::generate(),

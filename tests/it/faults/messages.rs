@@ -61,8 +61,13 @@ impl Target {
             Self::new(names.control_exchange(), names.control_key_all(), Some(MessageKind::Control)),
             Self::new(names.discovery_exchange(), "something.else", None),
         ];
-        for kind in [MessageKind::Completed, MessageKind::Error, MessageKind::Held, MessageKind::Progression]
-        {
+        for kind in [
+            MessageKind::Completed,
+            MessageKind::Error,
+            MessageKind::Held,
+            MessageKind::Emitted,
+            MessageKind::Progression,
+        ] {
             all.push(Self::new(names.response_exchange(), names.response_key(kind, served), Some(kind)));
         }
         for kind in [MessageKind::Announce, MessageKind::Heartbeat, MessageKind::Goodbye] {
@@ -158,6 +163,7 @@ pub(super) fn completed(raw_worker: &RawWorker, taken: &Taken) -> Completed {
         execution_id: taken.execution_id,
         worker_id: raw_worker.worker_id.clone(),
         result: json!("done by hand"),
+        events: Vec::new(),
         started_at: Timestamp::from_millis(0),
         finished_at: Timestamp::from_millis(1),
     }

@@ -29,6 +29,8 @@ mod races;
 
 mod events;
 
+mod emissions;
+
 mod chaos;
 
 // What they share.

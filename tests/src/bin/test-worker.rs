@@ -100,6 +100,29 @@ struct Picky {
     only: String,
 }
 
+/// Publishes events: some while it runs, some with its result.
+#[derive(Deserialize, JsonSchema)]
+struct Emit {
+    /// The ids of those that it publishes at once.
+    #[serde(default)]
+    now: Vec<String>,
+    /// How many come with the result.
+    #[serde(default)]
+    with_result: u32,
+    /// How long it takes then, in milliseconds.
+    #[serde(default)]
+    ms: u64,
+    /// Fail before this attempt.
+    #[serde(default)]
+    succeed_at: u32,
+}
+
+/// A number.
+#[derive(Serialize, JsonSchema)]
+struct Counted {
+    number: u32,
+}
+
 /// Nothing.
 #[derive(Deserialize, JsonSchema)]
 struct Nothing {}
@@ -182,6 +205,21 @@ async fn fail(job: JobContext, parameters: Fail) -> Result<Done, JobError> {
     Err(error.code("test_failure"))
 }
 
+async fn emit(job: JobContext, parameters: Emit) -> Result<Done, JobError> {
+    note(&job, None)?;
+    for number in 1..=parameters.with_result {
+        job.emit("count.result", Counted { number })?;
+    }
+    for (id, number) in parameters.now.into_iter().zip(1..) {
+        job.emit_now(Event::new("count.now", Counted { number }).id(id)).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(parameters.ms)).await;
+    if job.attempt() < parameters.succeed_at {
+        return Err(JobError::retryable("not yet").code("test_failure"));
+    }
+    Ok(Done {})
+}
+
 async fn picky(job: JobContext, parameters: Picky) -> Result<Echoed, JobError> {
     note(&job, None)?;
     let worker = worker_name();
@@ -224,6 +262,8 @@ async fn main() -> anyhow::Result<()> {
     } else {
         worker.version("1").job_if(serves("test.echo"), "test.echo", echo)
     };
+    let emitting = JobOptions::new().emits::<Counted>("count.result").emits::<Counted>("count.now");
+    let worker = worker.job_with("test.emit", emit, emitting.available(serves("test.emit")));
     let is_new = |job_type: &&str| job_type.starts_with(NEW_TYPES_PREFIX);
     let worker = wanted.split(',').filter(is_new).fold(worker, |worker, new| worker.job(new, echo));
     worker

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crewcall_amqp::{AckError, Delivery};
 use crewcall_proto::{
-    AttemptId, ContentType, DecodeError, JobType, MessageKind, Order, PROTOCOL_VERSION, TRACEPARENT, bundle,
-    codec,
-    control::{Control, RefusedType},
-    response::ErrorKind,
+    AttemptId, ContentType, DecodeError, JobType, MessageKind, Order, PROTOCOL_VERSION, TRACEPARENT,
+    TraceParent, bundle, codec,
+    control::{Control, FEATURE_EVENTS, RefusedType},
+    response::{ErrorKind, Origin},
 };
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,9 @@ use super::WorkerLoop;
 use crate::{
     attempt::{AttemptEnd, AttemptRun, Conclusion, reference, response},
     context::JobContext,
+    emitter::Emitter,
     error::Failure,
+    event_publisher::AttemptEvents,
     execution::Execution,
     handler::ServedType,
     hold::{Hold, HoldSignal},
@@ -51,9 +53,10 @@ impl WorkerLoop {
             Err(error) => return self.count_malformed(delivery, &error),
         };
         match control {
-            Control::Welcome { types, refused, revoked } => {
+            Control::Welcome { types, refused, revoked, features } => {
                 revoked.into_iter().for_each(|attempt| self.revoke(attempt));
                 log_refused(&types, &refused);
+                self.follow_features(&features);
                 self.on_welcome(types);
             }
             Control::Refused { reason } => {
@@ -93,6 +96,20 @@ impl WorkerLoop {
                 worker.id = %self.responses.worker_id,
                 types = self.welcomed.iter().map(JobType::as_str).collect::<Vec<_>>().join(" "),
                 "The backend has made the queues: the worker takes orders."
+            );
+        }
+    }
+
+    /// What the backend can do. Another one, older or newer, may have taken over.
+    fn follow_features(&self, features: &[String]) {
+        let events_taken = features.iter().any(|feature| feature == FEATURE_EVENTS);
+        let were_taken = self.events.taken.send_replace(events_taken);
+        let emits = self.worker.types.iter().any(|served| !served.emits.is_empty());
+        // Once for each announcement: a backend may welcome again and again.
+        if emits && !events_taken && (were_taken || self.awaits_welcome) {
+            tracing::warn!(
+                worker.id = %self.responses.worker_id,
+                "The backend is older than events of workers: what handlers emit fails until it is updated."
             );
         }
     }
@@ -233,9 +250,11 @@ impl WorkerLoop {
         let (board, news) = ProgressBoard::new(None);
         let ResponsePublisher { topology, worker_id, .. } = &*self.responses;
         let span = AttemptSpan::begin(&self.traces, topology, worker_id, &order, traceparent.as_ref());
-        let job = JobContext::new(&order, span.traceparent().or(traceparent), board);
-        let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
         let (execution, signal) = (Execution::beginning(redelivered), Arc::<HoldSignal>::default());
+        let traceparent = span.traceparent().or(traceparent);
+        let emitter = self.emitter(&served, &order, &execution, traceparent.clone());
+        let job = JobContext::new(&order, traceparent, board, emitter);
+        let (after, done) = (self.worker.settings.hold_after, self.held_sender.clone());
         let begun = Begun { execution, returns, hold: Arc::clone(&signal) };
         self.orders.begin(OrderKey::of(&order), job.clone(), begun, deliveries);
         tracing::debug!(
@@ -265,6 +284,29 @@ impl WorkerLoop {
             execution,
         };
         self.attempts.spawn(attempt.run());
+    }
+
+    /// What takes the events of an attempt.
+    fn emitter(
+        &self,
+        served: &ServedType,
+        order: &Order,
+        execution: &Execution,
+        traceparent: Option<TraceParent>,
+    ) -> Emitter {
+        let events = AttemptEvents {
+            publisher: Arc::clone(&self.events),
+            origin: Origin {
+                job_id: order.job_id,
+                attempt: order.attempt,
+                attempt_token: order.attempt_token,
+                execution_id: execution.id,
+                worker_id: self.responses.worker_id.clone(),
+            },
+            job_type: order.job_type.clone(),
+            traceparent,
+        };
+        Emitter::new(order.job_type.clone(), Arc::clone(&served.emits), Box::new(events))
     }
 
     pub(super) fn on_attempt_ended(&mut self, ended: AttemptEnd) {

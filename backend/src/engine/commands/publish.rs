@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crewcall_proto::codec::PAYLOAD_BYTES_MAX;
+use crewcall_proto::{Timestamp, codec::PAYLOAD_BYTES_MAX};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::{
-    domain::{EventSubmission, NewEvent, Problem, PublishedEvent, Sequence},
+    domain::{EventId, EventSubmission, NewEvent, Problem, PublishedEvent, Sequence},
     engine::{
         Caller, Engine,
         ports::{Appended, StoreError},
@@ -42,6 +44,16 @@ impl Published {
             Self::Recorded(event) | Self::Replayed(event) => event,
         }
     }
+}
+
+/// The publisher's own name for an event, with what it stands for: the SHA-256 of what the event says, whatever the order of its
+/// fields.
+#[must_use]
+pub fn event_id(text: String, subject: &str, occurred_at: Option<Timestamp>, data: Value) -> EventId {
+    let time = occurred_at.map(Timestamp::as_millis);
+    let mut content = Value::Array(vec![subject.into(), time.into(), data]);
+    content.sort_all_objects();
+    EventId { content_hash: Sha256::digest(content.to_string()).into(), text }
 }
 
 impl Engine {

@@ -1,7 +1,13 @@
 //! What is wrong with an announcement, and what is made of it all the same: a worker that breaks a limit is told so,
 //! for otherwise nobody at the worker hears of it.
 
-use crewcall_proto::discovery::{AnnouncedType, Announcement};
+use std::collections::HashSet;
+
+use crewcall_proto::{
+    JobType,
+    discovery::{AnnouncedType, Announcement, EmittedSubject},
+    event::check_subject,
+};
 
 /// Brings an announcement within the limits of the wire. Returns what had to be changed, in words for whoever wrote
 /// the worker.
@@ -28,12 +34,38 @@ pub(super) fn keep_within_limits(announcement: &mut Announcement) -> Option<Stri
         wrong.extend(cut(field, text, Announcement::TEXT_CHARACTERS_MAX));
     }
     for announced in &mut announcement.types {
-        let AnnouncedType { job_type, description, version, .. } = announced;
+        let AnnouncedType { job_type, description, version, emits, .. } = announced;
         let field = |name: &str| format!("the {name} of {job_type}");
         wrong.extend(cut(&field("description"), description, AnnouncedType::DESCRIPTION_CHARACTERS_MAX));
         wrong.extend(cut(&field("version"), version, Announcement::TEXT_CHARACTERS_MAX));
+        wrong.extend(keep_subjects(job_type, emits));
     }
     (!wrong.is_empty()).then(|| told(&wrong))
+}
+
+/// Leaves the events that a type can publish: each with a subject of its own, and no more than it may have.
+fn keep_subjects(job_type: &JobType, emits: &mut Vec<EmittedSubject>) -> Vec<String> {
+    let (mut wrong, mut known) = (Vec::new(), HashSet::new());
+    emits.retain(|EmittedSubject { subject, .. }| {
+        let reason = match check_subject(subject) {
+            Err(invalid) => Some(invalid.to_string()),
+            Ok(()) => (!known.insert(subject.clone())).then(|| format!("{subject} is there twice")),
+        };
+        let is_taken = reason.is_none();
+        wrong.extend(reason.map(|reason| format!("an event of {job_type} is not taken: {reason}")));
+        is_taken
+    });
+    for EmittedSubject { subject, description, .. } in emits.iter_mut() {
+        let field = format!("the description of {subject}");
+        wrong.extend(cut(&field, description, AnnouncedType::DESCRIPTION_CHARACTERS_MAX));
+    }
+    let subjects = emits.len();
+    if subjects > AnnouncedType::SUBJECTS_MAX {
+        emits.truncate(AnnouncedType::SUBJECTS_MAX);
+        let most = AnnouncedType::SUBJECTS_MAX;
+        wrong.push(format!("{job_type} publishes {subjects} events: only the first {most} are taken"));
+    }
+    wrong
 }
 
 /// Cuts a text that is too long.
@@ -68,6 +100,7 @@ mod tests {
             parameters_schema: JsonObject::new(),
             result_schema: JsonObject::new(),
             bundles: false,
+            emits: Vec::new(),
         };
         Announcement {
             worker_id: "w".parse().unwrap(),

@@ -13,7 +13,7 @@ use std::{
 
 use crewcall_proto::{
     Attempt, AttemptId, ContentType, JobId, JobType, WorkerId,
-    control::{Control, RefusedType},
+    control::{Control, FEATURE_EVENTS, RefusedType},
     discovery::{AnnouncedType, Announcement, Goodbye, Heartbeat},
 };
 use futures_util::{StreamExt, future::join_all, stream};
@@ -37,6 +37,11 @@ use crate::{
 
 /// How many unroutable jobs are released in one step.
 const RELEASE_BATCH_MAX: usize = 500;
+
+/// What this backend can do that earlier ones could not, as workers are told.
+fn features() -> Vec<String> {
+    vec![FEATURE_EVENTS.to_owned()]
+}
 
 /// How many workers are told to stop something at once: each may wait for a slow broker's confirm.
 pub const TOLD_AT_ONCE: usize = 32;
@@ -272,7 +277,8 @@ impl Discovery {
             self.relay.wake(job_type);
         }
         let revoked = self.revoked(&taken.ready).await;
-        let control = Control::Welcome { types: taken.ready, refused: taken.refused, revoked };
+        let features = features();
+        let control = Control::Welcome { types: taken.ready, refused: taken.refused, revoked, features };
         Ok(Welcome { worker_id, content_type, refused, control: Some(control) })
     }
 

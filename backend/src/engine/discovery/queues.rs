@@ -4,7 +4,7 @@
 use crewcall_proto::{JobType, control::Control};
 use futures_util::{StreamExt, stream};
 
-use super::Discovery;
+use super::{Discovery, features};
 use crate::engine::ports::{BrokerError, BrokerStatus, QueueFound};
 
 /// How many queues are replaced side by side: each takes some seconds, in which the broker waits for a leader.
@@ -86,8 +86,8 @@ impl Discovery {
 
     async fn welcome_again(&self, job_type: &JobType) {
         // Nothing is revoked: the queue is new, and these workers were welcomed before.
-        let welcome =
-            Control::Welcome { types: vec![job_type.clone()], refused: Vec::new(), revoked: Vec::new() };
+        let (types, features) = (vec![job_type.clone()], features());
+        let welcome = Control::Welcome { types, refused: Vec::new(), revoked: Vec::new(), features };
         if let Err(error) = self.broker.send_to_type(job_type, &welcome).await {
             tracing::warn!(job.r#type = %job_type, %error, "The workers of a type could not be told that it has a new queue.");
         }

@@ -140,6 +140,11 @@ impl Consumers {
         self.steps.push(Step::Open { job_id, before });
     }
 
+    /// Why a job was made that is not over, if a consumer made it.
+    pub fn cause_of(&self, job_id: JobId) -> Option<&Arc<Cause>> {
+        self.open.get(&job_id)
+    }
+
     /// A job is over. Returns why it was made, if a consumer made it.
     pub fn closed(&mut self, job_id: JobId) -> Option<Arc<Cause>> {
         if self.open.is_empty() {

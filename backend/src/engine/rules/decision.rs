@@ -6,10 +6,13 @@ use crewcall_proto::{JobId, JobType, Timestamp};
 
 use super::{CountedAs, FoundJob, OldJob, Rules, Terms, job_events::Ended};
 use crate::{
-    domain::{AttemptRecord, Cause, Change, Job, JobStatus, PublishedEvent, Sequence, State},
+    domain::{
+        AttemptRecord, Cause, Change, Job, JobStatus, NewEvent, Origin, PublishedEvent, Sequence, State,
+    },
     engine::ports::{
         ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, StoredJob, StoredType, Written,
     },
+    mutant::mutant,
 };
 
 /// What a command decided.
@@ -95,6 +98,7 @@ impl<T> Decision<T> {
     pub(super) fn happen(&mut self, rules: &mut Rules, found: FoundJob, change: Change) {
         let before = CountedAs::of(&found.job.status);
         rules.counts.step(&found.job.job_type, Some(before), Some(CountedAs::of(&change.status)));
+        self.publish(rules, found.job.id, change.emitted);
         let status = Arc::new(change.status);
         self.writes.attempts.extend(change.ended.clone().map(|ended| (found.row, found.job.id, ended)));
         let told = JobChanged::happened(&found.job, &found.job.status, Arc::clone(&status), change.ended);
@@ -107,14 +111,28 @@ impl<T> Decision<T> {
     pub(super) fn happen_again(&mut self, rules: &mut Rules, index: usize, change: Change) {
         let Some(update) = self.writes.updates.get_mut(index) else { return };
         let Update { found, status, .. } = update;
+        let job_id = found.job.id;
         let before = std::mem::replace(status, Arc::new(change.status));
         let (counted, counted_now) = (CountedAs::of(&before), CountedAs::of(status));
         rules.counts.step(&found.job.job_type, Some(counted), Some(counted_now));
         let (row, job, status) = (found.row, found.job.clone(), Arc::clone(status));
         let told = JobChanged::happened(&job, &before, Arc::clone(&status), change.ended);
-        self.writes.attempts.extend(told.ended.clone().map(|ended| (row, job.id, ended)));
+        self.writes.attempts.extend(told.ended.clone().map(|ended| (row, job_id, ended)));
+        self.publish(rules, job_id, change.emitted);
         self.follow(rules, &job, before.state, &status);
         self.changes.push(told);
+    }
+
+    /// What an attempt publishes with its result comes into the log, in front of the end of its job.
+    fn publish(&mut self, rules: &mut Rules, job_id: JobId, emitted: Vec<NewEvent>) {
+        if emitted.is_empty() || mutant("emitted_forgotten") {
+            return;
+        }
+        let origin = Some(Origin::of(job_id, rules.consumers.cause_of(job_id).map(AsRef::as_ref)));
+        for event in emitted {
+            let event = NewEvent { origin, ..event }.record(rules.counts.next_sequence(), rules.now());
+            self.writes.events.push(NewLogRow { event: Arc::new(event), content_hash: None });
+        }
     }
 
     /// What follows from what happened to a job, if it came to its end by it.

@@ -1,12 +1,12 @@
 //! What a command wants to know of the jobs there are, and what a store found.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use crewcall_proto::{JobId, JobType, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
 
 use crate::{
     domain::{Cause, Job, PublishedEvent, Sequence, State},
@@ -21,6 +21,11 @@ pub enum Wanted {
     Jobs(Vec<JobId>),
     /// The same, and why they were made.
     JobsAndCauses(Vec<JobId>),
+    /// Jobs, why they were made, the tokens of their attempts that ended, and the events with these ids.
+    Emissions {
+        jobs: Vec<JobId>,
+        ids: Vec<String>,
+    },
     /// The idempotency keys with these names that are not forgotten, with their jobs.
     Keys(Vec<String>),
     /// The ready jobs of a type whose turn it is: by priority (highest first), due time and id.
@@ -77,6 +82,8 @@ pub struct Loaded {
     pub jobs: HashMap<JobId, FoundJob>,
     /// Why jobs were made, of those that a consumer made.
     pub causes: HashMap<JobId, Arc<Cause>>,
+    /// The tokens of ended attempts.
+    pub tokens: HashSet<(JobId, Attempt, AttemptToken)>,
     /// Idempotency keys, by name.
     pub keys: HashMap<String, FoundKey>,
     /// Ready jobs, in their order.

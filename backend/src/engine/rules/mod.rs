@@ -52,7 +52,7 @@ pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
 pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
-pub use publication::{AppendEvents, DeleteEvents};
+pub use publication::{AppendEmissions, AppendEvents, DeleteEvents};
 pub use retention::DeleteFinished;
 pub use submission::{NewJob, StoreJobs, SubmittedBefore};
 pub use types::{DeleteType, PutType, PutTypeSettings};

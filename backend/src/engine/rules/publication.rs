@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use super::{Decide, Decision, FoundEvent, Inconsistent, Loaded, NewLogRow, OldEvents, Rules, Wanted};
+use super::{
+    Decide, Decision, FoundEvent, Inconsistent, Loaded, NewLogRow, OldEvents, Rules, Wanted, Writes,
+};
 use crate::{
-    domain::{EventId, NewEvent},
-    engine::ports::Appended,
+    domain::{EventId, NewEvent, Origin},
+    engine::ports::{Appended, Emission},
 };
 
 /// Records events.
@@ -25,7 +27,45 @@ impl Decide for AppendEvents {
     fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Appended>>, Inconsistent> {
         let mut decision = Decision::nothing(Vec::with_capacity(self.0.len()));
         for event in self.0 {
-            let appended = append(event, &mut loaded.events, rules, &mut decision);
+            let appended = append(event, &mut loaded.events, rules, &mut decision.writes);
+            decision.value.push(appended);
+        }
+        Ok(decision)
+    }
+}
+
+/// Records events that the attempts of jobs publish while they run. Returns what became of them, in their order; `None` for
+/// one that no attempt of its job can have published.
+pub struct AppendEmissions(pub Vec<Emission>);
+
+impl Decide for AppendEmissions {
+    type Value = Vec<Option<Appended>>;
+
+    fn wants(&self, _: &Rules) -> Wanted {
+        let ids = self.0.iter().filter_map(|emission| emission.event.id.as_ref()).map(|id| id.text.clone());
+        Wanted::Emissions {
+            jobs: self.0.iter().map(|emission| emission.job_id).collect(),
+            ids: ids.collect(),
+        }
+    }
+
+    fn decide(
+        self,
+        mut loaded: Loaded,
+        rules: &mut Rules,
+    ) -> Result<Decision<Vec<Option<Appended>>>, Inconsistent> {
+        let mut decision = Decision::nothing(Vec::with_capacity(self.0.len()));
+        for Emission { job_id, attempt, token, event } in self.0 {
+            let is_current = loaded.jobs.get(&job_id).is_some_and(|found| {
+                let status = &found.job.status;
+                (status.attempt, status.token) == (attempt, Some(token))
+            });
+            // It may have been overtaken by the end of its attempt, which travels on another queue.
+            let is_known = is_current || loaded.tokens.contains(&(job_id, attempt, token));
+            let appended = is_known.then(|| {
+                let origin = Some(Origin::of(job_id, loaded.causes.get(&job_id).map(AsRef::as_ref)));
+                append(NewEvent { origin, ..event }, &mut loaded.events, rules, &mut decision.writes)
+            });
             decision.value.push(appended);
         }
         Ok(decision)
@@ -36,7 +76,7 @@ fn append(
     new: NewEvent,
     known: &mut HashMap<String, FoundEvent>,
     rules: &mut Rules,
-    decision: &mut Decision<Vec<Appended>>,
+    writes: &mut Writes,
 ) -> Appended {
     if let Some(EventId { text, content_hash }) = &new.id
         && let Some(found) = known.get(text)
@@ -52,7 +92,7 @@ fn append(
     if let (Some(id), Some(content_hash)) = (&event.id, content_hash) {
         known.insert(id.clone(), FoundEvent { content_hash, event: Arc::clone(&event) });
     }
-    decision.writes.events.push(NewLogRow { event: Arc::clone(&event), content_hash });
+    writes.events.push(NewLogRow { event: Arc::clone(&event), content_hash });
     Appended::Recorded(event)
 }
 

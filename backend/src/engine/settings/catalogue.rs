@@ -1,9 +1,13 @@
 //! Which types exist, and which parameters they take: learnt from announcements, kept in the store.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crewcall_proto::{JobType, JsonObject, Timestamp, discovery::AnnouncedType};
+use crewcall_proto::{
+    JobType, JsonObject, Timestamp,
+    discovery::{AnnouncedType, EmittedSubject},
+};
 use dashmap::DashMap;
+use serde_json::Value;
 
 use crate::{
     clock::Clock,
@@ -36,10 +40,14 @@ pub struct Catalogue {
     pub(in crate::engine) changing: tokio::sync::Mutex<()>,
 }
 
+type Emits = Arc<BTreeMap<String, Option<Arc<Schema>>>>;
+
 struct Entry {
     stored: StoredType,
     /// The compiled schema; `None` for one that takes anything, or cannot be used.
     schema: Option<Arc<Schema>>,
+    /// The same for each event that its jobs publish, by subject.
+    emits: Emits,
     /// Why the type is not served with its schemas, if it is not.
     schema_error: Option<String>,
     /// Why the type has no queue, if it has none.
@@ -76,11 +84,12 @@ impl Catalogue {
     pub async fn load(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (checker, types) = (Checker::default(), DashMap::new());
         for stored in store.types().await? {
-            let (schema, schema_error) = compiled(&checker, &stored.parameters_schema).await;
+            let Compiled { schema, emits, error: schema_error } = compiled(&checker, &stored).await;
             if let Some(reason) = &schema_error {
                 tracing::warn!(job.r#type = %stored.job_type, reason, "A type is served without its schema.");
             }
-            types.insert(stored.job_type.clone(), Entry { stored, schema, schema_error, queue_error: None });
+            let entry = Entry { stored: stored.clone(), schema, emits, schema_error, queue_error: None };
+            types.insert(stored.job_type, entry);
         }
         let (refusals, changing) = (DashMap::new(), tokio::sync::Mutex::default());
         Ok(Self { store, clock, checker, types, refusals, changing })
@@ -104,7 +113,12 @@ impl Catalogue {
         }
         let (parameters_schema, parameters_error) = bounded(&announced.parameters_schema, "parameters");
         let (result_schema, result_error) = bounded(&announced.result_schema, "result");
-        let too_large = parameters_error.or(result_error);
+        let emits = announced.emits.iter().map(|emitted| {
+            let (schema, error) = bounded(&emitted.schema, &format!("data of {}", emitted.subject));
+            (EmittedSubject { schema, ..emitted.clone() }, error)
+        });
+        let (emits, emits_errors): (Vec<_>, Vec<_>) = emits.unzip();
+        let too_large = parameters_error.or(result_error).or(emits_errors.into_iter().flatten().next());
         let now = self.clock.now();
         let stored = StoredType {
             job_type: job_type.clone(),
@@ -112,6 +126,7 @@ impl Catalogue {
             version: announced.version.clone(),
             parameters_schema,
             result_schema,
+            emits,
             first_announced_at: before.as_ref().map_or(now, |known| known.first_announced_at),
             last_announced_at: now,
         };
@@ -124,12 +139,12 @@ impl Catalogue {
             self.touch(&job_type).await?;
             return Ok(TypeUpdate::Known);
         }
-        let (schema, unusable) = compiled(&self.checker, &stored.parameters_schema).await;
-        let schema_error = too_large.or(unusable);
+        let Compiled { schema, emits, error } = compiled(&self.checker, &stored).await;
+        let schema_error = too_large.or(error);
         self.store.put_type(stored.clone()).await?;
         let queue_error = self.queue_error(&job_type);
         self.refusals.remove(&job_type);
-        self.types.insert(job_type, Entry { stored, schema, schema_error, queue_error });
+        self.types.insert(job_type, Entry { stored, schema, emits, schema_error, queue_error });
         Ok(if before.is_some() { TypeUpdate::Changed } else { TypeUpdate::New })
     }
 
@@ -200,6 +215,26 @@ impl Catalogue {
         }
     }
 
+    /// What is wrong with the data of an event that a job of the type publishes, by what was announced of it last; `None`, if
+    /// no such event was announced.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when it could not be checked.
+    pub async fn event_problems(
+        &self,
+        job_type: &JobType,
+        subject: &str,
+        data: &Value,
+    ) -> Result<Option<Vec<Problem>>, CheckError> {
+        let emits = self.types.get(job_type).map(|entry| Arc::clone(&entry.emits)).unwrap_or_default();
+        match emits.get(subject) {
+            Some(Some(schema)) => self.checker.check(schema, data).await.map(Some),
+            Some(None) => Ok(Some(Vec::new())),
+            None => Ok(None),
+        }
+    }
+
     /// Whether anybody ever announced the type.
     #[must_use]
     pub fn knows(&self, job_type: &JobType) -> bool {
@@ -244,6 +279,16 @@ impl Catalogue {
         self.types.iter().map(|entry| entry.key().clone()).collect()
     }
 
+    /// The types whose jobs publish events, with these, by name.
+    #[must_use]
+    pub fn emits(&self) -> Vec<(JobType, Vec<EmittedSubject>)> {
+        let publishers = self.types.iter().filter(|entry| !entry.stored.emits.is_empty());
+        let mut emits: Vec<_> =
+            publishers.map(|entry| (entry.key().clone(), entry.stored.emits.clone())).collect();
+        emits.sort_by(|(a, _), (b, _)| a.cmp(b));
+        emits
+    }
+
     /// Every type, by name.
     #[must_use]
     pub fn all(&self) -> Vec<StoredType> {
@@ -258,6 +303,7 @@ fn same(known: &StoredType, announced: &StoredType) -> bool {
         && known.version == announced.version
         && known.parameters_schema == announced.parameters_schema
         && known.result_schema == announced.result_schema
+        && known.emits == announced.emits
 }
 
 fn is_older(stored: &StoredType, now: Timestamp, age: Duration) -> bool {
@@ -274,11 +320,27 @@ fn bounded(schema: &JsonObject, of: &str) -> (JsonObject, Option<String>) {
     (JsonObject::new(), Some(format!("the schema of the {of} is not kept: it is larger than {most} bytes")))
 }
 
-async fn compiled(checker: &Checker, schema: &JsonObject) -> (Option<Arc<Schema>>, Option<String>) {
-    match checker.compile(schema).await {
-        Ok(schema) => (schema, None),
-        Err(reason) => {
-            (None, Some(format!("parameters are not checked, for the schema cannot be used: {reason}")))
-        }
+/// The schemas of a type, to be used.
+struct Compiled {
+    schema: Option<Arc<Schema>>,
+    emits: Emits,
+    /// What is wrong with the first that cannot be used.
+    error: Option<String>,
+}
+
+async fn compiled(checker: &Checker, stored: &StoredType) -> Compiled {
+    let mut error = None;
+    let mut usable = |compiled: Result<Option<Arc<Schema>>, String>, what: &str| {
+        compiled.unwrap_or_else(|reason| {
+            error.get_or_insert(format!("{what} not checked, for the schema cannot be used: {reason}"));
+            None
+        })
+    };
+    let schema = usable(checker.compile(&stored.parameters_schema).await, "parameters are");
+    let mut emits = BTreeMap::new();
+    for EmittedSubject { subject, schema, .. } in &stored.emits {
+        let schema = usable(checker.compile(schema).await, &format!("the data of {subject} is"));
+        emits.insert(subject.clone(), schema);
     }
+    Compiled { schema, emits: Arc::new(emits), error }
 }

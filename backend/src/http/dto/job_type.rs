@@ -1,13 +1,13 @@
 //! A job type as the API shows it.
 
-use crewcall_proto::{JobType, JsonObject};
+use crewcall_proto::{JobType, JsonObject, discovery::EmittedSubject};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{job::ActorNote, rfc3339};
 use crate::{
     domain::{Demand, State},
-    engine::queries::TypeView,
+    engine::queries::{SubjectView, TypeView},
 };
 /// Every type that was ever announced, has jobs, or had something set for it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,6 +36,8 @@ pub(crate) struct Type {
     /// JSON Schema of the result.
     #[schema(value_type = Object)]
     pub result_schema: JsonObject,
+    /// Which events its jobs publish.
+    pub emits: Vec<EmittedEvent>,
     /// Why it is not served with the schemas that were announced last, if it is not: one is not a JSON Schema, is too
     /// large or too costly to check, or has a pattern that needs backtracking. Any parameters are taken then.
     pub schema_error: Option<String>,
@@ -105,6 +107,9 @@ impl From<&TypeView> for Type {
             version: announced.map(|stored| stored.version.clone()).unwrap_or_default(),
             parameters_schema: announced.map(|stored| stored.parameters_schema.clone()).unwrap_or_default(),
             result_schema: announced.map(|stored| stored.result_schema.clone()).unwrap_or_default(),
+            emits: announced
+                .map(|stored| stored.emits.iter().map(EmittedEvent::from).collect())
+                .unwrap_or_default(),
             schema_error: view.schema_error.clone(),
             refused: view.refusal.clone(),
             workers: capacity.workers,
@@ -124,10 +129,81 @@ impl From<&TypeView> for Type {
 impl Type {
     /// How large its schemas are as JSON.
     pub(crate) fn schema_bytes(&self) -> usize {
-        [&self.parameters_schema, &self.result_schema]
-            .map(|schema| serde_json::to_vec(schema).map_or(0, |text| text.len()))
-            .iter()
-            .sum()
+        let emitted = self.emits.iter().map(|event| &event.schema);
+        [&self.parameters_schema, &self.result_schema].into_iter().chain(emitted).map(json_bytes).sum()
+    }
+}
+
+fn json_bytes(schema: &JsonObject) -> usize {
+    serde_json::to_vec(schema).map_or(0, |text| text.len())
+}
+
+/// An event that the jobs of a type publish.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EmittedEvent {
+    /// What it is about.
+    #[schema(example = "order.paid")]
+    pub subject: String,
+    /// One sentence.
+    pub description: String,
+    /// JSON Schema of its data; `{}` takes anything.
+    #[schema(value_type = Object)]
+    pub schema: JsonObject,
+}
+
+impl From<&EmittedSubject> for EmittedEvent {
+    fn from(EmittedSubject { subject, description, schema }: &EmittedSubject) -> Self {
+        Self { subject: subject.clone(), description: description.clone(), schema: schema.clone() }
+    }
+}
+
+/// The events that jobs publish, by subject.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SubjectList {
+    /// By name.
+    pub subjects: Vec<EventSubject>,
+    /// Pass it as `cursor` for the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// The subject of events that jobs publish.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventSubject {
+    /// What they are about.
+    #[schema(example = "order.paid")]
+    pub subject: String,
+    /// The types whose jobs publish them, by name.
+    pub types: Vec<Publisher>,
+}
+
+/// A type whose jobs publish an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Publisher {
+    /// Its name.
+    #[schema(example = "order.settle")]
+    pub r#type: String,
+    /// One sentence about the event.
+    pub description: String,
+    /// JSON Schema of the event's data; `{}` takes anything.
+    #[schema(value_type = Object)]
+    pub schema: JsonObject,
+}
+
+impl From<&SubjectView> for EventSubject {
+    fn from(SubjectView { subject, publishers }: &SubjectView) -> Self {
+        let publisher = |(job_type, emitted): &(JobType, EmittedSubject)| Publisher {
+            r#type: job_type.to_string(),
+            description: emitted.description.clone(),
+            schema: emitted.schema.clone(),
+        };
+        Self { subject: subject.to_string(), types: publishers.iter().map(publisher).collect() }
+    }
+}
+
+impl EventSubject {
+    /// How large its schemas are as JSON.
+    pub(crate) fn schema_bytes(&self) -> usize {
+        self.types.iter().map(|publisher| json_bytes(&publisher.schema)).sum()
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) use consumer::{
 pub(crate) use event::JobEvent;
 pub(crate) use health::{Alive, Check, Checks, Readiness};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
-pub(crate) use job_type::{Limits, Scale, Type, TypeList};
+pub(crate) use job_type::{EventSubject, Limits, Scale, SubjectList, Type, TypeList};
 pub(crate) use published_event::{EventBatchItem, EventBatchResult, EventList, NewEvent, PublishedEvent};
 pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub(crate) use worker::{Worker, WorkerList};

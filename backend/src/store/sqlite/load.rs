@@ -1,14 +1,17 @@
 //! What commands want to know, read row by row inside their transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use crewcall_proto::{JobId, JobType, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
     columns::{Columns, all, first, list, sql},
     consumers, queries,
-    rows::{EventRow, KeyRow, OldRow, WholeJob},
+    rows::{EventRow, KeyRow, OldRow, TokenRow, WholeJob},
     transaction_error::TransactionError,
     values::{id_bytes, to_limit},
 };
@@ -38,6 +41,13 @@ pub(super) fn load(
         Wanted::JobsAndCauses(ids) => {
             Loaded { jobs: jobs(connection, &ids)?, causes: causes(connection, &ids)?, ..none }
         }
+        Wanted::Emissions { jobs: of, ids } => Loaded {
+            jobs: jobs(connection, &of)?,
+            causes: causes(connection, &of)?,
+            tokens: tokens(connection, &of)?,
+            events: events(connection, ids)?,
+            ..none
+        },
         Wanted::Keys(names) => Loaded { keys: keys(connection, names, forgotten_until(now))?, ..none },
         Wanted::Ready { job_type, limit } => Loaded { ready: ready(connection, &job_type, limit)?, ..none },
         Wanted::Unroutable { job_type, limit } => {
@@ -93,6 +103,22 @@ fn causes(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, Arc<C
         }
     }
     Ok(causes)
+}
+
+fn tokens(
+    connection: &Connection,
+    ids: &[JobId],
+) -> Result<HashSet<(JobId, Attempt, AttemptToken)>, TransactionError> {
+    let sql = sql!(
+        "SELECT {} FROM jobs JOIN attempts ON job_seq = seq WHERE jobs.id = ? AND attempts.token IS NOT NULL",
+        list::<TokenRow>()
+    );
+    let mut tokens = HashSet::new();
+    for id in ids {
+        let rows: Vec<TokenRow> = all(connection, sql, [id_bytes(id)])?;
+        tokens.extend(rows.into_iter().map(|TokenRow { attempt, token }| (*id, attempt, token)));
+    }
+    Ok(tokens)
 }
 
 fn keys(

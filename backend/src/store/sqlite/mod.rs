@@ -88,14 +88,14 @@ use crate::{
     engine::{
         ports::{
             Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
-            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events, IdempotencyKey, InFlight,
-            Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, IdempotencyKey,
+            InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
             QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim, StoredType, Types,
             Written,
         },
         rules::{
-            AppendEvents, ApplyEvents, ChangeConsumer, Consume, Decide, DeleteEvents, DeleteFinished,
-            DeleteType, DispatchDue, ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue,
+            AppendEmissions, AppendEvents, ApplyEvents, ChangeConsumer, Consume, Decide, DeleteEvents,
+            DeleteFinished, DeleteType, DispatchDue, ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue,
             ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
         },
     },
@@ -282,6 +282,13 @@ impl Jobs for SqliteStore {
 impl Events for SqliteStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
         self.run(events.len(), AppendEvents(events)).await
+    }
+
+    async fn append_emissions(
+        &self,
+        emissions: Vec<Emission>,
+    ) -> Result<Written<Vec<Option<Appended>>>, StoreError> {
+        self.run(emissions.len(), AppendEmissions(emissions)).await
     }
 
     async fn events_after(

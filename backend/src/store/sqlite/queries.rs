@@ -126,7 +126,8 @@ pub(super) fn standings(
     let sql = sql!("SELECT {} FROM jobs WHERE id = ?", list::<StandingRow>());
     let standing = |job: &JobId| {
         let row = first::<StandingRow>(connection, sql, [id_bytes(job)])?;
-        Ok(row.map(|StandingRow { state, attempt, token, cancel_at, .. }| Standing {
+        Ok(row.map(|StandingRow { job_type, state, attempt, token, cancel_at, .. }| Standing {
+            job_type,
             state,
             attempt,
             token,

@@ -44,7 +44,13 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
         execution_id: ExecutionId::generate(),
         worker_id: WorkerId::generate(),
     };
-    let completed = Event::Completed { origin, result: "{}".to_owned(), started_at: now, finished_at: now };
+    let completed = Event::Completed {
+        origin,
+        result: "{}".to_owned(),
+        emitted: Vec::new(),
+        started_at: now,
+        finished_at: now,
+    };
     let events = [Event::Dispatched { token }, completed];
     let applied = run(context, ApplyEvents(events.map(|event| JobEvent { job_id, event }).to_vec()))?;
     let changed = applied.value.iter().all(|applied| *applied == Applied::Changed);

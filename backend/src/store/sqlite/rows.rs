@@ -121,6 +121,7 @@ columns!(AttemptRecord {
     worker_id: "worker_id",
     started_at: "started_at",
     finished_at: "finished_at",
+    token: "token",
 });
 
 /// An attempt that ended, of a job.
@@ -130,6 +131,14 @@ pub(super) struct AttemptRow {
 }
 
 columns!(AttemptRow { job_seq: "job_seq", record: "" });
+
+/// The token of an attempt that ended, from `jobs` joined with `attempts`.
+pub(super) struct TokenRow {
+    pub(super) attempt: Attempt,
+    pub(super) token: AttemptToken,
+}
+
+columns!(TokenRow { attempt: "attempts.attempt", token: "attempts.token" });
 
 /// Under which name a job was submitted.
 pub(super) struct KeyRow {
@@ -158,6 +167,7 @@ columns!(StoredType {
     version: "version",
     parameters_schema: "parameters_schema",
     result_schema: "result_schema",
+    emits: "emits",
     first_announced_at: "first_announced_at",
     last_announced_at: "last_announced_at",
 });
@@ -375,6 +385,7 @@ columns!(ClaimRow {
 /// How a job stands, from its row.
 pub(super) struct StandingRow {
     pub(super) id: JobId,
+    pub(super) job_type: JobType,
     pub(super) state: State,
     pub(super) attempt: Attempt,
     pub(super) token: Option<AttemptToken>,
@@ -384,6 +395,7 @@ pub(super) struct StandingRow {
 
 columns!(StandingRow {
     id: "id",
+    job_type: "type",
     state: "state",
     attempt: "attempt",
     token: "token",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, TraceParent, WorkerId,
-    response::ErrorKind,
+    discovery::EmittedSubject, response::ErrorKind,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -91,6 +91,7 @@ encoded! {
         |text| from_json::<Vec<String>>(&text)?.iter().map(|pattern| pattern.parse().map_err(|_| pattern.clone())).collect(),
         |patterns: &Self| to_json(&patterns.iter().map(SubjectPattern::as_str).collect::<Vec<_>>())
     }
+    Vec<EmittedSubject> as String { |text| from_json(&text), to_json }
     BTreeMap<String, String> as String { |text| from_json(&text), to_json }
     // A counter.
     u64 as i64 { |number| Self::try_from(number).map_err(|_| number.to_string()), |number: &Self| to_integer(*number) }

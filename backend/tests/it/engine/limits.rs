@@ -116,5 +116,5 @@ async fn work(stage: Arc<Stage>, job_type: JobType) {
 
 fn completed(origin: crewcall_proto::response::Origin) -> Event {
     let at = Timestamp::from_millis(1);
-    Event::Completed { origin, result: "{}".to_owned(), started_at: at, finished_at: at }
+    Event::Completed { origin, result: "{}".to_owned(), emitted: Vec::new(), started_at: at, finished_at: at }
 }

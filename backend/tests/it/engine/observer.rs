@@ -128,6 +128,7 @@ async fn an_observer_hears_of_every_change_once() {
         say(&stage, id, |origin| Event::Completed {
             origin,
             result: "1".to_owned(),
+            emitted: Vec::new(),
             started_at: Timestamp::from_millis(1),
             finished_at: Timestamp::from_millis(2),
         })

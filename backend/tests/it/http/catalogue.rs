@@ -179,7 +179,7 @@ async fn a_full_catalogue_refuses_and_can_shrink() {
     let inserting = rows.transaction().unwrap();
     for number in 0..TYPES_MAX {
         let row = (format!("full.{number}"), "{}");
-        inserting.execute("INSERT INTO types VALUES (?1, '', '', ?2, ?2, 0, 0)", row).unwrap();
+        inserting.execute("INSERT INTO types VALUES (?1, '', '', ?2, ?2, 0, 0, '[]')", row).unwrap();
     }
     inserting.commit().unwrap();
     drop(rows);

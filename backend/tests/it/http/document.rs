@@ -6,7 +6,6 @@ use crewcall_backend::{
     domain::{
         Backoff, Priority,
         consumer::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, PATTERNS_MAX},
-        published_event::EVENT_ID_LENGTH_MAX,
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
         submission::{LABEL_NAME_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, LABELS_MAX},
@@ -27,6 +26,7 @@ use crewcall_expressions::EXPRESSION_BYTES_MAX;
 use crewcall_proto::{
     JobType,
     codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX},
+    event::EVENT_ID_LENGTH_MAX,
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -169,6 +169,8 @@ async fn the_limits_of_the_document_are_those_of_the_program() {
         ("listJobs limit minimum", json!(1)),
         ("listQuarantine limit maximum", json!(PAGE_JOBS_MAX)),
         ("listQuarantine limit minimum", json!(1)),
+        ("listSubjects limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listSubjects limit minimum", json!(1)),
         ("listTypes limit maximum", json!(PAGE_JOBS_MAX)),
         ("listTypes limit minimum", json!(1)),
         ("replayConsumer Idempotency-Key maxLength", json!(KEY_LENGTH_MAX)),

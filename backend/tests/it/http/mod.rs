@@ -6,6 +6,8 @@ pub(crate) mod server;
 
 mod stores;
 
+mod filling_store;
+
 mod submit;
 
 mod batch;
@@ -31,6 +33,8 @@ mod read;
 mod watch;
 
 mod events;
+
+mod emissions;
 
 mod operate;
 

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::stores::FillingStore;
+use super::filling_store::FillingStore;
 
 pub(crate) use super::broker::PlayedBroker;
 
@@ -260,7 +260,7 @@ impl Server {
     }
 
     /// Who speaks for the current attempt, if it was dispatched.
-    async fn origin(&self, id: JobId) -> Option<Origin> {
+    pub(super) async fn origin(&self, id: JobId) -> Option<Origin> {
         let (job, _) = self.store.get(id).await.unwrap().unwrap();
         Some(Origin {
             job_id: id,
@@ -286,8 +286,13 @@ impl Server {
     pub(crate) async fn complete(&self, id: JobId, result: Value) {
         let origin = self.origin(id).await.unwrap();
         let now = self.clock.now();
-        let event =
-            Event::Completed { origin, result: result.to_string(), started_at: now, finished_at: now };
+        let event = Event::Completed {
+            origin,
+            result: result.to_string(),
+            emitted: Vec::new(),
+            started_at: now,
+            finished_at: now,
+        };
         self.apply(id, event).await;
     }
 
@@ -419,6 +424,7 @@ pub(crate) fn announcement(job_type: &str, parameters_schema: &Value) -> Announc
         parameters_schema: parameters_schema.as_object().unwrap().clone(),
         result_schema: serde_json::Map::new(),
         bundles: false,
+        emits: Vec::new(),
     };
     Announcement {
         worker_id: WORKER.parse().unwrap(),

@@ -28,6 +28,7 @@ async fn others_are_done(server: &Server, count: usize) {
     say(server, &ids, |origin| Event::Completed {
         origin,
         result: "1".to_owned(),
+        emitted: Vec::new(),
         started_at: Timestamp::from_millis(0),
         finished_at: Timestamp::from_millis(1),
     })
@@ -119,6 +120,7 @@ async fn a_lease_on_what_is_over_is_forgotten_when_its_order_is_missed() {
     say(&server, &ids, |origin| Event::Completed {
         origin,
         result: "1".to_owned(),
+        emitted: Vec::new(),
         started_at: Timestamp::from_millis(0),
         finished_at: Timestamp::from_millis(1),
     })

@@ -243,9 +243,13 @@ fn response(news: News, order: Order, execution: u8, redelivered: bool) -> Event
         News::NotBegun => {
             Event::HandedBack { origin, resend: true, message: None, started_at: None, at: NOW }
         }
-        News::Completed => {
-            Event::Completed { origin, result: result(order), started_at: NOW, finished_at: NOW }
-        }
+        News::Completed => Event::Completed {
+            origin,
+            result: result(order),
+            emitted: Vec::new(),
+            started_at: NOW,
+            finished_at: NOW,
+        },
         News::Failed => failed(ErrorKind::Handler, true),
         News::Cancelled => failed(ErrorKind::Cancelled, false),
     }

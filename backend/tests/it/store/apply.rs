@@ -47,6 +47,7 @@ pub(crate) async fn a_job_runs_and_is_completed(tested: StoreUnderTest) {
         worker_id: Some(origin(&job, 1).worker_id),
         started_at: Some(START),
         finished_at: START.plus_millis(5),
+        token: Some(origin(&job, 1).attempt_token),
     };
     assert_eq!(change.ended.as_ref(), Some(&ended));
     let (read, attempts) = tested.read(job.id).await;

@@ -108,6 +108,10 @@ conforms! {
         whoever_follows_the_log_skips_nothing,
         the_oldest_events_go_and_their_numbers_are_not_used_again,
     }
+    emissions {
+        what_comes_with_a_result_is_recorded_with_it_or_never,
+        what_is_published_meanwhile_counts_for_attempts_that_there_are_or_were,
+    }
     consumers {
         what_is_made_and_the_place_are_stored_together,
         of_many_that_step_at_once_one_counts,

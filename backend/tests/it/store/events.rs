@@ -23,7 +23,7 @@ pub(super) fn event(subject: &str, data: &str) -> NewEvent {
     }
 }
 
-fn named(id: &str, content: u8) -> NewEvent {
+pub(super) fn named(id: &str, content: u8) -> NewEvent {
     let id = Some(EventId { text: id.to_owned(), content_hash: [content; 32] });
     NewEvent { id, ..event("order.paid", &content.to_string()) }
 }
@@ -37,7 +37,7 @@ fn sequences(appended: &[Appended]) -> Vec<(&'static str, u64)> {
     appended.iter().map(of).collect()
 }
 
-async fn whole_log(store: &Arc<dyn Store>) -> Vec<PublishedEvent> {
+pub(super) async fn whole_log(store: &Arc<dyn Store>) -> Vec<PublishedEvent> {
     store.events_after(Sequence(0), usize::MAX, usize::MAX).await.unwrap()
 }
 

@@ -21,6 +21,8 @@ mod types;
 
 mod events;
 
+mod emissions;
+
 mod consumers;
 
 mod model;

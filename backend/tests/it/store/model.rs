@@ -119,7 +119,13 @@ fn event(job: &Job, said: &Said) -> Event {
         3 => Event::Started { origin, seq, at },
         4 => Event::Progressed { origin, seq, percent: said.flag.then_some(40), message: None, at },
         5 => Event::Held { origin, seq },
-        6 => Event::Completed { origin, result: "{}".into(), started_at: at, finished_at: at },
+        6 => Event::Completed {
+            origin,
+            result: "{}".into(),
+            emitted: Vec::new(),
+            started_at: at,
+            finished_at: at,
+        },
         7 => Event::Failed {
             origin,
             error: job_error(ErrorKind::Panic),

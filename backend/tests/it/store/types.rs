@@ -7,6 +7,7 @@ use crewcall_backend::{
         QuarantinedMessage, StoredType, UNANNOUNCED_TYPES_MAX,
     },
 };
+use crewcall_proto::discovery::EmittedSubject;
 use serde_json::json;
 
 use super::under_test::{START, StoreUnderTest, accepted, job_type};
@@ -19,6 +20,11 @@ fn stored_type(name: &str, version: &str) -> StoredType {
         version: version.to_owned(),
         parameters_schema: schema.as_object().unwrap().clone(),
         result_schema: serde_json::Map::new(),
+        emits: vec![EmittedSubject {
+            subject: "asset.probed".to_owned(),
+            description: "It was looked at.".to_owned(),
+            schema: schema.as_object().unwrap().clone(),
+        }],
         first_announced_at: START,
         last_announced_at: START.plus_millis(7),
     }

@@ -364,7 +364,13 @@ pub(crate) fn held(job: &Job) -> Event {
 
 pub(crate) fn completed(job: &Job) -> Event {
     let result = r#"{"bytes":1}"#.to_owned();
-    Event::Completed { origin: origin(job, 1), result, started_at: START, finished_at: START.plus_millis(5) }
+    Event::Completed {
+        origin: origin(job, 1),
+        result,
+        emitted: Vec::new(),
+        started_at: START,
+        finished_at: START.plus_millis(5),
+    }
 }
 
 pub(crate) fn failed(job: &Job, retryable: bool) -> Event {

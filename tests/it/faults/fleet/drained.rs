@@ -25,7 +25,8 @@ async fn f86_a_drained_worker_connects_again() {
     let _ours = stack.worker(&["test.echo"], 1).await.unwrap();
     let forgetful = RawWorker::start(&stack.amqp_url);
     let other = JobType::new("test.other").unwrap();
-    let welcome = Control::Welcome { types: vec![other.clone()], refused: Vec::new(), revoked: Vec::new() };
+    let types = vec![other.clone()];
+    let welcome = Control::Welcome { types, refused: Vec::new(), revoked: Vec::new(), features: Vec::new() };
     let mut controls = forgetful.listen(&other, "first").await.unwrap();
     forgetful.announce(&other).await.unwrap();
     assert_eq!(controls.receive().await.unwrap(), welcome);

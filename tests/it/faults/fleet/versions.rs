@@ -98,7 +98,11 @@ async fn f51_a_worker_of_a_later_protocol_works() {
 
     let mut ends = Vec::new();
     for (kind, changes, state) in [
-        (MessageKind::Completed, json!({"result": {"done": true}, "energy": {"joules": 12}}), "completed"),
+        (
+            MessageKind::Completed,
+            json!({"result": {"done": true}, "events": [], "energy": {"joules": 12}}),
+            "completed",
+        ),
         (MessageKind::Error, json!({"kind": "cosmic_ray", "retryable": false, "blame": ["sun"]}), "failed"),
     ] {
         let id = stack.submit("test.heir", json!({})).await.unwrap();

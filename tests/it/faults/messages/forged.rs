@@ -106,6 +106,7 @@ async fn forge_responses(forger: &RawWorker, claim: &Claim, job_type: &JobType) 
         execution_id: ExecutionId::generate(),
         worker_id: worker_id(),
         result: json!("forged"),
+        events: Vec::new(),
         started_at: at,
         finished_at: at,
     };

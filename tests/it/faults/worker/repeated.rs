@@ -51,6 +51,7 @@ impl Scene {
             execution_id,
             worker_id: self.raw_worker.worker_id.clone(),
             result: json!(result),
+            events: Vec::new(),
             started_at: Timestamp::from_millis(0),
             finished_at: Timestamp::from_millis(1),
         };

@@ -10,7 +10,7 @@ use crewcall_proto::{
     Attempt, ContentType, JobId, JobType, JsonObject, Timestamp, WorkerId,
     control::Control,
     discovery::{
-        AnnouncedType, Announcement, Heartbeat, RunningOrder, WORKER_LOST_AFTER,
+        AnnouncedType, Announcement, EmittedSubject, Heartbeat, RunningOrder, WORKER_LOST_AFTER,
         WorkerStatus as ReportedStatus,
     },
 };
@@ -230,6 +230,16 @@ impl Registry {
         self.workers.get(worker_id).map(|worker| worker.clone())
     }
 
+    /// Whether a worker announced that its jobs of the type publish this event.
+    #[must_use]
+    pub fn emits(&self, worker_id: &WorkerId, job_type: &JobType, subject: &str) -> bool {
+        self.workers.get(worker_id).is_some_and(|worker| {
+            let of_type =
+                worker.announcement.types.iter().filter(|announced| announced.job_type == *job_type);
+            of_type.flat_map(|announced| &announced.emits).any(|emitted| emitted.subject == subject)
+        })
+    }
+
     /// Every worker, by name and id.
     #[must_use]
     pub fn workers(&self) -> Vec<Worker> {
@@ -333,7 +343,12 @@ fn named_only(announced: AnnouncedType) -> AnnouncedType {
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
         bundles: announced.bundles,
+        emits: announced.emits.into_iter().map(subject_only).collect(),
     }
+}
+
+fn subject_only(emitted: EmittedSubject) -> EmittedSubject {
+    EmittedSubject { description: String::new(), schema: JsonObject::new(), ..emitted }
 }
 
 #[cfg(test)]

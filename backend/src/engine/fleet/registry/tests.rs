@@ -29,6 +29,7 @@ fn announcement(worker: u8, types: &[u8], slots: u32, content_type: ContentType)
         parameters_schema: JsonObject::new(),
         result_schema: JsonObject::new(),
         bundles: slots.is_multiple_of(2), // some do, some do not
+        emits: Vec::new(),
     };
     Announcement {
         worker_id: worker_id(worker),

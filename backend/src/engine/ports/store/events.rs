@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use crewcall_proto::{Attempt, AttemptToken, JobId};
 
 use super::{StoreError, Written};
 use crate::domain::{NewEvent, PublishedEvent, Sequence};
@@ -14,6 +15,14 @@ pub trait Events: Send + Sync {
     /// Records events in this order, in one transaction. One whose id is in the log already is not recorded again. Returns in
     /// the order of `events`.
     async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError>;
+
+    /// Records events that the attempts of jobs publish while they run, in this order, in one transaction, as
+    /// [`append`](Events::append) does. Returns in the order of `emissions`; `None` for one that no attempt of its job can have
+    /// published: the job is not there, or its attempt never had this token.
+    async fn append_emissions(
+        &self,
+        emissions: Vec<Emission>,
+    ) -> Result<Written<Vec<Option<Appended>>>, StoreError>;
 
     /// Events after this place, oldest first: at most `limit`, and at most `bytes_max` of data, the last event aside.
     async fn events_after(
@@ -37,6 +46,16 @@ pub trait Events: Send + Sync {
         held_for: Duration,
         limit: usize,
     ) -> Result<usize, StoreError>;
+}
+
+/// An event that an attempt publishes while it runs.
+#[derive(Debug, Clone)]
+pub struct Emission {
+    pub job_id: JobId,
+    pub attempt: Attempt,
+    /// That of the attempt's order: the right to publish in its name.
+    pub token: AttemptToken,
+    pub event: NewEvent,
 }
 
 /// What became of an event that was to be recorded.

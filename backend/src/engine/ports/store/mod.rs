@@ -25,7 +25,7 @@ pub use consumers::{
     CONSUMERS_MAX, ConsumerChange, ConsumerChanged, ConsumerStep, ConsumerWrite, Consumers, MatchedEvent,
     REPLAYS_KEPT, REPLAYS_OPEN_MAX, ReplayRequest, Stepped, Stop,
 };
-pub use events::{Appended, Events, LogBounds};
+pub use events::{Appended, Emission, Events, LogBounds};
 pub use job_changed::{JobChanged, StoredJob, Written};
 pub use job_query::JobQuery;
 pub use jobs::Jobs;

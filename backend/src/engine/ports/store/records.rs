@@ -145,8 +145,9 @@ pub struct StoredClaim {
 }
 
 /// How a job stands: what a worker asks before it runs an order that came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
+    pub job_type: JobType,
     pub state: State,
     pub attempt: Attempt,
     pub token: Option<AttemptToken>,

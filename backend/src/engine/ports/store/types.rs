@@ -1,7 +1,7 @@
 //! Types, as they were announced, and what was set for them.
 
 use async_trait::async_trait;
-use crewcall_proto::{JobType, JsonObject, Timestamp};
+use crewcall_proto::{JobType, JsonObject, Timestamp, discovery::EmittedSubject};
 
 use super::StoreError;
 use crate::domain::TypeSettings;
@@ -47,6 +47,8 @@ pub struct StoredType {
     pub parameters_schema: JsonObject,
     /// JSON Schema of the result.
     pub result_schema: JsonObject,
+    /// Which events its jobs publish, by subject.
+    pub emits: Vec<EmittedSubject>,
     /// When it was first announced.
     pub first_announced_at: Timestamp,
     /// When it was last announced.

@@ -110,7 +110,7 @@ pub(super) struct Metered;
 
 /// A value of it.
 #[derive(Clone, Copy)]
-pub(super) enum Part<'a> {
+pub(in crate::engine::settings) enum Part<'a> {
     Whole(&'a JsonObject),
     /// What is in them.
     Inner(&'a Value),

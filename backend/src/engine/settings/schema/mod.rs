@@ -63,6 +63,32 @@ pub struct Schema {
     in_place: bool,
 }
 
+/// What is held against a schema.
+pub(super) trait Checked: Clone + Send + 'static {
+    /// The JSON pointer to it.
+    const POINTER: &'static str;
+
+    fn part(&self) -> Part<'_>;
+}
+
+/// The parameters of a job.
+impl Checked for JsonObject {
+    const POINTER: &'static str = "/parameters";
+
+    fn part(&self) -> Part<'_> {
+        Part::Whole(self)
+    }
+}
+
+/// The data of an event.
+impl Checked for Value {
+    const POINTER: &'static str = "/data";
+
+    fn part(&self) -> Part<'_> {
+        Part::Inner(self)
+    }
+}
+
 /// Why parameters could not be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckError {
@@ -115,30 +141,30 @@ impl Schema {
         }
     }
 
-    /// The problems of these parameters.
-    fn problems(&self, parameters: &JsonObject, limits: Limits) -> Result<Vec<Problem>, Exhausted> {
+    /// What is wrong with it.
+    fn problems<C: Checked>(&self, checked: &C, limits: Limits) -> Result<Vec<Problem>, Exhausted> {
         // First whether there are any: that is remembered for each part, and ends with the first one.
-        if metered::within(limits, || self.validator.is_valid(Part::Whole(parameters)))? {
+        if metered::within(limits, || self.validator.is_valid(checked.part()))? {
             return Ok(Vec::new());
         }
         let explaining = Limits { steps: limits.steps.min(EXPLAINING.steps), ..limits };
         let problems = metered::within(explaining, || {
-            let errors = self.validator.iter_errors(Part::Whole(parameters));
-            errors.take(PROBLEMS_MAX).map(|error| problem(&error)).collect()
+            let errors = self.validator.iter_errors(checked.part());
+            errors.take(PROBLEMS_MAX).map(|error| problem::<C>(&error)).collect()
         });
         // A schema whose problems are too many to find all is still broken.
-        problems.or_else(|Exhausted| self.first_problem(parameters, explaining))
+        problems.or_else(|Exhausted| self.first_problem(checked, explaining))
     }
 
-    fn first_problem(&self, parameters: &JsonObject, limits: Limits) -> Result<Vec<Problem>, Exhausted> {
+    fn first_problem<C: Checked>(&self, checked: &C, limits: Limits) -> Result<Vec<Problem>, Exhausted> {
         let first = metered::within(limits, || {
-            self.validator.validate(Part::Whole(parameters)).err().map(|error| problem(&error))
+            self.validator.validate(checked.part()).err().map(|error| problem::<C>(&error))
         });
         match first {
             Ok(first) => Ok(first.into_iter().collect()),
             Err(Exhausted) if limits.time.is_none() => Err(Exhausted),
             Err(Exhausted) => Ok(vec![Problem {
-                pointer: "/parameters".to_owned(),
+                pointer: C::POINTER.to_owned(),
                 message: "they do not fit the type's schema; what is wrong takes too long to find out"
                     .to_owned(),
             }]),
@@ -152,8 +178,11 @@ fn build(schema: &Value, pattern_bytes: usize) -> Result<Validator<Metered>, Val
     jsonschema::options_for::<Metered>().with_pattern_options(patterns).build(schema)
 }
 
-fn problem(error: &ValidationError<'_>) -> Problem {
-    Problem { pointer: format!("/parameters{}", error.instance_path()), message: mismatch::sentence(error) }
+fn problem<C: Checked>(error: &ValidationError<'_>) -> Problem {
+    Problem {
+        pointer: format!("{}{}", C::POINTER, error.instance_path()),
+        message: mismatch::sentence(error),
+    }
 }
 
 impl Checker {
@@ -180,18 +209,18 @@ impl Checker {
         Ok(compiled.map(Arc::new))
     }
 
-    /// What is wrong with parameters.
+    /// What is wrong with parameters, or with the data of an event.
     ///
     /// # Errors
     ///
     /// [`CheckError`] when that is not known.
-    pub async fn check(
+    pub(super) async fn check<C: Checked>(
         &self,
         schema: &Arc<Schema>,
-        parameters: &JsonObject,
+        checked: &C,
     ) -> Result<Vec<Problem>, CheckError> {
         if schema.in_place
-            && let Ok(problems) = schema.problems(parameters, IN_PLACE)
+            && let Ok(problems) = schema.problems(checked, IN_PLACE)
         {
             return Ok(problems);
         }
@@ -199,12 +228,12 @@ impl Checker {
         let Ok(Ok(permit)) = waiting.await else { return Err(CheckError::Busy) };
         // It ends by itself in time as a rule; a single step of it may take longer.
         let ends_at = tokio::time::Instant::now() + 4 * CHECK_TIME_MAX;
-        let (schema, parameters) = (Arc::clone(schema), parameters.clone());
-        let checked = spawn_blocking(move || {
+        let (schema, checked) = (Arc::clone(schema), checked.clone());
+        let checking = spawn_blocking(move || {
             let _permit = permit;
-            schema.problems(&parameters, APART)
+            schema.problems(&checked, APART)
         });
-        match timeout_at(ends_at, checked).await {
+        match timeout_at(ends_at, checking).await {
             Ok(Ok(Ok(problems))) => Ok(problems),
             Ok(Ok(Err(Exhausted)) | Err(_)) | Err(_) => Err(CheckError::TooCostly),
         }

@@ -21,7 +21,7 @@ use crewcall_backend::{
         },
     },
 };
-use crewcall_proto::{Attempt, JobId, JobType, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
 
 /// By how much a clock has to be behind to have been set back, in milliseconds.
 const ROLLBACK_MIN_MS: i64 = 1_000;
@@ -102,6 +102,17 @@ impl Disk {
         }
     }
 
+    fn emissions(&self, jobs: Vec<JobId>, ids: Vec<String>, now: Timestamp) -> Loaded {
+        let ended = |id: &JobId| Some((*id, self.jobs.get(id)?.attempts.iter()));
+        let tokens = jobs
+            .iter()
+            .filter_map(ended)
+            .flat_map(|(id, ended)| ended.filter_map(move |ended| Some((id, ended.attempt, ended.token?))));
+        let tokens = tokens.collect();
+        let Loaded { events, .. } = self.load(Wanted::Events(ids), now);
+        Loaded { tokens, events, ..self.load(Wanted::JobsAndCauses(jobs), now) }
+    }
+
     pub(super) fn load(&self, wanted: Wanted, now: Timestamp) -> Loaded {
         let none = Loaded::default();
         match wanted {
@@ -115,6 +126,7 @@ impl Disk {
                 let causes = ids.iter().filter_map(cause).collect();
                 Loaded { causes, ..self.load(Wanted::Jobs(ids), now) }
             }
+            Wanted::Emissions { jobs, ids } => self.emissions(jobs, ids, now),
             Wanted::Keys(names) => {
                 let known = names.into_iter().filter_map(|name| {
                     let (body_hash, id, at) = self.keys.get(&name)?;
@@ -303,6 +315,8 @@ pub(super) struct Overlay {
     /// Jobs that came or changed, as they are now.
     jobs: HashMap<JobId, StoredJob>,
     deleted: HashSet<JobId>,
+    /// Those of attempts that ended.
+    tokens: HashSet<(JobId, Attempt, AttemptToken)>,
     keys: HashMap<String, FoundKey>,
     events: HashMap<String, FoundEvent>,
 }
@@ -310,7 +324,7 @@ pub(super) struct Overlay {
 impl Overlay {
     /// Shows a call what was decided before it. What changed is not offered again: the next look finds it.
     pub(super) fn bring_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
-        if let Wanted::Jobs(ids) | Wanted::JobsAndCauses(ids) = wanted {
+        if let Wanted::Jobs(ids) | Wanted::JobsAndCauses(ids) | Wanted::Emissions { jobs: ids, .. } = wanted {
             for id in ids {
                 if let Some(job) = self.jobs.get(id) {
                     loaded.jobs.insert(*id, FoundJob { row: 0, job: job.clone() });
@@ -319,6 +333,7 @@ impl Overlay {
                 }
             }
         }
+        loaded.tokens.extend(self.tokens.iter().copied());
         loaded.keys.extend(self.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         loaded.events.extend(self.events.iter().map(|(id, found)| (id.clone(), found.clone())));
         let is_as_it_was = |id: &JobId| !self.jobs.contains_key(id) && !self.deleted.contains(id);
@@ -351,6 +366,8 @@ impl Overlay {
             let number = update.number.or(number);
             self.jobs.insert(id, StoredJob { status, number, ..update.found.job.clone() });
         }
+        let ended = writes.attempts.iter();
+        self.tokens.extend(ended.filter_map(|(_, id, ended)| Some((*id, ended.attempt, ended.token?))));
         for NewLogRow { event, content_hash } in &writes.events {
             if let (Some(id), Some(content_hash)) = (&event.id, *content_hash) {
                 self.events.insert(id.clone(), FoundEvent { content_hash, event: Arc::clone(event) });

@@ -8,14 +8,14 @@ use crewcall_backend::{
     engine::{
         ports::{
             Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
-            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Events, IdempotencyKey, InFlight,
-            Inserted, JobEvent, JobQuery, Jobs, LogBounds, Standing, Stepped, StoreError, StoredClaim,
-            Written,
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, IdempotencyKey,
+            InFlight, Inserted, JobEvent, JobQuery, Jobs, LogBounds, Standing, Stepped, StoreError,
+            StoredClaim, Written,
         },
         rules::{
-            AppendEvents, ApplyEvents, ChangeConsumer, Consume, DeleteEvents, DeleteFinished, DispatchDue,
-            ExpireDue, NewJob, ReleaseDue, ReleaseUnroutable, StateCounts, StoreJobs, SubmittedBefore,
-            counted,
+            AppendEmissions, AppendEvents, ApplyEvents, ChangeConsumer, Consume, DeleteEvents,
+            DeleteFinished, DispatchDue, ExpireDue, NewJob, ReleaseDue, ReleaseUnroutable, StateCounts,
+            StoreJobs, SubmittedBefore, counted,
         },
     },
 };
@@ -169,9 +169,16 @@ impl Jobs for MemoryStore {
     async fn standings(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Standing>>, StoreError> {
         self.read(|disk, _| {
             let standing = |id: &JobId| {
-                let status = &disk.jobs.get(id)?.job.status;
+                let job = &disk.jobs.get(id)?.job;
+                let status = &job.status;
                 let (state, attempt, token) = (status.state, status.attempt, status.token);
-                Some(Standing { state, attempt, token, cancelled: status.cancellation.is_some() })
+                Some(Standing {
+                    job_type: job.job_type.clone(),
+                    state,
+                    attempt,
+                    token,
+                    cancelled: status.cancellation.is_some(),
+                })
             };
             jobs.iter().map(standing).collect()
         })
@@ -268,6 +275,13 @@ impl Jobs for MemoryStore {
 impl Events for MemoryStore {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Written<Vec<Appended>>, StoreError> {
         self.run(AppendEvents(events)).await
+    }
+
+    async fn append_emissions(
+        &self,
+        emissions: Vec<Emission>,
+    ) -> Result<Written<Vec<Option<Appended>>>, StoreError> {
+        self.run(AppendEmissions(emissions)).await
     }
 
     async fn events_after(
