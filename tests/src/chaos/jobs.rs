@@ -89,7 +89,8 @@ pub(super) fn fresh(job_type: &str) -> Sent {
     Sent { submission: Submission::new(tag, job_type, body), patience: ANSWER_PATIENCE }
 }
 
-fn body(tag: &str, job_type: &str, parameters: &Value) -> Value {
+/// What is submitted under this tag.
+pub(super) fn body(tag: &str, job_type: &str, parameters: &Value) -> Value {
     json!({
         "type": job_type,
         "parameters": parameters,

@@ -1,14 +1,19 @@
-//! Somebody who publishes events, and somebody who follows the log of them. Every event that was acknowledged has to be there in
-//! its place, and the follower gets each once and in order.
+//! Somebody who publishes events, somebody who follows the log of them, and a consumer that makes jobs of some. Every event that
+//! was acknowledged has to be there in its place, the follower gets each once and in order, and each that is selected has one job.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use anyhow::{Context, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::load::{AGAIN_AFTER, ANSWER_PATIENCE, Answer, Load};
-use crate::api::Api;
+use super::{
+    jobs,
+    load::{AGAIN_AFTER, ANSWER_PATIENCE, Answer, Load},
+    submission_log::{Submission, TAG},
+};
+use crate::{api::Api, invariants};
 
 /// How often somebody publishes.
 const PUBLISH_EVERY: Duration = Duration::from_millis(120);
@@ -19,13 +24,58 @@ const AGAIN_IN: u64 = 5;
 /// How many events are read at once.
 const PAGE_EVENTS: usize = 500;
 
+/// Of so many events one is made a job.
+const CONSUMED_IN: u64 = 4;
+
+/// The type of that job.
+const CONSUMED_TYPE: &str = "test.echo";
+
+/// The consumer, and how many of its jobs may be unfinished: few, so that it is full now and then.
+const CONSUMER: &str = "/v1/consumers/chaos";
+const IN_FLIGHT_MAX: u32 = 12;
+
+/// How long the consumer may take in the end to see everything and have its jobs done.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The tag of the job that is made of the event of this number.
+fn tag_of(number: impl Display) -> String {
+    format!("event-{number}")
+}
+
 impl Load<'_> {
+    /// Sets the consumer, as often as it takes.
+    async fn consume(&self) {
+        let tag = tag_of("${{ event.data.number }}");
+        let consumer = json!({
+            "subjects": ["chaos.count"],
+            "if": format!("event.data.number % {CONSUMED_IN} == 0"),
+            "in_flight_max": IN_FLIGHT_MAX,
+            "start": "oldest",
+            "then": {"job": jobs::body(&tag, CONSUMED_TYPE, &json!({"text": &tag}))},
+        });
+        while !self.give_up.is_cancelled() {
+            match self.send(Method::PUT, CONSUMER, &consumer, &[], ANSWER_PATIENCE).await {
+                Answer::Taken(_) => return,
+                Answer::Refused(status, problem) if status.is_client_error() => {
+                    return self.log.trouble(format!("the consumer was refused: {status} {problem}"));
+                }
+                Answer::Refused(..) | Answer::Unreached | Answer::Unanswered => sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
+
     /// Publishes until it is told to stop, each event until it is acknowledged. Returns those.
     pub(super) async fn publish(&self) -> Vec<Value> {
+        self.consume().await;
         let mut acknowledged = Vec::new();
         let mut number = 0_u64;
         while !self.stop.is_cancelled() {
             number += 1;
+            if number.is_multiple_of(CONSUMED_IN) {
+                let tag = tag_of(number);
+                let job = jobs::body(&tag, CONSUMED_TYPE, &json!({"text": &tag}));
+                self.submissions.record_sending(&Submission::new(tag, CONSUMED_TYPE, job));
+            }
             let event = json!({"subject": "chaos.count", "data": {"number": number}, "id": format!("chaos:{number}")});
             let Some(recorded) = self.until_recorded(&event).await else { return acknowledged };
             if number.is_multiple_of(AGAIN_IN) {
@@ -111,5 +161,21 @@ pub(super) async fn judge(api: &Api, acknowledged: &[Value]) -> anyhow::Result<u
         );
     }
     ensure!(log.len() >= acknowledged.len(), "E1: an event has two places");
+    judge_consumer(api, acknowledged).await?;
     Ok(log.len())
+}
+
+/// Each event that the consumer selects has one job. Of those that were not acknowledged, nobody knows.
+async fn judge_consumer(api: &Api, acknowledged: &[Value]) -> anyhow::Result<()> {
+    let is_done = |consumer: &Value| consumer["state"] == "following" && consumer["in_flight"] == 0;
+    api.json_when_within(FOLLOWED_WITHIN, CONSUMER, is_done)
+        .await
+        .context("E2: the consumer does not get on")?;
+    let jobs = invariants::read_all(api).await?;
+    let numbers = acknowledged.iter().filter_map(|event| event["data"]["number"].as_u64());
+    for tag in numbers.filter(|number| number.is_multiple_of(CONSUMED_IN)).map(tag_of) {
+        let made = jobs.values().filter(|job| job["labels"][TAG] == tag.as_str()).count();
+        ensure!(made == 1, "E2: {made} jobs were made of {tag}");
+    }
+    Ok(())
 }
