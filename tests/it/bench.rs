@@ -48,7 +48,7 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     assert_eq!(grown, expected.map(|(many, number)| (Some(many), Some(number))));
     for load in loads.iter().chain(growth.iter().map(|grown| &grown["batches"])) {
         let (rate, ratio) = (load["jobs_per_second"]["median"].as_f64(), load["ratio"]["median"].as_f64());
-        assert!(rate.unwrap() > 1.0 && ratio.unwrap() > 0.0 && ratio.unwrap() < 1.5, "{load}");
+        assert!(rate.unwrap() > 1.0 && ratio.unwrap() > 0.0 && ratio.unwrap() < 5.0, "{load}");
         let programs = load["programs"].as_array().unwrap();
         assert_eq!(programs.len(), 4, "{load}");
         assert!(programs[0]["processor_us_per_job"].as_f64().unwrap() > 0.0, "{load}");

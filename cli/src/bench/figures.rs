@@ -43,6 +43,21 @@ impl Times {
     }
 }
 
+/// Times in milliseconds.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Percentiles {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Percentiles {
+    pub(super) fn of(times: &Times) -> Self {
+        let at = |percent| times.percentile(percent).as_secs_f64() * 1_000.0;
+        Self { p50: at(50), p99: at(99), max: at(100) }
+    }
+}
+
 /// The one in the middle of several, and between which they were.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub(super) struct Spread {

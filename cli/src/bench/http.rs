@@ -130,6 +130,59 @@ impl Http {
         send(self.request(Method::POST, &format!("/v1/types/{job_type}/{action}"))).await.map(drop)
     }
 
+    /// Publishes one event, given as JSON. Returns its sequence.
+    pub(super) async fn publish(&self, event: String) -> Result<u64, Failure> {
+        let request = self.request(Method::POST, "/v1/events");
+        let answer = send(request.header(header::CONTENT_TYPE, "application/json").body(event)).await?;
+        answer["sequence"].as_u64().ok_or_else(|| strange(&answer))
+    }
+
+    /// Publishes many, one in a line.
+    pub(super) async fn publish_batch(&self, lines: String, count: usize) -> Result<(), Failure> {
+        let request = self.request(Method::POST, "/v1/events/batch");
+        let answer = send(request.header(header::CONTENT_TYPE, "application/x-ndjson").body(lines)).await?;
+        if answer["accepted"].as_u64() == u64::try_from(count).ok() { Ok(()) } else { Err(strange(&answer)) }
+    }
+
+    /// Has a consumer make a job of each event of the subject, labelled with its sequence.
+    pub(super) async fn consume(&self, consumer: &str, subject: &str, job_type: &str) -> Result<(), Failure> {
+        let job = json!({
+            "type": job_type,
+            "parameters": {"text": "${{ event.data.text }}"},
+            "labels": {"event": "${{ event.sequence }}"},
+        });
+        let settings = json!({"subjects": [subject], "in_flight_max": 10_000, "then": {"job": job}});
+        send(self.request(Method::PUT, &format!("/v1/consumers/{consumer}")).json(&settings)).await.map(drop)
+    }
+
+    /// Lets a consumer make nothing, or lets it go on.
+    pub(super) async fn pause_consumer(&self, consumer: &str, paused: bool) -> Result<(), Failure> {
+        let action = if paused { "pause" } else { "resume" };
+        send(self.request(Method::POST, &format!("/v1/consumers/{consumer}/{action}"))).await.map(drop)
+    }
+
+    /// Deletes a consumer.
+    pub(super) async fn forget_consumer(&self, consumer: &str) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, &format!("/v1/consumers/{consumer}"));
+        let response = request.send().await.and_then(reqwest::Response::error_for_status);
+        response.map(drop).map_err(Failure::part)
+    }
+
+    /// Waits for the job that is made of an event. Returns its id.
+    pub(super) async fn job_of_event(&self, sequence: u64) -> Result<String, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.get(&format!("/v1/jobs?label.event={sequence}&limit=1")).await?;
+            if let Some(id) = page["jobs"][0]["id"].as_str() {
+                return Ok(id.to_owned());
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::Part(format!("no job was made of event {sequence} in time").into()));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     async fn type_when(
         &self,
         job_type: &str,

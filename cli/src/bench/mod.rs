@@ -2,7 +2,7 @@
 //!
 //! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
 //! a ratio is taken within its round. Reading order: [`installation`] with [`broker`] (what is measured), [`limit`] (the broker
-//! alone), [`load`], [`latency`], [`paced`] and [`growth`] with [`flood`] and [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
+//! alone), [`load`], [`latency`], [`paced`], [`events`] and [`growth`] with [`flood`] and [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
 //! [`figures`], [`report`] and [`picture`].
 
 mod broker;
@@ -10,6 +10,8 @@ mod broker;
 mod by_hand;
 
 mod costs;
+
+mod events;
 
 mod figures;
 
@@ -42,6 +44,7 @@ use std::{path::Path, pin::pin, time::Duration};
 use self::{
     broker::Broker,
     costs::Costs,
+    events::Events,
     figures::{Throughput, Times},
     flood::FLOOD_TYPE,
     growth::{Bench, Growth},
@@ -199,6 +202,7 @@ pub(crate) struct Measured {
     latency_rounds: Vec<(Duration, Duration)>,
     starts: Times,
     cancels: Times,
+    events: Events,
     growth: Growth,
 }
 
@@ -235,6 +239,8 @@ async fn measure(
         let Paced { starts, cancels } = paced::run(&http, plan.per_second, plan.paced_for).await?;
         measured.starts.append(starts);
         measured.cancels.append(cancels);
+        tell("events, and jobs that are made of them");
+        measured.events.round(&http, plan).await?;
     }
     let mut bench = Bench { installation, http, hops: &mut hops, plan };
     measured.growth =

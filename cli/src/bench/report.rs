@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{
     BODY_BYTES, Load, Measured, Plan,
-    figures::{Spread, Throughput, Times},
+    events::EventsReport,
+    figures::{Percentiles, Spread, Throughput},
     flood::Flood,
     growth::{Grown, Growth, Many},
     installation::Versions,
@@ -42,6 +43,8 @@ pub(crate) struct Report {
     paced_start_ms: Percentiles,
     /// Milliseconds from a request to cancel a running job until it was seen to be cancelled.
     paced_cancel_ms: Percentiles,
+    /// The log of events, and jobs that are made of them.
+    events: EventsReport,
     /// While one worker sent very many progress messages.
     flood: Option<FloodReport>,
     /// The same beside many of something.
@@ -113,13 +116,6 @@ pub(super) struct ThreadReport {
     pub(super) processor_us_per_job: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct Percentiles {
-    p50: f64,
-    p99: f64,
-    max: f64,
-}
-
 /// What was measured, summed up.
 pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report {
     let ratio = |(raw, jobs): &(Duration, Duration)| jobs.as_secs_f64() / raw.as_secs_f64();
@@ -142,6 +138,7 @@ pub(super) fn of(plan: Plan, versions: Versions, measured: &Measured) -> Report 
         paced_per_second: plan.per_second,
         paced_start_ms: Percentiles::of(&measured.starts),
         paced_cancel_ms: Percentiles::of(&measured.cancels),
+        events: EventsReport::of(&measured.events),
         growth: grown.iter().map(GrownReport::of).collect(),
         idle_workers_cores: *idle_cores,
         pages: pages.iter().map(|(list, times)| PageReport { list, ms: Percentiles::of(times) }).collect(),
@@ -233,13 +230,6 @@ impl ProgramReport {
     }
 }
 
-impl Percentiles {
-    fn of(times: &Times) -> Self {
-        let at = |percent| times.percentile(percent).as_secs_f64() * 1_000.0;
-        Self { p50: at(50), p99: at(99), max: at(100) }
-    }
-}
-
 /// One divided by how many jobs there were.
 fn per_job(row: &Row) -> f64 {
     1.0 / float(u64::try_from(row.throughput.jobs).unwrap_or(u64::MAX))
@@ -294,6 +284,7 @@ impl Report {
         };
         let mut rows = vec![row("two raw hops", self.limit_per_second, None)];
         rows.extend(self.loads.iter().map(|load| row(load.load, load.jobs_per_second, Some(load.ratio))));
+        rows.extend(self.events.rates().map(|(name, rate)| row(name, rate, None)));
         let grown = self.growth.iter();
         rows.extend(grown.map(|it| row(&it.name(), it.batches.jobs_per_second, Some(it.batches.ratio))));
         rows_in_columns(&columns, rows, view, true, Overflow::Cut)
@@ -339,6 +330,7 @@ impl Report {
         let mut rows = vec![
             row("two raw hops, idle".to_owned(), &self.idle_limit_ms),
             row("submit to completed, idle".to_owned(), &self.idle_ms),
+            row("event to start of its job, idle".to_owned(), self.events.start()),
             row(paced("submit to start"), &self.paced_start_ms),
             row(paced("cancel to cancelled"), &self.paced_cancel_ms),
         ];
@@ -362,6 +354,7 @@ impl Report {
             "Idle, {} jobs a round: {median:.2} times the raw hops (rounds: {least:.2} – {most:.2}).",
             self.single_jobs
         );
+        let amid = self.events.sentence();
         let flood = self.flood.iter().flat_map(FloodReport::sentences);
         let workers = self.growth.iter().rfind(|grown| grown.many == Many::IdleWorkers);
         let workers = self.idle_workers_cores.zip(workers).map(|(cores, workers)| {
@@ -371,7 +364,7 @@ impl Report {
         let start = self
             .start_seconds
             .map(|seconds| format!("With {waiting}, the backend is ready {seconds:.1} s after its start."));
-        [idle].into_iter().chain(flood).chain(workers).chain(start).collect()
+        [idle, amid].into_iter().chain(flood).chain(workers).chain(start).collect()
     }
 }
 
@@ -380,7 +373,10 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{bench::costs::Cost, terminals::on_terminals};
+    use crate::{
+        bench::{costs::Cost, events::Events, figures::Times},
+        terminals::on_terminals,
+    };
 
     fn rate(jobs: usize, seconds: u64) -> Throughput {
         Throughput::of(jobs, Duration::from_secs(seconds))
@@ -435,6 +431,13 @@ pub(super) mod tests {
                 .into(),
             starts: times(&[3, 4, 5]),
             cancels: times(&[6, 7]),
+            events: Events {
+                batches: vec![rate(10_000, 1)],
+                singles: vec![rate(10_000, 4)],
+                to_jobs: vec![rate(10_000, 2), rate(10_000, 3)],
+                to_jobs_amid: vec![rate(10_000, 3), rate(10_000, 4)],
+                starts: times(&[4, 5]),
+            },
             growth: Growth {
                 flood: Some(Flood {
                     wanted: 1_000_000,
