@@ -2,7 +2,7 @@
 
 use crewcall_proto::{
     JobType, MessageKind, Timestamp,
-    control::Control,
+    control::{Control, FEATURE_EVENTS},
     discovery::{Heartbeat, WorkerStatus},
 };
 use e2e::{
@@ -26,7 +26,8 @@ async fn f86_a_drained_worker_connects_again() {
     let forgetful = RawWorker::start(&stack.amqp_url);
     let other = JobType::new("test.other").unwrap();
     let types = vec![other.clone()];
-    let welcome = Control::Welcome { types, refused: Vec::new(), revoked: Vec::new(), features: Vec::new() };
+    let features = vec![FEATURE_EVENTS.to_owned()];
+    let welcome = Control::Welcome { types, refused: Vec::new(), revoked: Vec::new(), features };
     let mut controls = forgetful.listen(&other, "first").await.unwrap();
     forgetful.announce(&other).await.unwrap();
     assert_eq!(controls.receive().await.unwrap(), welcome);
