@@ -33,6 +33,8 @@ mod type_settings;
 
 mod consumers;
 
+mod grown_systems;
+
 mod long_jobs;
 
 mod traces;

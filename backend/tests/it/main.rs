@@ -10,4 +10,6 @@ mod lost;
 
 mod model;
 
+mod consumer_model;
+
 mod store;

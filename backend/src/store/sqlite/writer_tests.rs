@@ -2,14 +2,14 @@
 
 use std::{path::Path, sync::mpsc as std_mpsc};
 
-use crewcall_proto::JobId;
+use crewcall_proto::{ExecutionId, JobId, Timestamp, response::Origin};
 use rusqlite::ffi;
 
 use super::*;
 use crate::{
     clock::{Clock, SystemClock},
-    domain::{State, Submission},
-    engine::ports::{Accepted, Jobs as _, Lifecycle as _},
+    domain::{Event, State, Submission},
+    engine::ports::{Accepted, JobEvent, Jobs as _, Lifecycle as _},
     store::sqlite::SqliteStore,
 };
 
@@ -168,6 +168,61 @@ async fn after_a_failed_fsync_nothing_is_done_any_more() {
     let again = open(directory.path(), &Arc::default());
     assert_eq!(jobs(&again).await, 0);
     again.close().await;
+}
+
+/// One that stands still.
+struct StandingClock(Timestamp);
+
+impl Clock for StandingClock {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+
+    fn machine_ahead_ms(&self) -> i64 {
+        0
+    }
+}
+
+/// How many rows the store has written since it was opened.
+async fn rows_written(store: &SqliteStore) -> u64 {
+    store.writer.write(1, |context| Ok(context.connection.total_changes())).await.unwrap()
+}
+
+/// A job that nothing follows from costs what it always did: its row and what belongs to it, the end of its attempt, and the
+/// counter of dispatches.
+#[tokio::test]
+async fn a_job_that_nothing_follows_from_writes_as_many_rows_as_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemClock::start().now();
+    // The time is kept as well, now and then: with the first transaction of this store, and with no other.
+    let clock = Arc::new(StandingClock(now));
+    let store = SqliteStore::open(&directory.path().join("crewcall.db"), clock, Arc::default()).unwrap();
+    rows_written(&store).await;
+    let before = rows_written(&store).await;
+    // Of the moment at which it is accepted: how far such ids are off is kept, too.
+    let seconds = u64::try_from(now.as_millis() / 1_000).unwrap();
+    let nanoseconds = u32::try_from(now.as_millis() % 1_000 * 1_000_000).unwrap();
+    let made = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds);
+    let id = JobId::from_uuid(uuid::Uuid::new_v7(made));
+    let submission = Submission { job_type: "a".to_owned(), ..Submission::default() };
+    let job = submission.validate(now).unwrap().accept(id, now);
+    store.insert(vec![Accepted { job, window: 1, idempotency: None }]).await.unwrap();
+    let stored = rows_written(&store).await;
+    let (job, _) = store.get(id).await.unwrap().unwrap();
+    let (job_id, attempt) = (id, job.status.attempt);
+    let origin = Origin {
+        job_id,
+        attempt,
+        attempt_token: job.status.token.unwrap(),
+        execution_id: ExecutionId::generate(),
+        worker_id: "w".parse().unwrap(),
+    };
+    let (result, emitted, at) = ("{}".to_owned(), Vec::new(), job.created_at);
+    let event = Event::Completed { origin, result, emitted, started_at: at, finished_at: at };
+    store.apply(vec![JobEvent { job_id, event }]).await.unwrap();
+    let over = rows_written(&store).await;
+    assert_eq!((stored - before, over - stored), (3, 2));
+    store.close().await;
 }
 
 #[tokio::test]
