@@ -77,6 +77,13 @@ pub(crate) struct WorkerList {
     pub(crate) workers: Vec<Document<Worker>>,
 }
 
+/// An event that the jobs of a type publish.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct EmittedEvent {
+    /// What it is about.
+    pub(crate) subject: String,
+}
+
 /// One job type.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct JobType {
@@ -95,6 +102,9 @@ pub(crate) struct JobType {
     /// JSON Schema of the result.
     #[serde(default)]
     pub(crate) result_schema: Value,
+    /// Which events its jobs publish.
+    #[serde(default)]
+    pub(crate) emits: Vec<EmittedEvent>,
     /// Whether a worker ever announced it; jobs may name a type that nobody serves.
     #[serde(default = "announced_by_default")]
     pub(crate) announced: bool,

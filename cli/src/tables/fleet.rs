@@ -118,6 +118,7 @@ impl Show for JobType {
             .map(|(state, count)| format!("{count} {state}"))
             .collect();
         let paused = self.paused.as_ref().map(|note| format!("by {}", when_and_why(note)));
+        let publishes: Vec<&str> = self.emits.iter().map(|event| event.subject.as_str()).collect();
         let mut text = fields(
             &[
                 ("type", self.name.clone()),
@@ -130,6 +131,7 @@ impl Show for JobType {
                 ("queue", self.queue_error.clone().unwrap_or_default()),
                 ("schema", self.schema_error.clone().unwrap_or_default()),
                 ("refused", self.refused.clone().unwrap_or_default()),
+                ("publishes", publishes.join(", ")),
                 ("jobs", counts.join(", ")),
                 ("oldest waits since", moment(self.oldest_waiting_at.as_deref(), view)),
             ],

@@ -402,6 +402,7 @@ mod tests {
                     }
                 },
                 "result_schema": {"type": "object", "properties": {"bytes": {"type": "integer"}}},
+                "emits": [{"subject": "image.resized", "description": "", "schema": {}}, {"subject": "image.lost", "description": "", "schema": {}}],
                 "jobs": {"scheduled": 1, "ready": 2, "dispatched": 1, "running": 3, "completed": 10, "failed": 1},
                 "oldest_waiting_at": "2026-11-20T16:07:02.000Z", "running_max": 4, "rate_per_second": 2.5,
                 "paused": {"by": "bob", "reason": "the disk is full", "at": "2026-11-20T16:07:03.000Z"}
