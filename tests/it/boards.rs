@@ -261,9 +261,7 @@ async fn consumer(stack: &Stack, name: &str, subject: &str, job_type: &str, in_f
     let parameters = json!({"text": "x", "steps": 20, "step_ms": 100});
     let job = json!({"type": job_type, "parameters": parameters, "labels": {"by": name}});
     let settings = json!({"subjects": [subject], "start": "oldest", "in_flight_max": in_flight_max, "then": {"job": job}});
-    let path = format!("/v1/consumers/{name}");
-    let (status, answer) = stack.api.send(Method::PUT, &path, settings.to_string(), &[]).await.unwrap();
-    assert!(status.is_success(), "{answer}");
+    stack.api.put_consumer(name, &settings).await.unwrap();
 }
 
 /// A consumer that waited for too long: what it has not seen is deleted, as the backend does after 90 days.

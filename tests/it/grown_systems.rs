@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use e2e::{stack::Stack, wait::until};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How long consumers may take to see everything and have their jobs done.
@@ -15,9 +14,7 @@ const CREATED: usize = 5;
 
 async fn consume(stack: &Stack, name: &str, subject: &str, job: Value) {
     let consumer = json!({"subjects": [subject], "start": "oldest", "then": {"job": job}});
-    let path = format!("/v1/consumers/{name}");
-    let (status, answer) = stack.api.send(Method::PUT, &path, consumer.to_string(), &[]).await.unwrap();
-    assert!(status.is_success(), "{answer}");
+    stack.api.put_consumer(name, &consumer).await.unwrap();
 }
 
 async fn ask(stack: &Stack, path: &str, body: Value) -> Value {

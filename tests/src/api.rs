@@ -119,6 +119,18 @@ impl Api {
         Ok(body["id"].as_str().context("a job has an id")?.to_owned())
     }
 
+    /// Sets a consumer, which has to be taken.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn put_consumer(&self, name: &str, settings: &Value) -> anyhow::Result<()> {
+        let path = format!("/v1/consumers/{name}");
+        let (status, answer) = self.send(Method::PUT, &path, settings.to_string(), &[]).await?;
+        ensure!(status.is_success(), "{status} {answer}");
+        Ok(())
+    }
+
     /// One job.
     ///
     /// # Errors

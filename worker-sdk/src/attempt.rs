@@ -389,29 +389,19 @@ fn decide(strategy: FailureStrategy, kind: ErrorKind) -> OnFailure {
 
 #[cfg(test)]
 mod tests {
-    use crewcall_proto::{Attempt, AttemptToken, ContentType, JobId, PROTOCOL_VERSION, codec, event::Event};
+    use crewcall_proto::{ContentType, codec, event::Event};
     use serde_json::{Value, json};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::testing::Setup;
 
     /// The answer to an attempt with this result that emitted an event with these data.
     fn answer(result: Value, data: Value) -> OutboundMessage {
         let (stop, job_type) = (CancellationToken::new(), JobType::new("test").unwrap());
         stop.cancel();
         let responses = ResponsePublisher::without_broker(ContentType::MessagePack, &stop);
-        let order = Order {
-            protocol: PROTOCOL_VERSION,
-            job_id: JobId::generate(),
-            job_type,
-            attempt: Attempt::FIRST,
-            attempt_token: AttemptToken::generate(),
-            max_attempts: 5,
-            parameters: JsonObject::new(),
-            timeout_ms: None,
-            expires_at: None,
-            created_at: Timestamp::from_millis(0),
-        };
+        let order = Setup::new().order(&job_type);
         let events = vec![Event { subject: "order.paid".to_owned(), data, occurred_at: None }];
         let ending = Ok(Completion { result, events });
         let (execution, reference) = (Execution::beginning(false), reference(&order, None));

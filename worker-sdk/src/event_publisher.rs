@@ -125,8 +125,7 @@ mod tests {
     use std::pin::pin;
 
     use crewcall_proto::{
-        Attempt, AttemptToken, ContentType, ExecutionId, JobId, JsonObject, Order, PROTOCOL_VERSION,
-        Timestamp, codec,
+        Attempt, AttemptToken, ContentType, ExecutionId, JobId, JsonObject, Order, Timestamp, codec,
     };
     use futures_util::poll;
     use serde_json::json;
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         IdentifiedEvent, JobContext, Settings, checked_worker::CheckedWorker, emitter::Emitter,
-        progress::ProgressBoard,
+        progress::ProgressBoard, testing::Setup,
     };
 
     /// What takes the events of an attempt, with a backend that takes them or not, and without a broker.
@@ -177,18 +176,8 @@ mod tests {
 
     /// The attempt whose handler emits these.
     fn job(events: AttemptEvents) -> JobContext {
-        let order = Order {
-            protocol: PROTOCOL_VERSION,
-            job_id: events.origin.job_id,
-            job_type: events.job_type.clone(),
-            attempt: events.origin.attempt,
-            attempt_token: events.origin.attempt_token,
-            max_attempts: 5,
-            parameters: JsonObject::new(),
-            timeout_ms: None,
-            expires_at: None,
-            created_at: Timestamp::from_millis(0),
-        };
+        let Origin { job_id, attempt, attempt_token, .. } = events.origin;
+        let order = Order { job_id, attempt, attempt_token, ..Setup::new().order(&events.job_type) };
         let emitter = Emitter::new(order.job_type.clone(), vec![declared()].into(), Box::new(events));
         JobContext::new(&order, None, ProgressBoard::new(None).0, emitter)
     }

@@ -1,8 +1,12 @@
-use crewcall_proto::{AttemptToken, JobType, JsonObject, Order, PROTOCOL_VERSION, Timestamp};
+use crewcall_proto::{AttemptToken, JobType, Order};
 use futures_util::FutureExt;
 
 use super::*;
-use crate::{emitter::Emitter, progress::ProgressBoard, testing::Recorder};
+use crate::{
+    emitter::Emitter,
+    progress::ProgressBoard,
+    testing::{Recorder, Setup},
+};
 
 #[path = "in_flight_bundles_tests.rs"]
 mod bundles;
@@ -11,18 +15,7 @@ mod bundles;
 type InFlight = InFlightOrders<u32>;
 
 fn order() -> Order {
-    Order {
-        protocol: PROTOCOL_VERSION,
-        job_id: JobId::generate(),
-        job_type: JobType::new("test").unwrap(),
-        attempt: Attempt::FIRST,
-        attempt_token: AttemptToken::generate(),
-        max_attempts: 5,
-        parameters: JsonObject::new(),
-        timeout_ms: None,
-        expires_at: None,
-        created_at: Timestamp::from_millis(0),
-    }
+    Setup::new().order(&JobType::new("test").unwrap())
 }
 
 fn arrive(in_flight: &mut InFlight, order: &Order, delivery: u32) -> Admission<u32> {

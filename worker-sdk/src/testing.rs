@@ -202,7 +202,7 @@ impl Setup {
         Outcome { result, progress, events }
     }
 
-    fn order(&self, job_type: &JobType) -> Order {
+    pub(crate) fn order(&self, job_type: &JobType) -> Order {
         Order {
             protocol: PROTOCOL_VERSION,
             job_id: JobId::generate(),

@@ -13,4 +13,12 @@ impl Problem {
     pub(super) fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), message: message.into() }
     }
+
+    /// All of them in one sentence, for whoever has no list to show.
+    #[must_use]
+    pub fn sentence(problems: &[Self]) -> String {
+        let told: Vec<String> =
+            problems.iter().map(|Self { pointer, message }| format!("{pointer}: {message}")).collect();
+        told.join("; ")
+    }
 }

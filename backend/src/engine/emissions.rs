@@ -136,11 +136,7 @@ async fn new_event(
     (worker_id, job_type): (&WorkerId, &JobType),
     Said { subject, data, id, occurred_at }: Said,
 ) -> Result<NewEvent, Refused> {
-    let invalid = |problems: &[Problem]| {
-        let told: Vec<String> =
-            problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
-        (EventRefused::Invalid, told.join("; "))
-    };
+    let invalid = |problems: &[Problem]| (EventRefused::Invalid, Problem::sentence(problems));
     if data.is_null() {
         return Err(invalid(&[of_data("an event has data: any JSON but null, such as {}".to_owned())]));
     }

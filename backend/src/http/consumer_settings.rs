@@ -1,20 +1,16 @@
 //! Reading what a consumer is to do, and where in the log it is to go: every problem is told at once.
 
-use crewcall_proto::numbers::{ARRIVE, ChangedNumber, changed_numbers};
-use serde_json::Value;
+use crewcall_proto::Timestamp;
+use serde_json::{Map, Value};
 
 use super::{
     fields::Fields,
     problem::{Problem, ProblemCode},
     submission,
 };
-use crate::{
-    domain::{
-        ConsumerSettings, Sequence, Start, SubjectPattern, Submission,
-        consumer::{IN_FLIGHT_DEFAULT, PATTERNS_MAX},
-        excerpt,
-    },
-    engine::settings::schema::PROBLEMS_MAX,
+use crate::domain::{
+    ConsumerSettings, Sequence, Start, SubjectPattern, Submission,
+    consumer::{IN_FLIGHT_DEFAULT, PATTERNS_MAX},
 };
 
 /// The pointer to the parameters.
@@ -35,10 +31,7 @@ pub(super) fn read(text: &[u8]) -> Result<(ConsumerSettings, Option<Start>), Pro
     };
     let start = read_start(&mut fields, "start");
     let job = read_then(&mut fields);
-    for ChangedNumber { pointer, number } in changed_numbers(text, PARAMETERS, PROBLEMS_MAX) {
-        let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
-        fields.wrong(&pointer[1..], message);
-    }
+    fields.numbers_arrive(text, PARAMETERS);
     let settings = ConsumerSettings { subjects, condition, job, in_flight_max };
     fields.conclude(Ok((settings, start)))
 }
@@ -85,31 +78,31 @@ fn read_then(fields: &mut Fields) -> Submission {
 
 /// Where somebody wants to begin.
 pub(super) fn read_start(fields: &mut Fields, name: &'static str) -> Option<Start> {
-    match fields.value(name)? {
+    let start = match fields.value(name)? {
         Value::String(word) if word == "now" => Some(Start::Now),
         Value::String(word) if word == "oldest" => Some(Start::Oldest),
-        Value::Object(place) => {
-            let after =
-                place.get("after").and_then(Value::as_u64).filter(|after| i64::try_from(*after).is_ok());
-            let since = place
-                .get("since")
-                .and_then(Value::as_str)
-                .and_then(|text| text.parse::<jiff::Timestamp>().ok());
-            match (after, since, place.len()) {
-                (Some(after), None, 1) => Some(Start::After(Sequence(after))),
-                (None, Some(since), 1) => {
-                    Some(Start::Since(crewcall_proto::Timestamp::from_millis(since.as_millisecond())))
-                }
-                _ => {
-                    fields.wrong(name, START);
-                    None
-                }
-            }
+        Value::Object(place) => start_of(&place),
+        _ => None,
+    };
+    if start.is_none() {
+        fields.wrong(name, START);
+    }
+    start
+}
+
+/// The place that one field says.
+fn start_of(place: &Map<String, Value>) -> Option<Start> {
+    let mut fields = place.iter();
+    match (fields.next()?, fields.next()) {
+        ((name, value), None) if name == "after" => {
+            let after = value.as_u64().filter(|after| i64::try_from(*after).is_ok())?;
+            Some(Start::After(Sequence(after)))
         }
-        _ => {
-            fields.wrong(name, START);
-            None
+        ((name, value), None) if name == "since" => {
+            let since: jiff::Timestamp = value.as_str()?.parse().ok()?;
+            Some(Start::Since(Timestamp::from_millis(since.as_millisecond())))
         }
+        _ => None,
     }
 }
 
@@ -132,10 +125,7 @@ mod tests {
         for (start, expected) in [
             (r#""oldest""#, Start::Oldest),
             (r#"{"after":17}"#, Start::After(Sequence(17))),
-            (
-                r#"{"since":"1970-01-01T00:00:01Z"}"#,
-                Start::Since(crewcall_proto::Timestamp::from_millis(1_000)),
-            ),
+            (r#"{"since":"1970-01-01T00:00:01Z"}"#, Start::Since(Timestamp::from_millis(1_000))),
         ] {
             let text = format!(r#"{{"subjects":["a"],"start":{start},"then":{{"job":{{"type":"a"}}}}}}"#);
             assert_eq!(read(text.as_bytes()).unwrap().1, Some(expected));

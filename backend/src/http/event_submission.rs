@@ -1,15 +1,10 @@
 //! Reading an event that somebody publishes: every problem is told at once, each with a pointer to its field.
 
-use crewcall_proto::numbers::{ARRIVE, ChangedNumber, changed_numbers};
-
 use super::{
     fields::Fields,
     problem::{Problem, ProblemCode},
 };
-use crate::{
-    domain::{EventSubmission, excerpt},
-    engine::{event_id, settings::schema::PROBLEMS_MAX},
-};
+use crate::{domain::EventSubmission, engine::event_id};
 
 /// The pointer to the data.
 const DATA: &str = "/data";
@@ -27,10 +22,7 @@ pub(super) fn read(text: &[u8]) -> Result<EventSubmission, Problem> {
     }
     let data = data.unwrap_or_default();
     let (id, occurred_at) = (fields.text("id"), fields.time("occurred_at"));
-    for ChangedNumber { pointer, number } in changed_numbers(text, DATA, PROBLEMS_MAX) {
-        let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
-        fields.wrong(&pointer[1..], message);
-    }
+    fields.numbers_arrive(text, DATA);
     let text = data.to_string();
     let id = id.map(|id| event_id(id, &subject, occurred_at, data));
     let submission = EventSubmission { subject, data: text, id, occurred_at };

@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use crewcall_proto::{
     JsonObject, Timestamp,
     codec::{DEPTH_MAX, json_depth_exceeds},
+    numbers::{ARRIVE, ChangedNumber, changed_numbers},
 };
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::problem::{Problem, ProblemCode, field};
-use crate::domain::{Problem as FieldProblem, State, excerpt};
+use crate::{
+    domain::{Problem as FieldProblem, State, excerpt},
+    engine::settings::schema::PROBLEMS_MAX,
+};
 
 /// How alike two names must be, from 0 to 1, for one to be meant when the other is written.
 const ALIKE_MIN: f64 = 0.8;
@@ -57,6 +61,15 @@ impl Fields {
         match value {
             Value::Object(fields) => Ok(Self::new(what, "/", code, fields)),
             other => refused(format!("{what} is an object, not {}", a(&other))),
+        }
+    }
+
+    /// The numbers below the pointer `within`, in the text that was parsed, arrive as they were sent, or are wrong.
+    pub(super) fn numbers_arrive(&mut self, text: &[u8], within: &str) {
+        for ChangedNumber { pointer, number } in changed_numbers(text, within, PROBLEMS_MAX) {
+            let message =
+                format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
+            self.wrong(&pointer[1..], message);
         }
     }
 

@@ -1,20 +1,14 @@
 //! Reading a submission: every problem is told at once, each with a pointer to its field.
 
-use crewcall_proto::{
-    Timestamp,
-    numbers::{ARRIVE, ChangedNumber, changed_numbers},
-};
+use crewcall_proto::Timestamp;
 
 use super::{
     fields::Fields,
     problem::{Problem, ProblemCode},
 };
-use crate::{
-    domain::{
-        Submission, excerpt,
-        schedule::{BackoffRequest, Times},
-    },
-    engine::settings::schema::PROBLEMS_MAX,
+use crate::domain::{
+    Submission,
+    schedule::{BackoffRequest, Times},
 };
 
 /// The pointer to the parameters.
@@ -25,10 +19,7 @@ const PARAMETERS: &str = "/parameters";
 pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
     let mut fields = Fields::parse("a submission", text, ProblemCode::InvalidSubmission)?;
     let submission = from_fields(&mut fields);
-    for ChangedNumber { pointer, number } in changed_numbers(text, PARAMETERS, PROBLEMS_MAX) {
-        let message = format!("the number {} would not arrive as it was sent: {ARRIVE}", excerpt(&number));
-        fields.wrong(&pointer[1..], message);
-    }
+    fields.numbers_arrive(text, PARAMETERS);
     let mut problems = fields.finish();
     if problems.is_empty() {
         return Ok(submission);

@@ -1,10 +1,7 @@
 //! The log of events, and a consumer that makes a job of each: how many can be published in a second, how many become jobs that are
 //! done, alone and beside consumers that select nothing of it, and how soon a handler begins when all is idle.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
@@ -15,6 +12,7 @@ use super::{
     BODY_BYTES, JOB_TYPE, Plan,
     figures::{Percentiles, Spread, Throughput, Times},
     http::Http,
+    load,
 };
 use crate::exit::Failure;
 
@@ -55,7 +53,9 @@ impl Events {
     /// When the backend refuses something, or something does not come in time.
     pub(super) async fn round(&mut self, http: &Http, plan: Plan) -> Result<(), Failure> {
         self.batches.push(published(plan.jobs, batches(http, OTHER_SUBJECT, plan.jobs)).await?);
-        self.singles.push(published(plan.jobs, singles(http, plan)).await?);
+        let one = event(OTHER_SUBJECT);
+        let singles = load::singles(plan, async || http.publish(one.clone()).await);
+        self.singles.push(published(plan.jobs, singles).await?);
         http.consume(CONSUMER, SUBJECT, JOB_TYPE).await?;
         for _ in 0..plan.single_jobs {
             self.starts.add(start(http).await?);
@@ -144,18 +144,6 @@ async fn batches(http: &Http, subject: &str, events: usize) -> Result<(), Failur
         http.publish_batch(format!("{one}\n").repeat(size), size)
     });
     stream::iter(requests).buffer_unordered(BATCHES_AT_ONCE).try_collect().await
-}
-
-async fn singles(http: &Http, plan: Plan) -> Result<(), Failure> {
-    let (left, one) = (AtomicUsize::new(plan.jobs), event(OTHER_SUBJECT));
-    let connection = async || {
-        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            http.publish(one.clone()).await?;
-        }
-        Ok(())
-    };
-    let connections = (0..plan.connections).map(|_| connection());
-    stream::iter(connections).buffer_unordered(plan.connections).try_collect().await
 }
 
 async fn to_jobs(http: &Http, events: usize) -> Result<Throughput, Failure> {

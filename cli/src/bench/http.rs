@@ -63,9 +63,7 @@ impl Http {
 
     /// Submits many, one in a line.
     pub(super) async fn submit_batch(&self, lines: String, count: usize) -> Result<(), Failure> {
-        let request = self.request(Method::POST, "/v1/jobs/batch");
-        let answer = send(request.header(header::CONTENT_TYPE, "application/x-ndjson").body(lines)).await?;
-        if answer["accepted"].as_u64() == u64::try_from(count).ok() { Ok(()) } else { Err(strange(&answer)) }
+        self.post_lines("/v1/jobs/batch", lines, count).await
     }
 
     /// Waits until the job is over. Returns its state.
@@ -139,9 +137,7 @@ impl Http {
 
     /// Publishes many, one in a line.
     pub(super) async fn publish_batch(&self, lines: String, count: usize) -> Result<(), Failure> {
-        let request = self.request(Method::POST, "/v1/events/batch");
-        let answer = send(request.header(header::CONTENT_TYPE, "application/x-ndjson").body(lines)).await?;
-        if answer["accepted"].as_u64() == u64::try_from(count).ok() { Ok(()) } else { Err(strange(&answer)) }
+        self.post_lines("/v1/events/batch", lines, count).await
     }
 
     /// Has a consumer make a job of each event of the subject, labelled with its sequence.
@@ -181,6 +177,13 @@ impl Http {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Posts many, one in a line, all of which have to be taken.
+    async fn post_lines(&self, path: &str, lines: String, count: usize) -> Result<(), Failure> {
+        let request = self.request(Method::POST, path);
+        let answer = send(request.header(header::CONTENT_TYPE, "application/x-ndjson").body(lines)).await?;
+        if answer["accepted"].as_u64() == u64::try_from(count).ok() { Ok(()) } else { Err(strange(&answer)) }
     }
 
     async fn type_when(

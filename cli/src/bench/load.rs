@@ -1,9 +1,6 @@
 //! Many jobs that do nothing, submitted in the ways there are, until the last is completed and can be read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -37,7 +34,7 @@ pub(super) async fn run(load: Load, http: &Http, plan: Plan) -> Result<Throughpu
     let mut began = Instant::now();
     match load {
         Load::Batches => batches(http, plan.jobs, same).await?,
-        Load::Singles => singles(http, plan).await?,
+        Load::Singles => singles(plan, async || http.submit(one.clone()).await).await?,
         Load::Drain => {
             http.pause(JOB_TYPE, true).await?;
             batches(http, plan.jobs, same).await?;
@@ -64,11 +61,19 @@ pub(super) async fn batches(http: &Http, jobs: usize, job: impl Fn(usize) -> Str
     stream::iter(requests).buffer_unordered(BATCHES_AT_ONCE).try_collect().await
 }
 
-async fn singles(http: &Http, plan: Plan) -> Result<(), Failure> {
-    let (left, job) = (Arc::new(AtomicUsize::new(plan.jobs)), job(JOB_TYPE));
+/// Sends `plan.jobs` requests, each connection one after the other.
+///
+/// # Errors
+///
+/// When one of them fails.
+pub(super) async fn singles<T>(
+    plan: Plan,
+    send: impl AsyncFn() -> Result<T, Failure>,
+) -> Result<(), Failure> {
+    let left = AtomicUsize::new(plan.jobs);
     let connection = async || {
         while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            http.submit(job.clone()).await?;
+            send().await?;
         }
         Ok(())
     };

@@ -18,7 +18,7 @@ use e2e::{
     wait::until,
 };
 use futures_util::future::join_all;
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::sleep};
@@ -198,9 +198,7 @@ async fn consume(api: &Api, name: &str, subject: &str, text: &str) {
     let job = json!({"type": "test.echo", "parameters": {"text": text}, "labels": {"by": name}});
     let consumer =
         json!({"subjects": [subject], "start": "oldest", "in_flight_max": 20, "then": {"job": job}});
-    let path = format!("/v1/consumers/{name}");
-    let (status, answer) = api.send(Method::PUT, &path, consumer.to_string(), &[]).await.unwrap();
-    assert!(status.is_success(), "{answer}");
+    api.put_consumer(name, &consumer).await.unwrap();
 }
 
 /// Waits until a consumer has seen everything and its jobs are over.

@@ -34,7 +34,7 @@ use super::{
     Engine, Observer,
     ports::{JobChanged, StoreError},
 };
-use crate::domain::{Consumer, ConsumerName, Pass, Reaction, Sequence, State};
+use crate::domain::{Consumer, ConsumerName, Pass, Problem, Reaction, Sequence, State};
 
 /// How often it is looked whether anything is left undone, and places are kept that moved in memory. What is new wakes at once.
 const TICK: Duration = Duration::from_secs(1);
@@ -75,11 +75,7 @@ impl Consumption {
             return Ok(Arc::clone(reaction));
         }
         let reaction = Reaction::of(&consumer.settings, now).map_err(|problems| {
-            let problems: Vec<String> = problems
-                .into_iter()
-                .map(|problem| format!("{}: {}", problem.pointer, problem.message))
-                .collect();
-            format!("its settings cannot be used any more ({}): set others", problems.join("; "))
+            format!("its settings cannot be used any more ({}): set others", Problem::sentence(&problems))
         })?;
         let reaction = Arc::new(reaction);
         reactions.insert(consumer.name.clone(), (consumer.revision, Arc::clone(&reaction)));

@@ -1,11 +1,10 @@
 //! One step: what is new is read, it is decided what follows, and that is stored.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
 };
-
-use std::cell::OnceCell;
 
 use crewcall_expressions::{Scope, ScopeError};
 use crewcall_proto::{JobId, Timestamp};
@@ -16,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::notes::Note;
 use crate::{
     domain::{
-        Cause, Consumer, Job, Pass, PublishedEvent, Reacted, Reaction, Sequence, Submission,
+        Cause, Consumer, Job, Pass, Problem, PublishedEvent, Reacted, Reaction, Sequence, Submission,
         job::{UNFILLED, UNFIT},
     },
     engine::{
@@ -269,18 +268,12 @@ async fn job_of(
     let problems = match engine.check(&Caller::loopback(), submission.clone()).await {
         Ok(job) => return Some(job),
         Err(SubmitError::Invalid(problems)) => {
-            return failed(reaction.bare(), UNFILLED, sentence(&problems));
+            return failed(reaction.bare(), UNFILLED, Problem::sentence(&problems));
         }
         Err(SubmitError::InvalidParameters(problems)) => problems,
         Err(_) => return None,
     };
-    failed(submission, UNFIT, sentence(&problems))
-}
-
-fn sentence(problems: &[crate::domain::Problem]) -> String {
-    let problems: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
-    problems.join("; ")
+    failed(submission, UNFIT, Problem::sentence(&problems))
 }
 
 /// Remembers what people should know of.
