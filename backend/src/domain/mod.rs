@@ -48,6 +48,8 @@ pub mod cause;
 
 pub mod reaction;
 
+pub mod workflow;
+
 pub use cause::{Cause, Origin, Root};
 pub use consumer::{Consumer, ConsumerName, ConsumerSettings, InvalidConsumerName, Pass, Replay, Start};
 pub use demand::Demand;
