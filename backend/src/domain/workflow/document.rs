@@ -215,3 +215,6 @@ fn distinct<T: Copy + Ord>(found: impl IntoIterator<Item = T>) -> (Vec<T>, bool)
     });
     (kept.collect(), has_twins)
 }
+
+#[cfg(test)]
+mod tests;
