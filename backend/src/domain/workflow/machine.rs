@@ -274,4 +274,7 @@ mod tests;
 mod failure_tests;
 
 #[cfg(test)]
+mod naive;
+
+#[cfg(test)]
 mod properties;

@@ -43,15 +43,14 @@ impl Machine<'_> {
     /// Has the next jobs of a step made that undo it, as far as there is room.
     fn make_compensations(&mut self, index: StepIndex) {
         let parallel = self.definition(index).parallel();
-        let is_paused = self.run.is_paused;
         let generation = self.step(index).generation;
-        let Some(counts) = &mut self.step_mut(index).compensation else { return };
+        let Some(counts) = self.step(index).compensation else { return };
         let room = parallel.saturating_sub(counts.open()).min(counts.total - counts.made).min(ITEMS_CHUNK);
-        if is_paused || counts.making > 0 || room == 0 {
+        if self.run.is_paused || counts.making > 0 || room == 0 {
             return;
         }
-        counts.making = room;
         let from = counts.made;
+        self.step_mut(index).compensation = Some(ItemCounts { making: room, ..counts });
         self.commands.push(Command::Compensate { step: index, generation, from, count: room });
     }
 
@@ -62,9 +61,10 @@ impl Machine<'_> {
         count: u32,
         born_failed: u32,
     ) -> Result<(), Stale> {
-        let counts = self.expect_compensating(index)?;
-        expect_making(counts, from, count, born_failed)?;
-        count_made(self.expect_compensating(index)?, count, born_failed);
+        let mut counts = self.expect_compensating(index)?;
+        expect_making(&counts, from, count, born_failed)?;
+        count_made(&mut counts, count, born_failed);
+        self.step_mut(index).compensation = Some(counts);
         self.settle_compensation(index);
         Ok(())
     }
@@ -76,21 +76,17 @@ impl Machine<'_> {
         outcome: Outcome,
     ) -> Result<(), Stale> {
         self.expect_generation(index, item.generation)?;
-        let counts = self.expect_compensating(index)?;
-        expect_open(counts, item)?;
-        count_ended(counts, outcome);
+        let mut counts = self.expect_compensating(index)?;
+        expect_open(&counts, item)?;
+        count_ended(&mut counts, outcome);
+        self.step_mut(index).compensation = Some(counts);
         self.settle_compensation(index);
         Ok(())
     }
 
-    fn expect_compensating(&mut self, index: StepIndex) -> Result<&mut ItemCounts, Stale> {
-        if self.run.state != RunState::Compensating {
-            return Err(Stale::State);
-        }
-        if self.step(index).compensation.is_none() {
-            return Err(Stale::State);
-        }
-        self.step_mut(index).compensation.as_mut().ok_or(Stale::State)
+    fn expect_compensating(&self, index: StepIndex) -> Result<ItemCounts, Stale> {
+        let is_compensating = self.run.state == RunState::Compensating;
+        self.step(index).compensation.filter(|_| is_compensating).ok_or(Stale::State)
     }
 
     /// Goes on with the step, or with the next when it is undone as far as it can be.
@@ -125,14 +121,19 @@ impl Machine<'_> {
             stop.cleanup = Cleanup::Nothing;
         }
         let Some(index) = self.being_undone() else { return };
-        let step = self.step_mut(index);
+        self.take_back_compensations(index);
+        let step = self.step(index);
         let generation = step.generation;
-        if let Some(counts) = &mut step.compensation {
-            counts.making = 0;
-            if counts.open() > 0 {
-                self.commands.push(Command::CancelCompensations { step: index, generation });
-            }
+        if step.compensation.is_some_and(|counts| counts.open() > 0) {
+            self.commands.push(Command::CancelCompensations { step: index, generation });
         }
         self.settle_compensation(index);
+    }
+
+    /// What was to be made of them is not made, or not now.
+    pub(super) fn take_back_compensations(&mut self, index: StepIndex) {
+        if let Some(counts) = self.step(index).compensation.filter(|counts| counts.making > 0) {
+            self.step_mut(index).compensation = Some(ItemCounts { making: 0, ..counts });
+        }
     }
 }

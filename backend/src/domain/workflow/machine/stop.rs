@@ -106,15 +106,8 @@ impl Machine<'_> {
         }
         self.run.is_paused = true;
         for index in (0..self.run.steps.len()).map(StepIndex) {
-            let step = self.step(index);
-            if step.items.making > 0 {
-                self.step_mut(index).items.making = 0;
-            }
-            if self.step(index).compensation.is_some_and(|counts| counts.making > 0)
-                && let Some(counts) = &mut self.step_mut(index).compensation
-            {
-                counts.making = 0;
-            }
+            self.take_back_items(index);
+            self.take_back_compensations(index);
         }
         Ok(())
     }

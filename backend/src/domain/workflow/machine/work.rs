@@ -100,6 +100,13 @@ impl Machine<'_> {
         });
     }
 
+    /// What was to be made of them is not made, or not now.
+    pub(super) fn take_back_items(&mut self, index: StepIndex) {
+        if self.step(index).items.making > 0 {
+            self.step_mut(index).items.making = 0;
+        }
+    }
+
     pub(super) fn on_items_made(
         &mut self,
         index: StepIndex,
@@ -157,9 +164,7 @@ impl Machine<'_> {
         if goes_on && !items.is_over() {
             return self.make_items(index);
         }
-        if items.making > 0 {
-            self.step_mut(index).items.making = 0;
-        }
+        self.take_back_items(index);
         if items.open() > 0 {
             return;
         }
