@@ -6,7 +6,8 @@ use crewcall_expressions::{Expression, Failed, Json, Scope, Template};
 use crewcall_proto::{JobType, JsonObject};
 
 use super::graph::Graph;
-use crate::domain::{Submission, SubjectPattern};
+pub use super::graph::StepIndex;
+use crate::domain::{SubjectPattern, Submission};
 
 /// The name of a workflow. It has the shape of a job type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,10 +46,6 @@ impl fmt::Display for WorkflowName {
 pub struct InvalidWorkflowName {
     text: String,
 }
-
-/// The place of a step in its document, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepIndex(pub usize);
 
 /// One version of a workflow. It is never changed: a run keeps the one that it began with.
 #[derive(Debug, Clone)]
@@ -149,7 +146,7 @@ pub enum RunIf {
 #[derive(Debug, Clone)]
 pub enum Work {
     /// A job, or one for each item.
-    Job { job: JobTemplate, each: Option<Each> },
+    Job { job: Box<JobTemplate>, each: Option<Each> },
     /// It waits for an event.
     Event(EventWait),
     /// It waits for a moment: a time of the calendar, as text.

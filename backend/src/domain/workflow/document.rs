@@ -15,8 +15,8 @@ use super::{
     fields::{Fields, escaped, kind},
     graph::{self, Graph},
     limits::{
-        CONCURRENCY_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_LEVELS_MAX, PROBLEMS_MAX, STEP_NAME_LENGTH_MAX, STEPS_MAX,
-        TIMEOUT_MAX, TIMEOUT_MIN,
+        CONCURRENCY_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_LEVELS_MAX, PROBLEMS_MAX, STEP_NAME_LENGTH_MAX,
+        STEPS_MAX, TIMEOUT_MAX, TIMEOUT_MIN,
     },
 };
 use crate::domain::{Problem, excerpt};
@@ -58,7 +58,8 @@ fn check_size(document: &Json) -> Result<&JsonObject, Problem> {
     }
     let bytes = document.to_string().len();
     if bytes > DOCUMENT_BYTES_MAX {
-        let message = format!("a workflow has at most {DOCUMENT_BYTES_MAX} bytes as JSON, and this has {bytes}");
+        let message =
+            format!("a workflow has at most {DOCUMENT_BYTES_MAX} bytes as JSON, and this has {bytes}");
         return Err(Problem::new("", message));
     }
     Ok(object)
@@ -67,9 +68,7 @@ fn check_size(document: &Json) -> Result<&JsonObject, Problem> {
 /// Recursive, to a known depth.
 fn has_levels_within(value: &Json, levels: usize) -> bool {
     match value {
-        Json::Array(items) => {
-            levels > 0 && items.iter().all(|item| has_levels_within(item, levels - 1))
-        }
+        Json::Array(items) => levels > 0 && items.iter().all(|item| has_levels_within(item, levels - 1)),
         Json::Object(fields) => {
             levels > 0 && fields.values().all(|field| has_levels_within(field, levels - 1))
         }
@@ -86,7 +85,8 @@ fn read_fields(fields: &mut Fields<'_>) -> Option<Workflow> {
     let triggers = trigger::read_all(fields);
     let mut names = vec!["trigger"];
     names.extend(triggers.iter().any(|trigger| matches!(trigger, Trigger::Event { .. })).then_some("event"));
-    names.extend(triggers.iter().any(|trigger| matches!(trigger, Trigger::Schedule(_))).then_some("schedule"));
+    names
+        .extend(triggers.iter().any(|trigger| matches!(trigger, Trigger::Schedule(_))).then_some("schedule"));
     let no_steps = StepNames::new(Vec::new());
     let concurrency = read_concurrency(fields, &mut Place::new(&names, &no_steps, []));
     names.extend(["run", "steps"]);
@@ -101,9 +101,7 @@ fn read_fields(fields: &mut Fields<'_>) -> Option<Workflow> {
     let step_names = StepNames::new(step_names);
     let mut place = Place::new(&names, &step_names, everything);
     let outputs = fields.object("outputs").cloned().map(Json::Object);
-    let outputs = outputs.and_then(|outputs| {
-        place.template("/outputs", &outputs, &[], fields.problems())
-    });
+    let outputs = outputs.and_then(|outputs| place.template("/outputs", &outputs, &[], fields.problems()));
     Some(Workflow {
         name: name?,
         triggers,
@@ -136,15 +134,13 @@ fn read_concurrency(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Co
 }
 
 /// The steps as far as they can be read, how they need each other, and the names of all that the document has.
-fn read_steps<'a>(
-    fields: &mut Fields<'a>,
-    names: &[&'static str],
-) -> (Vec<Step>, Graph, Vec<&'a str>) {
+fn read_steps<'a>(fields: &mut Fields<'a>, names: &[&'static str]) -> (Vec<Step>, Graph, Vec<&'a str>) {
     let object = fields.object("steps");
     if object.is_none_or(JsonObject::is_empty) && !fields.is_wrong_at("/steps") {
         fields.wrong("steps", STEPS);
     }
-    let entries: Vec<(&str, &Json)> = object.into_iter().flatten().map(|(name, step)| (&**name, step)).collect();
+    let entries: Vec<(&str, &Json)> =
+        object.into_iter().flatten().map(|(name, step)| (&**name, step)).collect();
     if entries.len() > STEPS_MAX {
         let message = format!("a workflow has at most {STEPS_MAX} steps, and this has {}", entries.len());
         fields.wrong("steps", message);
@@ -170,7 +166,8 @@ fn read_steps<'a>(
         tell_circle(&circle, &step_names, fields);
     }
     let mut steps = Vec::new();
-    for (index, mut step) in of_steps.into_iter().enumerate().filter_map(|(index, step)| Some((index, step?))) {
+    for (index, mut step) in of_steps.into_iter().enumerate().filter_map(|(index, step)| Some((index, step?)))
+    {
         let index = StepIndex(index);
         let place = Place::new(names, &step_names, graph::ancestors(index, &needs)).of(index);
         let name: Arc<str> = step_names.name(index).into();
@@ -200,7 +197,8 @@ fn check_name(name: &str, pointer: &str, fields: &mut Fields<'_>) {
 fn tell_circle(circle: &[StepIndex], names: &StepNames<'_>, fields: &mut Fields<'_>) {
     let Some(first) = circle.first() else { return };
     let path: Vec<&str> = circle.iter().chain([first]).map(|step| names.name(*step)).collect();
-    let message = format!("these steps need each other in a circle, so none of them could begin: {}", path.join(" → "));
+    let message =
+        format!("these steps need each other in a circle, so none of them could begin: {}", path.join(" → "));
     fields.add([Problem::new(format!("/steps/{}/needs", escaped(&excerpt(path[0]))), message)]);
 }
 

@@ -42,29 +42,79 @@ pub enum Evaluation {
 pub enum Happened {
     /// There is a place for the run.
     Started,
-    Evaluated { step: StepIndex, generation: Generation, evaluation: Evaluation },
+    Evaluated {
+        step: StepIndex,
+        generation: Generation,
+        evaluation: Evaluation,
+    },
     /// The next items of a step are about to be stored by this transaction, which stores them only if this is accepted. So many
     /// of them are born failed, because their parameters could not be filled in. A child run is an item.
-    ItemsMade { step: StepIndex, generation: Generation, from: u32, count: u32, born_failed: u32 },
+    ItemsMade {
+        step: StepIndex,
+        generation: Generation,
+        from: u32,
+        count: u32,
+        born_failed: u32,
+    },
     /// The job of an item ended.
-    JobEnded { step: StepIndex, item: Item, outcome: Outcome },
-    ChildEnded { step: StepIndex, generation: Generation, outcome: Outcome },
+    JobEnded {
+        step: StepIndex,
+        item: Item,
+        outcome: Outcome,
+    },
+    ChildEnded {
+        step: StepIndex,
+        generation: Generation,
+        outcome: Outcome,
+    },
     /// The event is there that a step waits for.
-    WaitAnswered { step: StepIndex, generation: Generation, event: Sequence },
+    WaitAnswered {
+        step: StepIndex,
+        generation: Generation,
+        event: Sequence,
+    },
     /// The deadline of a step has passed.
-    WaitTimedOut { step: StepIndex, generation: Generation },
+    WaitTimedOut {
+        step: StepIndex,
+        generation: Generation,
+    },
     /// Somebody approved or rejected. It names no generation, because whoever decides means what they see.
-    Decided { step: StepIndex, approved: bool, by: String, comment: Option<String> },
+    Decided {
+        step: StepIndex,
+        approved: bool,
+        by: String,
+        comment: Option<String>,
+    },
     /// The deadline of the run has passed.
     TimedOut,
-    CancelRequested { by: String, force: bool },
-    RetryRequested { by: String, from: Option<StepIndex> },
-    Paused { by: String },
-    Resumed { by: String },
+    CancelRequested {
+        by: String,
+        force: bool,
+    },
+    RetryRequested {
+        by: String,
+        from: Option<StepIndex>,
+    },
+    Paused {
+        by: String,
+    },
+    Resumed {
+        by: String,
+    },
     /// As [`Happened::ItemsMade`], of the jobs that undo a step.
-    CompensationsMade { step: StepIndex, generation: Generation, from: u32, count: u32, born_failed: u32 },
+    CompensationsMade {
+        step: StepIndex,
+        generation: Generation,
+        from: u32,
+        count: u32,
+        born_failed: u32,
+    },
     /// A job that undoes an item of a step ended. The item is that of the compensation.
-    CompensationEnded { step: StepIndex, item: Item, outcome: Outcome },
+    CompensationEnded {
+        step: StepIndex,
+        item: Item,
+        outcome: Outcome,
+    },
 }
 
 impl Happened {

@@ -89,7 +89,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A number of seconds within a range.
-    pub(super) fn seconds(&mut self, name: &'static str, least: Duration, most: Duration) -> Option<Duration> {
+    pub(super) fn seconds(
+        &mut self,
+        name: &'static str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
         let seconds = self.number(name)?;
         let duration = Duration::try_from_secs_f64(seconds).ok();
         let within = duration.filter(|duration| (least..=most).contains(duration));

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::definition::StepIndex;
+/// The place of a step in its document, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepIndex(pub usize);
 
 /// The needs of all steps, seen from every side.
 #[derive(Debug, Clone)]
@@ -125,13 +127,16 @@ mod tests {
 
     #[test]
     fn circles_are_told_with_their_path() {
-        let found = |of: &[&[usize]]| -> Vec<Vec<usize>> {
-            circles(&needs(of)).iter().map(|circle| numbers(circle)).collect()
-        };
+        let found =
+            |of: &[&[usize]]| -> Vec<Vec<usize>> { circles(&needs(of)).iter().map(numbers).collect() };
         assert!(found(&[&[], &[0], &[0, 1]]).is_empty());
         assert_eq!(found(&[&[0]]), [[0]]);
         assert_eq!(found(&[&[], &[3, 0], &[1], &[2]]), [[1, 3, 2]]);
-        assert_eq!(found(&[&[1], &[0], &[3], &[2], &[0]]), [[0, 1], [2, 3]], "what is behind one is no circle");
+        assert_eq!(
+            found(&[&[1], &[0], &[3], &[2], &[0]]),
+            [[0, 1], [2, 3]],
+            "what is behind one is no circle"
+        );
         assert_eq!(found(&[&[1, 2], &[2], &[0]]), [[0, 2]], "the shortest way");
     }
 }

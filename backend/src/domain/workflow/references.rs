@@ -186,7 +186,10 @@ mod tests {
     fn steps_are_named_with_a_dot_or_in_brackets() {
         assert_eq!(named("steps.probe.result > 0"), [(0, Some("probe"))]);
         assert_eq!(named("1 + steps['a'].b + steps [ \"c\" ] . d"), [(4, Some("a")), (19, Some("c"))]);
-        assert_eq!(named("has(steps.a.result) && steps.b.x.map(e, e.steps)[0]"), [(4, Some("a")), (23, Some("b"))]);
+        assert_eq!(
+            named("has(steps.a.result) && steps.b.x.map(e, e.steps)[0]"),
+            [(4, Some("a")), (23, Some("b"))]
+        );
     }
 
     #[test]
@@ -211,10 +214,10 @@ mod tests {
 
     #[test]
     fn a_template_names_them_within_its_braces_only() {
-        assert_eq!(named_in_template("steps.a: ${{ steps.b.result }}, ${{steps.c}}!"), [
-            (13, Some("b")),
-            (35, Some("c"))
-        ]);
+        assert_eq!(
+            named_in_template("steps.a: ${{ steps.b.result }}, ${{steps.c}}!"),
+            [(13, Some("b")), (35, Some("c"))]
+        );
         assert!(named_in_template("$${{ steps.a }} and ${{ '}} steps.b' }}").is_empty());
         assert_eq!(named_in_template("${{ {'a': {'b': steps.c}} }} steps.d"), [(16, Some("c"))]);
     }

@@ -19,16 +19,25 @@ pub enum WaitsFor {
     /// Its expressions are evaluated next.
     Evaluation,
     /// So many of its items are under way, and so many are still to be made.
-    Items { open: u32, to_make: u32 },
+    Items {
+        open: u32,
+        to_make: u32,
+    },
     /// A run of another workflow.
     Child,
     /// It was told to stop, and so many of its items are still open.
-    Stop { open: u32 },
+    Stop {
+        open: u32,
+    },
     /// An event, until this time if there is a limit.
-    Event { until: Option<Timestamp> },
+    Event {
+        until: Option<Timestamp>,
+    },
     Moment(Timestamp),
     /// Somebody's decision, until this time if there is a limit.
-    Decision { until: Option<Timestamp> },
+    Decision {
+        until: Option<Timestamp>,
+    },
 }
 
 impl WaitsFor {
@@ -41,7 +50,8 @@ impl WaitsFor {
             StepState::Completed | StepState::Failed | StepState::Skipped | StepState::Cancelled => None,
             StepState::Pending if run.state == RunState::Queued => Some(Self::Start),
             StepState::Pending if !step.is_due => {
-                let is_open = |need: &&StepIndex| run.step(**need).is_some_and(|need| !need.state.is_terminal());
+                let is_open =
+                    |need: &&StepIndex| run.step(**need).is_some_and(|need| !need.state.is_terminal());
                 Some(Self::Needs(definition.needs.iter().filter(is_open).copied().collect()))
             }
             StepState::Pending if run.is_paused => Some(Self::Resume),
@@ -56,9 +66,7 @@ impl WaitsFor {
             StepState::Running if step.is_stopping => Some(Self::Stop { open: items.open() }),
             StepState::Running if items.open() == 0 && run.is_paused => Some(Self::Resume),
             StepState::Running if matches!(definition.work, Work::Child { .. }) => Some(Self::Child),
-            StepState::Running => {
-                Some(Self::Items { open: items.open(), to_make: items.total - items.made })
-            }
+            StepState::Running => Some(Self::Items { open: items.open(), to_make: items.total - items.made }),
         }
     }
 }

@@ -39,7 +39,9 @@ pub(super) fn read(
         },
     };
     // None of its times is one of the calendar, so it is the same at every moment.
-    for Problem { pointer, message } in bare.clone().validate(Timestamp::from_millis(0)).err().into_iter().flatten() {
+    for Problem { pointer, message } in
+        bare.clone().validate(Timestamp::from_millis(0)).err().into_iter().flatten()
+    {
         let pointer = if pointer == "/type" { "/job".to_owned() } else { pointer };
         let pointer = fields.at("").trim_end_matches('/').to_owned() + &pointer;
         // A field of the wrong shape was left empty: what is said of that would be noise.
@@ -56,7 +58,11 @@ pub(super) fn read(
             labels.insert(name, template);
         }
     }
-    Some(JobTemplate { bare: Submission { labels: BTreeMap::new(), ..bare }, parameters: parameters?, labels })
+    Some(JobTemplate {
+        bare: Submission { labels: BTreeMap::new(), ..bare },
+        parameters: parameters?,
+        labels,
+    })
 }
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {

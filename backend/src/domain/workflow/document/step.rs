@@ -20,13 +20,16 @@ use super::{
 use crate::domain::{Problem, SubjectPattern};
 
 /// What a step is.
-const STEP: &str = "a step has one of job, wait, approval and workflow, such as {\"job\": \"invoice.render\"}";
+const STEP: &str =
+    "a step has one of job, wait, approval and workflow, such as {\"job\": \"invoice.render\"}";
 
 /// What a wait is.
-const WAIT: &str = "a wait has either event or until, such as {\"event\": \"order.paid\", \"timeout_seconds\": 3600}";
+const WAIT: &str =
+    "a wait has either event or until, such as {\"event\": \"order.paid\", \"timeout_seconds\": 3600}";
 
 /// What `each` is.
-const EACH: &str = "each is a list, or one expression that is one, such as \"${{ steps.probe.result.renditions }}\"";
+const EACH: &str =
+    "each is a list, or one expression that is one, such as \"${{ steps.probe.result.renditions }}\"";
 
 /// What `tolerate` is.
 const TOLERATE: &str = "tolerate is how many items may fail, such as 3 or \"10%\"";
@@ -115,7 +118,7 @@ fn read_work(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
             fields.call("a step with a job");
             let each = read_each(fields, place);
             let names: &[&str] = if each.is_some() || fields.has("each") { &ITEM } else { &[] };
-            Some(Work::Job { job: job::read(fields, place, names)?, each })
+            Some(Work::Job { job: Box::new(job::read(fields, place, names)?), each })
         }
         "wait" => {
             fields.call("a step that waits");
@@ -193,7 +196,8 @@ fn read_wait(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
     if fields.has("until") {
         return read_until(fields, place).map(Work::Until);
     }
-    let subject = fields.read("event", |text| text.parse::<SubjectPattern>().map_err(|error| error.to_string()));
+    let subject =
+        fields.read("event", |text| text.parse::<SubjectPattern>().map_err(|error| error.to_string()));
     _ = fields.value("until");
     let at = fields.at("if");
     // Here `event` is the one that is waited for.
@@ -224,7 +228,8 @@ fn read_child(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
     if !fields.has("name") {
         fields.wrong("name", "the name says which workflow is started, such as \"asset.publish\"");
     }
-    let workflow = fields.read("name", |text| text.parse::<WorkflowName>().map_err(|error| error.to_string()));
+    let workflow =
+        fields.read("name", |text| text.parse::<WorkflowName>().map_err(|error| error.to_string()));
     let at = fields.at("data");
     let data = Json::Object(fields.object("data").cloned().unwrap_or_default());
     let data = place.template(&at, &data, &[], fields.problems());

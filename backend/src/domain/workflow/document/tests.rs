@@ -75,12 +75,19 @@ const WHOLE: &str = r#"{
 fn a_whole_workflow_is_read() {
     let workflow = read(WHOLE);
     assert_eq!(workflow.name.as_str(), "asset.publish");
-    assert_eq!((workflow.on_failure, workflow.timeout), (OnFailure::Compensate, Some(Duration::from_secs(3600))));
+    assert_eq!(
+        (workflow.on_failure, workflow.timeout),
+        (OnFailure::Compensate, Some(Duration::from_secs(3600)))
+    );
     let concurrency = workflow.concurrency.as_ref().unwrap();
     assert_eq!((concurrency.max, concurrency.when_full), (4, WhenFull::CancelRunning));
     let [first, second, third] = workflow.triggers.as_slice() else { panic!("three triggers") };
-    assert!(matches!(first, Trigger::Event { subject, condition: Some(_) } if subject.as_str() == "asset.uploaded"));
-    assert!(matches!(second, Trigger::Event { subject, condition: None } if subject.as_str() == "job.*.media.*"));
+    assert!(
+        matches!(first, Trigger::Event { subject, condition: Some(_) } if subject.as_str() == "asset.uploaded")
+    );
+    assert!(
+        matches!(second, Trigger::Event { subject, condition: None } if subject.as_str() == "job.*.media.*")
+    );
     assert!(matches!(third, Trigger::Schedule(fields) if fields["timezone"] == "Europe/Athens"));
     let names: Vec<&str> = workflow.steps.iter().map(|step| &*step.name).collect();
     assert_eq!(names, ["probe", "encode", "review", "paid", "morning", "child", "publish", "tidy"]);
@@ -88,35 +95,50 @@ fn a_whole_workflow_is_read() {
         panic!("eight steps")
     };
     assert_eq!((probe.needs.len(), probe.run_if, probe.parallel()), (0, RunIf::Completed, 1));
-    assert_eq!((encode.needs.as_slice(), encode.reads.as_slice()), ([StepIndex(0)].as_slice(), [StepIndex(0)].as_slice()));
+    assert_eq!(
+        (encode.needs.as_slice(), encode.reads.as_slice()),
+        ([StepIndex(0)].as_slice(), [StepIndex(0)].as_slice())
+    );
     assert!(encode.when.is_some() && encode.compensate.is_some());
     assert_eq!((encode.parallel(), encode.tolerate()), (16, Tolerance::Percent(10)));
     let limit = |seconds| Some(Duration::from_secs(seconds));
-    assert!(matches!(&review.work, Work::Approval(limits) if limits.timeout == limit(259_200) && limits.on_timeout == OnTimeout::Continue));
+    assert!(
+        matches!(&review.work, Work::Approval(limits) if limits.timeout == limit(259_200) && limits.on_timeout == OnTimeout::Continue)
+    );
     assert!(review.continues_on_failure);
     assert!(matches!(&paid.work, Work::Event(wait) if wait.since == Since::Step && wait.condition.is_some()));
     assert!(matches!(morning.work, Work::Until(_)) && matches!(child.work, Work::Child { .. }));
     assert_eq!((publish.reads.as_slice(), tidy.run_if), ([StepIndex(1)].as_slice(), RunIf::Finished));
-    assert_eq!((workflow.outputs.is_some(), workflow.outputs_read.as_slice()), (true, [StepIndex(6)].as_slice()));
+    assert_eq!(
+        (workflow.outputs.is_some(), workflow.outputs_read.as_slice()),
+        (true, [StepIndex(6)].as_slice())
+    );
 }
 
 #[test]
 fn a_small_workflow_has_defaults() {
-    let workflow = read(r#"{"name": "w", "steps": {"f": {"each": [1, 2], "job": "j"}, "w": {"wait": {"event": "a"}}}}"#);
+    let workflow =
+        read(r#"{"name": "w", "steps": {"f": {"each": [1, 2], "job": "j"}, "w": {"wait": {"event": "a"}}}}"#);
     assert_eq!((workflow.on_failure, workflow.triggers.len()), (OnFailure::Cancel, 0));
     let step = &workflow.steps[0];
     assert_eq!((step.parallel(), step.tolerate()), (PARALLEL_DEFAULT, Tolerance::Items(0)));
-    assert!(matches!(&workflow.steps[1].work, Work::Event(wait) if wait.since == Since::Run && wait.limit.timeout.is_none()));
+    assert!(
+        matches!(&workflow.steps[1].work, Work::Event(wait) if wait.since == Since::Run && wait.limit.timeout.is_none())
+    );
 }
 
 #[test]
 fn jobs_are_filled_in() {
     let workflow = read(WHOLE);
     let Work::Job { job, .. } = &workflow.steps[1].work else { panic!("a job") };
-    let (trigger, item, index) = (json(r#"{"data": {"file": "a.mov"}}"#), json(r#"{"height": 720}"#), json("3"));
+    let (trigger, item, index) =
+        (json(r#"{"data": {"file": "a.mov"}}"#), json(r#"{"height": 720}"#), json("3"));
     let scope = Scope::new([("trigger", &trigger), ("item", &item), ("index", &index)]).unwrap();
     let filled = job.fill(&scope).unwrap();
-    assert_eq!((&*filled.job_type, filled.max_attempts, filled.priority), ("media.transcode", Some(3), Some(9)));
+    assert_eq!(
+        (&*filled.job_type, filled.max_attempts, filled.priority),
+        ("media.transcode", Some(3), Some(9))
+    );
     assert_eq!(Json::Object(filled.parameters), json(r#"{"source": "a.mov", "height": 720, "number": 3}"#));
     assert_eq!((filled.times.timeout_seconds, filled.times.delay_seconds), (Some(60.0), Some(1.0)));
     let Work::Job { job, .. } = &workflow.steps[0].work else { panic!("a job") };
@@ -175,7 +197,10 @@ fn every_problem_is_told_at_once_with_its_place() {
             "/trigers",
         ]
     );
-    assert!(problems(inside).contains(&r#"/trigers: there is no field "trigers": did you mean "triggers"?"#.to_owned()));
+    assert!(
+        problems(inside)
+            .contains(&r#"/trigers: there is no field "trigers": did you mean "triggers"?"#.to_owned())
+    );
 }
 
 #[test]
@@ -187,7 +212,8 @@ fn no_more_problems_are_told_than_somebody_reads() {
 #[test]
 fn a_workflow_has_two_hundred_steps_at_most() {
     let steps = |count| {
-        let steps: Vec<String> = (0..count).map(|step| format!("\"s{step}\": {{\"approval\": {{}}}}")).collect();
+        let steps: Vec<String> =
+            (0..count).map(|step| format!("\"s{step}\": {{\"approval\": {{}}}}")).collect();
         problems(&format!("\"steps\": {{{}}}", steps.join(",")))
     };
     assert!(steps(STEPS_MAX).is_empty());
@@ -205,7 +231,9 @@ fn circles_are_told_with_their_path() {
 
 #[test]
 fn unknown_needs_are_told_with_the_nearest_name() {
-    let told = problems(r#""steps": {"probe": {"job": "j"}, "s": {"needs": ["prob", "probe", "probe", 1], "job": "j"}}"#);
+    let told = problems(
+        r#""steps": {"probe": {"job": "j"}, "s": {"needs": ["prob", "probe", "probe", 1], "job": "j"}}"#,
+    );
     assert_eq!(
         told,
         [
@@ -222,11 +250,21 @@ fn a_step_does_one_thing() {
         let told = of_step(step);
         assert!(told.iter().any(|told| told.starts_with("/steps/s: a step has one of")), "{told:?}");
     }
-    assert!(of_step(r#""approval": {}, "parameters": {}"#)[0].starts_with("/steps/s/parameters: there is no field"));
-    assert!(of_step(r#""approval": {}, "compensate": {"job": "j"}"#)[0].starts_with("/steps/s/compensate: there is"));
-    assert!(of_step(r#""wait": {"event": "a", "until": "x"}"#)[0].starts_with("/steps/s/wait: a wait has either"));
+    assert!(
+        of_step(r#""approval": {}, "parameters": {}"#)[0]
+            .starts_with("/steps/s/parameters: there is no field")
+    );
+    assert!(
+        of_step(r#""approval": {}, "compensate": {"job": "j"}"#)[0]
+            .starts_with("/steps/s/compensate: there is")
+    );
+    assert!(
+        of_step(r#""wait": {"event": "a", "until": "x"}"#)[0].starts_with("/steps/s/wait: a wait has either")
+    );
     assert!(of_step(r#""job": "j", "run_at": 1"#)[0].starts_with("/steps/s/run_at: there is no field"));
-    assert!(of_step(r#""approval": {"on_timeout": "fail"}"#)[0].starts_with("/steps/s/approval/on_timeout: "));
+    assert!(
+        of_step(r#""approval": {"on_timeout": "fail"}"#)[0].starts_with("/steps/s/approval/on_timeout: ")
+    );
     assert!(of_step(r#""workflow": {}"#)[0].starts_with("/steps/s/workflow/name: "));
     assert!(of_step(r#""job": "j", "compensate": {}"#)[0].starts_with("/steps/s/compensate/job: "));
 }
@@ -234,7 +272,8 @@ fn a_step_does_one_thing() {
 #[test]
 fn what_looks_at_needs_has_some() {
     for run_if in ["any_completed", "failed"] {
-        let told = problems(&format!(r#""steps": {{"s": {{"run_if": "{run_if}", "needs": [], "job": "j"}}}}"#));
+        let told =
+            problems(&format!(r#""steps": {{"s": {{"run_if": "{run_if}", "needs": [], "job": "j"}}}}"#));
         assert!(told[0].starts_with("/steps/s/run_if: "), "{told:?}");
         assert!(of_step(&format!(r#""run_if": "{run_if}", "job": "j""#)).is_empty());
     }
@@ -260,8 +299,9 @@ fn expressions_are_read_and_their_place_is_told() {
     let told = |step: &str| of_step(step).remove(0);
     assert!(told(r#""job": "j", "when": "1 +""#).starts_with("/steps/s/when: at byte "));
     assert!(told(r#""job": "j", "when": "'yes'""#).contains("a condition is true or false"));
-    assert!(told(r#""job": "j", "parameters": {"a": ["${{ triger.x }}"]}"#)
-        .starts_with("/steps/s/parameters/a/0: at byte 4: nothing is called `triger`; did you mean `trigger`?"));
+    assert!(told(r#""job": "j", "parameters": {"a": ["${{ triger.x }}"]}"#).starts_with(
+        "/steps/s/parameters/a/0: at byte 4: nothing is called `triger`; did you mean `trigger`?"
+    ));
     let long = "x".repeat(EXPRESSION_BYTES_MAX + 1);
     assert!(told(&format!(r#""job": "j", "when": "{long}""#)).starts_with("/steps/s/when: at byte"));
 }
@@ -275,11 +315,16 @@ fn only_names_are_known_that_certainly_are() {
     assert!(!fits(r#""job": "j", "parameters": {"a": "${{ schedule }}"}"#));
     assert!(!fits(r#""job": "j", "parameters": {"a": "${{ item }}"}"#));
     assert!(!fits(r#""job": "j", "parameters": {"a": "${{ step }}"}"#));
-    assert!(fits(r#""job": "j", "each": [1], "parameters": {"a": "${{ [item, index] }}"}, "labels": {"l": "${{ index }}"}"#));
+    assert!(fits(
+        r#""job": "j", "each": [1], "parameters": {"a": "${{ [item, index] }}"}, "labels": {"l": "${{ index }}"}"#
+    ));
     assert!(!fits(r#""job": "j", "each": [1], "when": "item == 1""#), "a step has one condition");
     assert!(fits(r#""job": "j", "compensate": {"job": "u", "parameters": {"a": "${{ step.result }}"}}"#));
     assert!(!fits(r#""job": "j", "compensate": {"job": "u", "parameters": {"a": "${{ item }}"}}"#));
-    assert!(fits(r#""wait": {"event": "a", "if": "event.data.id == trigger.data.id"}"#), "the one that is waited for");
+    assert!(
+        fits(r#""wait": {"event": "a", "if": "event.data.id == trigger.data.id"}"#),
+        "the one that is waited for"
+    );
     let started_by = |trigger: &str, name: &str| {
         problems(&format!(
             r#""triggers": [{trigger}], "concurrency": {{"max": 1, "key": "${{{{ {name} }}}}"}}, "steps": {{"s": {{"job": "j", "when": "{name} == 1"}}}}"#
@@ -289,18 +334,25 @@ fn only_names_are_known_that_certainly_are() {
     assert!(started_by(r#"{"job": {"type": "a"}}"#, "event").is_empty());
     assert!(started_by(r#"{"schedule": {"cron": "x"}}"#, "schedule").is_empty());
     assert_eq!(started_by(r#"{"event": "a"}"#, "schedule").len(), 2);
-    assert_eq!(problems(r#""triggers": [{"event": "a", "if": "trigger.x"}], "steps": {"s": {"job": "j"}}"#).len(), 1);
+    assert_eq!(
+        problems(r#""triggers": [{"event": "a", "if": "trigger.x"}], "steps": {"s": {"job": "j"}}"#).len(),
+        1
+    );
 }
 
 #[test]
 fn a_step_knows_those_that_are_certainly_over() {
-    let told = |name: &str| of_step(&format!(r#""job": "j", "parameters": {{"a": "see ${{{{ {name} }}}}"}}"#));
+    let told =
+        |name: &str| of_step(&format!(r#""job": "j", "parameters": {{"a": "see ${{{{ {name} }}}}"}}"#));
     assert!(told("steps.probe.result").is_empty());
     assert_eq!(
         told("steps.other.result"),
         [r#"/steps/s/parameters/a: at byte 8: step "other" is not certainly over here; add it to the needs"#]
     );
-    assert_eq!(told("steps.s.result"), [r#"/steps/s/parameters/a: at byte 8: nothing is known of step "s" itself here"#]);
+    assert_eq!(
+        told("steps.s.result"),
+        [r#"/steps/s/parameters/a: at byte 8: nothing is known of step "s" itself here"#]
+    );
     assert_eq!(
         told("1 + steps.prob.result"),
         [r#"/steps/s/parameters/a: at byte 12: there is no step "prob"; did you mean "probe"?"#]
@@ -330,8 +382,14 @@ fn a_schedule_keeps_its_fields_but_not_any_shape() {
     let told = |schedule: &str| {
         pointers(&format!(r#""triggers": [{{"schedule": {schedule}}}], "steps": {{"s": {{"job": "j"}}}}"#))
     };
-    assert!(told(r#"{"every_seconds": 60, "jitter_seconds": 5, "overlap": "skip", "catch_up": "last"}"#).is_empty());
-    assert_eq!(told(r#"{"cron": 1, "crom": "x"}"#), ["/triggers/0/schedule/cron", "/triggers/0/schedule/crom"]);
+    assert!(
+        told(r#"{"every_seconds": 60, "jitter_seconds": 5, "overlap": "skip", "catch_up": "last"}"#)
+            .is_empty()
+    );
+    assert_eq!(
+        told(r#"{"cron": 1, "crom": "x"}"#),
+        ["/triggers/0/schedule/cron", "/triggers/0/schedule/crom"]
+    );
     assert_eq!(told(r#"{"cron": "x", "every_seconds": 1}"#), ["/triggers/0/schedule"]);
     assert_eq!(told("7"), ["/triggers/0/schedule"]);
 }

@@ -50,9 +50,8 @@ fn read(fields: &mut Fields<'_>) -> Option<Trigger> {
     let at = fields.at("if");
     let text = fields.text("if");
     let steps = StepNames::new(Vec::new());
-    let condition = text.and_then(|text| {
-        Place::new(&["event"], &steps, []).condition(&at, text, &[], fields.problems())
-    });
+    let condition =
+        text.and_then(|text| Place::new(&["event"], &steps, []).condition(&at, text, &[], fields.problems()));
     Some(Trigger::Event { subject: subject?, condition })
 }
 
@@ -64,7 +63,10 @@ fn read_event(fields: &mut Fields<'_>) -> Option<SubjectPattern> {
 fn read_job(fields: &mut Fields<'_>) -> Option<SubjectPattern> {
     let mut inner = fields.inner("job", "a job that starts a run")?;
     if !inner.has("type") {
-        inner.wrong("type", "a job that starts a run has a type, such as \"media.probe\", or a pattern of types");
+        inner.wrong(
+            "type",
+            "a job that starts a run has a type, such as \"media.probe\", or a pattern of types",
+        );
     }
     let outcome = inner.word("outcome", &OUTCOMES).unwrap_or("completed");
     let subject = inner.read("type", |text| {

@@ -4,6 +4,7 @@ use super::{
     super::{
         facts::{Command, Evaluation, Happened, Item, Outcome, Stale},
         run::{Generation, Reason, RunState, StopCause},
+        waits_for::WaitsFor,
     },
     outstanding,
     test_support::{NOW, Play},
@@ -62,7 +63,8 @@ fn what_was_to_be_made_is_not_made_after_a_stop() {
 
 #[test]
 fn what_has_nothing_open_stops_at_once() {
-    let mut play = Play::start(r#""steps": {"a": {"job": "j"}, "b": {"job": "j"}, "c": {"workflow": {"name": "w"}}}"#);
+    let mut play =
+        Play::start(r#""steps": {"a": {"job": "j"}, "b": {"job": "j"}, "c": {"workflow": {"name": "w"}}}"#);
     let (step, generation) = (play.step("a"), Generation::FIRST);
     play.happen(Happened::ItemsMade { step, generation, from: 0, count: 1, born_failed: 1 });
     play.is("failed: a=failed b=cancelled c=cancelled").is_over(RunState::Failed);
@@ -235,7 +237,10 @@ fn a_retry_begins_what_failed_and_what_was_skipped_for_that_and_keeps_what_compl
     // A late word of an earlier generation changes nothing.
     let step = play.make().step("bad");
     let before = play.run.clone();
-    assert_eq!(play.try_to(Happened::JobEnded { step, item: late, outcome: Completed }), Err(Stale::Generation));
+    assert_eq!(
+        play.try_to(Happened::JobEnded { step, item: late, outcome: Completed }),
+        Err(Stale::Generation)
+    );
     assert_eq!(play.run, before);
     play.ends("bad", Completed).ends("after", Completed).is_over(RunState::Completed);
     assert_eq!(play.retry(None), Err(Stale::NothingToRetry));
@@ -284,13 +289,19 @@ fn in_a_pause_nothing_begins_and_what_runs_goes_on() {
     play.is("running: f=running a=completed b=pending! e=pending!");
     assert!(outstanding(&play.workflow, &play.run).is_empty());
     play.happen(resume());
-    assert!(play.commanded("MakeItems", "f") && play.commanded("MakeItems", "b") && play.commanded("Evaluate", "e"));
+    assert!(
+        play.commanded("MakeItems", "f")
+            && play.commanded("MakeItems", "b")
+            && play.commanded("Evaluate", "e")
+    );
     play.is("running: f=running a=completed b=running e=pending!");
 }
 
 #[test]
 fn a_pause_takes_back_what_was_to_be_made() {
-    let mut play = Play::start(r#""on_failure": "compensate", "steps": {"a": {"job": "j", "compensate": {"job": "undo"}}, "b": {"needs": ["a"], "job": "j"}}"#);
+    let mut play = Play::start(
+        r#""on_failure": "compensate", "steps": {"a": {"job": "j", "compensate": {"job": "undo"}}, "b": {"needs": ["a"], "job": "j"}}"#,
+    );
     let (step, generation) = (play.step("a"), Generation::FIRST);
     play.happen(Happened::Paused { by: "ann".to_owned() });
     let made = Happened::ItemsMade { step, generation, from: 0, count: 1, born_failed: 0 };
@@ -303,4 +314,29 @@ fn a_pause_takes_back_what_was_to_be_made() {
     play.happen(Happened::Resumed { by: "ann".to_owned() });
     assert!(play.commanded("Compensate", "a"));
     play.undone("a", 0, Completed).is_over(RunState::Failed);
+}
+
+#[test]
+fn whatever_is_open_says_what_it_waits_for() {
+    let mut play = Play::start(
+        r#""steps": {"f": {"each": "${{ trigger.l }}", "parallel": 2, "job": "j"}, "c": {"workflow": {"name": "w"}}, "e": {"wait": {"event": "x"}},
+            "u": {"wait": {"until": "x"}}, "a": {"approval": {"timeout_seconds": 1}}, "n": {"needs": ["f", "c"], "job": "j"}}"#,
+    );
+    let waits = |play: &Play, name: &str| WaitsFor::of(&play.workflow, &play.run, play.step(name));
+    assert_eq!(waits(&play, "f"), Some(WaitsFor::Evaluation));
+    let until = Some(NOW.plus_millis(9));
+    play.evaluated("u", Evaluation::Begin { items: 0, until }).begins("f", 5).make();
+    assert_eq!(waits(&play, "f"), Some(WaitsFor::Items { open: 2, to_make: 3 }));
+    assert_eq!(waits(&play, "c"), Some(WaitsFor::Child));
+    assert_eq!(waits(&play, "e"), Some(WaitsFor::Event { until: None }));
+    assert_eq!(waits(&play, "u"), Some(WaitsFor::Moment(NOW.plus_millis(9))));
+    assert_eq!(waits(&play, "a"), Some(WaitsFor::Decision { until: Some(NOW.plus_millis(1_000)) }));
+    assert_eq!(waits(&play, "n"), Some(WaitsFor::Needs(vec![play.step("f"), play.step("c")])));
+    assert_eq!(play.cancel(false), Ok(()));
+    assert_eq!(waits(&play, "f"), Some(WaitsFor::Stop { open: 2 }));
+    assert_eq!(waits(&play, "e"), None);
+    let workflow = super::test_support::workflow(r#""steps": {"a": {"job": "j"}}"#);
+    let run = super::Run::new(&workflow);
+    assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(0)), Some(WaitsFor::Start));
+    assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(1)), None);
 }

@@ -44,7 +44,8 @@ impl Machine<'_> {
             return;
         }
         let definition = self.definition(index);
-        let needs: Vec<_> = definition.needs.iter().map(|need| (*need, self.state_for_gates(*need))).collect();
+        let needs: Vec<_> =
+            definition.needs.iter().map(|need| (*need, self.state_for_gates(*need))).collect();
         match gate(definition.run_if, &needs) {
             Gate::Closed => {}
             Gate::Skip(reason) => self.end_step(index, StepState::Skipped, Some(reason)),

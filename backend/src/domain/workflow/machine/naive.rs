@@ -160,7 +160,9 @@ impl<'w> Naive<'w> {
         let cancelled = self.stop.map_or(cancelled, |(cancelled, _)| cancelled);
         self.stop = Some((cancelled, cleanup));
         self.state = RunState::Stopping;
-        for index in (0..self.steps.len()).map(StepIndex).filter(|index| !self.may(*index)).collect::<Vec<_>>() {
+        for index in
+            (0..self.steps.len()).map(StepIndex).filter(|index| !self.may(*index)).collect::<Vec<_>>()
+        {
             let step = &mut self.steps[index.0];
             if step.due || step.state == StepState::Waiting {
                 self.end(index, StepState::Cancelled);
@@ -206,7 +208,8 @@ impl<'w> Naive<'w> {
             .iter()
             .map(|step| matches!(step.state, StepState::Failed | StepState::Cancelled))
             .collect();
-        let mut downstream: Vec<bool> = (0..again.len()).map(|index| Some(StepIndex(index)) == from).collect();
+        let mut downstream: Vec<bool> =
+            (0..again.len()).map(|index| Some(StepIndex(index)) == from).collect();
         for _ in 0..again.len() {
             for (index, definition) in definitions.iter().enumerate() {
                 downstream[index] |= definition.needs.iter().any(|need| downstream[need.0]);
@@ -255,13 +258,8 @@ impl<'w> Naive<'w> {
         let definition = &self.workflow.0.steps[index.0];
         let before = self.steps[index.0].clone();
         match before.state {
-            StepState::Pending if before.due => {
-                if !self.paused && !definition.wants_evaluation() {
-                    self.begin(index, 1);
-                    // As in the call that began it.
-                    self.count_items(index);
-                }
-            }
+            StepState::Pending if before.due && (self.paused || definition.wants_evaluation()) => {}
+            StepState::Pending if before.due => self.begin(index, 1),
             StepState::Pending => self.gate(index),
             StepState::Running => self.count_items(index),
             _ => {}
@@ -304,10 +302,9 @@ impl<'w> Naive<'w> {
         let cancelled = count(&step.items, Some(Outcome::Cancelled));
         let failed = count(&step.items, Some(Outcome::Failed)) + if step.stopping { 0 } else { cancelled };
         let all = step.items.len() == step.total;
-        let tolerated = !definition.tolerate().is_exceeded(
-            u32::try_from(failed).expect("few"),
-            u32::try_from(step.total).expect("few"),
-        );
+        let tolerated = !definition
+            .tolerate()
+            .is_exceeded(u32::try_from(failed).expect("few"), u32::try_from(step.total).expect("few"));
         let stopped = step.stopping && (!all || cancelled > 0);
         match (tolerated, stopped, all) {
             (false, ..) => self.end(index, StepState::Failed),
@@ -330,9 +327,9 @@ impl<'w> Naive<'w> {
     fn undo(&mut self) {
         let abandoned = self.stop.is_some_and(|(_, cleanup)| cleanup == Cleanup::Nothing);
         let is_open = |step: &NaiveStep| {
-            step.undo.as_ref().is_some_and(|(total, items)| {
-                count(items, None) > 0 || (items.len() < *total && !abandoned)
-            })
+            step.undo
+                .as_ref()
+                .is_some_and(|(total, items)| count(items, None) > 0 || (items.len() < *total && !abandoned))
         };
         if self.steps.iter().any(is_open) {
             return;
@@ -348,7 +345,13 @@ impl<'w> Naive<'w> {
 
     /// Whether the machine has come to the same.
     pub(super) fn agrees(&self, run: &Run) -> Result<(), String> {
-        let mine = format!("{:?} {} {} {:?}", self.state, self.paused, self.compensated, self.stop.map(|stop| stop.1));
+        let mine = format!(
+            "{:?} {} {} {:?}",
+            self.state,
+            self.paused,
+            self.compensated,
+            self.stop.map(|stop| stop.1)
+        );
         let stop = run.stop.as_ref().map(|stop| stop.cleanup);
         let its = format!("{:?} {} {} {stop:?}", run.state, run.is_paused, run.is_compensated);
         if mine != its {
@@ -364,7 +367,8 @@ impl<'w> Naive<'w> {
             };
             let undo = mine.undo.as_ref().map(|(total, items)| (*total, counts(items)));
             let undone = its.compensation.map(|items| (items.total as usize, counted(items)));
-            let mine = (mine.state, Generation(mine.generation), mine.due, mine.stopping, counts(&mine.items), undo);
+            let mine =
+                (mine.state, Generation(mine.generation), mine.due, mine.stopping, counts(&mine.items), undo);
             let its = (its.state, its.generation, its.is_due, its.is_stopping, counted(its.items), undone);
             if mine != its {
                 return Err(format!("step {index} is naively {mine:?}, not {its:?}"));

@@ -59,37 +59,54 @@ struct Spec {
 
 fn spec() -> impl Strategy<Value = Spec> {
     use Outcome::{Cancelled, Completed, Failed};
-    let kinds = vec![Kind::Job, Kind::Job, Kind::Each, Kind::Each, Kind::Event, Kind::Until, Kind::Approval, Kind::Child];
+    let kinds = vec![
+        Kind::Job,
+        Kind::Job,
+        Kind::Each,
+        Kind::Each,
+        Kind::Event,
+        Kind::Until,
+        Kind::Approval,
+        Kind::Child,
+    ];
     let run_ifs = vec!["completed", "completed", "completed", "any_completed", "failed", "finished"];
-    let outcomes = vec![Completed, Completed, Completed, Completed, Completed, Failed, Cancelled];
+    let outcomes = [vec![Completed; 12], vec![Failed, Cancelled]].concat();
     (
         (select(kinds), any::<u16>(), any::<u16>(), any::<u16>(), select(run_ifs)),
         (any::<bool>(), 0..4_u8, any::<bool>(), 1..4_u32, 0..3_u32),
-        (0..12_u8, vec(select(outcomes), ITEMS), 0..8_u32, 0..6_u8),
+        (0..24_u8, vec(select(outcomes), ITEMS), 0..16_u32, 0..8_u8),
     )
-        .prop_map(|((kind, one, other, place, run_if), (condition, continues, compensates, parallel, tolerate), fate)| Spec {
-            kind,
-            needs: one & other,
-            place,
-            run_if,
-            has_condition: condition,
-            continues: continues == 0,
-            compensates,
-            parallel,
-            tolerate,
-            evaluation: fate.0,
-            outcomes: fate.1,
-            born_failed: u32::from(fate.2 == 0),
-            is_answered: fate.3 > 0,
-        })
+        .prop_map(
+            |(
+                (kind, one, other, place, run_if),
+                (condition, continues, compensates, parallel, tolerate),
+                fate,
+            )| Spec {
+                kind,
+                needs: one & other,
+                place,
+                run_if,
+                has_condition: condition,
+                continues: continues == 0,
+                compensates,
+                parallel,
+                tolerate,
+                evaluation: fate.0,
+                outcomes: fate.1,
+                born_failed: u32::from(fate.2 == 0),
+                is_answered: fate.3 > 0,
+            },
+        )
 }
 
 /// The document of these steps. The name of a step is its place in the list.
 fn document(specs: &[Spec], on_failure: &str) -> String {
     let mut steps: Vec<(u16, String)> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
-        let needs: Vec<String> =
-            (0..index).filter(|need| spec.needs >> need & 1 == 1).map(|need| format!("\"s{need}\"")).collect();
+        let needs: Vec<String> = (0..index)
+            .filter(|need| spec.needs >> need & 1 == 1)
+            .map(|need| format!("\"s{need}\""))
+            .collect();
         let run_if = if needs.is_empty() { "completed" } else { spec.run_if };
         let work = match spec.kind {
             Kind::Job => r#""job": "j""#.to_owned(),
@@ -164,8 +181,10 @@ impl<'a> World<'a> {
 
     /// Everything that may happen next of itself.
     fn enabled(&self) -> Vec<Happened> {
-        let mut enabled: Vec<Happened> =
-            outstanding(self.definition(), &self.run).into_iter().filter_map(|command| self.answer(&command)).collect();
+        let mut enabled: Vec<Happened> = outstanding(self.definition(), &self.run)
+            .into_iter()
+            .filter_map(|command| self.answer(&command))
+            .collect();
         for (is_undo, step, generation, index) in self.open() {
             let item = Item { index, generation, is_open: true };
             let state = &self.run.steps[step.0];
@@ -179,7 +198,9 @@ impl<'a> World<'a> {
             enabled.push(ended(outcome));
             enabled.extend((state.is_stopping && !is_undo).then(|| ended(Outcome::Cancelled)));
         }
-        for (index, step) in self.run.steps.iter().enumerate().filter(|(_, step)| step.state == StepState::Waiting) {
+        for (index, step) in
+            self.run.steps.iter().enumerate().filter(|(_, step)| step.state == StepState::Waiting)
+        {
             let (step, generation) = (StepIndex(index), step.generation);
             let is_answered = self.spec(step).is_answered;
             enabled.push(match &self.definition().steps[index].work {
@@ -235,15 +256,12 @@ impl<'a> World<'a> {
     fn intrusion(&mut self) -> Option<Happened> {
         let by = "ann".to_owned();
         let steps = self.run.steps.len();
-        Some(match self.choose(8) {
+        Some(match self.choose(7) {
             0 => Happened::CancelRequested { by, force: false },
             1 => Happened::CancelRequested { by, force: true },
             2 | 3 => Happened::Paused { by },
             4 => Happened::TimedOut,
-            5 if self.retries < 3 => Happened::RetryRequested { by, from: None },
-            6 if self.retries < 3 => {
-                Happened::RetryRequested { by, from: Some(StepIndex(self.choose(steps))) }
-            }
+            5 => Happened::RetryRequested { by, from: Some(StepIndex(self.choose(steps))) },
             _ => return None,
         })
     }
@@ -261,7 +279,8 @@ impl<'a> World<'a> {
         // Who hears commands misses nothing that is to be done, and is told nothing else.
         let now: BTreeSet<Command> = outstanding(self.definition(), &self.run).into_iter().collect();
         let before: BTreeSet<Command> = before.into_iter().collect();
-        let told: BTreeSet<Command> = change.commands.iter().filter(|command| is_answered(command)).cloned().collect();
+        let told: BTreeSet<Command> =
+            change.commands.iter().filter(|command| is_answered(command)).cloned().collect();
         prop_assert!(now.difference(&before).all(|command| told.contains(command)), "{now:?}, told {told:?}");
         prop_assert!(told.is_subset(&now), "told {told:?}, but there is {now:?}");
         for (index, (old, new)) in old.steps.iter().zip(&self.run.steps).enumerate() {
@@ -283,7 +302,8 @@ impl<'a> World<'a> {
             | Happened::CompensationsMade { step, generation, from, count, born_failed } => {
                 let is_undo = matches!(happened, Happened::CompensationsMade { .. });
                 for index in from..from + count {
-                    let twin = self.rows.insert((is_undo, step, generation, index), index >= from + born_failed);
+                    let twin =
+                        self.rows.insert((is_undo, step, generation, index), index >= from + born_failed);
                     prop_assert!(twin.is_none(), "item {} of step {:?} is made twice", index, step);
                 }
             }
@@ -308,7 +328,8 @@ impl<'a> World<'a> {
             definition.needs.iter().filter(|need| wanted.contains(&self.run.steps[need.0].state)).count()
         };
         let continued = definition.needs.iter().filter(|need| {
-            self.run.steps[need.0].state == StepState::Failed && self.definition().steps[need.0].continues_on_failure
+            self.run.steps[need.0].state == StepState::Failed
+                && self.definition().steps[need.0].continues_on_failure
         });
         let completed = has(&[StepState::Completed]) + continued.count();
         prop_assert_eq!(has(&[StepState::Pending, StepState::Waiting, StepState::Running]), 0);
@@ -327,7 +348,8 @@ impl<'a> World<'a> {
         // The counts are those of the rows.
         for (index, step) in run.steps.iter().enumerate() {
             let open = |is_undo| {
-                let mine = |row: &Row| row.0 == is_undo && row.1 == StepIndex(index) && row.2 == step.generation;
+                let mine =
+                    |row: &Row| row.0 == is_undo && row.1 == StepIndex(index) && row.2 == step.generation;
                 self.open().filter(mine).count()
             };
             prop_assert_eq!(open(false), step.items.open() as usize, "step {}", index);
@@ -386,7 +408,10 @@ impl<'a> World<'a> {
             | Happened::Resumed { .. } => return Ok(()),
             other => other,
         };
-        prop_assert!(advance(self.definition(), &self.run, again.clone(), self.moment()).is_err(), "{again:?}");
+        prop_assert!(
+            advance(self.definition(), &self.run, again.clone(), self.moment()).is_err(),
+            "{again:?}"
+        );
         Ok(())
     }
 
@@ -395,13 +420,19 @@ impl<'a> World<'a> {
         for _ in 0..CHANGES_MAX {
             if has_intrusions {
                 self.repeat()?;
-                if self.choose(12) == 11
+                if self.choose(16) == 15
                     && let Some(intrusion) = self.intrusion()
                 {
                     self.happen(intrusion)?;
                 }
             }
             if self.run.state.is_terminal() && !self.run.is_paused {
+                let by = "ann".to_owned();
+                let from = Some(StepIndex(self.choose(self.run.steps.len()))).filter(|_| self.retries == 1);
+                let wants_retry = has_intrusions && self.retries < 3 && self.choose(3) > 0;
+                if wants_retry && self.happen(Happened::RetryRequested { by, from })? {
+                    continue;
+                }
                 return Ok(());
             }
             let mut enabled = self.enabled();
@@ -416,7 +447,9 @@ impl<'a> World<'a> {
 /// Whether a command is answered, so that it stays outstanding until then.
 fn is_answered(command: &Command) -> bool {
     match command {
-        Command::OpenWait { .. } | Command::CloseWait { .. } | Command::Journal(_) | Command::Ended(_) => false,
+        Command::OpenWait { .. } | Command::CloseWait { .. } | Command::Journal(_) | Command::Ended(_) => {
+            false
+        }
         Command::Evaluate { .. }
         | Command::MakeItems { .. }
         | Command::StartChild { .. }

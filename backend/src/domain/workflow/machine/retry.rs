@@ -47,7 +47,9 @@ impl Machine<'_> {
                 || match self.step(*index).state {
                     StepState::Failed | StepState::Cancelled => true,
                     StepState::Skipped => needs.iter().any(|need| begins_again[need.0]),
-                    StepState::Completed | StepState::Pending | StepState::Waiting | StepState::Running => false,
+                    StepState::Completed | StepState::Pending | StepState::Waiting | StepState::Running => {
+                        false
+                    }
                 };
         }
         let again = begins_again.iter().enumerate().filter(|(_, again)| **again);

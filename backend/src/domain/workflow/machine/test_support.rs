@@ -53,12 +53,15 @@ impl Play {
 
     /// Something that must change the run. Items are made as soon as they are asked for.
     pub(super) fn happen(&mut self, happened: Happened) {
-        self.try_to(happened.clone()).unwrap_or_else(|stale| panic!("{happened:?} is {stale:?}"));
+        let told = format!("{happened:?}");
+        self.try_to(happened).unwrap_or_else(|stale| panic!("{told} is {stale:?}"));
     }
 
     /// Makes all items that are asked for, until no more are.
     pub(super) fn make(&mut self) -> &mut Self {
-        while let Some(made) = outstanding(&self.workflow, &self.run).into_iter().find_map(made) {
+        while let Some(made) =
+            outstanding(&self.workflow, &self.run).into_iter().find_map(|command| made(&command))
+        {
             self.happen(made);
         }
         self
@@ -163,8 +166,8 @@ impl Play {
 }
 
 /// What answers a command to make items.
-pub(super) fn made(command: Command) -> Option<Happened> {
-    Some(match command {
+pub(super) fn made(command: &Command) -> Option<Happened> {
+    Some(match *command {
         Command::MakeItems { step, generation, from, count } => {
             Happened::ItemsMade { step, generation, from, count, born_failed: 0 }
         }

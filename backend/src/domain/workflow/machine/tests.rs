@@ -12,7 +12,8 @@ use super::{
 use crate::domain::Sequence;
 use Outcome::{Cancelled, Completed, Failed};
 
-const CHAIN: &str = r#""steps": {"a": {"job": "j"}, "b": {"needs": ["a"], "job": "j"}, "c": {"needs": ["b"], "job": "j"}}"#;
+const CHAIN: &str =
+    r#""steps": {"a": {"job": "j"}, "b": {"needs": ["a"], "job": "j"}, "c": {"needs": ["b"], "job": "j"}}"#;
 
 fn diamond(rest: &str) -> String {
     format!(
@@ -155,11 +156,14 @@ fn items_are_made_as_far_as_parallel_allows() {
 
 #[test]
 fn items_are_made_in_chunks() {
-    let mut play = Play::start(r#""steps": {"f": {"each": "${{ trigger.list }}", "parallel": 10000, "job": "j"}}"#);
+    let mut play =
+        Play::start(r#""steps": {"f": {"each": "${{ trigger.list }}", "parallel": 10000, "job": "j"}}"#);
     play.begins("f", 600);
     let (step, generation) = (play.step("f"), Generation::FIRST);
     let mut chunks = Vec::new();
-    while let Some(Command::MakeItems { from, count, .. }) = outstanding(&play.workflow, &play.run).first().cloned() {
+    while let Some(Command::MakeItems { from, count, .. }) =
+        outstanding(&play.workflow, &play.run).first().cloned()
+    {
         chunks.push((from, count));
         play.happen(Happened::ItemsMade { step, generation, from, count, born_failed: 0 });
     }
@@ -223,13 +227,7 @@ fn items_that_are_born_failed_count_as_failures() {
     let (step, generation) = (play.step("f"), Generation::FIRST);
     play.happen(Happened::ItemsMade { step, generation, from: 0, count: 3, born_failed: 1 });
     play.item_ends("f", 0, Completed).item_ends("f", 2, Completed).is("running: f=completed g=running");
-    play.happen(Happened::ItemsMade {
-        step: play.step("g"),
-        generation,
-        from: 0,
-        count: 1,
-        born_failed: 1,
-    });
+    play.happen(Happened::ItemsMade { step: play.step("g"), generation, from: 0, count: 1, born_failed: 1 });
     play.is("failed: f=completed g=failed");
 }
 
@@ -237,14 +235,17 @@ fn items_that_are_born_failed_count_as_failures() {
 fn too_many_items_fail_the_step() {
     let mut play = Play::start(FAN);
     play.begins("f", ITEMS_MAX + 1).is("failed: f=failed g=skipped");
-    assert!(matches!(&play.run.steps[0].reason, Some(Reason::InvalidParameters(why)) if why.contains("10001")));
+    assert!(
+        matches!(&play.run.steps[0].reason, Some(Reason::InvalidParameters(why)) if why.contains("10001"))
+    );
     let mut play = Play::start(FAN);
     play.begins("f", ITEMS_MAX).is("running: f=running g=pending");
 }
 
 #[test]
 fn a_child_run_is_one_item() {
-    let mut play = Play::start(r#""steps": {"c": {"workflow": {"name": "w"}}, "d": {"needs": ["c"], "job": "j"}}"#);
+    let mut play =
+        Play::start(r#""steps": {"c": {"workflow": {"name": "w"}}, "d": {"needs": ["c"], "job": "j"}}"#);
     assert!(play.commanded("StartChild", "c"));
     let (step, generation) = (play.step("c"), Generation::FIRST);
     let ended = |outcome| Happened::ChildEnded { step, generation, outcome };
@@ -300,7 +301,9 @@ fn a_wait_that_takes_too_long_fails_unless_it_says_otherwise() {
 
 #[test]
 fn the_first_decision_stands_and_who_made_it_is_kept() {
-    let mut play = Play::start(r#""steps": {"a": {"job": "j"}, "b": {"needs": ["a"], "approval": {}}, "c": {"needs": ["b"], "job": "j"}}"#);
+    let mut play = Play::start(
+        r#""steps": {"a": {"job": "j"}, "b": {"needs": ["a"], "approval": {}}, "c": {"needs": ["b"], "job": "j"}}"#,
+    );
     assert_eq!(play.decided("b", true), Err(Stale::State), "nobody was asked");
     assert_eq!(play.decided("a", true), Err(Stale::Unknown));
     play.ends("a", Completed);

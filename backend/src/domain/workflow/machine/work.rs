@@ -121,7 +121,12 @@ impl Machine<'_> {
         Ok(())
     }
 
-    pub(super) fn on_job_ended(&mut self, index: StepIndex, item: Item, outcome: Outcome) -> Result<(), Stale> {
+    pub(super) fn on_job_ended(
+        &mut self,
+        index: StepIndex,
+        item: Item,
+        outcome: Outcome,
+    ) -> Result<(), Stale> {
         let definition = self.expect_generation(index, item.generation)?;
         if !matches!(definition.work, Work::Job { .. }) {
             return Err(Stale::Unknown);
@@ -195,7 +200,11 @@ impl Machine<'_> {
         Ok(())
     }
 
-    pub(super) fn on_wait_timed_out(&mut self, index: StepIndex, generation: Generation) -> Result<(), Stale> {
+    pub(super) fn on_wait_timed_out(
+        &mut self,
+        index: StepIndex,
+        generation: Generation,
+    ) -> Result<(), Stale> {
         let limit = match &self.expect_generation(index, generation)?.work {
             Work::Event(wait) => Some(wait.limit),
             Work::Approval(limit) => Some(*limit),
