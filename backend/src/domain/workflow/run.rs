@@ -1,6 +1,6 @@
 //! How far a run got.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use crewcall_proto::Timestamp;
 
@@ -84,6 +84,23 @@ impl fmt::Display for RunState {
     }
 }
 
+impl FromStr for RunState {
+    type Err = UnknownState;
+
+    fn from_str(word: &str) -> Result<Self, UnknownState> {
+        let words = "queued, running, stopping, compensating, completed, failed, cancelled";
+        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or(UnknownState { what: "run", words })
+    }
+}
+
+/// A word that names no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state of a {what} is one of {words}")]
+pub struct UnknownState {
+    what: &'static str,
+    words: &'static str,
+}
+
 /// Where a step of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepState {
@@ -105,6 +122,17 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// Every state, in the order of a step's life.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Waiting,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Skipped,
+        Self::Cancelled,
+    ];
+
     /// Whether the step is over.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
@@ -135,6 +163,15 @@ impl fmt::Display for StepState {
     }
 }
 
+impl FromStr for StepState {
+    type Err = UnknownState;
+
+    fn from_str(word: &str) -> Result<Self, UnknownState> {
+        let words = "pending, waiting, running, completed, failed, skipped, cancelled";
+        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or(UnknownState { what: "step", words })
+    }
+}
+
 /// Why a step is as it is, where that is not plain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -156,6 +193,28 @@ pub enum Reason {
     TimedOut,
     /// Cancelled: the run stopped.
     RunStopped,
+}
+
+impl Reason {
+    /// The reason in a sentence without a full stop.
+    #[must_use]
+    pub fn sentence(&self, workflow: &Workflow) -> String {
+        match self {
+            Self::Need { step, state } => match workflow.step(*step) {
+                Some(need) => format!("step {:?}, which it needs, is {state}", need.name),
+                None => format!("a step that it needs is {state}"),
+            },
+            Self::NoneCompleted => "none of the steps that it needs completed".to_owned(),
+            Self::NoneFailed => "none of the steps that it needs failed".to_owned(),
+            Self::ConditionFalse => "its condition is false".to_owned(),
+            Self::InvalidParameters(message) => message.clone(),
+            Self::ItemsFailed(1) => "its job failed, or was cancelled".to_owned(),
+            Self::ItemsFailed(items) => format!("{items} of its jobs failed, or were cancelled"),
+            Self::Rejected => "somebody rejected it".to_owned(),
+            Self::TimedOut => "nobody answered in time".to_owned(),
+            Self::RunStopped => "the run was stopped before".to_owned(),
+        }
+    }
 }
 
 /// Why a run stops before its end.
@@ -343,5 +402,22 @@ impl Run {
                 self.is_compensated && definition.compensate.is_some() && is_left(step)
             })
             .map(|(index, _)| StepIndex(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read_as_they_are_written() {
+        for state in RunState::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        for state in StepState::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert!("pending".parse::<RunState>().unwrap_err().to_string().contains("a run is one of queued"));
+        assert!("queued".parse::<StepState>().unwrap_err().to_string().contains("a step is one of pending"));
     }
 }

@@ -387,6 +387,18 @@ impl<'a> World<'a> {
         Naive::replay(self.workflow, &self.facts).agrees(run).map_err(TestCaseError::fail)
     }
 
+    /// E7: what happened, from a new run on, leads to what there is.
+    fn check_replay(&self) -> Result<(), TestCaseError> {
+        let mut replayed = World::new(self.specs, self.workflow, &[]);
+        for fact in &self.facts {
+            let change = advance(self.definition(), &replayed.run, fact.clone(), replayed.moment());
+            replayed.run = change.map_err(|stale| TestCaseError::fail(format!("{fact:?} is {stale:?}")))?.run;
+            replayed.facts.push(fact.clone());
+        }
+        prop_assert_eq!(&replayed.run, &self.run);
+        Ok(())
+    }
+
     /// Whatever was said before changes nothing when it is said again.
     fn repeat(&mut self) -> Result<(), TestCaseError> {
         let choice = self.choose(self.facts.len());
@@ -477,7 +489,9 @@ proptest! {
         choices in vec(any::<u16>(), 600),
     ) {
         let workflow = read(&specs, on_failure)?;
-        World::new(&specs, &workflow, &choices).play(true)?;
+        let mut world = World::new(&specs, &workflow, &choices);
+        world.play(true)?;
+        world.check_replay()?;
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn where_a_need_failed_or_was_skipped_a_step_is_skipped_and_says_which() {
     play.ends("l", Failed).is("running: l=failed r=running end=pending");
     play.ends("r", Completed).is("failed: l=failed r=completed end=skipped");
     let need = Reason::Need { step: play.step("l"), state: StepState::Failed };
-    assert_eq!(play.run.steps[2].reason, Some(need));
+    assert_eq!(play.run.steps[2].reason, Some(need.clone()));
+    assert_eq!(need.sentence(&play.workflow), "step \"l\", which it needs, is failed");
 
     let mut play = Play::start(
         r#""steps": {"a": {"when": "trigger.x", "job": "j"}, "b": {"needs": ["a"], "job": "j"}, "c": {"needs": ["b"], "job": "j"}}"#,
