@@ -216,3 +216,6 @@ fn distinct<T: Copy + Ord>(found: impl IntoIterator<Item = T>) -> (Vec<T>, bool)
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod fuzz;

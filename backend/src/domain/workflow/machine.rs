@@ -277,4 +277,7 @@ mod failure_tests;
 mod naive;
 
 #[cfg(test)]
+mod random;
+
+#[cfg(test)]
 mod properties;

@@ -38,16 +38,27 @@ pub enum WaitsFor {
     Decision {
         until: Option<Timestamp>,
     },
+    /// It is over, and being undone: so many jobs of that are under way, and so many are still to be made.
+    Compensation {
+        open: u32,
+        to_make: u32,
+    },
 }
 
 impl WaitsFor {
-    /// What a step of a run waits for; `None` if it is over.
+    /// What a step of a run waits for; `None` if it is over and not being undone. As long as a run is not over, one of its
+    /// steps waits for something.
     #[must_use]
     pub fn of(workflow: &Workflow, run: &Run, index: StepIndex) -> Option<Self> {
         let (step, definition) = (run.step(index)?, workflow.step(index)?);
         let items = step.items;
         match step.state {
-            StepState::Completed | StepState::Failed | StepState::Skipped | StepState::Cancelled => None,
+            StepState::Completed | StepState::Failed | StepState::Skipped | StepState::Cancelled => {
+                let counts = step.compensation.filter(|counts| !counts.is_over())?;
+                let is_open = run.state == RunState::Compensating;
+                let (open, to_make) = (counts.open(), counts.total - counts.made);
+                is_open.then_some(Self::Compensation { open, to_make })
+            }
             StepState::Pending if run.state == RunState::Queued => Some(Self::Start),
             StepState::Pending if !step.is_due => {
                 let is_open =

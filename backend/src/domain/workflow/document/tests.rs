@@ -11,7 +11,7 @@ use super::super::{
     limits::{DOCUMENT_BYTES_MAX, DOCUMENT_LEVELS_MAX, PARALLEL_DEFAULT, PROBLEMS_MAX, STEPS_MAX},
 };
 
-fn json(text: &str) -> Json {
+pub(super) fn json(text: &str) -> Json {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
@@ -37,7 +37,7 @@ fn of_step(step: &str) -> Vec<String> {
     ))
 }
 
-const WHOLE: &str = r#"{
+pub(super) const WHOLE: &str = r#"{
     "name": "asset.publish",
     "triggers": [
         {"event": "asset.uploaded", "if": "event.data.bytes > 0"},

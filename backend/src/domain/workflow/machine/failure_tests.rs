@@ -94,6 +94,9 @@ fn what_completed_is_undone_in_reverse_order_of_completion() {
     play.is("compensating: a=completed b=completed c=completed d=failed tidy=completed");
     assert!(play.commanded("Compensate", "c"), "c completed last");
     assert_eq!(outstanding(&play.workflow, &play.run).len(), 1, "one after the other");
+    let waits_for = |play: &Play, name: &str| WaitsFor::of(&play.workflow, &play.run, play.step(name));
+    assert_eq!(waits_for(&play, "c"), Some(WaitsFor::Compensation { open: 0, to_make: 1 }));
+    assert_eq!(waits_for(&play, "b"), None);
     play.undone("c", 0, Failed);
     assert!(play.commanded("Compensate", "b"), "one that fails does not stop the others");
     play.undone("b", 0, Completed).undone("a", 0, Completed).is_over(RunState::Failed);

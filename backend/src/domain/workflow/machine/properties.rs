@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crewcall_expressions::Json;
 use crewcall_proto::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -10,132 +9,18 @@ use super::{
     super::{
         definition::{RunIf, StepIndex, Work, Workflow},
         facts::{Command, Entry, Evaluation, Happened, Item, Outcome},
-        run::{Generation, Run, RunState, StepState},
+        run::{Generation, Run, RunState, RunStep, StepState},
         waits_for::WaitsFor,
     },
     advance,
     naive::{Definition, Naive},
     outstanding,
+    random::{ITEMS, Kind, STEPS, Spec, read, spec},
 };
 use crate::domain::Sequence;
 
-/// The most steps of a random workflow, and the most items of a step.
-const STEPS: usize = 12;
-const ITEMS: usize = 5;
-
 /// How many changes a run has at most: the largest ones have a few hundred.
 const CHANGES_MAX: usize = 3_000;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    Job,
-    Each,
-    Event,
-    Until,
-    Approval,
-    Child,
-}
-
-/// A step, and what is going to become of it: that is certain from the beginning, so that only the order is left to chance.
-#[derive(Debug, Clone)]
-struct Spec {
-    kind: Kind,
-    /// Of the steps before it in the list: those whose bit is set.
-    needs: u16,
-    /// Where it stands in the document.
-    place: u16,
-    run_if: &'static str,
-    has_condition: bool,
-    continues: bool,
-    compensates: bool,
-    parallel: u32,
-    tolerate: u32,
-    evaluation: u8,
-    outcomes: Vec<Outcome>,
-    /// How many of the first items are born failed.
-    born_failed: u32,
-    is_answered: bool,
-}
-
-fn spec() -> impl Strategy<Value = Spec> {
-    use Outcome::{Cancelled, Completed, Failed};
-    let kinds = vec![
-        Kind::Job,
-        Kind::Job,
-        Kind::Each,
-        Kind::Each,
-        Kind::Event,
-        Kind::Until,
-        Kind::Approval,
-        Kind::Child,
-    ];
-    let run_ifs = vec!["completed", "completed", "completed", "any_completed", "failed", "finished"];
-    let outcomes = [vec![Completed; 12], vec![Failed, Cancelled]].concat();
-    (
-        (select(kinds), any::<u16>(), any::<u16>(), any::<u16>(), select(run_ifs)),
-        (any::<bool>(), 0..4_u8, any::<bool>(), 1..4_u32, 0..3_u32),
-        (0..24_u8, vec(select(outcomes), ITEMS), 0..16_u32, 0..8_u8),
-    )
-        .prop_map(
-            |(
-                (kind, one, other, place, run_if),
-                (condition, continues, compensates, parallel, tolerate),
-                fate,
-            )| Spec {
-                kind,
-                needs: one & other,
-                place,
-                run_if,
-                has_condition: condition,
-                continues: continues == 0,
-                compensates,
-                parallel,
-                tolerate,
-                evaluation: fate.0,
-                outcomes: fate.1,
-                born_failed: u32::from(fate.2 == 0),
-                is_answered: fate.3 > 0,
-            },
-        )
-}
-
-/// The document of these steps. The name of a step is its place in the list.
-fn document(specs: &[Spec], on_failure: &str) -> String {
-    let mut steps: Vec<(u16, String)> = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let needs: Vec<String> = (0..index)
-            .filter(|need| spec.needs >> need & 1 == 1)
-            .map(|need| format!("\"s{need}\""))
-            .collect();
-        let run_if = if needs.is_empty() { "completed" } else { spec.run_if };
-        let work = match spec.kind {
-            Kind::Job => r#""job": "j""#.to_owned(),
-            Kind::Each => format!(
-                r#""job": "j", "each": "${{{{ trigger.l }}}}", "parallel": {}, "tolerate": {}"#,
-                spec.parallel, spec.tolerate
-            ),
-            Kind::Event => r#""wait": {"event": "a", "timeout_seconds": 1}"#.to_owned(),
-            Kind::Until => r#""wait": {"until": "x"}"#.to_owned(),
-            Kind::Approval => r#""approval": {}"#.to_owned(),
-            Kind::Child => r#""workflow": {"name": "w"}"#.to_owned(),
-        };
-        let when = if spec.has_condition { r#", "when": "trigger.x""# } else { "" };
-        let continues = if spec.continues { r#", "on_failure": "continue""# } else { "" };
-        let can_undo = spec.compensates && matches!(spec.kind, Kind::Job | Kind::Each | Kind::Child);
-        let compensate = if can_undo { r#", "compensate": {"job": "undo"}"# } else { "" };
-        let step = format!(
-            r#""s{index}": {{"needs": [{}], "run_if": "{run_if}", {work}{when}{continues}{compensate}}}"#,
-            needs.join(", ")
-        );
-        steps.push((spec.place, step));
-    }
-    steps.sort();
-    let steps: Vec<String> = steps.into_iter().map(|(_, step)| step).collect();
-    format!(
-        r#"{{"name": "w", "on_failure": "{on_failure}", "timeout_seconds": 1, "steps": {{{}}}}}"#,
-        steps.join(",\n")
-    )
-}
 
 /// A row of an item: of the step, or of what undoes it.
 type Row = (bool, StepIndex, Generation, u32);
@@ -364,26 +249,32 @@ impl<'a> World<'a> {
         prop_assert!(!is_over || run.steps.iter().all(|step| step.state.is_terminal()));
         // E6: whatever is open waits for something that has a name, and that is there.
         let things = outstanding(self.definition(), run);
+        let mut some_wait = false;
         for step in (0..run.steps.len()).map(StepIndex) {
-            let has = |command: Command| things.contains(&command);
-            let generation = run.steps[step.0].generation;
-            let waits = match WaitsFor::of(self.definition(), run, step) {
-                None => run.steps[step.0].state.is_terminal(),
+            let RunStep { state, generation, items, compensation, .. } = run.steps[step.0];
+            let waits_for = WaitsFor::of(self.definition(), run, step);
+            some_wait |= waits_for.is_some();
+            let waits = match waits_for {
+                None => state.is_terminal(),
                 Some(WaitsFor::Start) => run.state == RunState::Queued,
                 Some(WaitsFor::Needs(needs)) => !needs.is_empty(),
                 Some(WaitsFor::Resume) => run.is_paused,
-                Some(WaitsFor::Evaluation) => has(Command::Evaluate { step, generation }),
-                Some(WaitsFor::Items { open, .. }) => open > 0 || run.steps[step.0].items.making > 0,
+                Some(WaitsFor::Evaluation) => things.contains(&Command::Evaluate { step, generation }),
+                Some(WaitsFor::Items { open, .. }) => open > 0 || items.making > 0,
                 Some(WaitsFor::Child) => {
-                    run.steps[step.0].items.open() > 0 || has(Command::StartChild { step, generation })
+                    items.open() > 0 || things.contains(&Command::StartChild { step, generation })
                 }
                 Some(WaitsFor::Stop { open }) => open > 0,
                 Some(WaitsFor::Event { .. } | WaitsFor::Moment(_) | WaitsFor::Decision { .. }) => {
-                    run.steps[step.0].state == StepState::Waiting
+                    state == StepState::Waiting
+                }
+                Some(WaitsFor::Compensation { open, .. }) => {
+                    open > 0 || run.is_paused || compensation.is_some_and(|counts| counts.making > 0)
                 }
             };
             prop_assert!(waits, "step {:?} waits for nothing", step);
         }
+        prop_assert!(some_wait || is_over, "the run waits for nothing");
         Naive::replay(self.workflow, &self.facts).agrees(run).map_err(TestCaseError::fail)
     }
 
@@ -470,13 +361,6 @@ fn is_answered(command: &Command) -> bool {
         | Command::Compensate { .. }
         | Command::CancelCompensations { .. } => true,
     }
-}
-
-fn read(specs: &[Spec], on_failure: &str) -> Result<Definition, TestCaseError> {
-    let text = document(specs, on_failure);
-    let document: Json = text.parse().map_err(|_| TestCaseError::fail(text.clone()))?;
-    let read = Workflow::read(&document);
-    read.map(Definition).map_err(|problems| TestCaseError::fail(format!("{text}: {problems:#?}")))
 }
 
 proptest! {

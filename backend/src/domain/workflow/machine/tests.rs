@@ -148,7 +148,9 @@ fn items_are_made_as_far_as_parallel_allows() {
     // One that ends meanwhile does not change what is to be made.
     let item = play.item("f", 0);
     play.happen(Happened::JobEnded { step, item, outcome: Completed });
-    assert_eq!(outstanding(&play.workflow, &play.run).len(), 1);
+    assert!(play.commands.is_empty(), "it is not asked for twice: {:?}", play.commands);
+    let to_make = Command::MakeItems { step, generation, from: 3, count: 1 };
+    assert_eq!(outstanding(&play.workflow, &play.run), [to_make]);
     play.make();
     assert_eq!((play.run.steps[0].items.made, play.run.steps[0].items.open()), (5, 3));
     play.item_ends("f", 2, Completed).item_ends("f", 4, Completed).is("running: f=running g=pending");
@@ -361,4 +363,21 @@ fn a_step_that_is_not_there_changes_nothing() {
     let from = Some(step);
     assert_eq!(play.try_to(Happened::RetryRequested { by: String::new(), from }), Err(Stale::Unknown));
     assert_eq!(play.try_to(Happened::Started), Err(Stale::State));
+}
+
+#[test]
+fn an_item_is_as_much_work_among_ten_as_among_ten_thousand() {
+    for items in [10, ITEMS_MAX] {
+        let mut play = Play::start(
+            r#""steps": {"f": {"each": "${{ trigger.list }}", "tolerate": "100%", "job": "j"}, "w": {"approval": {}}}"#,
+        );
+        play.begins("f", items);
+        for index in 0..items {
+            play.item_ends("f", index, if index % 2 == 0 { Completed } else { Failed });
+            let is_last = index + 1 == items;
+            assert!(play.commands.len() <= 1, "item {index}: {:?}", play.commands);
+            assert_eq!(play.run.steps[0].state.is_terminal(), is_last);
+        }
+        assert_eq!(play.run.steps[0].items.failed, items / 2);
+    }
 }
