@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
 use crewcall_expressions::{Expression, Failed, Json, Scope, Template};
-use crewcall_proto::{JobType, JsonObject};
+use crewcall_proto::{JobType, JsonObject, Timestamp};
 
 use super::graph::Graph;
 pub use super::graph::StepIndex;
@@ -155,6 +155,13 @@ pub enum Work {
     Approval(Limit),
     /// A run of another workflow.
     Child { workflow: WorkflowName, data: Template },
+}
+
+/// The moment that a text names (RFC 3339), such as `2026-11-20T16:07:00Z`: what `until` has to be. `None` if it names none.
+#[must_use]
+pub fn read_moment(text: &str) -> Option<Timestamp> {
+    let moment = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Timestamp::from_millis(moment.as_millisecond()))
 }
 
 /// The items of a step.

@@ -12,7 +12,8 @@ pub(super) struct Reference<'t> {
 /// The word that leads to the data of other steps.
 pub(super) const STEPS: &str = "steps";
 
-const OPENING: &str = "${{";
+/// What an expression begins with in a template.
+pub(super) const OPENING: &str = "${{";
 const ESCAPED: &str = "$${{";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use super::{
         check::{Place, StepNames},
         definition::{
             Each, EventWait, JobTemplate, Limit, OnTimeout, RunIf, Since, Step, StepIndex, Tolerance, Work,
-            WorkflowName,
+            WorkflowName, read_moment,
         },
         fields::{Fields, kind},
         limits::{ITEMS_MAX, PARALLEL_DEFAULT, TIMEOUT_MAX, TIMEOUT_MIN},
-        references::is_whole_expression,
+        references::{OPENING, is_whole_expression},
     },
     distinct, job,
 };
@@ -26,6 +26,9 @@ const STEP: &str =
 /// What a wait is.
 const WAIT: &str =
     "a wait has either event or until, such as {\"event\": \"order.paid\", \"timeout_seconds\": 3600}";
+
+/// What `until` is.
+const UNTIL: &str = "until is a time such as 2026-11-20T16:07:00Z (RFC 3339), or an expression that is one";
 
 /// What `each` is.
 const EACH: &str =
@@ -194,6 +197,7 @@ fn read_wait(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
         fields.wrong_as_a_whole(WAIT);
     }
     if fields.has("until") {
+        _ = fields.value("event");
         return read_until(fields, place).map(Work::Until);
     }
     let subject =
@@ -211,6 +215,9 @@ fn read_wait(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
 fn read_until(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Template> {
     let at = fields.at("until");
     let text = fields.text("until")?;
+    if !text.contains(OPENING) && read_moment(text).is_none() {
+        fields.wrong("until", UNTIL);
+    }
     place.template(&at, &Json::from(text), &[], fields.problems())
 }
 

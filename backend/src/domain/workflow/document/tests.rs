@@ -261,6 +261,11 @@ fn a_step_does_one_thing() {
     assert!(
         of_step(r#""wait": {"event": "a", "until": "x"}"#)[0].starts_with("/steps/s/wait: a wait has either")
     );
+    for (until, is_time) in
+        [("2026-11-20T16:07:00+01:00", true), ("tomorrow", false), ("at ${{ trigger.x }}", true)]
+    {
+        assert_eq!(of_step(&format!(r#""wait": {{"until": "{until}"}}"#)).is_empty(), is_time, "{until}");
+    }
     assert!(of_step(r#""job": "j", "run_at": 1"#)[0].starts_with("/steps/s/run_at: there is no field"));
     assert!(
         of_step(r#""approval": {"on_timeout": "fail"}"#)[0].starts_with("/steps/s/approval/on_timeout: ")
@@ -365,7 +370,8 @@ fn a_step_knows_those_that_are_certainly_over() {
 
 #[test]
 fn names_of_steps_can_be_said_in_expressions() {
-    for name in ["a", "encode_4k", "for", "steps", "if"] {
+    let reserved = "as break const continue else for function if import let loop package namespace return var void while";
+    for name in reserved.split(' ').chain(["a", "encode_4k", "steps", "size", "has", "map", "type", "int"]) {
         let told = problems(&format!(
             r#""steps": {{"{name}": {{"job": "j"}}, "s": {{"needs": ["{name}"], "when": "steps.{name}.result", "job": "j"}}}}"#
         ));

@@ -323,7 +323,7 @@ fn a_pause_takes_back_what_was_to_be_made() {
 fn whatever_is_open_says_what_it_waits_for() {
     let mut play = Play::start(
         r#""steps": {"f": {"each": "${{ trigger.l }}", "parallel": 2, "job": "j"}, "c": {"workflow": {"name": "w"}}, "e": {"wait": {"event": "x"}},
-            "u": {"wait": {"until": "x"}}, "a": {"approval": {"timeout_seconds": 1}}, "n": {"needs": ["f", "c"], "job": "j"}}"#,
+            "u": {"wait": {"until": "${{ trigger.at }}"}}, "a": {"approval": {"timeout_seconds": 1}}, "n": {"needs": ["f", "c"], "job": "j"}}"#,
     );
     let waits = |play: &Play, name: &str| WaitsFor::of(&play.workflow, &play.run, play.step(name));
     assert_eq!(waits(&play, "f"), Some(WaitsFor::Evaluation));

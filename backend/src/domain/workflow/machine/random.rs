@@ -101,7 +101,7 @@ fn document(specs: &[Spec], on_failure: &str) -> String {
                 spec.parallel, spec.tolerate
             ),
             Kind::Event => r#""wait": {"event": "a", "timeout_seconds": 1}"#.to_owned(),
-            Kind::Until => r#""wait": {"until": "x"}"#.to_owned(),
+            Kind::Until => r#""wait": {"until": "2026-11-20T16:07:00Z"}"#.to_owned(),
             Kind::Approval => r#""approval": {}"#.to_owned(),
             Kind::Child => r#""workflow": {"name": "w"}"#.to_owned(),
         };

@@ -112,7 +112,7 @@ fn a_failure_that_is_overlooked_counts_as_completed() {
 #[test]
 fn a_late_a_repeated_and_a_wrong_evaluation_change_nothing() {
     let mut play = Play::start(
-        r#""steps": {"a": {"when": "trigger.x", "job": "j"}, "b": {"needs": ["a"], "wait": {"until": "x"}}}"#,
+        r#""steps": {"a": {"when": "trigger.x", "job": "j"}, "b": {"needs": ["a"], "wait": {"until": "${{ trigger.at }}"}}}"#,
     );
     let (a, b) = (play.step("a"), play.step("b"));
     let begin = Evaluation::Begin { items: 1, until: None };
