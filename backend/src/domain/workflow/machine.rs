@@ -54,7 +54,7 @@ struct Machine<'a> {
     moment: Timestamp,
     commands: Vec<Command>,
     changed: BTreeSet<StepIndex>,
-    /// Pending steps of which something that they need has just ended.
+    /// Steps of which something that they need has just ended.
     to_look_at: BTreeSet<StepIndex>,
 }
 
@@ -107,13 +107,11 @@ impl Machine<'_> {
     /// Looks at every step that may begin or be skipped now, and at what follows from that. Each is looked at once for
     /// each of its needs at most.
     fn settle(&mut self) {
-        let mut has_ended = false;
         while let Some(step) = self.to_look_at.pop_first() {
-            has_ended = true;
             self.look_at(step);
         }
-        // Where nothing ended, nothing can be over that was not before.
-        if has_ended || self.changed.iter().any(|step| self.step(*step).state.is_terminal()) {
+        // Where no step ended, the run cannot be over.
+        if self.changed.iter().any(|step| self.step(*step).state.is_terminal()) {
             self.conclude();
         }
     }

@@ -341,7 +341,7 @@ pub struct Run {
     pub is_paused: bool,
     /// Why it stops before its end.
     pub stop: Option<Stop>,
-    /// When it is stopped if it is not over.
+    /// When it is stopped; `None` if it has no limit, or is about to end.
     pub deadline_at: Option<Timestamp>,
     /// Its compensations began, so that it cannot be tried again.
     pub is_compensated: bool,

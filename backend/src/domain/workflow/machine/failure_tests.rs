@@ -202,6 +202,7 @@ fn the_time_of_a_run_ends() {
     assert_eq!(play.try_to(Happened::TimedOut), Err(Stale::NotDue));
     play.make().now = NOW.plus_millis(100_000);
     play.happen(Happened::TimedOut);
+    assert_eq!(play.run.deadline_at, None, "nobody has to say it again");
     assert_eq!(play.try_to(Happened::TimedOut), Err(Stale::State));
     play.ends("a", Cancelled).ends("b", Cancelled);
     play.is("stopping: a=cancelled b=cancelled b2=skipped tell=skipped tidy=running");

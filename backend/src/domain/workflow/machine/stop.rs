@@ -17,6 +17,7 @@ impl Machine<'_> {
         self.run.stop = Some(Stop { cause, cleanup });
         if self.run.state != RunState::Stopping {
             self.run.state = RunState::Stopping;
+            self.run.deadline_at = None;
             self.commands.push(Command::Journal(Entry::Stopping));
         }
         for index in (0..self.run.steps.len()).map(StepIndex) {
