@@ -242,7 +242,8 @@ pub struct JobTemplate {
     /// The job without parameters and labels.
     pub(super) bare: Submission,
     pub(super) parameters: Template,
-    pub(super) labels: BTreeMap<String, Template>,
+    /// An object of texts.
+    pub(super) labels: Template,
 }
 
 impl JobTemplate {
@@ -263,12 +264,19 @@ impl JobTemplate {
             // An object stays one: only texts are templates.
             other => JsonObject::from_iter([("value".to_owned(), other)]),
         };
-        let label = |(name, template): (&String, &Template)| match template.fill(scope)? {
-            Json::String(text) => Ok((name.clone(), text)),
-            other => Ok((name.clone(), other.to_string())),
+        let labels = match self.labels.fill(scope)? {
+            Json::Object(labels) => labels.into_iter().map(|(name, label)| (name, text_of(label))).collect(),
+            _ => BTreeMap::new(),
         };
-        let labels = self.labels.iter().map(label).collect::<Result<_, Failed>>()?;
         Ok(Submission { parameters, labels, ..self.bare.clone() })
+    }
+}
+
+/// A label is a text, whatever was filled in.
+fn text_of(value: Json) -> String {
+    match value {
+        Json::String(text) => text,
+        other => other.to_string(),
     }
 }
 

@@ -26,6 +26,11 @@ impl<'a> Fields<'a> {
         Self { what, pointer: pointer.into(), object, known: Vec::new(), problems: Vec::new() }
     }
 
+    /// The pointer to the object.
+    pub(super) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
     /// The pointer to a field.
     pub(super) fn at(&self, name: &str) -> String {
         format!("{}/{}", self.pointer, escaped(name))
@@ -38,7 +43,9 @@ impl<'a> Fields<'a> {
 
     /// Anything but null.
     pub(super) fn value(&mut self, name: &'static str) -> Option<&'a Json> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.object.get(name).filter(|value| !value.is_null())
     }
 

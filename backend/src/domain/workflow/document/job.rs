@@ -9,6 +9,7 @@ use super::super::{
     check::Place,
     definition::JobTemplate,
     fields::{Fields, escaped, kind},
+    limits::PROBLEMS_MAX,
 };
 use crate::domain::{
     Problem, Submission,
@@ -39,11 +40,10 @@ pub(super) fn read(
         },
     };
     // None of its times is one of the calendar, so it is the same at every moment.
-    for Problem { pointer, message } in
-        bare.clone().validate(Timestamp::from_millis(0)).err().into_iter().flatten()
-    {
-        let pointer = if pointer == "/type" { "/job".to_owned() } else { pointer };
-        let pointer = fields.at("").trim_end_matches('/').to_owned() + &pointer;
+    let problems = bare.clone().validate(Timestamp::from_millis(0)).err().unwrap_or_default();
+    for Problem { pointer, message } in problems.into_iter().take(PROBLEMS_MAX) {
+        let pointer =
+            if pointer == "/type" { fields.at("job") } else { fields.pointer().to_owned() + &pointer };
         // A field of the wrong shape was left empty: what is said of that would be noise.
         if !fields.is_wrong_at(&pointer) {
             fields.add([Problem::new(pointer, message)]);
@@ -51,18 +51,11 @@ pub(super) fn read(
     }
     let at = fields.at("parameters");
     let parameters = place.template(&at, &Json::Object(parameters), names, fields.problems());
-    let mut labels = BTreeMap::new();
-    for (name, text) in texts {
-        let at = fields.at("labels") + "/" + &escaped(&name);
-        if let Some(template) = place.template(&at, &Json::String(text), names, fields.problems()) {
-            labels.insert(name, template);
-        }
-    }
-    Some(JobTemplate {
-        bare: Submission { labels: BTreeMap::new(), ..bare },
-        parameters: parameters?,
-        labels,
-    })
+    let at = fields.at("labels");
+    let labels = texts.into_iter().map(|(name, text)| (name, Json::String(text))).collect();
+    let labels = place.template(&at, &Json::Object(labels), names, fields.problems());
+    let bare = Submission { labels: BTreeMap::new(), ..bare };
+    Some(JobTemplate { bare, parameters: parameters?, labels: labels? })
 }
 
 fn read_labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
