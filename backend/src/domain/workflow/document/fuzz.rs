@@ -9,6 +9,12 @@ use super::{
     tests::{WHOLE, json},
 };
 
+/// Names of fields, and some that are none.
+const NAMES: &str = "\
+    name triggers event if job type outcome schedule cron concurrency max key on_failure \
+    steps needs run_if when each parallel tolerate parameters labels backoff compensate \
+    wait until approval timeout_seconds workflow data outputs probe ü/~";
+
 /// Any JSON, of words that stand in documents.
 fn any_json() -> impl Strategy<Value = Json> {
     let words = vec![
@@ -41,42 +47,7 @@ fn any_json() -> impl Strategy<Value = Json> {
         any::<f64>().prop_map(Json::from),
         select(words).prop_map(Json::from),
     ];
-    let names = vec![
-        "name",
-        "triggers",
-        "event",
-        "if",
-        "job",
-        "type",
-        "outcome",
-        "schedule",
-        "cron",
-        "concurrency",
-        "max",
-        "key",
-        "on_failure",
-        "steps",
-        "needs",
-        "run_if",
-        "when",
-        "each",
-        "parallel",
-        "tolerate",
-        "parameters",
-        "labels",
-        "backoff",
-        "compensate",
-        "wait",
-        "until",
-        "approval",
-        "timeout_seconds",
-        "workflow",
-        "data",
-        "outputs",
-        "probe",
-        "ü/~",
-        "",
-    ];
+    let names: Vec<&str> = NAMES.split(' ').chain([""]).collect();
     leaf.prop_recursive(4, 24, 6, move |inner| {
         let fields = vec((select(names.clone()), inner.clone()), 0..6);
         prop_oneof![
