@@ -163,8 +163,8 @@ impl<'a> Fields<'a> {
 
     /// What is wrong. Whatever was not asked for has no place here.
     pub(super) fn finish(mut self) -> Vec<Problem> {
-        let unknown = self.object.keys().filter(|name| !self.known.contains(&name.as_str()));
-        for name in unknown.take(PROBLEMS_MAX) {
+        let there = self.object.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name);
+        for name in there.filter(|name| !self.known.contains(&name.as_str())).take(PROBLEMS_MAX) {
             let hint = match nearest(name, self.known.iter().copied()) {
                 Some(known) => format!("did you mean {known:?}?"),
                 None => format!("{} has {}", self.what, self.known.join(", ")),

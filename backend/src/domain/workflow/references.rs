@@ -207,6 +207,7 @@ mod tests {
         assert!(named("event.steps.a").is_empty());
         assert!(named("event['x'].steps == (event).steps").is_empty());
         assert!(named("'steps.a' + \"it\\\"steps.a\" + r'\\' + '''a'steps.b''' == 'x'").is_empty());
+        assert_eq!(named("r'\\' + steps.a"), [(7, Some("a"))], "a backslash is one in a raw text");
         assert!(named("event.a // steps.b\n + 1").is_empty());
         assert!(named("event.mysteps + event.steps_of").is_empty());
         assert_eq!(named("{'steps': steps.a}"), [(10, Some("a"))]);
@@ -220,7 +221,7 @@ mod tests {
             [(13, Some("b")), (35, Some("c"))]
         );
         assert!(named_in_template("$${{ steps.a }} and ${{ '}} steps.b' }}").is_empty());
-        assert_eq!(named_in_template("${{ {'a': {'b': steps.c}} }} steps.d"), [(16, Some("c"))]);
+        assert_eq!(named_in_template("${{ {'a': {'b': 1}} == steps.c }} steps.d"), [(23, Some("c"))]);
     }
 
     #[test]

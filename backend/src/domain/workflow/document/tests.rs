@@ -204,6 +204,33 @@ fn every_problem_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn a_field_that_is_wrong_is_told_once() {
+    assert_eq!(of_step(r#""job": 7"#), ["/steps/s/job: job is a string, not a number"]);
+    let told = of_step(r#""job": "j", "xyzzy": 1"#).remove(0);
+    assert!(told.contains("a step with a job has "), "{told}");
+    assert_eq!(told.matches(" needs,").count(), 1, "{told}");
+}
+
+#[test]
+fn what_is_null_is_left_out() {
+    let nulls = r#""job": "j", "when": null, "each": null, "labels": null, "compensate": null, "approval": null, "backoff": null"#;
+    assert!(of_step(nulls).is_empty());
+    assert!(
+        problems(&format!(r#""triggers": null, "outputs": null, "steps": {{"s": {{{nulls}}}}}"#)).is_empty()
+    );
+}
+
+#[test]
+fn a_workflow_has_sixteen_triggers_at_most() {
+    let triggers = |count| {
+        let triggers = vec![r#"{"event": "a"}"#; count].join(",");
+        problems(&format!(r#""triggers": [{triggers}], "steps": {{"s": {{"job": "j"}}}}"#))
+    };
+    assert!(triggers(16).is_empty());
+    assert_eq!(triggers(17), ["/triggers: a workflow has at most 16 triggers, and this has 17"]);
+}
+
+#[test]
 fn no_more_problems_are_told_than_somebody_reads() {
     let steps: Vec<String> = (0..STEPS_MAX).map(|step| format!("\"s{step}\": {{\"job\": \"J\"}}")).collect();
     assert_eq!(problems(&format!("\"steps\": {{{}}}", steps.join(","))).len(), PROBLEMS_MAX);
@@ -293,6 +320,11 @@ fn items_are_a_list_or_one_expression() {
     for each in [r#""text""#, r#"" ${{ trigger.list }}""#, "1", "{}", r#""${{ item }}""#] {
         assert_eq!(of_step(&format!(r#""job": "j", "each": {each}"#)).len(), 1, "{each}");
     }
+    let list = vec!["1"; 10_001].join(",");
+    assert_eq!(
+        of_step(&format!(r#""job": "j", "each": [{list}]"#)),
+        ["/steps/s/each: a step has at most 10000 items"]
+    );
     for tolerate in ["-1", "1.5", r#""101%""#, r#""10""#, "true", "10001"] {
         let told = of_step(&format!(r#""job": "j", "each": [], "tolerate": {tolerate}"#));
         assert!(told[0].starts_with("/steps/s/tolerate: tolerate is how many"), "{told:?}");

@@ -117,13 +117,16 @@ fn every_item_that_completed_is_undone_even_of_a_step_that_failed() {
     let (step, generation) = (play.step("f"), Generation::FIRST);
     assert!(play.commands.contains(&Command::Compensate { step, generation, from: 0, count: 2 }));
     play.undone("f", 1, Completed);
+    let item = play.item("f", 0);
+    play.happen(Happened::CompensationEnded { step, item, outcome: Completed });
+    assert!(play.commands.is_empty(), "the last is not asked for twice: {:?}", play.commands);
     let made = Happened::CompensationsMade { step, generation, from: 0, count: 2, born_failed: 0 };
     assert_eq!(play.try_to(made), Err(Stale::Repeated));
-    play.undone("f", 2, Completed);
     let item = Item { is_open: false, ..play.item("f", 1) };
     let again = Happened::CompensationEnded { step, item, outcome: Failed };
     assert_eq!(play.try_to(again), Err(Stale::Repeated));
-    play.undone("f", 0, Completed).is_over(RunState::Failed);
+    play.undone("f", 2, Completed);
+    play.is_over(RunState::Failed);
     assert_eq!(play.run.not_undone(&play.workflow).count(), 0);
 }
 
@@ -336,6 +339,9 @@ fn whatever_is_open_says_what_it_waits_for() {
     assert_eq!(waits(&play, "u"), Some(WaitsFor::Moment(NOW.plus_millis(9))));
     assert_eq!(waits(&play, "a"), Some(WaitsFor::Decision { until: Some(NOW.plus_millis(1_000)) }));
     assert_eq!(waits(&play, "n"), Some(WaitsFor::Needs(vec![play.step("f"), play.step("c")])));
+    let (step, generation) = (play.step("c"), Generation::FIRST);
+    play.happen(Happened::ChildEnded { step, generation, outcome: Completed });
+    assert_eq!(waits(&play, "n"), Some(WaitsFor::Needs(vec![play.step("f")])), "one of them is over");
     assert_eq!(play.cancel(false), Ok(()));
     assert_eq!(waits(&play, "f"), Some(WaitsFor::Stop { open: 2 }));
     assert_eq!(waits(&play, "e"), None);
@@ -343,4 +349,24 @@ fn whatever_is_open_says_what_it_waits_for() {
     let run = super::Run::new(&workflow);
     assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(0)), Some(WaitsFor::Start));
     assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(1)), None);
+}
+
+#[test]
+fn force_leaves_what_completed_as_it_is_and_the_run_can_be_tried_again() {
+    let mut play = Play::start(&branches("compensate"));
+    play.make().ends("b", Completed).ends("b2", Completed).ends("a", Failed);
+    assert_eq!(play.cancel(true), Ok(()));
+    play.is("failed: a=failed b=completed b2=completed tell=cancelled tidy=cancelled");
+    assert_eq!((play.run.is_compensated, play.retry(None)), (false, Ok(())));
+}
+
+#[test]
+fn a_run_does_not_start_in_a_pause() {
+    let workflow = super::test_support::workflow(r#""steps": {"a": {"job": "j"}}"#);
+    let run = super::Run::new(&workflow);
+    let mut play = Play { workflow, run, commands: Vec::new(), now: NOW };
+    play.happen(Happened::Paused { by: "ann".to_owned() });
+    assert_eq!(play.try_to(Happened::Started), Err(Stale::State));
+    play.happen(Happened::Resumed { by: "ann".to_owned() });
+    play.happen(Happened::Started);
 }
