@@ -28,11 +28,15 @@ pub enum Failpoint {
     ConsumerStepping,
     /// What a consumer made is committed, and its orders are not sent yet.
     JobsMade,
+    /// What was made ready for a run is about to be stored.
+    RunStepping,
+    /// What follows in a run is committed, and its orders are not sent yet.
+    RunStepped,
 }
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -45,6 +49,8 @@ impl Failpoint {
         Self::EmissionsRecorded,
         Self::ConsumerStepping,
         Self::JobsMade,
+        Self::RunStepping,
+        Self::RunStepped,
     ];
 
     /// What the variable `FAILPOINTS` calls it.
@@ -63,6 +69,8 @@ impl Failpoint {
             Self::EmissionsRecorded => "emissions_recorded",
             Self::ConsumerStepping => "consumer_stepping",
             Self::JobsMade => "jobs_made",
+            Self::RunStepping => "run_stepping",
+            Self::RunStepped => "run_stepped",
         }
     }
 }

@@ -9,7 +9,9 @@ mod fleet;
 mod health;
 mod jobs;
 mod names;
+mod runs;
 mod submit;
+mod workflows;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -31,8 +33,10 @@ pub(crate) use self::{
     },
     health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
-    names::{ConsumerName, JobName},
+    names::{ConsumerName, JobName, RunName, WorkflowName},
+    runs::{DecisionArguments, RunsCancelArguments, RunsCommand, RunsItemsArguments, RunsListArguments},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
+    workflows::{TriggerArguments, WorkflowsCommand},
 };
 use crate::{
     api::JobState,
@@ -88,6 +92,12 @@ pub(crate) enum Command {
     /// Make jobs of events: apply consumers from files, list them, pause or move one
     #[command(subcommand, alias = "consumer")]
     Consumers(ConsumersCommand),
+    /// Jobs that belong together: apply workflows from files, list them, start runs, pause one
+    #[command(subcommand, alias = "workflow")]
+    Workflows(WorkflowsCommand),
+    /// Runs of workflows: list them, show or watch one, cancel or retry it, decide about its steps
+    #[command(subcommand, alias = "run")]
+    Runs(RunsCommand),
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),

@@ -100,6 +100,8 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Types(command) => commands::types::run(&arguments.client()?, command).await,
         Command::Events(command) => commands::events::run(&arguments.client()?, command).await,
         Command::Consumers(command) => commands::consumers::run(&arguments.client()?, command).await,
+        Command::Workflows(command) => commands::workflows::run(&arguments.client()?, command).await,
+        Command::Runs(command) => commands::runs::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,
         Command::Status(status) => commands::status::run(&arguments.client()?, status).await,
         Command::Top => commands::top::run(&arguments.client()?).await,

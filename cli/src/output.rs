@@ -247,8 +247,8 @@ fn coloured(text: &str, colours: bool) -> String {
 fn colour(text: &str) -> Option<u8> {
     Some(match text {
         "completed" | "idle" | "ok" | "following" => 32,
-        "running" | "busy" | "behind" => 36,
-        "unroutable" | "cancelled" | "draining" | "warning" | "full" => 33,
+        "running" | "busy" | "behind" | "compensating" => 36,
+        "unroutable" | "cancelled" | "draining" | "warning" | "full" | "stopping" | "waiting" => 33,
         "failed" | "lost" | "error" | "missing" | "different" | "refused" | "stranded" => 31,
         _ => return None,
     })

@@ -20,6 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Scope<'a> {
     entries: BTreeMap<&'a str, Entry<'a>>,
+    /// Where the names are looked up that it does not have itself.
+    base: Option<&'a Self>,
+    bytes_left: usize,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,26 @@ impl<'a> Scope<'a> {
     ///
     /// The values have together more than [`SCOPE_BYTES_MAX`] bytes, or one is nested deeper than [`JSON_LEVELS_MAX`].
     pub fn new(entries: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Self, ScopeError> {
-        let mut bytes_left = SCOPE_BYTES_MAX;
+        Self::on(None, SCOPE_BYTES_MAX, entries)
+    }
+
+    /// Lets in some values more, beside those that are there already: these are not looked at again.
+    ///
+    /// # Errors
+    ///
+    /// As of [`new`](Self::new): the limit is that of all of them together.
+    pub fn with(
+        &'a self,
+        entries: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    ) -> Result<Self, ScopeError> {
+        Self::on(Some(self), self.bytes_left, entries)
+    }
+
+    fn on(
+        base: Option<&'a Self>,
+        mut bytes_left: usize,
+        entries: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    ) -> Result<Self, ScopeError> {
         let mut admitted = BTreeMap::new();
         for (name, json) in entries {
             if !measure::has_levels_within(json, JSON_LEVELS_MAX) {
@@ -47,22 +69,26 @@ impl<'a> Scope<'a> {
             bytes_left -= measure::json_bytes(json, bytes_left).ok_or(ScopeError::TooLarge)?;
             admitted.insert(name, Entry { json, form: form(json), units: measure::units(json) });
         }
-        Ok(Self { entries: admitted })
+        Ok(Self { entries: admitted, base, bytes_left })
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry<'a>> {
+        self.entries.get(name).or_else(|| self.base?.entry(name))
     }
 
     pub(crate) fn json(&self, name: &str) -> Option<&'a Value> {
-        self.entries.get(name).map(|entry| entry.json)
+        self.entry(name).map(|entry| entry.json)
     }
 
     /// What it costs to hold, copy or compare the value of a name.
     pub(crate) fn units(&self, name: &str) -> u64 {
-        self.entries.get(name).map_or(0, |entry| entry.units)
+        self.entry(name).map_or(0, |entry| entry.units)
     }
 }
 
 impl VariableResolver for Scope<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        self.entries.get(name).map(|entry| CowVal::Borrowed(entry.form.as_ref()))
+        self.entry(name).map(|entry| CowVal::Borrowed(entry.form.as_ref()))
     }
 }
 

@@ -91,6 +91,12 @@ uuid_newtype!(
 );
 
 uuid_newtype!(
+    /// The id of a run of a workflow, made by the backend when the run is stored.
+    RunId,
+    "run id"
+);
+
+uuid_newtype!(
     /// The id of one delivery of an order to one worker. An attempt that is delivered twice has two.
     ExecutionId,
     "execution id"

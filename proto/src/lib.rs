@@ -46,7 +46,7 @@ pub mod topology;
 mod trace_parent;
 
 pub use codec::{ContentType, DecodeError, EncodeError, decode, encode};
-pub use ids::{Attempt, AttemptId, AttemptToken, ExecutionId, InvalidId, JobId, WorkerId};
+pub use ids::{Attempt, AttemptId, AttemptToken, ExecutionId, InvalidId, JobId, RunId, WorkerId};
 pub use job_type::{InvalidJobType, JobType};
 pub use message::MessageKind;
 pub use order::Order;

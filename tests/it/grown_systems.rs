@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::{stack::Stack, wait::until};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// How long consumers may take to see everything and have their jobs done.
@@ -81,5 +82,162 @@ async fn each_consumer_gets_each_event() {
     has_made(&stack, "refunds", CANCELLED + 2 + 10).await;
     let of = "SELECT count(*) FROM job_causes WHERE consumer = 'refunds' AND sequence BETWEEN 101 AND 110";
     assert_eq!(stack.query(of).unwrap(), 20);
+    stack.settle().await.unwrap();
+}
+
+async fn put_workflow(stack: &Stack, name: &str, document: Value) {
+    let path = format!("/v1/workflows/{name}");
+    let (status, answer) = stack.api.send(Method::PUT, &path, document.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+}
+
+/// The runs of a workflow, as soon as there are so many that are over.
+async fn ended_runs(stack: &Stack, workflow: &str, runs: usize) -> Vec<Value> {
+    let path = format!("/v1/runs?workflow={workflow}&state=completed,failed,cancelled");
+    let over = async || {
+        let page = stack.api.json(&path).await.unwrap();
+        page["runs"].as_array().unwrap().clone()
+    };
+    until(&format!("{runs} runs of {workflow} are over"), DONE_WITHIN, async || over().await.len() == runs)
+        .await
+        .unwrap();
+    let mut whole = Vec::new();
+    for run in over().await {
+        whole.push(stack.api.json(&format!("/v1/runs/{}", run["id"].as_str().unwrap())).await.unwrap());
+    }
+    whole
+}
+
+fn states(run: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let steps = run["steps"].as_array().unwrap().iter();
+    steps.map(|step| (text(&step["name"]), text(&step["state"]))).collect()
+}
+
+fn are(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect()
+}
+
+/// Actions after a task in the manner of Diffgram: those of active workflows begin when a task is finished, in their order and only for
+/// some folders; one whose precondition is false is passed over and says so; a result reaches the next; one that fails ends the
+/// chain, and that is an event.
+#[tokio::test]
+async fn a_finished_task_starts_its_actions_in_order() {
+    let mut stack = Stack::start("grown-actions").await.unwrap();
+    let _worker = stack.worker(&["test.echo", "test.fail"], 8).await.unwrap();
+    let failing = json!({"job": "test.fail", "needs": ["export"], "max_attempts": 1, "parameters": {"message": "no room", "permanent": true}});
+    let actions = |last: Value| {
+        json!({
+            "triggers": [{"event": "task.finished", "if": "event.data.folder in ['films', 'music']"}],
+            "steps": {
+                "label": {"job": "test.echo", "parameters": {"text": "task ${{ trigger.data.task }}"}},
+                "ask": {"needs": ["label"], "when": "trigger.data.folder == 'films'", "job": "test.echo", "parameters": {"text": ""}},
+                "export": {"needs": ["label"], "job": "test.echo", "parameters": {"text": "${{ steps.label.result.text }} exported"}},
+                "upload": last,
+                "tell": {"needs": ["upload"], "job": "test.echo", "parameters": {"text": "${{ steps.export.result.text }}"}},
+            },
+        })
+    };
+    put_workflow(
+        &stack,
+        "works",
+        actions(json!({"needs": ["export"], "job": "test.echo", "parameters": {"text": ""}})),
+    )
+    .await;
+    put_workflow(&stack, "fails", actions(failing)).await;
+    put_workflow(
+        &stack,
+        "inactive",
+        actions(json!({"needs": ["export"], "job": "test.echo", "parameters": {"text": ""}})),
+    )
+    .await;
+    ask(&stack, "/v1/workflows/inactive/pause", json!({"by": "somebody"})).await;
+    let alarm = json!({"subjects": ["run.failed.*"], "then": {"job": {"type": "test.echo", "labels": {"alarm": "${{ event.data.failed_steps[0] }}"}, "parameters": {"text": "${{ event.data.workflow }}"}}}});
+    stack.api.put_consumer("alarm", &alarm).await.unwrap();
+    for folder in ["films", "music", "private"] {
+        let event = json!({"subject": "task.finished", "data": {"task": 7, "folder": folder}});
+        ask(&stack, "/v1/events", event).await;
+    }
+    let worked = ended_runs(&stack, "works", 2).await;
+    // Newest first.
+    for (run, asked) in worked.iter().zip(["skipped", "completed"]) {
+        let expected = [
+            ("label", "completed"),
+            ("ask", asked),
+            ("export", "completed"),
+            ("upload", "completed"),
+            ("tell", "completed"),
+        ];
+        assert_eq!(states(run), are(&expected), "{run:#}");
+    }
+    let told = worked[0]["steps"].as_array().unwrap().last().unwrap()["job"].as_str().unwrap().to_owned();
+    assert_eq!(stack.api.job(&told).await.unwrap()["result"]["text"], "task 7 exported");
+    for run in ended_runs(&stack, "fails", 2).await {
+        assert_eq!(
+            (&run["state"], &states(&run)[3..]),
+            (&json!("failed"), &are(&[("upload", "failed"), ("tell", "skipped")])[..])
+        );
+    }
+    has_made(&stack, "alarm", 2).await;
+    let alarmed = stack.api.json("/v1/jobs?label.alarm=upload&state=completed").await.unwrap();
+    assert_eq!(alarmed["jobs"][0]["result"]["text"], "fails", "{alarmed}");
+    assert_eq!(stack.query("SELECT count(*) FROM runs WHERE workflow = 'inactive'").unwrap(), 0);
+    stack.settle().await.unwrap();
+}
+
+/// Steps of media in the manner of Media-Cloud-AI: parents and required steps, split and join, a failure that is allowed, an abort, and
+/// another try from the step that failed.
+#[tokio::test]
+async fn media_are_split_joined_aborted_and_tried_again() {
+    let mut stack = Stack::start("grown-media").await.unwrap();
+    let worker = stack.worker(&["test.echo", "test.fail"], 8).await.unwrap();
+    let echo = |needs: &[&str], text: &str| json!({"needs": needs, "job": "test.echo", "parameters": {"text": text}});
+    let document = |risky: Value| {
+        json!({
+            "steps": {
+                "download": echo(&[], "film"),
+                "video": echo(&["download"], "${{ steps.download.result.text }}.video"),
+                "audio": echo(&["download"], "${{ steps.download.result.text }}.audio"),
+                "subtitles": {"needs": ["download"], "on_failure": "continue", "job": "test.fail", "max_attempts": 1, "parameters": {"message": "none", "permanent": true}},
+                "join": echo(&["video", "audio", "subtitles"], "${{ steps.video.result.text }} ${{ steps.audio.result.text }} ${{ steps.subtitles.state }}"),
+                "publish": risky,
+            },
+            "outputs": {"text": "${{ steps.join.result.text }}"},
+        })
+    };
+    put_workflow(
+        &stack,
+        "media",
+        document(json!({"needs": ["join"], "job": "test.sleep", "parameters": {"steps": 1, "step_ms": 1}})),
+    )
+    .await;
+    ask(&stack, "/v1/workflows/media/trigger", json!({})).await;
+    let id = stack.api.json("/v1/runs?workflow=media").await.unwrap()["runs"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/runs/{id}");
+    let publishing = |run: &Value| run["steps"][5]["state"] == "running";
+    let run = stack.api.json_when(&path, publishing).await.unwrap();
+    let expected = [
+        ("download", "completed"),
+        ("video", "completed"),
+        ("audio", "completed"),
+        ("subtitles", "failed"),
+        ("join", "completed"),
+        ("publish", "running"),
+    ];
+    assert_eq!(states(&run), are(&expected));
+    // Nobody serves the last step: somebody gives up, and tries again when there is a worker.
+    ask(&stack, &format!("{path}/cancel"), json!({"by": "Ann"})).await;
+    let run = stack.api.json_when(&path, |run| run["state"] == "cancelled").await.unwrap();
+    assert_eq!(states(&run)[5], ("publish".to_owned(), "cancelled".to_owned()));
+    let _other = stack.worker(&["test.sleep"], 1).await.unwrap();
+    ask(&stack, &format!("{path}/retry"), json!({"by": "Ann", "from": "publish"})).await;
+    let run = stack.api.json_when(&path, |run| run["state"] == "completed").await.unwrap();
+    assert_eq!(run["outputs"]["text"], "film.video film.audio failed", "{run:#}");
+    let made = "SELECT count(*) FROM jobs WHERE type = 'test.echo'";
+    assert_eq!(stack.query(made).unwrap(), 4, "what completed was not done again");
+    drop(worker);
     stack.settle().await.unwrap();
 }

@@ -13,6 +13,8 @@ mod done_with_progress;
 
 mod two_types;
 
+mod workflows;
+
 mod own_answers;
 
 mod bad_submissions;

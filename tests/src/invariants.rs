@@ -76,7 +76,8 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     found.hold("I1", format_args!("{0} of {0} accepted jobs are over", accepted.len()));
     let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
     let stored = usize::try_from(count(
-        "SELECT count(*) FROM jobs WHERE seq NOT IN (SELECT job_seq FROM job_causes)",
+        "SELECT count(*) FROM jobs WHERE seq NOT IN (SELECT job_seq FROM job_causes)
+            AND seq NOT IN (SELECT job_seq FROM run_items WHERE job_seq IS NOT NULL)",
     )?)?;
     let possible = accepted.len()..=accepted.len() + unanswered;
     ensure!(possible.contains(&stored), "I2: {stored} jobs are stored, {possible:?} were accepted");
@@ -113,6 +114,7 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
         found.hold("E1", format_args!("{events} events from {oldest} to {newest}, without a gap"));
     }
     check_consumers(&sql, &mut found)?;
+    check_runs(&sql, &mut found)?;
     let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");
@@ -136,6 +138,66 @@ fn check_consumers(sql: &Connection, found: &mut Invariants) -> anyhow::Result<(
         ensure!(twice == 0, "E2: {twice} events made several jobs");
         found.hold("E2", format_args!("{made} jobs of consumers, each of one event, behind its cursor"));
     }
+    Ok(())
+}
+
+/// E2 of runs, and E4 to E6, by SQL.
+fn check_runs(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
+    let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
+    let runs = count("SELECT count(*) FROM runs")?;
+    if runs == 0 {
+        return Ok(());
+    }
+    let made = count("SELECT count(*) FROM runs WHERE pass IS NOT NULL")?;
+    if made > 0 {
+        let astray = count(
+            "SELECT count(*) FROM runs JOIN consumers ON name = consumer AND consumers.pass = runs.pass
+                WHERE sequence > cursor",
+        )?;
+        ensure!(astray == 0, "E2: {astray} runs were made of events that their consumer has not passed");
+        let twice = count(
+            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE pass IS NOT NULL GROUP BY pass, sequence
+                HAVING count(*) > 1)",
+        )?;
+        ensure!(twice == 0, "E2: {twice} events made several runs");
+        found.hold("E2", format_args!("{made} runs of consumers, each of one event, behind its cursor"));
+    }
+    let twice = count(
+        "SELECT count(*) FROM (SELECT 1 FROM run_items WHERE job_seq IS NOT NULL OR child_run_id IS NOT NULL
+            GROUP BY run_seq, step, role, item, generation HAVING count(*) > 1)",
+    )?;
+    ensure!(twice == 0, "E4: {twice} items have several jobs");
+    let of_nothing = count(
+        "SELECT count(*) FROM run_items WHERE NOT EXISTS (SELECT 1 FROM run_steps
+            WHERE run_steps.run_seq = run_items.run_seq AND run_steps.step = run_items.step)",
+    )?;
+    ensure!(of_nothing == 0, "E4: {of_nothing} items are of steps that never began");
+    let miscounted = count(
+        "SELECT count(*) FROM run_steps WHERE items_made - items_completed - items_failed - items_cancelled <>
+            (SELECT count(*) FROM run_items WHERE run_items.run_seq = run_steps.run_seq AND role = 'work'
+                AND run_items.step = run_steps.step AND run_items.generation = run_steps.generation
+                AND ended_version IS NULL)",
+    )?;
+    ensure!(miscounted == 0, "E4: {miscounted} steps count other open items than there are");
+    let items = count("SELECT count(*) FROM run_items")?;
+    found.hold("E4", format_args!("{items} items of {runs} runs, each with one job, as they are counted"));
+    let over = "runs.ended_at IS NOT NULL";
+    let left = count(&format!(
+        "SELECT count(*) FROM runs JOIN run_items ON run_seq = runs.seq JOIN jobs ON jobs.seq = job_seq
+            WHERE {over} AND jobs.state NOT IN ('completed', 'failed', 'cancelled')"
+    ))?;
+    ensure!(left == 0, "E5: {left} jobs are open of runs that are over");
+    let left = count(&format!("SELECT count(*) FROM waits JOIN runs ON run_seq = runs.seq WHERE {over}"))?;
+    ensure!(left == 0, "E5: {left} waits are open of runs that are over");
+    found.hold("E5", "no run that is over has an open job or wait");
+    let stuck = count(
+        "SELECT count(*) FROM runs WHERE ended_at IS NULL AND state <> 'queued' AND is_paused = 0
+            AND NOT EXISTS (SELECT 1 FROM run_items WHERE run_seq = runs.seq AND ended_version IS NULL)
+            AND NOT EXISTS (SELECT 1 FROM run_steps WHERE run_seq = runs.seq
+                AND (state = 'waiting' OR is_due OR items_making > 0 OR undo_making > 0))",
+    )?;
+    ensure!(stuck == 0, "E6: {stuck} runs are open and wait for nothing");
+    found.hold("E6", "every open run waits for something with a name");
     Ok(())
 }
 

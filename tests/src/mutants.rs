@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 35] = [
+pub const MUTANTS: [Mutant; 36] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -62,6 +62,8 @@ pub const MUTANTS: [Mutant; 35] = [
         "faults::emissions::f121_the_backend_dies_between_the_commit_of_results_with_events_and_their_acknowledgement"),
     Mutant::new("cursor_unkept", "a consumer's jobs are stored and its place in the log is not",
         "faults::events::f118_the_backend_dies_in_a_consumers_step"),
+    Mutant::new("item_end_unheard", "a run does not hear of the end of its jobs",
+        "workflows::a_result_reaches_the_next_step_and_a_false_condition_is_shown"),
     // The relay.
     Mutant::new("mark_early", "an order counts as confirmed before it is published",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),

@@ -1,10 +1,13 @@
 //! Consumers: who makes jobs of events, of which, and where it begins.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
-use crewcall_proto::{JobType, Timestamp};
+use crewcall_proto::Timestamp;
 
-use super::{Pause, Sequence, SubjectPattern, Submission};
+use super::{
+    ConsumerName, Pass, Pause, Sequence, SubjectPattern, Submission, run_names::WorkflowName,
+    workflow::known::WorkflowVersion,
+};
 
 /// The most patterns that one consumer may have.
 pub const PATTERNS_MAX: usize = 16;
@@ -15,49 +18,6 @@ pub const IN_FLIGHT_DEFAULT: u32 = 1_000;
 /// The most unfinished jobs that a consumer may ask for: the others wait in the log, where they cost nothing.
 pub const IN_FLIGHT_MAX: u32 = 10_000;
 
-/// Counts the times that somebody goes through the log: each consumer once, and once more for each replay, or seek back. A
-/// pass makes at most one job of each event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Pass(pub u64);
-
-/// The name of a consumer. It has the shape of a job type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConsumerName(Arc<str>);
-
-impl ConsumerName {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ConsumerName {
-    type Err = InvalidConsumerName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidConsumerName> {
-        match JobType::new(text) {
-            Ok(_) => Ok(Self(text.into())),
-            Err(_) => Err(InvalidConsumerName { text: text.chars().take(JobType::LENGTH_MAX).collect() }),
-        }
-    }
-}
-
-impl fmt::Display for ConsumerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A text that is not the name of a consumer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not the name of a consumer: it is 1 to 128 characters of a-z 0-9 . _ - in dot-separated words, such as \"invoices\""
-)]
-pub struct InvalidConsumerName {
-    text: String,
-}
-
 /// What a consumer does, as somebody set it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
@@ -65,10 +25,21 @@ pub struct ConsumerSettings {
     pub subjects: Vec<SubjectPattern>,
     /// A condition that events have to meet besides.
     pub condition: Option<String>,
-    /// What it makes of an event: parameters and labels may be templates.
-    pub job: Submission,
-    /// How many of its jobs may be unfinished.
+    /// What it makes of an event.
+    pub then: Then,
+    /// How many of its jobs and runs may be unfinished.
     pub in_flight_max: u32,
+}
+
+/// What a consumer makes of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// A job, whose parameters and labels may be templates.
+    Job(Box<Submission>),
+    /// A run of this workflow, which gets the data of the event.
+    Run(WorkflowName),
+    /// The same, where one of the workflow's triggers selects the event: those of the newest version.
+    Trigger(Arc<WorkflowVersion>),
 }
 
 /// Where somebody wants to begin in the log.
@@ -100,7 +71,7 @@ pub struct Consumer {
     pub pass: Pass,
     /// Whether it waits, and since when.
     pub pause: Option<Pause>,
-    /// How many of its jobs are unfinished.
+    /// How many of its jobs and runs are unfinished.
     pub in_flight: u32,
     /// Open ones, and the last that ended, oldest first.
     pub replays: Vec<Replay>,

@@ -42,6 +42,10 @@ mod demand;
 
 pub(crate) mod excerpt;
 
+pub mod run_names;
+
+mod consumer_name;
+
 pub mod consumer;
 
 pub mod cause;
@@ -50,8 +54,9 @@ pub mod reaction;
 
 pub mod workflow;
 
-pub use cause::{Cause, Origin, Root};
-pub use consumer::{Consumer, ConsumerName, ConsumerSettings, InvalidConsumerName, Pass, Replay, Start};
+pub use cause::{Cause, CausedBy, MadeOf, Origin, Root, Source};
+pub use consumer::{Consumer, ConsumerSettings, Replay, Start, Then};
+pub use consumer_name::{ConsumerName, InvalidConsumerName, Pass};
 pub use demand::Demand;
 pub use event::Event;
 pub use excerpt::excerpt;

@@ -1,14 +1,19 @@
-//! What a consumer makes of an event: decided by its settings and the event alone.
+//! What follows from an event for a consumer: decided by its settings and the event alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crewcall_expressions::{Expression, Failed, Invalid, Json, Scope, Template};
 use crewcall_proto::{JobId, JsonObject, Timestamp};
 
 use super::{
-    Cause, ConsumerName, ConsumerSettings, Job, Pass, Problem, PublishedEvent, Submission,
+    Cause, CausedBy, ConsumerName, ConsumerSettings, Job, MadeOf, Pass, Problem, PublishedEvent,
+    SubjectPattern, Submission, Then,
     consumer::{IN_FLIGHT_MAX, PATTERNS_MAX},
     submission::NewJob,
+    workflow::{
+        definition::{Trigger, WorkflowName},
+        known::WorkflowVersion,
+    },
 };
 
 /// What the expressions of a consumer know by name.
@@ -17,8 +22,24 @@ pub const NAMES: [&str; 1] = ["event"];
 /// The settings of a consumer, read.
 #[derive(Debug)]
 pub struct Reaction {
-    settings: ConsumerSettings,
+    subjects: Vec<SubjectPattern>,
     condition: Option<Expression>,
+    makes: Makes,
+}
+
+/// What a consumer makes, read.
+#[derive(Debug)]
+enum Makes {
+    Job(Box<Templates>),
+    Run(WorkflowName),
+    /// A run, where one of these triggers selects the event.
+    Trigger(Arc<WorkflowVersion>),
+}
+
+/// A job whose parameters and labels are templates.
+#[derive(Debug)]
+struct Templates {
+    job: Submission,
     parameters: Template,
     labels: BTreeMap<String, Template>,
 }
@@ -33,6 +54,8 @@ pub enum Reacted {
     TooDeep,
     /// A job, for this cause.
     Job(Result<Box<Submission>, String>, Cause),
+    /// A run of a workflow, for this cause.
+    Run(WorkflowName, Cause),
 }
 
 impl Reaction {
@@ -55,7 +78,93 @@ impl Reaction {
             let message = format!("in_flight_max is a whole number from 1 to {IN_FLIGHT_MAX}");
             problems.push(Problem::new("/in_flight_max", message));
         }
-        let job = &settings.job;
+        let makes = match &settings.then {
+            Then::Job(job) => Templates::of(job, now, &mut problems).map(|job| Makes::Job(Box::new(job))),
+            Then::Run(workflow) => Some(Makes::Run(workflow.clone())),
+            Then::Trigger(version) => Some(Makes::Trigger(Arc::clone(version))),
+        };
+        match (condition.transpose(), makes) {
+            (Ok(condition), Some(makes)) if problems.is_empty() => {
+                Ok(Self { subjects: settings.subjects.clone(), condition, makes })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Whether it selects events of this subject.
+    #[must_use]
+    pub fn selects(&self, event: &PublishedEvent) -> bool {
+        self.subjects.iter().any(|pattern| pattern.selects(&event.subject))
+    }
+
+    /// What follows from an event whose subject it selects. `scope` has the event under its name.
+    #[must_use]
+    pub fn react(
+        &self,
+        event: &PublishedEvent,
+        scope: &Scope<'_>,
+        by: (&ConsumerName, Pass),
+        depth_max: u32,
+    ) -> Reacted {
+        let met = match &self.makes {
+            Makes::Trigger(version) => triggers(version.workflow.triggers.as_slice(), event, scope),
+            Makes::Job(_) | Makes::Run(_) => {
+                self.condition.as_ref().map_or(Ok(true), |condition| condition.boolean(scope))
+            }
+        };
+        match met {
+            Ok(true) => {}
+            Ok(false) => return Reacted::Nothing,
+            Err(failed) => return Reacted::Unclear(failed.to_string()),
+        }
+        let depth = event.depth() + 1;
+        if depth > depth_max {
+            return Reacted::TooDeep;
+        }
+        let (consumer, pass) = (by.0.clone(), by.1);
+        let made_of = MadeOf { consumer, pass, sequence: event.sequence };
+        let cause = Cause { by: CausedBy::Consumer(made_of), root: event.root(), depth };
+        match &self.makes {
+            Makes::Job(job) => {
+                Reacted::Job(job.fill(scope).map(Box::new).map_err(|failed| failed.to_string()), cause)
+            }
+            Makes::Run(workflow) => Reacted::Run(workflow.clone(), cause),
+            Makes::Trigger(version) => Reacted::Run(version.name().clone(), cause),
+        }
+    }
+
+    /// The job that it makes, without what could not be filled in; nothing, if it makes runs.
+    #[must_use]
+    pub fn bare(&self) -> Option<Submission> {
+        match &self.makes {
+            Makes::Job(job) => {
+                let (parameters, labels) = (JsonObject::new(), BTreeMap::new());
+                Some(Submission { parameters, labels, ..job.job.clone() })
+            }
+            Makes::Run(_) | Makes::Trigger(_) => None,
+        }
+    }
+}
+
+/// Whether one of the triggers of a workflow lets an event pass. One that cannot say so matters only if no other does.
+fn triggers(triggers: &[Trigger], event: &PublishedEvent, scope: &Scope<'_>) -> Result<bool, Failed> {
+    let mut unclear = None;
+    for trigger in triggers {
+        let Trigger::Event { subject, condition } = trigger else { continue };
+        if !subject.selects(&event.subject) {
+            continue;
+        }
+        match condition.as_ref().map_or(Ok(true), |condition| condition.boolean(scope)) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(failed) => unclear = Some(failed),
+        }
+    }
+    unclear.map_or(Ok(false), Err)
+}
+
+impl Templates {
+    fn of(job: &Submission, now: Timestamp, problems: &mut Vec<Problem>) -> Option<Self> {
         let bare = Submission {
             parameters: JsonObject::new(),
             labels: job.labels.keys().map(|name| (name.clone(), String::new())).collect(),
@@ -81,48 +190,7 @@ impl Reaction {
                 Ok((name.clone(), template(at, &Json::String(text.clone()))?))
             })
             .collect();
-        match (condition.transpose(), parameters, labels) {
-            (Ok(condition), Ok(parameters), Ok(labels)) if problems.is_empty() => {
-                Ok(Self { settings: settings.clone(), condition, parameters, labels })
-            }
-            _ => Err(problems),
-        }
-    }
-
-    /// Whether it selects events of this subject.
-    #[must_use]
-    pub fn selects(&self, event: &PublishedEvent) -> bool {
-        self.settings.subjects.iter().any(|pattern| pattern.selects(&event.subject))
-    }
-
-    /// What follows from an event whose subject it selects. `scope` has the event under its name.
-    #[must_use]
-    pub fn react(
-        &self,
-        event: &PublishedEvent,
-        scope: &Scope<'_>,
-        by: (&ConsumerName, Pass),
-        depth_max: u32,
-    ) -> Reacted {
-        match self.condition.as_ref().map(|condition| condition.boolean(scope)) {
-            None | Some(Ok(true)) => {}
-            Some(Ok(false)) => return Reacted::Nothing,
-            Some(Err(failed)) => return Reacted::Unclear(failed.to_string()),
-        }
-        let depth = event.depth() + 1;
-        if depth > depth_max {
-            return Reacted::TooDeep;
-        }
-        let (consumer, pass) = (by.0.clone(), by.1);
-        let cause = Cause { consumer, pass, sequence: event.sequence, root: event.root(), depth };
-        Reacted::Job(self.fill(scope).map(Box::new).map_err(|failed| failed.to_string()), cause)
-    }
-
-    /// The job that it makes, without what could not be filled in.
-    #[must_use]
-    pub fn bare(&self) -> Submission {
-        let job = self.settings.job.clone();
-        Submission { parameters: JsonObject::new(), labels: BTreeMap::new(), ..job }
+        Some(Self { job: job.clone(), parameters: parameters.ok()?, labels: labels.ok()? })
     }
 
     fn fill(&self, scope: &Scope<'_>) -> Result<Submission, Failed> {
@@ -136,7 +204,7 @@ impl Reaction {
             other => Ok((name.clone(), other.to_string())),
         };
         let labels = self.labels.iter().map(label).collect::<Result<_, Failed>>()?;
-        Ok(Submission { parameters, labels, ..self.settings.job.clone() })
+        Ok(Submission { parameters, labels, ..self.job.clone() })
     }
 }
 

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub use crewcall_proto::event::InvalidSubject;
 use crewcall_proto::{JobType, event::check_subject};
 
-use super::State;
+use super::{
+    State,
+    run_names::{RunState, WorkflowName},
+};
 
 /// The longest pattern, in characters: a subject has as many at most.
 pub const PATTERN_LENGTH_MAX: usize = SUBJECT_LENGTH_MAX;
@@ -32,6 +35,12 @@ impl Subject {
     #[must_use]
     pub fn of_job(ended: State, job_type: &JobType) -> Self {
         Self(format!("job.{ended}.{job_type}").into())
+    }
+
+    /// That of the event that we record at the end of a run: `run`, how it ended, and its workflow.
+    #[must_use]
+    pub fn of_run(ended: RunState, workflow: &WorkflowName) -> Self {
+        Self(format!("run.{ended}.{workflow}").into())
     }
 
     /// The text.
@@ -71,10 +80,10 @@ impl SubjectPattern {
         &self.0
     }
 
-    /// Whether it may select events about jobs.
+    /// Whether it may select events about jobs and runs.
     #[must_use]
     pub fn may_select_ours(&self) -> bool {
-        matches!(self.0.split('.').next(), Some("job" | "*" | "#"))
+        matches!(self.0.split('.').next(), Some("job" | "run" | "*" | "#"))
     }
 
     /// Whether it selects this subject.

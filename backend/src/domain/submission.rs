@@ -106,7 +106,8 @@ impl NewJob {
     }
 }
 
-fn label_problems(labels: &BTreeMap<String, String>) -> Vec<Problem> {
+/// What is wrong with labels, with pointers below `/labels`.
+pub(crate) fn label_problems(labels: &BTreeMap<String, String>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if labels.len() > LABELS_MAX {
         problems.push(Problem::new(

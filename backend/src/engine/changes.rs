@@ -2,14 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{JobType, Timestamp};
+use crewcall_proto::{JobType, RunId, Timestamp};
 use tokio::sync::watch;
 
 use crate::{
-    domain::{NewEvent, Sequence, State},
+    domain::{
+        NewEvent, Sequence, State,
+        workflow::{
+            definition::WorkflowName,
+            facts::{Happened, Stale},
+        },
+    },
     engine::ports::{
-        Accepted, Appended, Applied, ConsumerStep, Emission, Inserted, JobChanged, JobEvent, Stepped, Store,
-        StoreError, Written,
+        Accepted, Appended, Applied, ConsumerStep, Emission, Inserted, JobChanged, JobEvent, NewRun,
+        RunChanged, RunStarted, RunTold, StepDone, Stepped, Store, StoreError, WaitAnswers, WorkflowChange,
+        WorkflowChanged, Written,
     },
     failpoints::Failpoint,
     metrics::{Metrics, UNKNOWN_JOB},
@@ -22,6 +29,9 @@ pub trait Observer: Send + Sync {
     ///
     /// Changes of two commits may come in either order: whoever keeps something for a job looks at what it is now.
     fn after_commit(&self, changes: &[JobChanged]);
+
+    /// The same, of runs of workflows. Most do not care.
+    fn after_runs(&self, _: &[RunChanged]) {}
 }
 
 /// Writes, and tells everybody concerned. Cheap to clone.
@@ -89,6 +99,76 @@ impl Changes {
         Ok(self.told(stepped).value)
     }
 
+    /// Does something to a workflow.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn change_workflow(
+        &self,
+        name: &WorkflowName,
+        change: WorkflowChange,
+    ) -> Result<WorkflowChanged, StoreError> {
+        Ok(self.told(self.store.change_workflow(name, change).await?).value)
+    }
+
+    /// Makes a run.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn start_run(&self, new: NewRun) -> Result<RunStarted, StoreError> {
+        Ok(self.told(self.store.start_run(new).await?).value)
+    }
+
+    /// Moves a run on by what was made ready for it, and sends its jobs on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn step_run(
+        &self,
+        id: RunId,
+        done: Vec<StepDone>,
+    ) -> Result<Vec<Result<(), Stale>>, StoreError> {
+        die_at(Failpoint::RunStepping);
+        let stepped = self.store.step_run(id, done).await?;
+        die_at(Failpoint::RunStepped);
+        Ok(self.told(stepped).value)
+    }
+
+    /// Tells a run what somebody did to it, or that its time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn tell_run(&self, id: RunId, happened: Happened) -> Result<RunTold, StoreError> {
+        Ok(self.told(self.store.tell_run(id, happened).await?).value)
+    }
+
+    /// Answers waits for events.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn answer_waits(&self, answers: WaitAnswers) -> Result<(), StoreError> {
+        self.told(self.store.answer_waits(answers).await?);
+        Ok(())
+    }
+
+    /// Deletes runs that have been over for so long, and their jobs. Returns how many of both.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was deleted.
+    pub(super) async fn delete_finished_runs(
+        &self,
+        kept_for: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        Ok(self.told(self.store.delete_finished_runs(kept_for, limit).await?).value)
+    }
+
     /// The newest event of the log, whenever it is another.
     #[must_use]
     pub fn log_head(&self) -> watch::Receiver<Sequence> {
@@ -118,7 +198,7 @@ impl Changes {
         let applied = self.store.apply(events).await?;
         for answer in &applied.value {
             match answer {
-                Applied::Changed => {}
+                Applied::Changed | Applied::OfRun(_) => {}
                 Applied::Stale(stale) => self.metrics.response_stale(stale.as_str()),
                 Applied::UnknownJob => self.metrics.response_stale(UNKNOWN_JOB),
             }
@@ -187,6 +267,11 @@ impl Changes {
 
     fn told<T>(&self, written: Written<T>) -> Written<T> {
         self.after_commit(&written.changes);
+        if !written.runs.is_empty() {
+            for observer in self.observers.iter() {
+                observer.after_runs(&written.runs);
+            }
+        }
         if let Some(newest) = written.newest {
             self.metrics.events_recorded(written.recorded);
             // Two commits may be told of in either order.

@@ -9,14 +9,14 @@ use std::{
 use crewcall_proto::{JobType, Timestamp};
 
 use super::{
-    ConsumerState, ConsumerView, Engine,
+    ConsumerState, ConsumerView, Engine, WorkflowView,
     fleet::registry::WorkerStatus,
     ports::{Count, StoreError},
     queries::WAITING,
 };
 use crate::{
     domain::{Demand, State, Waiting},
-    metrics::{ConsumerFigures, FleetFigures, TypeFigures},
+    metrics::{ConsumerFigures, FleetFigures, TypeFigures, WorkflowFigures},
 };
 
 impl Engine {
@@ -45,6 +45,15 @@ impl Engine {
             }
             Err(error) => {
                 tracing::warn!(%error, "The log could not be read; the gauges of consumers keep their last values.");
+            }
+        }
+        match self.workflows().await {
+            Ok(workflows) => {
+                let figures: Vec<WorkflowFigures> = workflows.iter().map(workflow_figures).collect();
+                self.metrics.set_workflows(&figures);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Workflows could not be read; their gauges keep their last values.");
             }
         }
         self.metrics.set_fleet(&self.fleet_figures());
@@ -156,5 +165,13 @@ fn consumer_figures(view: &ConsumerView) -> ConsumerFigures {
         lag_events: view.lag_events(),
         lag: view.lag,
         in_flight: view.consumer.in_flight,
+    }
+}
+
+fn workflow_figures(view: &WorkflowView) -> WorkflowFigures {
+    WorkflowFigures {
+        name: view.known.name().clone(),
+        open: view.open_runs.clone(),
+        problems: view.problems.len(),
     }
 }

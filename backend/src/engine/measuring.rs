@@ -2,13 +2,25 @@
 
 use crate::{
     domain::{AttemptOutcome, State},
-    engine::{changes::Observer, ports::JobChanged},
+    engine::{
+        changes::Observer,
+        ports::{JobChanged, RunChanged},
+    },
     metrics::Metrics,
 };
 
 impl Observer for Metrics {
     fn after_commit(&self, changes: &[JobChanged]) {
         changes.iter().for_each(|change| measure(self, change));
+    }
+
+    fn after_runs(&self, runs: &[RunChanged]) {
+        for RunChanged { run, was } in runs {
+            let state = run.run.state;
+            if state.is_terminal() && was.is_some_and(|was| !was.is_terminal()) {
+                self.run_ended(run.info.version.name(), state);
+            }
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) mod queries;
 
 mod emissions;
 
+mod made_jobs;
+
 pub mod responses;
 
 pub mod changes;
@@ -31,6 +33,8 @@ pub mod changes;
 pub mod event_log;
 
 pub mod consumers;
+
+pub mod runs;
 
 mod measuring;
 
@@ -64,12 +68,15 @@ pub use changes::{Changes, Observer};
 pub use commands::{
     consumers::{ConsumerError, Moved, Put},
     publish::{PublishError, Published, event_id},
+    runs::RunError,
     submit::{SubmitError, Submitted},
+    workflows::{TriggerRequest, Triggered, WorkflowError},
 };
 pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};
 pub use event_log::{LogError, LogPage, LogQuery};
 pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
 pub use queries::JobView;
+pub use runs::{Checked, ItemView, RunView, RunWatch, StepView, WorkflowView};
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
@@ -79,6 +86,7 @@ use self::{
     ports::{Broker, Store, StoreError},
     relay::{Relay, publisher::OrderPublisher},
     responses::{Response, ResponseHandler},
+    runs::RunWork,
     tasks::{Fallen, Tasks, watched},
     upkeep::{due_times::DueTimes, retention::Retention},
 };
@@ -124,6 +132,7 @@ pub struct Engine {
     responses: ResponseHandler,
     watch: WatchHub,
     consumption: Arc<Consumption>,
+    runs: Arc<RunWork>,
     /// How many jobs may make each other.
     depth_max: u32,
     retention: Retention,
@@ -149,11 +158,10 @@ impl Engine {
         let relay = Arc::new(Relay::new(&ports, Arc::clone(&registry)));
         let publisher = OrderPublisher::new(&ports, Arc::clone(&registry));
         let Ports { store, broker, clock, metrics, tasks, observers, depth_max } = ports;
-        let leases = Arc::new(Leases::new(Arc::clone(&liveness)));
-        restore_leases(store.as_ref(), &leases).await?;
+        let leases = restored_leases(store.as_ref(), &liveness).await?;
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
-        let (due_times, consumption) = (Arc::<DueTimes>::default(), Arc::<Consumption>::default());
+        let (due_times, consumption, runs) = <(Arc<DueTimes>, Arc<Consumption>, Arc<RunWork>)>::default();
         // What follows from a change, in this order: what is known of an attempt is known before its order is sent,
         // whoever watches finds it counted, and is told before a worker can be done.
         let mut reactions: Vec<Arc<dyn Observer>> = vec![
@@ -162,6 +170,7 @@ impl Engine {
             Arc::clone(&relay) as _,
             Arc::clone(&due_times) as _,
             Arc::clone(&consumption) as _,
+            Arc::clone(&runs) as _,
             Arc::clone(&metrics) as _,
             Arc::new(watch.clone()),
             Arc::new(publisher.clone()),
@@ -203,6 +212,7 @@ impl Engine {
             responses,
             watch,
             consumption,
+            runs,
             depth_max,
             retention,
             scrape: Mutex::default(),
@@ -233,6 +243,7 @@ impl Engine {
             ended = watched("the relay", stop, self.relay.run(&self.changes, stop)) => ended,
             ended = watched("the publisher", stop, self.publisher.run()) => ended,
             ended = watched("the consumers", stop, consumers::run(self)) => ended,
+            ended = watched("the runs", stop, runs::run(self)) => ended,
             ended = upkeep::run(self) => ended,
         }
     }
@@ -291,11 +302,15 @@ impl Engine {
 }
 
 /// Running attempts keep their leases over a restart of the backend.
-async fn restore_leases(store: &dyn Store, leases: &Leases) -> Result<(), StoreError> {
+async fn restored_leases(
+    store: &dyn Store,
+    liveness: &Arc<LivenessClock>,
+) -> Result<Arc<Leases>, StoreError> {
+    let leases = Arc::new(Leases::new(Arc::clone(liveness)));
     let mut after = None;
     loop {
         let page = store.claims(after, CLAIMS_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return Ok(leases) };
         after = Some(last.job_id);
         for claim in page {
             leases.restore(claim);

@@ -5,7 +5,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use crewcall_proto::JobId;
+use crewcall_proto::{JobId, RunId};
 
 use super::{
     HttpState, body, dto,
@@ -60,7 +60,7 @@ pub(super) async fn cancel(
     request_body = Option<dto::Actor>,
     responses(
         (status = 200, description = "The job waits again", body = dto::Job),
-        Problems<{ JOB | CHANGE | of(&[ProblemCode::JobNotRetryable]) }>,
+        Problems<{ JOB | CHANGE | of(&[ProblemCode::JobNotRetryable, ProblemCode::JobOfRun]) }>,
     )
 )]
 pub(super) async fn retry(
@@ -129,10 +129,11 @@ async fn one(
                 format!("the job is {found}; only a failed or cancelled one can be tried again"),
             )
         };
-        Problem::new(code, detail).with_state(found)
+        Problem::new(code, detail).with_state(found.as_str())
     };
     match done {
         ActionOutcome::UnknownJob => return Err(not_found(id)),
+        ActionOutcome::OfRun(run) => return Err(of_run(run)),
         ActionOutcome::Impossible(found) => return Err(refused(found)),
         ActionOutcome::Changed | ActionOutcome::Already => {}
     }
@@ -148,6 +149,13 @@ async fn one(
         _ => StatusCode::OK,
     };
     Ok((status, Json(dto::Job::with_attempts(&view))).into_response())
+}
+
+/// The job is not tried again by itself.
+fn of_run(run: RunId) -> Problem {
+    let detail =
+        format!("the job belongs to run {run}: try that again, once it is over (POST /v1/runs/{run}/retry)");
+    Problem::new(ProblemCode::JobOfRun, detail)
 }
 
 async fn many(

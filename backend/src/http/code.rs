@@ -56,6 +56,8 @@ codes! {
         "A key is 1 to 255 visible ASCII characters, in one header, on a submission of one job. Nothing was stored.";
     UnreadableBody = "unreadable-body", BAD_REQUEST, "The body broke off",
         "The connection or the encoding of the body failed. Nothing was stored; send it again.";
+    InvalidPrecondition = "invalid-precondition", BAD_REQUEST, "The precondition cannot be read",
+        "Send If-Match with one version in quotes as ETag had it, such as \"3\", or If-None-Match: *; not both. Nothing was changed.";
     InvalidHost = "invalid-host", BAD_REQUEST, "The request does not say which host it asks for",
         "Send the header Host once, with a name or an address, and a port if need be.";
     CrossSite = "cross-site", FORBIDDEN, "The request comes from a page of another site",
@@ -74,6 +76,12 @@ codes! {
         "GET /v1/consumers lists those that there are.";
     MessageNotFound = "message-not-found", NOT_FOUND, "No such message in quarantine",
         "It was deleted, or it made room for newer ones: GET /v1/quarantine lists those that are kept.";
+    WorkflowNotFound = "workflow-not-found", NOT_FOUND, "No such workflow",
+        "GET /v1/workflows lists those that there are. Of one that is deleted, runs and their versions are kept for as long as other runs.";
+    RunNotFound = "run-not-found", NOT_FOUND, "No such run",
+        "It was deleted after its retention, or the id is that of something else: GET /v1/runs lists those that are kept.";
+    StepNotFound = "step-not-found", NOT_FOUND, "The run has no such step",
+        "The detail names the steps. Only a step with an approval can be approved or rejected.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
         "The header Allow names them.";
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body did not come in time",
@@ -92,8 +100,30 @@ codes! {
         "There may be 1000. Delete one that nobody needs any more; one consumer may select many subjects.";
     TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
         "There may be 10 at once. Wait until one of them is finished.";
+    JobOfRun = "job-of-run", CONFLICT, "The job belongs to a run",
+        "Its run goes on from how it ended, so it is not tried again by itself. The detail names the run: POST /v1/runs/{id}/retry, once that is over.";
+    WorkflowPaused = "workflow-paused", CONFLICT, "The workflow is paused",
+        "The detail says by whom, since when and why. POST /v1/workflows/{name}/resume ends the pause.";
+    WorkflowHasOpenRuns = "workflow-has-open-runs", CONFLICT, "Runs of the workflow are not over",
+        "The detail names one. Wait for them, or cancel them: POST /v1/runs/cancel with the workflow as filter.";
+    TooManyWorkflows = "too-many-workflows", CONFLICT, "There are as many workflows as may be",
+        "There may be 1000. Delete one that nobody needs any more.";
+    TooManyRuns = "too-many-runs", CONFLICT, "There are as many open runs as may be",
+        "100000 runs may be open at once. Nothing was started; look for runs that wait for what never comes, and cancel them.";
+    NoPlace = "no-place", CONFLICT, "As many runs of the workflow are under way as may be",
+        "Its concurrency says that no run is made then. Nothing was started; try again when one has ended.";
+    RunRefused = "run-refused", CONFLICT, "That cannot be done to the run as it is",
+        "The member state says where the run stands, and the detail what it would have to be.";
+    AlreadyDecided = "already-decided", CONFLICT, "Somebody decided before",
+        "The first decision stands. The detail says who decided, how and when.";
+    RunCompensated = "run-compensated", CONFLICT, "The run was undone",
+        "What it did was compensated for, so it cannot go on from there. Start another run.";
+    NothingToRetry = "nothing-to-retry", CONFLICT, "No step of the run would begin again",
+        "All steps completed, or were skipped for a reason that a retry would not change. With from, everything from that step on begins again.";
     EventsGone = "events-gone", GONE, "The events after that place are deleted",
         "The detail names the oldest event that is kept. Whoever goes on from there has missed those in between; leave after out to begin with the oldest.";
+    WorkflowChanged = "workflow-changed", PRECONDITION_FAILED, "The workflow has another version",
+        "Somebody changed it since If-Match was read, or it exists although If-None-Match says that it must not. Read it again. Nothing was changed.";
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "The body is too large",
         "Pass large data by reference: put it where the worker can read it, and submit its address.";
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The body is not declared as JSON",
@@ -112,6 +142,10 @@ codes! {
         "Each entry of errors points at a field and says what would be right. Nothing was recorded.";
     InvalidConsumer = "invalid-consumer", UNPROCESSABLE_ENTITY, "It is not a consumer",
         "Each entry of errors points at a field and says what would be right. Nothing was changed.";
+    InvalidWorkflow = "invalid-workflow", UNPROCESSABLE_ENTITY, "It is not a workflow",
+        "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/workflows/check tells the same of a document that is not to be kept yet.";
+    InvalidData = "invalid-data", UNPROCESSABLE_ENTITY, "The data does not fit the workflow",
+        "It is checked against the parameters of the workflow: GET /v1/workflows/{name} has them in its document. Nothing was started.";
     EventIdReused = "event-id-reused", UNPROCESSABLE_ENTITY, "The id belongs to an event that says something else",
         "The detail names that event. Use a new id for another event; an id is remembered as long as its event is kept.";
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another body",

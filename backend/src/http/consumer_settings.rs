@@ -9,12 +9,16 @@ use super::{
     submission,
 };
 use crate::domain::{
-    ConsumerSettings, Sequence, Start, SubjectPattern, Submission,
+    ConsumerSettings, Sequence, Start, SubjectPattern, Submission, Then,
     consumer::{IN_FLIGHT_DEFAULT, PATTERNS_MAX},
+    workflow::definition::{InvalidWorkflowName, WorkflowName},
 };
 
 /// The pointer to the parameters.
 const PARAMETERS: &str = "/then/job/parameters";
+
+/// What follows from an event.
+const THEN: &str = "a consumer says what follows: {\"job\": {\"type\": …, \"parameters\": …}}, or {\"workflow\": \"asset.publish\"}";
 
 /// What a start is.
 const START: &str = "it is \"now\", \"oldest\", {\"after\": the sequence of an event} or {\"since\": a time such as 2026-11-20T16:07:00Z}";
@@ -30,9 +34,9 @@ pub(super) fn read(text: &[u8]) -> Result<(ConsumerSettings, Option<Start>), Pro
         None => IN_FLIGHT_DEFAULT,
     };
     let start = read_start(&mut fields, "start");
-    let job = read_then(&mut fields);
+    let then = read_then(&mut fields);
     fields.numbers_arrive(text, PARAMETERS);
-    let settings = ConsumerSettings { subjects, condition, job, in_flight_max };
+    let settings = ConsumerSettings { subjects, condition, then, in_flight_max };
     fields.conclude(Ok((settings, start)))
 }
 
@@ -51,28 +55,40 @@ fn read_subjects(fields: &mut Fields) -> Vec<SubjectPattern> {
     patterns
 }
 
-fn read_then(fields: &mut Fields) -> Submission {
-    let mut submission = Submission::default();
+fn read_then(fields: &mut Fields) -> Then {
     let Some(mut then) = fields.inner("then", "what follows from an event") else {
-        fields.wrong("then", "a consumer says what follows: {\"job\": {\"type\": …, \"parameters\": …}}");
-        return submission;
+        fields.wrong("then", THEN);
+        return Then::Job(Box::default());
     };
-    if let Some(mut job) = then.inner("job", "a job") {
-        submission = submission::from_fields(&mut job);
-        let times = &mut submission.times;
-        for (name, given) in [("run_at", times.run_at.take()), ("expires_at", times.expires_at.take())] {
-            if given.is_some() {
-                job.wrong(
-                    name,
-                    "a time of the calendar would be the same for every event: use delay_seconds",
-                );
-            }
-        }
-        then.within(job);
-    } else {
-        then.wrong("job", "a consumer makes a job of each event: {\"type\": …, \"parameters\": …}");
+    if !then.has("job") && !then.has("workflow") {
+        then.wrong("job", THEN);
     }
+    let workflow = then.read("workflow", |text| {
+        text.parse::<WorkflowName>().map_err(|invalid: InvalidWorkflowName| invalid.to_string())
+    });
+    let job = then.inner("job", "a job").map(|job| read_job(job, &mut then));
+    let read = match (job, workflow) {
+        (Some(job), None) => Then::Job(Box::new(job)),
+        (None, Some(workflow)) => Then::Run(workflow),
+        (Some(_), Some(_)) => {
+            then.wrong("workflow", "what follows is either a job or a run of a workflow, not both");
+            Then::Job(Box::default())
+        }
+        (None, None) => Then::Job(Box::default()),
+    };
     fields.within(then);
+    read
+}
+
+fn read_job(mut job: Fields, then: &mut Fields) -> Submission {
+    let mut submission = submission::from_fields(&mut job);
+    let times = &mut submission.times;
+    for (name, given) in [("run_at", times.run_at.take()), ("expires_at", times.expires_at.take())] {
+        if given.is_some() {
+            job.wrong(name, "a time of the calendar would be the same for every event: use delay_seconds");
+        }
+    }
+    then.within(job);
     submission
 }
 
@@ -121,7 +137,9 @@ mod tests {
         let (settings, start) = read(text.as_bytes()).unwrap();
         assert_eq!((settings.in_flight_max, settings.condition, start), (1_000, None, None));
         assert_eq!(settings.subjects[0].as_str(), "order.*");
-        assert_eq!(settings.job.job_type, "a.b");
+        assert!(matches!(settings.then, Then::Job(job) if job.job_type == "a.b"));
+        let run = r#"{"subjects":["a"],"then":{"workflow":"a.b"}}"#;
+        assert_eq!(read(run.as_bytes()).unwrap().0.then, Then::Run("a.b".parse().unwrap()));
         for (start, expected) in [
             (r#""oldest""#, Start::Oldest),
             (r#"{"after":17}"#, Start::After(Sequence(17))),
@@ -150,5 +168,8 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(pointers("{}"), ["/subjects", "/then"]);
         assert_eq!(pointers(r#"{"subjects":["a"],"then":{"webhook":1}}"#), ["/then/job", "/then/webhook"]);
+        let both = r#"{"subjects":["a"],"then":{"job":{"type":"a"},"workflow":"a"}}"#;
+        assert_eq!(pointers(both), ["/then/workflow"]);
+        assert_eq!(pointers(r#"{"subjects":["a"],"then":{"workflow":"A"}}"#), ["/then/workflow"]);
     }
 }

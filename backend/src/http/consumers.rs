@@ -15,17 +15,17 @@ use super::{
     json::Json,
     problem::{Problem, ProblemCode},
     query,
-    responses::{BODY, CHANGE, Problems, STORE, of},
+    responses::{BODY, CHANGE, Codes, Problems, STORE, of},
 };
 use crate::{
-    domain::{ConsumerName, InvalidConsumerName, Sequence, Start},
+    domain::{ConsumerName, InvalidConsumerName, Sequence, Start, Then},
     engine::{Caller, Moved, Put},
 };
 
 const TAG: &str = "consumers";
 
 /// Naming a consumer.
-const CONSUMER: u64 = STORE | of(&[ProblemCode::ConsumerNotFound]);
+const CONSUMER: Codes = STORE | of(&[ProblemCode::ConsumerNotFound]);
 
 /// Set a consumer
 ///
@@ -69,7 +69,9 @@ pub(super) async fn put(
     )
 )]
 pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::ConsumerList>, Problem> {
-    let consumers = state.engine.consumers().await?;
+    let mut consumers = state.engine.consumers().await?;
+    // The triggers of a workflow are shown, and changed, with it.
+    consumers.retain(|view| !matches!(view.consumer.settings.then, Then::Trigger(_)));
     Ok(Json(dto::ConsumerList { consumers: consumers.iter().map(dto::Consumer::from).collect() }))
 }
 

@@ -1,7 +1,7 @@
 //! The cursor of a list: opaque to callers, checked when it comes back.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use crewcall_proto::{JobId, JobType};
+use crewcall_proto::{JobId, JobType, RunId};
 use uuid::Uuid;
 
 use crate::domain::Subject;
@@ -70,6 +70,32 @@ impl Cursor for Subject {
     }
 }
 
+/// The run that a page ends with.
+impl Cursor for RunId {
+    const VERSION: u8 = 5;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_uuid().as_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Uuid::from_slice(bytes).ok().map(Self::from_uuid)
+    }
+}
+
+/// The version of a workflow that a page ends with.
+impl Cursor for u32 {
+    const VERSION: u8 = 6;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
 /// The cursor of the page after the one that ends with `last`.
 pub(super) fn encode<T: Cursor>(last: &T) -> String {
     URL_SAFE_NO_PAD.encode([vec![T::VERSION], last.to_bytes()].concat())
@@ -101,6 +127,10 @@ mod tests {
         assert_eq!(decode(&encode(&name)), Ok(name));
         assert!(decode::<u64>(&cursor).is_err() && decode::<JobType>(&cursor).is_err());
         assert!(decode::<JobId>(&encode(&7_u64)).is_err());
+        let run = RunId::generate();
+        assert_eq!(decode(&encode(&run)), Ok(run));
+        assert_eq!(decode(&encode(&7_u32)), Ok(7_u32));
+        assert!(decode::<RunId>(&cursor).is_err() && decode::<u32>(&encode(&7_u64)).is_err());
         assert!(decode::<JobId>(&URL_SAFE_NO_PAD.encode([2; 17])).is_err());
         assert!(decode::<JobType>(&URL_SAFE_NO_PAD.encode(b"\x03A")).is_err());
     }

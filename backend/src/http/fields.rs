@@ -1,7 +1,7 @@
 //! Reading the fields of a JSON object, or the parameters of a query string, by hand: every problem is told at once,
 //! each with a pointer to its place.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use crewcall_proto::{
     JsonObject, Timestamp,
@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::problem::{Problem, ProblemCode, field};
 use crate::{
-    domain::{Problem as FieldProblem, State, excerpt},
+    domain::{Problem as FieldProblem, excerpt},
     engine::settings::schema::PROBLEMS_MAX,
 };
 
@@ -169,12 +169,12 @@ impl Fields {
         self.object(name)
     }
 
-    /// States of jobs: an array of words, or in a query string words with commas between them.
-    pub(super) fn states(&mut self) -> Vec<State> {
+    /// States of jobs or runs: an array of words, or in a query string words with commas between them.
+    pub(super) fn states<S: FromStr<Err: Display>>(&mut self) -> Vec<S> {
         let words = self.take("state", "an array", |value| value.as_array().cloned().ok_or(value));
         let mut states = Vec::new();
         for (index, word) in words.unwrap_or_default().iter().enumerate() {
-            match word.as_str().unwrap_or_default().parse::<State>() {
+            match word.as_str().unwrap_or_default().parse::<S>() {
                 Ok(state) => states.push(state),
                 Err(error) if self.is_query() => self.wrong("state", error.to_string()),
                 Err(error) => self.wrong(&format!("state/{index}"), error.to_string()),
@@ -274,7 +274,7 @@ impl Fields {
 }
 
 /// A name within a JSON pointer (RFC 6901, section 3).
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -1,9 +1,12 @@
-//! Which jobs are meant: one filter, read from a query string or from a body.
+//! Which jobs or runs are meant: one filter of each, read from a query string or from a body.
 
 use crewcall_proto::JobType;
 
 use super::fields::Fields;
-use crate::engine::ports::JobQuery;
+use crate::{
+    domain::workflow::definition::{InvalidWorkflowName, WorkflowName},
+    engine::ports::{JobQuery, RunQuery},
+};
 
 /// Reads what [`super::dto::JobFilter`] describes.
 pub(super) fn read(fields: &mut Fields) -> JobQuery {
@@ -19,6 +22,14 @@ pub(super) fn read(fields: &mut Fields) -> JobQuery {
 /// Reads what of it is known of a change without reading the job.
 pub(super) fn read_state_and_type(fields: &mut Fields) -> JobQuery {
     JobQuery { states: fields.states(), job_type: fields.read("type", type_pattern), ..JobQuery::default() }
+}
+
+/// Reads what [`super::dto::RunFilter`] describes.
+pub(super) fn read_runs(fields: &mut Fields) -> RunQuery {
+    let workflow = fields.read("workflow", |text| {
+        text.parse::<WorkflowName>().map_err(|invalid: InvalidWorkflowName| invalid.to_string())
+    });
+    RunQuery { workflow, states: fields.states(), labels: fields.labels(), ..RunQuery::default() }
 }
 
 /// A job type, in which `*` stands for any characters.

@@ -1,7 +1,7 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
-//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workers`, `types`,
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `workers`, `types`,
 //! `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
 //! command or a query of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which
 //! problems may come.
@@ -22,19 +22,26 @@ mod health;
 mod jobs;
 mod openapi;
 mod quarantine;
+mod run_actions;
+mod run_watch;
+mod runs;
 mod type_settings;
 mod types;
 mod watch;
 mod workers;
+mod workflow_actions;
+mod workflows;
 
 // What they read.
 mod body;
 mod consumer_settings;
 mod cursor;
+mod document;
 mod event_submission;
 mod fields;
 mod filter;
 mod idempotency;
+mod preconditions;
 mod query;
 mod submission;
 
@@ -45,6 +52,8 @@ mod json;
 mod problem;
 mod responses;
 mod watchers;
+mod workflow_graph;
+mod workflow_problems;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -185,6 +194,26 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(consumers::resume))
         .routes(routes!(consumers::seek))
         .routes(routes!(consumers::replay))
+        .routes(routes!(workflows::list))
+        .routes(routes!(workflows::check))
+        .routes(routes!(workflows::put, workflows::get, workflows::delete))
+        .routes(routes!(workflows::versions))
+        .routes(routes!(workflows::version))
+        .routes(routes!(workflows::graph))
+        .routes(routes!(workflow_actions::trigger))
+        .routes(routes!(workflow_actions::pause))
+        .routes(routes!(workflow_actions::resume))
+        .routes(routes!(runs::list))
+        .routes(routes!(run_actions::cancel_many))
+        .routes(routes!(runs::get))
+        .routes(routes!(runs::graph))
+        .routes(routes!(runs::items))
+        .routes(routes!(runs::journal))
+        .routes(routes!(run_watch::watch_run))
+        .routes(routes!(run_actions::cancel))
+        .routes(routes!(run_actions::retry))
+        .routes(routes!(run_actions::approve))
+        .routes(routes!(run_actions::reject))
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::drain))

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 pub(super) use super::code::ProblemCode;
 use crate::{
-    domain::{Problem as FieldProblem, State, excerpt::cut},
+    domain::{Problem as FieldProblem, excerpt::cut, workflow::limits},
     engine::{
         ConsumerError, LogError, PublishError, SubmitError,
         ports::StoreError,
@@ -32,8 +32,8 @@ pub(super) struct Problem {
     code: ProblemCode,
     detail: String,
     errors: Vec<FieldProblem>,
-    /// Where the job stands that the request would have changed.
-    state: Option<State>,
+    /// Where the job or run stands that the request would have changed.
+    state: Option<&'static str>,
 }
 
 impl Problem {
@@ -63,7 +63,7 @@ impl Problem {
     }
 
     /// The same, with the state that stands in the way.
-    pub(super) fn with_state(self, state: State) -> Self {
+    pub(super) fn with_state(self, state: &'static str) -> Self {
         Self { state: Some(state), ..self }
     }
 
@@ -74,14 +74,18 @@ impl Problem {
 
     /// It as the body of a response.
     pub(super) fn body(&self, request_id: &str) -> ProblemBody {
+        let errors_max = match self.code {
+            ProblemCode::InvalidWorkflow => limits::PROBLEMS_MAX,
+            _ => PROBLEMS_MAX,
+        };
         ProblemBody {
             r#type: format!("/docs/problems#{}", self.code.as_str()),
             title: self.code.explained().title,
             status: self.code.status().as_u16(),
             code: self.code.as_str(),
             detail: self.detail(),
-            errors: self.errors(PROBLEMS_MAX),
-            state: self.state.map(State::as_str),
+            errors: self.errors(errors_max),
+            state: self.state,
             request_id: request_id.to_owned(),
         }
     }
@@ -93,11 +97,7 @@ impl Problem {
 
     /// The first `errors_max` of the fields that are wrong.
     pub(super) fn errors(&self, errors_max: usize) -> Vec<FieldError> {
-        let error = |problem: &FieldProblem| FieldError {
-            pointer: problem.pointer.clone(),
-            message: shortened(&problem.message),
-        };
-        self.errors.iter().take(errors_max).map(error).collect()
+        self.errors.iter().take(errors_max).map(FieldError::from).collect()
     }
 }
 
@@ -265,10 +265,10 @@ pub(super) struct ProblemBody {
     pub code: &'static str,
     /// What happened this time.
     pub detail: String,
-    /// The fields that are wrong, at most 32.
+    /// The fields that are wrong, at most 32; of a workflow, at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// With `job-is-over` and `job-not-retryable`: the state that the job is in.
+    /// With `job-is-over`, `job-not-retryable` and `run-refused`: the state that the job or run is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'static str>,
     /// What the backend's log calls this request; also in the header `x-request-id`.
@@ -283,6 +283,12 @@ pub(super) struct FieldError {
     pub pointer: String,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+impl From<&FieldProblem> for FieldError {
+    fn from(problem: &FieldProblem) -> Self {
+        Self { pointer: cut(&problem.pointer, POINTER_CHARACTERS_MAX), message: shortened(&problem.message) }
+    }
 }
 
 #[cfg(test)]

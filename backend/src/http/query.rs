@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use crewcall_proto::JobId;
+use crewcall_proto::{JobId, RunId};
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -13,14 +13,17 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{Sequence, subject::InvalidPattern},
-    engine::{LogQuery, ports::JobQuery},
+    domain::{Sequence, subject::InvalidPattern, workflow::known::Role},
+    engine::{
+        LogQuery,
+        ports::{JobQuery, RunQuery},
+    },
 };
 
 /// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
 
-/// The most jobs, types, or messages of the quarantine, of one page.
+/// The most jobs, types, runs, items, lines of a journal, or messages of the quarantine, of one page.
 pub const PAGE_JOBS_MAX: usize = 500;
 
 /// How many hexadecimal digits the id of a job has.
@@ -118,7 +121,48 @@ pub(super) fn read_watch(raw: Option<&str>) -> Result<JobQuery, Problem> {
     fields.conclude(Ok(filter))
 }
 
-/// Reads the query string of one job: how long to wait for its end.
+/// Reads the query string of a list of runs. Its limit is that of the page.
+pub(super) fn read_runs(raw: Option<&str>) -> Result<RunQuery, Problem> {
+    let mut fields = Fields::query(raw);
+    let filter = filter::read_runs(&mut fields);
+    let page = PageQuery::<RunId>::of(&mut fields, PAGE_JOBS_DEFAULT);
+    fields.conclude(Ok(RunQuery { limit: page.limit, before: page.after, ..filter }))
+}
+
+/// Which items of a step are asked for.
+#[derive(Debug)]
+pub(super) struct ItemsQuery {
+    pub(super) role: Role,
+    /// From the one behind this.
+    pub(super) after: Option<u32>,
+    pub(super) limit: usize,
+}
+
+/// Reads the query string of a list of items.
+pub(super) fn read_items(raw: Option<&str>) -> Result<ItemsQuery, Problem> {
+    let mut fields = Fields::query(raw);
+    let role = fields.read("role", |word| match word {
+        "work" => Ok(Role::Work),
+        "undo" => Ok(Role::Undo),
+        _ => Err("it is work or undo".to_owned()),
+    });
+    let after = fields.read("after", |text| {
+        text.parse().map_err(|_| "it is the index of an item, a whole number".to_owned())
+    });
+    let limit = fields.read("limit", |text| whole(text, 1..=PAGE_JOBS_MAX, "number"));
+    let (role, limit) = (role.unwrap_or(Role::Work), limit.unwrap_or(PAGE_JOBS_DEFAULT));
+    fields.conclude(Ok(ItemsQuery { role, after, limit }))
+}
+
+/// Reads the query string of a journal: after which line, and how many lines at most.
+pub(super) fn read_journal(raw: Option<&str>) -> Result<(u64, usize), Problem> {
+    let mut fields = Fields::query(raw);
+    let after = fields.read("after", |text| whole(text, 0..=i64::MAX.unsigned_abs(), "number"));
+    let limit = fields.read("limit", |text| whole(text, 1..=PAGE_JOBS_MAX, "number"));
+    fields.conclude(Ok((after.unwrap_or_default(), limit.unwrap_or(PAGE_JOBS_DEFAULT))))
+}
+
+/// Reads the query string of one job or run: how long to wait for its end.
 pub(super) fn read_wait(raw: Option<&str>) -> Result<Duration, Problem> {
     let mut fields = Fields::query(raw);
     let seconds = fields.read("wait", |text| whole(text, 0..=WAIT_MAX.as_secs(), "number of seconds"));

@@ -10,13 +10,13 @@ use utoipa::{
 use super::problem::{PROBLEM_MEDIA_TYPE, ProblemCode};
 
 /// Codes, a bit for each: only a plain number can be the parameter of a type.
-type Codes = u64;
+pub(super) type Codes = u128;
 
 /// These codes.
 pub(super) const fn of(codes: &[ProblemCode]) -> Codes {
     let (mut set, mut rest) = (0, codes);
     while let [first, others @ ..] = rest {
-        set |= 1 << *first as u32;
+        set |= 1 << *first as u128;
         rest = others;
     }
     set

@@ -23,6 +23,8 @@ mod process;
 
 mod consumers;
 
+mod workflows;
+
 use crewcall_proto::JobType;
 
 pub use self::registrar::MetricDescription;
@@ -37,12 +39,14 @@ use self::{
     store::StoreMetrics,
     type_labels::TypeLabels,
     types::TypeMetrics,
+    workflows::WorkflowMetrics,
 };
 pub(crate) use self::{
     broker::{DeadLettered, EventRefused, UNKNOWN_JOB},
     consumers::ConsumerFigures,
     fleet::FleetFigures,
     types::TypeFigures,
+    workflows::WorkflowFigures,
 };
 
 /// Every metric of the backend.
@@ -51,6 +55,7 @@ pub struct Metrics {
     labels: TypeLabels,
     jobs: JobMetrics,
     consumers: ConsumerMetrics,
+    workflows: WorkflowMetrics,
     types: TypeMetrics,
     fleet: FleetMetrics,
     broker: BrokerMetrics,
@@ -66,6 +71,7 @@ impl Default for Metrics {
             labels: TypeLabels::default(),
             jobs: JobMetrics::new(&mut make),
             consumers: ConsumerMetrics::new(&mut make),
+            workflows: WorkflowMetrics::new(&mut make),
             types: TypeMetrics::new(&mut make),
             fleet: FleetMetrics::new(&mut make),
             broker: BrokerMetrics::new(&mut make),

@@ -19,10 +19,13 @@ use std::{
 
 use crewcall_backend::{
     clock::{Clock, SystemClock},
-    domain::{Cause, Consumer, ConsumerSettings, Pass, Pause, Root, Sequence, Start, Submission},
+    domain::{
+        Cause, CausedBy, Consumer, ConsumerSettings, MadeOf, Pass, Pause, Root, Sequence, Start, Submission,
+        Then,
+    },
     engine::{
-        ports::{Accepted, ConsumerStep, ConsumerWrite, DispatchNumber, MatchedEvent},
-        rules::{Consume, Consumers, Decide, JobCounts, Loaded, Rules, Writes},
+        ports::{Accepted, ConsumerStep, ConsumerWrite, DispatchNumber, Made, MatchedEvent},
+        rules::{Consume, Consumers, Decide, JobCounts, Loaded, Rules, Runs, Writes},
     },
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -156,8 +159,8 @@ impl World {
         let writes = decide(consumer, self.open(), read);
         let mut made_up_to = None;
         for row in &writes.inserts {
-            let cause = row.cause.as_ref().unwrap();
-            let key = (cause.pass.0, cause.sequence.0);
+            let made_of = row.cause.as_ref().unwrap().made_of().unwrap();
+            let key = (made_of.pass.0, made_of.sequence.0);
             made_up_to = Some(key.1);
             if self.jobs.insert(key, true).is_some() {
                 return Err(format!("the key of (pass, event) refuses a second job of {key:?}"));
@@ -179,7 +182,8 @@ impl World {
         let at = Timestamp::from_millis(0);
         let job = Submission { job_type: "a".to_owned(), ..Submission::default() };
         let subjects = vec!["x".parse().unwrap()];
-        let settings = ConsumerSettings { subjects, condition: None, job, in_flight_max: IN_FLIGHT_MAX };
+        let then = Then::Job(Box::new(job));
+        let settings = ConsumerSettings { subjects, condition: None, then, in_flight_max: IN_FLIGHT_MAX };
         Consumer {
             name: "c".parse().unwrap(),
             settings: Arc::new(settings),
@@ -241,7 +245,8 @@ fn id(pass: u64, event: u64) -> JobId {
 
 fn cause(pass: u64, event: u64) -> Cause {
     let (sequence, root) = (Sequence(event), Root::Event(Sequence(event)));
-    Cause { consumer: "c".parse().unwrap(), pass: Pass(pass), sequence, root, depth: 1 }
+    let made_of = MadeOf { consumer: "c".parse().unwrap(), pass: Pass(pass), sequence };
+    Cause { by: CausedBy::Consumer(made_of), root, depth: 1 }
 }
 
 /// What the real rules decide, when this was read and the store has the consumer and its unfinished jobs so.
@@ -249,8 +254,10 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
     let clock = Arc::new(SystemClock::start());
     let now = clock.now();
     let matched = |event: u64| {
-        let job = consumer.settings.job.clone().validate(now).unwrap().accept(id(read.pass, event), now);
-        MatchedEvent { job: Accepted { job, window: 0, idempotency: None }, cause: cause(read.pass, event) }
+        let Then::Job(job) = &consumer.settings.then else { unreachable!("it makes jobs") };
+        let job = job.as_ref().clone().validate(now).unwrap().accept(id(read.pass, event), now);
+        let made = Made::Job(Box::new(Accepted { job, window: 0, idempotency: None }));
+        MatchedEvent { made, cause: cause(read.pass, event) }
     };
     let step = ConsumerStep {
         consumer: consumer.name.clone(),
@@ -262,7 +269,7 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
     };
     let passes = consumer.pass;
     let counts = JobCounts::new(DispatchNumber(0), Sequence(0));
-    let mut rules = Rules::new(counts, Consumers::new([consumer], open, passes), clock);
+    let mut rules = Rules::new(counts, Consumers::new([consumer], open, passes), Runs::default(), clock);
     Consume::new(step).unwrap().decide(Loaded::default(), &mut rules).unwrap().writes
 }
 

@@ -133,18 +133,27 @@ pub(crate) struct Moved {
     pub(crate) repeated: u64,
 }
 
-/// What a consumer made a job of.
-#[derive(Debug, Clone, Deserialize)]
+/// What made a job: a consumer of an event, or a run.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Cause {
     /// The event.
-    pub(crate) event: u64,
+    pub(crate) event: Option<u64>,
     /// The consumer.
-    pub(crate) consumer: String,
+    pub(crate) consumer: Option<String>,
+    /// The run.
+    pub(crate) run: Option<String>,
+    /// The workflow of that.
+    pub(crate) workflow: Option<String>,
+    /// The step of that.
+    pub(crate) step: Option<String>,
+    /// Which item of the step, from 0.
+    pub(crate) item: Option<u32>,
+    /// `work`, or `undo` if it compensates for one.
+    pub(crate) role: Option<String>,
     /// Where the chain of causes begins: "event 17".
-    #[serde(default)]
     pub(crate) root: Option<String>,
-    /// How many jobs of consumers lie on the way, this one included.
-    #[serde(default)]
+    /// How many jobs and runs lie on the way, this one included.
     pub(crate) depth: u32,
 }
 

@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod operations;
 mod problem;
+mod workflows;
 
 use std::{collections::BTreeMap, ops::Deref};
 
@@ -28,6 +29,10 @@ pub(crate) use self::{
     metrics::Metrics,
     operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},
+    workflows::{
+        ItemCounts, JournalLine, JournalPage, Run, RunItem, RunItemPage, RunPage, RunState, RunStep,
+        StartedBy, Workflow, WorkflowCheck, WorkflowList, WorkflowVersion, WorkflowVersionPage,
+    },
 };
 
 /// An answer: the JSON that came, and our view of it.
@@ -127,7 +132,7 @@ pub(crate) struct Job {
     /// The attempts that ended, oldest first.
     #[serde(default)]
     pub(crate) attempts: Vec<AttemptRecord>,
-    /// What a consumer made it of; none if somebody submitted it.
+    /// What made it, a consumer or a run; none if somebody submitted it.
     #[serde(default)]
     pub(crate) cause: Option<Cause>,
 }

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 49] = [
+const EXAMPLES: [(&str, &[&str]); 70] = [
     (
         "",
         &[
@@ -165,6 +165,77 @@ const EXAMPLES: [(&str, &[&str]); 49] = [
         &["crewcall consumers replay invoices --after 10 --to 50 --reason 'the tax was wrong'"],
     ),
     ("consumers rm", &["crewcall consumers rm invoices"]),
+    (
+        "workflows",
+        &[
+            "crewcall workflows apply -f workflows.yaml",
+            "crewcall workflows trigger asset.publish source=a.mov --wait",
+            "crewcall workflows pause asset.publish --reason 'wrong pictures'",
+        ],
+    ),
+    (
+        "workflows apply",
+        &[
+            "crewcall workflows apply -f workflows.yaml",
+            "crewcall workflows apply -f workflows/ -f more.json",
+            "crewcall workflows apply -f - < workflows.yaml",
+        ],
+    ),
+    ("workflows check", &["crewcall workflows check -f workflows/"]),
+    ("workflows ls", &["crewcall workflows ls", "crewcall workflows ls -o wide --watch=5s"]),
+    (
+        "workflows get",
+        &["crewcall workflows get asset.publish", "crewcall workflows get asset.publish -o json"],
+    ),
+    (
+        "workflows versions",
+        &["crewcall workflows versions asset.publish", "crewcall workflows versions asset.publish 3"],
+    ),
+    ("workflows graph", &["crewcall workflows graph asset.publish > asset.publish.mmd"]),
+    (
+        "workflows trigger",
+        &[
+            "crewcall workflows trigger asset.publish source=a.mov widths:='[320,640]' --wait",
+            "crewcall workflows trigger asset.publish --data @data.json --label shop=x",
+        ],
+    ),
+    (
+        "workflows pause",
+        &[
+            "crewcall workflows pause asset.publish --reason 'wrong pictures'",
+            "crewcall workflows pause asset.publish --runs",
+        ],
+    ),
+    (
+        "workflows resume",
+        &["crewcall workflows resume asset.publish", "crewcall workflows resume asset.publish --from-now"],
+    ),
+    ("workflows rm", &["crewcall workflows rm asset.publish"]),
+    ("runs", &["crewcall runs ls", "crewcall runs get @last", "crewcall runs retry @last"]),
+    (
+        "runs ls",
+        &[
+            "crewcall runs ls --workflow asset.publish --state running,failed",
+            "crewcall runs ls --label shop=x --watch",
+        ],
+    ),
+    (
+        "runs get",
+        &["crewcall runs get @last", "crewcall runs get 0192e4a0-7c41-7000-8000-000000000001 -o json"],
+    ),
+    ("runs watch", &["crewcall runs watch @last"]),
+    (
+        "runs cancel",
+        &[
+            "crewcall runs cancel @last --reason 'wrong pictures'",
+            "crewcall runs cancel --workflow asset.publish --state queued --dry-run",
+        ],
+    ),
+    ("runs retry", &["crewcall runs retry @last", "crewcall runs retry @last --from encode"]),
+    ("runs approve", &["crewcall runs approve @last check --comment 'looks good'"]),
+    ("runs reject", &["crewcall runs reject @last check --comment 'too dark'"]),
+    ("runs items", &["crewcall runs items @last encode", "crewcall runs items @last encode --undo -o jsonl"]),
+    ("runs journal", &["crewcall runs journal @last"]),
     ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
     ("quarantine ls", &["crewcall quarantine ls -o json"]),
     ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),

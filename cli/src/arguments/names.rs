@@ -1,8 +1,8 @@
-//! How a job is named: by its id, the beginning of it, or `@last`; and how a consumer is.
+//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, workflows and runs are.
 
 use std::{fmt, str::FromStr};
 
-use crewcall_proto::{JobId, JobType};
+use crewcall_proto::{JobId, JobType, RunId};
 
 /// The shortest beginning of an id: shorter ones are numbers and words that stand where an id should.
 const PREFIX_DIGITS_MIN: usize = 6;
@@ -45,34 +45,75 @@ impl FromStr for JobName {
     }
 }
 
-/// The name of a consumer: it has the shape of a job type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConsumerName(String);
+/// Names that have the shape of a job type.
+macro_rules! dotted_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $example:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) struct $name(String);
 
-impl ConsumerName {
-    /// The text.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl $name {
+            /// The text.
+            pub(crate) fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                if JobType::new(text).is_err() {
+                    let length = JobType::LENGTH_MAX;
+                    return Err(format!(
+                        concat!(
+                            "a ", $what, "'s name has 1 to {} characters of a-z 0-9 . _ - in dot-separated words, such as ",
+                            $example
+                        ),
+                        length
+                    ));
+                }
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-impl FromStr for ConsumerName {
+dotted_name! {
+    /// The name of a consumer.
+    ConsumerName, "consumer", "invoices"
+}
+
+dotted_name! {
+    /// The name of a workflow.
+    WorkflowName, "workflow", "asset.publish"
+}
+
+/// What the user called a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunName {
+    /// By its id.
+    Id(RunId),
+    /// The newest of the backend.
+    Last,
+}
+
+impl FromStr for RunName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if JobType::new(text).is_err() {
-            let length = JobType::LENGTH_MAX;
-            return Err(format!(
-                "a consumer's name has 1 to {length} characters of a-z 0-9 . _ - in dot-separated words, such as invoices"
-            ));
+        if text == "@last" {
+            return Ok(Self::Last);
         }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ConsumerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        text.parse().map(Self::Id).map_err(|_| {
+            "it is not the whole id of a run, nor @last; crewcall runs ls -o wide shows ids".to_owned()
+        })
     }
 }
 
@@ -89,5 +130,22 @@ mod tests {
         for bad in ["", "0192e", "0192-e", "last", "image.thumbnail", &format!("{id}0")] {
             assert!(bad.parse::<JobName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn runs_are_named_by_id_or_last() {
+        let id = "0192e4a0-0000-7000-8000-000000000001";
+        assert_eq!(id.parse(), Ok(RunName::Id(id.parse().unwrap())));
+        assert_eq!("@last".parse(), Ok(RunName::Last));
+        for bad in ["", "0192e4a0", "asset.publish"] {
+            assert!(bad.parse::<RunName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        let refused = "Asset".parse::<WorkflowName>().unwrap_err();
+        assert!(refused.starts_with("a workflow's name has 1 to 128 characters"), "{refused}");
+        assert!("asset.publish".parse::<WorkflowName>().is_ok());
     }
 }

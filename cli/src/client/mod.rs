@@ -1,11 +1,12 @@
 //! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
-//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`operations`] what people who look after jobs ask for.
+//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`workflows`] what belongs together, [`operations`] what people who look after jobs ask for.
 
 pub(crate) mod consumers;
 pub(crate) mod event_log;
 pub(crate) mod follow;
 pub(crate) mod operations;
 mod stream;
+pub(crate) mod workflows;
 
 use std::{error::Error, time::Duration};
 

@@ -12,8 +12,10 @@ pub(crate) mod consumers;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
+pub(crate) mod runs;
 pub(crate) mod types;
 pub(crate) mod workers;
+pub(crate) mod workflows;
 
 pub(crate) mod doctor;
 pub(crate) mod status;
@@ -26,6 +28,7 @@ mod follow;
 mod hints;
 mod inspect;
 mod lists;
+mod manifests;
 mod resend;
 mod resolve;
 

@@ -1,16 +1,20 @@
-//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], the rest in [`fleet`].
+//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], workflows and runs in
+//! [`workflows`] and [`runs`], the rest in [`fleet`].
 
 mod consumers;
 mod event_log;
 mod fleet;
 mod health;
+mod runs;
 mod schema;
+mod workflows;
 
 pub(crate) use self::{
     consumers::events,
     event_log::line as event_line,
     fleet::limits,
     health::{TopologyEntry, report},
+    runs::{step_line, step_remark},
 };
 use crate::{
     api::{ActorNote, AttemptRecord, Backoff, Cause, Job, JobError, JobState},
@@ -185,11 +189,25 @@ fn waits_for(job: &Job) -> String {
     message.strip_prefix("waits for ").unwrap_or(message).to_owned()
 }
 
-/// `consumer invoices of event 17; 3 deep from event 3`
+/// `consumer invoices of event 17; 3 deep from event 3`, or `step encode of run 0192e4a0-… (asset.publish), item 3`
 fn made_by(cause: &Cause) -> String {
-    let Cause { event, consumer, root, depth } = cause;
+    let Cause { event, consumer, run, workflow, step, item, role, root, depth } = cause;
+    let maker = match (run, consumer) {
+        (Some(run), _) => {
+            let step = step.as_deref().unwrap_or_default();
+            let workflow = workflow.as_ref().map(|workflow| format!(" ({workflow})")).unwrap_or_default();
+            let item = item.map(|item| format!(", item {item}")).unwrap_or_default();
+            let undoes = if role.as_deref() == Some("undo") { ", to undo it" } else { "" };
+            format!("step {step} of run {run}{workflow}{item}{undoes}")
+        }
+        (None, Some(consumer)) => {
+            let event = event.map(|event| format!(" of event {event}")).unwrap_or_default();
+            format!("consumer {consumer}{event}")
+        }
+        (None, None) => String::new(),
+    };
     let root = root.as_deref().filter(|_| *depth > 1).map(|root| format!("; {depth} deep from {root}"));
-    format!("consumer {consumer} of event {event}{}", root.unwrap_or_default())
+    format!("{maker}{}", root.unwrap_or_default())
 }
 
 /// `asked for by alice at 2026-11-20 16:07:00: wrong pictures`
@@ -329,6 +347,12 @@ mod tests {
         assert_eq!(said(first.clone()), "consumer invoices of event 17");
         let later = json!({"event": 17, "consumer": "invoices", "pass": 2, "root": "event 3", "depth": 3});
         assert_eq!(said(later), "consumer invoices of event 17; 3 deep from event 3");
+        let item = json!({
+            "run": "0192e4a0-7c41-7000-8000-000000000001", "workflow": "asset.publish", "step": "encode", "item": 3,
+            "role": "undo", "root": "run 0192e4a0-7c41-7000-8000-000000000001", "depth": 1
+        });
+        let run = "run 0192e4a0-7c41-7000-8000-000000000001";
+        assert_eq!(said(item), format!("step encode of {run} (asset.publish), item 3, to undo it"));
         let mut job = Job::clone(&jobs()[4]);
         job.cause = serde_json::from_value(first).unwrap();
         let details = job.details(&view(None, false));

@@ -1,51 +1,13 @@
 //! A workflow as it was read: what a run of it consults and never changes.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crewcall_expressions::{Expression, Failed, Json, Scope, Template};
-use crewcall_proto::{JobType, JsonObject, Timestamp};
+use crewcall_proto::{JsonObject, Timestamp};
 
 use super::graph::Graph;
-pub use super::graph::StepIndex;
+pub use crate::domain::run_names::{InvalidWorkflowName, StepIndex, WorkflowName};
 use crate::domain::{SubjectPattern, Submission};
-
-/// The name of a workflow. It has the shape of a job type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkflowName(Arc<str>);
-
-impl WorkflowName {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for WorkflowName {
-    type Err = InvalidWorkflowName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidWorkflowName> {
-        match JobType::new(text) {
-            Ok(_) => Ok(Self(text.into())),
-            Err(_) => Err(InvalidWorkflowName { text: text.chars().take(JobType::LENGTH_MAX).collect() }),
-        }
-    }
-}
-
-impl fmt::Display for WorkflowName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A text that is not the name of a workflow.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not the name of a workflow: it is 1 to 128 characters of a-z 0-9 . _ - in dot-separated words, such as \"asset.publish\""
-)]
-pub struct InvalidWorkflowName {
-    text: String,
-}
 
 /// One version of a workflow. It is never changed: a run keeps the one that it began with.
 #[derive(Debug, Clone)]

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// The place of a step in its document, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepIndex(pub usize);
+use crate::domain::run_names::StepIndex;
 
 /// The needs of all steps, seen from every side.
 #[derive(Debug, Clone)]

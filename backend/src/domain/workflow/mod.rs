@@ -9,6 +9,7 @@
 //! * [`machine::advance`]: what happens to a run, and what is to be done then. [`facts`] has the words.
 //! * [`machine::outstanding`]: what there is to do for a run, of its state alone.
 //! * [`waits_for::WaitsFor`]: why an open step is open.
+//! * [`known`]: workflows and runs as they are kept.
 //!
 //! # The machine
 //!
@@ -95,3 +96,5 @@ pub mod machine;
 pub mod concurrency;
 
 pub mod waits_for;
+
+pub mod known;

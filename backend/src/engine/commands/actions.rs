@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{Attempt, JobId, JobType, WorkerId, control::Control};
+use crewcall_proto::{Attempt, JobId, JobType, RunId, WorkerId, control::Control};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -42,6 +42,8 @@ pub enum ActionOutcome {
     Impossible(State),
     /// There is no such job.
     UnknownJob,
+    /// It belongs to this run, which tries it again if anybody does.
+    OfRun(RunId),
 }
 
 /// What an action on many jobs did, or would do.
@@ -103,6 +105,7 @@ impl Engine {
         match applied.value.first() {
             Some(Applied::Changed) => Ok(ActionOutcome::Changed),
             Some(Applied::UnknownJob) | None => Ok(ActionOutcome::UnknownJob),
+            Some(Applied::OfRun(run)) => Ok(ActionOutcome::OfRun(*run)),
             Some(Applied::Stale(_)) => {
                 let Some((job, _)) = self.store.get(id).await? else { return Ok(ActionOutcome::UnknownJob) };
                 let status = job.status;
@@ -166,6 +169,17 @@ impl Engine {
         }
         outcome.more = true;
         Ok(outcome)
+    }
+
+    /// Cancels jobs, as somebody would who acts on them. Those that are over stay as they are.
+    pub(in crate::engine) async fn cancel_jobs(
+        &self,
+        ids: Vec<JobId>,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let action = JobAction::Cancel { reason: Some(reason.to_owned()) };
+        self.record_action(ids, by, &action).await.map(drop)
     }
 
     async fn record_action(

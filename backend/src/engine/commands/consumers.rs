@@ -6,7 +6,7 @@ use crewcall_proto::Timestamp;
 
 use crate::{
     domain::{
-        ConsumerName, ConsumerSettings, Pause, Problem, Reaction, Replay, Sequence, Start,
+        ConsumerName, ConsumerSettings, Pause, Problem, Reaction, Replay, Sequence, Start, Then,
         schedule::BackoffRequest,
     },
     engine::{
@@ -93,8 +93,10 @@ impl Engine {
         mut settings: ConsumerSettings,
         start: Option<Start>,
     ) -> Result<Put, ConsumerError> {
-        let backoff = settings.job.times.backoff.take();
-        settings.job.times.backoff = backoff.filter(|backoff| *backoff != BackoffRequest::default());
+        if let Then::Job(job) = &mut settings.then {
+            let backoff = job.times.backoff.take();
+            job.times.backoff = backoff.filter(|backoff| *backoff != BackoffRequest::default());
+        }
         Reaction::of(&settings, self.clock.now()).map_err(ConsumerError::Invalid)?;
         let known = self.store.consumer(name);
         if let Some(known) = &known {

@@ -12,6 +12,10 @@ pub(crate) mod publish;
 
 pub(crate) mod submit;
 
+pub(crate) mod workflows;
+
+pub(crate) mod runs;
+
 pub(crate) mod types;
 
 pub(crate) mod workers;

@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use self::notes::NoteBook;
+pub(super) use self::step::known_of;
 pub use self::{
     notes::{ConsumerNotes, Note, Notes},
     view::{ConsumerState, ConsumerView},

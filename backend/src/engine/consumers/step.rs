@@ -7,7 +7,7 @@ use std::{
 };
 
 use crewcall_expressions::{Scope, ScopeError};
-use crewcall_proto::{JobId, Timestamp};
+use crewcall_proto::{RunId, Timestamp};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -15,12 +15,13 @@ use tokio::task::spawn_blocking;
 use super::notes::Note;
 use crate::{
     domain::{
-        Cause, Consumer, Job, Pass, Problem, PublishedEvent, Reacted, Reaction, Sequence, Submission,
-        job::{UNFILLED, UNFIT},
+        Cause, CausedBy, Consumer, Origin, Pass, PublishedEvent, Reacted, Reaction, Sequence, Source,
+        Submission,
+        workflow::{definition::WorkflowName, known::StartedBy},
     },
     engine::{
-        Caller, Engine, SubmitError,
-        ports::{Accepted, ConsumerStep, MatchedEvent, Stepped, Stop, StoreError},
+        Engine,
+        ports::{Accepted, ConsumerStep, Made, MatchedEvent, RUNS_OPEN_MAX, Stepped, Stop, StoreError},
         rfc3339::rfc3339,
     },
 };
@@ -48,10 +49,16 @@ struct Passage {
 struct Decided {
     /// How far was looked.
     to: Sequence,
-    matches: Vec<(Result<Box<Submission>, String>, Cause)>,
+    matches: Vec<(Follows, Cause)>,
     unclear: Vec<(Sequence, String)>,
     refused: Vec<Arc<PublishedEvent>>,
     full: bool,
+}
+
+/// What follows from an event.
+enum Follows {
+    Job(Result<Box<Submission>, String>),
+    Run(WorkflowName, Arc<PublishedEvent>),
 }
 
 /// Takes one step with everybody who has something to look at. Returns whether there may be more to do.
@@ -165,11 +172,14 @@ fn decide<'a>(
                 Reacted::Nothing => {}
                 Reacted::Unclear(failed) => decided.unclear.push((event.sequence, failed)),
                 Reacted::TooDeep => decided.refused.push(Arc::clone(event)),
-                Reacted::Job(..) if decided.matches.len() >= consumer.room() => {
+                Reacted::Job(..) | Reacted::Run(..) if decided.matches.len() >= consumer.room() => {
                     decided.full = true;
                     break;
                 }
-                Reacted::Job(submission, cause) => decided.matches.push((submission, cause)),
+                Reacted::Job(submission, cause) => decided.matches.push((Follows::Job(submission), cause)),
+                Reacted::Run(workflow, cause) => {
+                    decided.matches.push((Follows::Run(workflow, Arc::clone(event)), cause));
+                }
             }
         }
         decided.to = event.sequence;
@@ -178,7 +188,7 @@ fn decide<'a>(
 }
 
 /// What an expression knows of an event.
-fn known_of(event: &PublishedEvent) -> Value {
+pub(in crate::engine) fn known_of(event: &PublishedEvent) -> Value {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     let mut known = json!({
         "sequence": event.sequence.0,
@@ -194,10 +204,47 @@ fn known_of(event: &PublishedEvent) -> Value {
     known
 }
 
+/// Makes ready what follows. `None` when that cannot be done now.
+async fn make(
+    engine: &Engine,
+    consumer: &Consumer,
+    reaction: &Reaction,
+    matches: Vec<(Follows, Cause)>,
+    unclear: &mut Vec<(Sequence, String)>,
+) -> Result<Option<Vec<MatchedEvent>>, StoreError> {
+    let now = engine.clock.now();
+    let mut ready = Vec::with_capacity(matches.len());
+    for (follows, cause) in matches {
+        let made = match follows {
+            Follows::Job(submission) => {
+                let Some(job) = engine.job_made(reaction.bare(), submission, now).await else {
+                    return Ok(None);
+                };
+                let window = engine.relay.window(&job.job_type);
+                Made::Job(Box::new(Accepted { job, window, idempotency: None }))
+            }
+            Follows::Run(workflow, event) => match engine.run_of(&workflow, &event, &cause).await? {
+                Some(Ok(run)) => Made::Run(run),
+                Some(Err(message)) => {
+                    unclear.push((event.sequence, message));
+                    continue;
+                }
+                None => {
+                    let reason = format!("there is no workflow {workflow}: make it, or set another");
+                    troubled(engine, consumer, Some(reason));
+                    return Ok(None);
+                }
+            },
+        };
+        ready.push(MatchedEvent { made, cause });
+    }
+    Ok(Some(ready))
+}
+
 /// Stores what was decided for one pass. Returns whether it got on.
 async fn store(engine: &Engine, passage: Passage, decided: Decided) -> Result<bool, StoreError> {
     let Passage { consumer, reaction, pass, cursor, .. } = passage;
-    let Decided { to, matches, unclear, refused, full } = decided;
+    let Decided { to, matches, mut unclear, refused, full } = decided;
     let now = engine.clock.now();
     if full {
         engine.consumption.any_full.store(true, Ordering::Relaxed);
@@ -211,16 +258,11 @@ async fn store(engine: &Engine, passage: Passage, decided: Decided) -> Result<bo
         }
         return Ok(moved);
     }
-    let mut made = Vec::with_capacity(matches.len());
-    for (submission, cause) in matches {
-        let Some(job) = job_of(engine, &reaction, submission, now).await else {
-            // Its parameters are looked at again in a moment.
-            return Ok(false);
-        };
-        let window = engine.relay.window(&job.job_type);
-        made.push(MatchedEvent { job: Accepted { job, window, idempotency: None }, cause });
-    }
-    let is_over: Vec<bool> = made.iter().map(|event| event.job.job.status.state.is_terminal()).collect();
+    let Some(made) = make(engine, &consumer, &reaction, matches, &mut unclear).await? else {
+        // It is looked at again in a moment.
+        return Ok(false);
+    };
+    let is_over: Vec<bool> = made.iter().map(|event| event.made.is_over()).collect();
     let step = ConsumerStep {
         consumer: consumer.name.clone(),
         pass,
@@ -235,9 +277,12 @@ async fn store(engine: &Engine, passage: Passage, decided: Decided) -> Result<bo
             note(engine, &consumer, now, unclear, refused).await?;
             let unfit = is_over.iter().take(made).filter(|is_over| **is_over).count();
             engine.metrics.consumer_made(&consumer.name, made - unfit, unfit);
-            let trouble = matches!(stop, Some(Stop::TooManyTypes)).then(|| {
-                "nobody announced the type of its jobs, and too many others like it have jobs: cancel or forget those, or start a worker".to_owned()
-            });
+            let trouble = match stop {
+                Some(Stop::TooManyTypes) => Some("nobody announced the type of its jobs, and too many others like it have jobs: cancel or forget those, or start a worker".to_owned()),
+                Some(Stop::TooManyRuns) => Some(format!("{RUNS_OPEN_MAX} runs are open already: what waits has to end, or to be cancelled")),
+                Some(Stop::NoWorkflow) => Some("there is no workflow of that name, or it is paused".to_owned()),
+                Some(Stop::Full | Stop::OtherVersion) | None => None,
+            };
             let stuck = trouble.is_some();
             troubled(engine, &consumer, trouble);
             Ok(cursor > place && !stuck)
@@ -248,32 +293,6 @@ async fn store(engine: &Engine, passage: Passage, decided: Decided) -> Result<bo
         }
         Err(error) => Err(error),
     }
-}
-
-/// The job that is made of an event; one that is failed already, if there is nothing to run. `None` when that cannot be said now.
-async fn job_of(
-    engine: &Engine,
-    reaction: &Reaction,
-    submission: Result<Box<Submission>, String>,
-    now: Timestamp,
-) -> Option<Job> {
-    let failed = |submission: Submission, code: &str, message: String| {
-        let new = submission.validate(now).ok()?;
-        Some(new.fail(JobId::generate(), now, code, message))
-    };
-    let submission = match submission {
-        Ok(submission) => *submission,
-        Err(unfilled) => return failed(reaction.bare(), UNFILLED, unfilled),
-    };
-    let problems = match engine.check(&Caller::loopback(), submission.clone()).await {
-        Ok(job) => return Some(job),
-        Err(SubmitError::Invalid(problems)) => {
-            return failed(reaction.bare(), UNFILLED, Problem::sentence(&problems));
-        }
-        Err(SubmitError::InvalidParameters(problems)) => problems,
-        Err(_) => return None,
-    };
-    failed(submission, UNFIT, Problem::sentence(&problems))
 }
 
 /// Remembers what people should know of.
@@ -302,16 +321,43 @@ async fn note(
 async fn chain(engine: &Engine, event: &PublishedEvent) -> Result<Vec<String>, StoreError> {
     let mut chain = vec![format!("event {}", event.sequence)];
     let mut origin = event.origin;
-    while let Some(job) =
-        origin.filter(|_| chain.len() < usize::try_from(event.depth() * 2 + 2).unwrap_or(usize::MAX))
+    while let Some(Origin { source, .. }) =
+        origin.filter(|_| chain.len() < usize::try_from(event.depth() * 3 + 3).unwrap_or(usize::MAX))
     {
-        chain.push(format!("job {}", job.job_id));
-        let Some(cause) = engine.store.cause(job.job_id).await? else { break };
-        chain.push(format!("event {}", cause.sequence));
-        origin = engine.store.event(cause.sequence).await?.and_then(|event| event.origin);
+        let made_of = match source {
+            Source::Job(job_id) => {
+                chain.push(format!("job {job_id}"));
+                match engine.store.cause(job_id).await?.map(|cause| cause.by) {
+                    Some(CausedBy::Consumer(made_of)) => Some(made_of.sequence),
+                    Some(CausedBy::Step { key, .. }) => event_of_run(engine, key.run, &mut chain).await?,
+                    None => None,
+                }
+            }
+            Source::Run(run) => event_of_run(engine, run, &mut chain).await?,
+        };
+        let Some(sequence) = made_of else { break };
+        chain.push(format!("event {sequence}"));
+        origin = engine.store.event(sequence).await?.and_then(|event| event.origin);
     }
     chain.reverse();
     Ok(chain)
+}
+
+/// The event that a run was made of, or the first of the runs that made it.
+async fn event_of_run(
+    engine: &Engine,
+    mut run: RunId,
+    chain: &mut Vec<String>,
+) -> Result<Option<Sequence>, StoreError> {
+    loop {
+        chain.push(format!("run {run}"));
+        let Some((stored, _)) = engine.store.run(run).await? else { return Ok(None) };
+        match &stored.info.started_by {
+            StartedBy::Event(made_of) => return Ok(Some(made_of.sequence)),
+            StartedBy::Person(_) => return Ok(None),
+            StartedBy::Step(parent) => run = parent.run,
+        }
+    }
 }
 
 impl Engine {

@@ -10,7 +10,7 @@ use std::{
 
 use crewcall_proto::{JobId, Timestamp};
 
-use crate::domain::{Cause, Consumer, ConsumerName, Pass, Sequence, Subject, SubjectPattern};
+use crate::domain::{Cause, Consumer, ConsumerName, MadeOf, Pass, Sequence, Subject, SubjectPattern};
 
 /// Something that the open transaction did, with what takes it back.
 #[derive(Debug)]
@@ -87,13 +87,14 @@ impl Consumers {
         self.passes
     }
 
+    /// Whether anybody may want events of ours.
+    pub fn listens(&self) -> bool {
+        !self.hearing.is_empty()
+    }
+
     /// Whether anybody may want this event of ours.
-    pub fn hear(&self, subject: impl FnOnce() -> Subject) -> Option<Subject> {
-        if self.hearing.is_empty() {
-            return None;
-        }
-        let subject = subject();
-        self.hearing.iter().any(|pattern| pattern.selects(&subject)).then_some(subject)
+    pub fn hears(&self, subject: &Subject) -> bool {
+        self.hearing.iter().any(|pattern| pattern.selects(subject))
     }
 
     /// What has to be kept of the log: everything after this place; `None` when there is nobody.
@@ -202,14 +203,18 @@ impl Consumers {
 
     /// Counts a job among those of its consumer, unless that is another of the same name.
     fn count_job(&mut self, cause: &Cause, by: i32) {
-        let Some(consumer) = self.all.get(&cause.consumer).filter(|known| cause.pass >= known.first_pass)
-        else {
-            return;
-        };
+        if let Some(made_of) = cause.made_of() {
+            self.count_made(made_of, by);
+        }
+    }
+
+    /// Counts a job or a run among those of its consumer, unless that is another of the same name.
+    pub fn count_made(&mut self, MadeOf { consumer: name, pass, .. }: &MadeOf, by: i32) {
+        let Some(consumer) = self.all.get(name).filter(|known| *pass >= known.first_pass) else { return };
         let mut consumer = consumer.as_ref().clone();
         consumer.in_flight = consumer.in_flight.saturating_add_signed(by);
-        let before = self.put(&cause.consumer, Some(Arc::new(consumer)));
-        self.steps.push(Step::Consumer { name: cause.consumer.clone(), before });
+        let before = self.put(name, Some(Arc::new(consumer)));
+        self.steps.push(Step::Consumer { name: name.clone(), before });
     }
 
     fn listen(&mut self) {

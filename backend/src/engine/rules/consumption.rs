@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Decide, Decision, Inconsistent, Loaded, NewJob, Rules, Wanted, submission};
+use super::{Decide, Decision, Inconsistent, Loaded, NewJob, Rules, Wanted, runs, submission};
 use crate::{
     domain::{Cause, Consumer, ConsumerName, Pass, Sequence},
-    engine::ports::{ConsumerStep, ConsumerWrite, Inserted, MatchedEvent, Stepped, Stop},
+    engine::ports::{
+        ConsumerStep, ConsumerWrite, Inserted, Made, MatchedEvent, NewRun, RunStarted, Stepped, Stop,
+    },
     mutant::mutant,
 };
 
@@ -17,7 +19,13 @@ pub struct Consume {
     revision: u64,
     from: Sequence,
     to: Sequence,
-    matches: Vec<(NewJob, Arc<Cause>)>,
+    matches: Vec<(Ready, Arc<Cause>)>,
+}
+
+/// What follows from an event, made ready.
+enum Ready {
+    Job(Box<NewJob>),
+    Run(Box<NewRun>),
 }
 
 impl Consume {
@@ -28,7 +36,13 @@ impl Consume {
     /// When parameters cannot be written as JSON, which no accepted job's cannot.
     pub fn new(step: ConsumerStep) -> Result<Self, serde_json::Error> {
         let ConsumerStep { consumer, pass, revision, from, to, matches } = step;
-        let ready = |MatchedEvent { job, cause }| Ok((NewJob::new(job)?, Arc::new(cause)));
+        let ready = |MatchedEvent { made, cause }| {
+            let made = match made {
+                Made::Job(job) => Ready::Job(Box::new(NewJob::new(*job)?)),
+                Made::Run(run) => Ready::Run(run),
+            };
+            Ok((made, Arc::new(cause)))
+        };
         let matches = matches.into_iter().map(ready).collect::<Result<_, serde_json::Error>>()?;
         Ok(Self { consumer, pass, revision, from, to, matches })
     }
@@ -56,23 +70,27 @@ impl Decide for Consume {
         let mut room = known.room();
         let mut decision = Decision::nothing(Stepped::Stale);
         let (mut made, mut cursor, mut stop) = (0, to, None);
-        for (new, cause) in matches {
-            let before = Sequence(cause.sequence.0.saturating_sub(1));
+        for (ready, cause) in matches {
+            let Some(made_of) = cause.made_of() else {
+                return Err(Inconsistent("what a consumer makes is not made of an event"));
+            };
+            let before = Sequence(made_of.sequence.0.saturating_sub(1));
             if room == 0 {
                 (cursor, stop) = (before, Some(Stop::Full));
                 break;
             }
-            match submission::store(new, Some(cause), &mut loaded, rules, &mut decision) {
-                Inserted::Stored { job } => {
+            let opened = match ready {
+                Ready::Job(new) => store_job(*new, cause, &mut loaded, rules, &mut decision)?,
+                Ready::Run(new) => store_run(*new, rules, &mut decision)?,
+            };
+            match opened {
+                Ok(opened) => {
                     made += 1;
-                    room -= usize::from(!job.status.state.is_terminal());
+                    room -= usize::from(opened);
                 }
-                Inserted::TooManyTypes => {
-                    (cursor, stop) = (before, Some(Stop::TooManyTypes));
+                Err(why) => {
+                    (cursor, stop) = (before, Some(why));
                     break;
-                }
-                Inserted::Replayed { .. } | Inserted::KeyReused => {
-                    return Err(Inconsistent("a job without a name was submitted before"));
                 }
             }
         }
@@ -85,4 +103,39 @@ impl Decide for Consume {
         decision.value = Stepped::Done { cursor, made, stop };
         Ok(decision)
     }
+}
+
+/// Stores a job. Returns whether it is open, or why it is not stored.
+fn store_job(
+    new: NewJob,
+    cause: Arc<Cause>,
+    loaded: &mut Loaded,
+    rules: &mut Rules,
+    decision: &mut Decision<Stepped>,
+) -> Result<Result<bool, Stop>, Inconsistent> {
+    match submission::store(new, Some(cause), loaded, rules, decision) {
+        Inserted::Stored { job } => Ok(Ok(!job.status.state.is_terminal())),
+        Inserted::TooManyTypes => Ok(Err(Stop::TooManyTypes)),
+        Inserted::Replayed { .. } | Inserted::KeyReused => {
+            Err(Inconsistent("a job without a name was submitted before"))
+        }
+    }
+}
+
+/// Stores a run, unless its workflow says that none is made now.
+fn store_run(
+    new: NewRun,
+    rules: &mut Rules,
+    decision: &mut Decision<Stepped>,
+) -> Result<Result<bool, Stop>, Inconsistent> {
+    Ok(match runs::start(new, rules, decision) {
+        RunStarted::Started(_) => Ok(true),
+        RunStarted::Skipped => Ok(false),
+        RunStarted::OtherVersion => Err(Stop::OtherVersion),
+        RunStarted::Unknown | RunStarted::Paused(_) => Err(Stop::NoWorkflow),
+        RunStarted::TooMany => Err(Stop::TooManyRuns),
+        RunStarted::Replayed(_) | RunStarted::KeyReused => {
+            return Err(Inconsistent("a run without a name was started before"));
+        }
+    })
 }

@@ -8,9 +8,11 @@ use super::{CountedAs, FoundJob, OldJob, Rules, Terms, job_events::Ended};
 use crate::{
     domain::{
         AttemptRecord, Cause, Change, Job, JobStatus, NewEvent, Origin, PublishedEvent, Sequence, State,
+        run_names::ItemKey,
     },
     engine::ports::{
-        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, StoredJob, StoredType, Written,
+        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, RunChanged, StoredJob, StoredType,
+        WorkflowWrite, Written,
     },
     mutant::mutant,
 };
@@ -21,8 +23,12 @@ pub struct Decision<T> {
     pub value: T,
     /// What happens to jobs by it.
     pub changes: Vec<JobChanged>,
+    /// What happens to runs by it.
+    pub runs: Vec<RunChanged>,
     /// What is to be written.
     pub writes: Writes,
+    /// The items of runs whose jobs ended: what follows from that is decided next.
+    pub(super) ended_items: Vec<(ItemKey, State)>,
 }
 
 /// What is to be written, all or nothing: each list may be one statement.
@@ -50,6 +56,8 @@ pub struct Writes {
     pub delete_events: Option<Sequence>,
     /// What becomes of consumers, in its order.
     pub consumers: Vec<ConsumerWrite>,
+    /// What becomes of workflows and runs, in its order.
+    pub workflows: Vec<WorkflowWrite>,
 }
 
 /// A job that comes.
@@ -91,7 +99,13 @@ pub struct Update {
 impl<T> Decision<T> {
     /// Nothing happens.
     pub(super) fn nothing(value: T) -> Self {
-        Self { value, changes: Vec::new(), writes: Writes::default() }
+        Self {
+            value,
+            changes: Vec::new(),
+            runs: Vec::new(),
+            writes: Writes::default(),
+            ended_items: Vec::new(),
+        }
     }
 
     /// What the state machine said of a job happens: it is counted, told and written.
@@ -142,19 +156,31 @@ impl<T> Decision<T> {
             let cause = rules.consumers.closed(*id);
             let ended = Ended { id: *id, job_type, created_at: *created_at, status };
             self.record_end(rules, &ended, cause.as_deref());
+            let item = cause.and_then(|cause| cause.item());
+            self.ended_items.extend(item.map(|key| (key, status.state)));
         }
     }
 
     /// A job came to its end, or is over from its beginning: whoever waits for such an end finds it in the log.
     pub(super) fn record_end(&mut self, rules: &mut Rules, ended: &Ended<'_>, cause: Option<&Cause>) {
-        let row = |event| NewLogRow { event, content_hash: None };
-        self.writes.events.extend(ended.record(rules, cause).map(row));
+        self.record(ended.record(rules, cause));
+    }
+
+    /// An event of ours comes into the log, if anybody may want it.
+    pub(super) fn record(&mut self, event: Option<Arc<PublishedEvent>>) {
+        self.writes.events.extend(event.map(|event| NewLogRow { event, content_hash: None }));
+    }
+
+    /// The same, with another value.
+    pub(super) fn with<U>(self, value: U) -> Decision<U> {
+        let Self { changes, runs, writes, ended_items, value: _ } = self;
+        Decision { value, changes, runs, writes, ended_items }
     }
 
     /// What is returned and told.
-    pub fn written(self) -> (Written<T>, Writes) {
+    pub(super) fn written(self) -> (Written<T>, Writes) {
         let newest = self.writes.events.last().map(|row| row.event.sequence);
         let recorded = self.writes.events.len();
-        (Written { value: self.value, changes: self.changes, recorded, newest }, self.writes)
+        (Written { value: self.value, changes: self.changes, runs: self.runs, recorded, newest }, self.writes)
     }
 }

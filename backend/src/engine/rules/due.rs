@@ -56,8 +56,7 @@ impl Decide for ReleaseUnroutable {
     }
 
     fn decide(self, loaded: Loaded, rules: &mut Rules) -> Result<Decision<()>, Inconsistent> {
-        let Decision { changes, writes, .. } = happen_to_all(loaded, rules, &Event::TypeServed)?;
-        Ok(Decision { value: (), changes, writes })
+        Ok(happen_to_all(loaded, rules, &Event::TypeServed)?.with(()))
     }
 }
 

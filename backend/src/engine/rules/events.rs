@@ -30,7 +30,10 @@ impl Decide for ApplyEvents {
         for JobEvent { job_id, event } in self.0 {
             let now = rules.now();
             let reopens = matches!(event, Event::RetryRequested);
-            let applied = if let Some(index) = changed.get(&job_id).copied()
+            let of_run = loaded.causes.get(&job_id).filter(|_| reopens).and_then(|cause| cause.item());
+            let applied = if let Some(key) = of_run {
+                Applied::OfRun(key.run)
+            } else if let Some(index) = changed.get(&job_id).copied()
                 && let Some(update) = decision.writes.updates.get(index)
             {
                 match rules.transition(&update.status, &update.found.job.policy, event, now) {

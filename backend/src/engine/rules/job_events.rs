@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rules;
 use crate::{
-    domain::{Cause, JobStatus, NewEvent, Origin, PublishedEvent, Subject},
+    domain::{Cause, CausedBy, JobStatus, NewEvent, Origin, PublishedEvent, Subject},
     engine::rfc3339::rfc3339,
     mutant::mutant,
 };
@@ -27,7 +27,7 @@ impl Ended<'_> {
     /// The event that is recorded of it, for whoever may want it; in its place of the log.
     pub(super) fn record(&self, rules: &mut Rules, cause: Option<&Cause>) -> Option<Arc<PublishedEvent>> {
         let subject = || Subject::of_job(self.status.state, self.job_type);
-        let subject = rules.consumers.hear(subject).filter(|_| !mutant("end_unrecorded"))?;
+        let subject = rules.hear(subject).filter(|_| !mutant("end_unrecorded"))?;
         let origin = Some(Origin::of(self.id, cause));
         let event = NewEvent { subject, data: data(self, cause), id: None, occurred_at: None, origin };
         Some(Arc::new(event.record(rules.counts.next_sequence(), rules.now())))
@@ -46,9 +46,17 @@ fn data(Ended { id, job_type, created_at, status }: &Ended<'_>, cause: Option<&C
     if let Some(error) = &status.error {
         put("error", json!({ "kind": error.kind.as_str(), "code": error.code, "message": error.message }));
     }
-    if let Some(cause) = cause {
-        put("event", json!(cause.sequence.0));
-        put("consumer", json!(cause.consumer.as_str()));
+    match cause.map(|cause| &cause.by) {
+        Some(CausedBy::Consumer(made_of)) => {
+            put("event", json!(made_of.sequence.0));
+            put("consumer", json!(made_of.consumer.as_str()));
+        }
+        Some(CausedBy::Step { key, workflow, step }) => {
+            put("run", json!(key.run.to_string()));
+            put("workflow", json!(workflow.as_str()));
+            put("step", json!(step));
+        }
+        None => {}
     }
     match status.result.as_ref() {
         Some(result) if result.len() > RESULT_BYTES_MAX => {

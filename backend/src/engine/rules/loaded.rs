@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, RunId, Timestamp};
 
 use crate::{
-    domain::{Cause, Job, PublishedEvent, Sequence, State},
+    domain::{
+        Cause, Job, PublishedEvent, Sequence, State,
+        workflow::{definition::WorkflowName, known::StoredRun},
+    },
     engine::ports::{DispatchNumber, StoredJob},
 };
 
@@ -73,6 +76,20 @@ pub enum Wanted {
         /// How many at most.
         limit: usize,
     },
+    /// The number of the newest version of a workflow that is kept, also if the workflow is deleted.
+    LastVersion(WorkflowName),
+    /// The run that was started under this idempotency key, if it is not forgotten.
+    RunKey(String),
+    /// A run that is over.
+    Run(RunId),
+    /// Runs that have been over for long enough, those first that ended first; and jobs of theirs. A run whose jobs are all among
+    /// those, or that has none, is told; of the last, there may be more jobs. None is told whose parent is not over.
+    FinishedRuns {
+        /// For longer than this.
+        kept_for: Duration,
+        /// How many jobs at most; and how many runs.
+        limit: usize,
+    },
 }
 
 /// What was found of that.
@@ -98,6 +115,14 @@ pub struct Loaded {
     pub events: HashMap<String, FoundEvent>,
     /// Events that go.
     pub old_events: OldEvents,
+    /// The newest version of a workflow.
+    pub last_version: Option<u32>,
+    /// What the body was that a run was started with under a key: its SHA-256; and the run.
+    pub run_key: Option<([u8; 32], RunId)>,
+    /// A run that is over.
+    pub run: Option<StoredRun>,
+    /// Runs that go, with everything about them: their jobs are among `old`, or gone before.
+    pub old_runs: Vec<RunId>,
 }
 
 /// A job, as it was found.
@@ -134,6 +159,8 @@ pub struct OldJob {
     pub row: i64,
     pub id: JobId,
     pub job_type: JobType,
+    /// How it ended.
+    pub state: State,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Its labels.

@@ -32,6 +32,8 @@ mod retention;
 
 mod room;
 
+mod runs;
+
 mod submission;
 
 mod types;
@@ -40,7 +42,7 @@ use std::sync::Arc;
 
 use crewcall_proto::Timestamp;
 
-use self::{consumers::ConsumersSavepoint, counts::CountsSavepoint};
+use self::{consumers::ConsumersSavepoint, counts::CountsSavepoint, runs::RunsSavepoint};
 pub use age::{finished_until, forgotten_until};
 pub use consumer_changes::ChangeConsumer;
 pub use consumers::{ConsumerMoved, Consumers};
@@ -54,20 +56,26 @@ pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
 pub use publication::{AppendEmissions, AppendEvents, DeleteEvents};
 pub use retention::DeleteFinished;
+pub use runs::{
+    AnswerWaits, ChangeWorkflow, DeleteFinishedRuns, Runs, RunsMoved, StartRun, StepRun, TellRun,
+};
 pub use submission::{NewJob, StoreJobs, SubmittedBefore};
 pub use types::{DeleteType, PutType, PutTypeSettings};
 
 use crate::{
     clock::Clock,
-    domain::{Change, Event, JobStatus, Policy, Stale, TransitionContext, transition},
+    domain::{Change, Event, JobStatus, Policy, Sequence, Stale, Subject, TransitionContext, transition},
+    engine::ports::Written,
 };
 
-/// What is known while commands are decided: the counts, the consumers, and the time.
+/// What is known while commands are decided: the counts, the consumers, the runs, and the time.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
     /// Who makes jobs of events.
     pub consumers: Consumers,
+    /// Workflows, and their runs that are not over.
+    pub runs: Runs,
     clock: Arc<dyn Clock>,
 }
 
@@ -76,24 +84,45 @@ pub struct Rules {
 pub struct Savepoint {
     counts: CountsSavepoint,
     consumers: ConsumersSavepoint,
+    runs: RunsSavepoint,
 }
 
 impl Rules {
     /// With what the store holds.
-    pub fn new(counts: JobCounts, consumers: Consumers, clock: Arc<dyn Clock>) -> Self {
-        Self { counts, consumers, clock }
+    pub fn new(counts: JobCounts, consumers: Consumers, runs: Runs, clock: Arc<dyn Clock>) -> Self {
+        Self { counts, consumers, runs, clock }
     }
 
     /// What is known now.
     #[must_use]
     pub const fn savepoint(&self) -> Savepoint {
-        Savepoint { counts: self.counts.savepoint(), consumers: self.consumers.savepoint() }
+        Savepoint {
+            counts: self.counts.savepoint(),
+            consumers: self.consumers.savepoint(),
+            runs: self.runs.savepoint(),
+        }
     }
 
     /// Takes back everything since `savepoint`.
     pub fn roll_back_to(&mut self, savepoint: Savepoint) {
         self.counts.roll_back_to(savepoint.counts);
         self.consumers.roll_back_to(savepoint.consumers);
+        self.runs.roll_back_to(savepoint.runs);
+    }
+
+    /// This event of ours, if anybody may want it.
+    pub fn hear(&self, subject: impl FnOnce() -> Subject) -> Option<Subject> {
+        if !self.consumers.listens() && !self.runs.listens() {
+            return None;
+        }
+        let subject = subject();
+        (self.consumers.hears(&subject) || self.runs.hears(&subject)).then_some(subject)
+    }
+
+    /// What has to be kept of the log: everything after this place; `None` when nobody goes on in it.
+    #[must_use]
+    pub fn need_after(&self) -> Option<Sequence> {
+        self.consumers.need_after().into_iter().chain(self.runs.need_after()).min()
     }
 
     /// The time, by the backend's clock.
@@ -128,6 +157,22 @@ pub trait Decide {
     ///
     /// [`Inconsistent`] when what was loaded cannot be so.
     fn decide(self, loaded: Loaded, rules: &mut Rules) -> Result<Decision<Self::Value>, Inconsistent>;
+}
+
+/// Decides what happens, and what follows from it: whatever a command does, a run whose jobs ended by it moves on in the same
+/// transaction.
+///
+/// # Errors
+///
+/// As of [`Decide::decide`].
+pub fn decide<D: Decide>(
+    command: D,
+    loaded: Loaded,
+    rules: &mut Rules,
+) -> Result<(Written<D::Value>, Writes), Inconsistent> {
+    let mut decision = command.decide(loaded, rules)?;
+    runs::follow(rules, &mut decision);
+    Ok(decision.written())
 }
 
 /// What was loaded contradicts itself.

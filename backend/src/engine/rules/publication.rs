@@ -110,7 +110,7 @@ impl Decide for DeleteEvents {
 
     fn wants(&self, rules: &Rules) -> Wanted {
         let Self { kept_for, held_for, limit } = *self;
-        Wanted::OldEvents { kept_for, held_for, passed: rules.consumers.need_after(), limit }
+        Wanted::OldEvents { kept_for, held_for, passed: rules.need_after(), limit }
     }
 
     fn decide(self, loaded: Loaded, _: &mut Rules) -> Result<Decision<usize>, Inconsistent> {

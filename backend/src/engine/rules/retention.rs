@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CountedAs, Decide, Decision, Inconsistent, Loaded, Rules, Wanted};
+use super::{CountedAs, Decide, Decision, Inconsistent, Loaded, OldJob, Rules, Wanted};
 use crate::{domain::State, engine::ports::JobChanged};
 
 /// Deletes jobs in this terminal state that have been over for longer than this.
@@ -23,14 +23,19 @@ impl Decide for DeleteFinished {
 
     fn decide(self, loaded: Loaded, rules: &mut Rules) -> Result<Decision<()>, Inconsistent> {
         let mut decision = Decision::nothing(());
-        // Nothing that is over occupies the dispatch window.
-        let counted = CountedAs { state: self.state, occupies_window: false };
-        for old in &loaded.old {
-            rules.counts.step(&old.job_type, Some(counted), None);
-            let change = JobChanged::deleted(old.id, old.job_type.clone(), old.created_at, self.state);
-            decision.changes.push(change);
-        }
-        decision.writes.deletes = loaded.old;
+        delete(loaded.old, rules, &mut decision);
         Ok(decision)
     }
+}
+
+/// Deletes these jobs, which are over.
+pub(super) fn delete<T>(old: Vec<OldJob>, rules: &mut Rules, decision: &mut Decision<T>) {
+    for old in &old {
+        // Nothing that is over occupies the dispatch window.
+        let counted = CountedAs { state: old.state, occupies_window: false };
+        rules.counts.step(&old.job_type, Some(counted), None);
+        let change = JobChanged::deleted(old.id, old.job_type.clone(), old.created_at, old.state);
+        decision.changes.push(change);
+    }
+    decision.writes.deletes = old;
 }

@@ -235,6 +235,21 @@ impl Catalogue {
         }
     }
 
+    /// What is wrong with data by this schema.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when it could not be checked.
+    pub async fn data_problems(&self, schema: &JsonObject, data: &Value) -> Result<Vec<Problem>, CheckError> {
+        match self.checker.compile(schema).await {
+            Ok(Some(schema)) => self.checker.check(&schema, data).await,
+            Ok(None) => Ok(Vec::new()),
+            Err(reason) => {
+                Ok(vec![Problem::new("/data", format!("the workflow's parameters are no schema: {reason}"))])
+            }
+        }
+    }
+
     /// Whether anybody ever announced the type.
     #[must_use]
     pub fn knows(&self, job_type: &JobType) -> bool {

@@ -86,7 +86,7 @@ async fn send_again(discovery: &Discovery, lost: &[(JobType, Unlisted)]) -> Resu
                 discovery.metrics.order_lost();
                 tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), "An order is in no queue and with no worker; it is sent again.");
             }
-            Applied::Stale(_) | Applied::UnknownJob => {
+            Applied::Stale(_) | Applied::UnknownJob | Applied::OfRun(_) => {
                 discovery.leases.forget_attempt(job_id, attempt);
             }
         }

@@ -125,7 +125,9 @@ pub(super) async fn end_leases(discovery: &Discovery) -> Result<Vec<Overdue>, St
                     tracing::warn!(job.id = %job_id, job.r#type = %job_type, attempt = attempt.get(), worker.id = %worker_id, "A held attempt is lost with its worker.");
                 }
                 // Its job has moved on, whatever is believed here.
-                (_, Applied::Stale(_) | Applied::UnknownJob) => discovery.leases.forget(lease),
+                (_, Applied::Stale(_) | Applied::UnknownJob | Applied::OfRun(_)) => {
+                    discovery.leases.forget(lease);
+                }
             }
         }
     }

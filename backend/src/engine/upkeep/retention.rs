@@ -64,6 +64,11 @@ impl Task for Retention {
 }
 
 impl Retention {
+    /// For how long runs are kept after they ended, with all their jobs: as long as any of these would be by itself.
+    fn runs(&self) -> Option<Duration> {
+        Some(self.completed?.max(self.failed?).max(self.cancelled?))
+    }
+
     pub(super) async fn delete_old(&self, engine: &Engine) -> Result<(), StoreError> {
         let states = [
             (State::Completed, self.completed),
@@ -73,6 +78,9 @@ impl Retention {
         for (state, kept_for) in states {
             let Some(kept_for) = kept_for else { continue };
             delete(engine, state, kept_for).await?;
+        }
+        if let Some(kept_for) = self.runs() {
+            delete_runs(engine, kept_for).await?;
         }
         match self.events {
             Some(kept_for) => delete_events(engine, kept_for).await,
@@ -103,6 +111,15 @@ async fn delete_events(engine: &Engine, kept_for: Duration) -> Result<(), StoreE
     let events = in_steps(engine, || engine.store.delete_events(kept_for, held_for, BATCH_MAX)).await?;
     if events > 0 {
         tracing::info!(events, "Events that were kept for long enough are deleted.");
+    }
+    Ok(())
+}
+
+/// Deletes the runs that have been over for longer than this, each with its jobs.
+async fn delete_runs(engine: &Engine, kept_for: Duration) -> Result<(), StoreError> {
+    let deleted = in_steps(engine, || engine.changes.delete_finished_runs(kept_for, BATCH_MAX)).await?;
+    if deleted > 0 {
+        tracing::info!(deleted, "Runs that were over for long enough are deleted, with their jobs.");
     }
     Ok(())
 }

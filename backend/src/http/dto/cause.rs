@@ -9,11 +9,29 @@ use crate::domain;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Cause {
     /// The consumer that made it.
-    pub consumer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
     /// The event that it was made of.
-    pub event: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
     /// Which time through the log it was.
-    pub pass: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass: Option<u64>,
+    /// The run that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The workflow of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// The step of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Which item of the step it is, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+    /// `work`, or `undo` if it compensates for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
     /// Where the chain of events and jobs began: `event 17`, or `job` and its id.
     #[schema(example = "event 17")]
     pub root: String,
@@ -23,10 +41,21 @@ pub(crate) struct Cause {
 
 impl From<&domain::Cause> for Cause {
     fn from(cause: &domain::Cause) -> Self {
+        let (made_of, item) = (cause.made_of(), cause.item());
+        let names = match &cause.by {
+            domain::CausedBy::Step { workflow, step, .. } => Some((workflow.to_string(), step.to_string())),
+            domain::CausedBy::Consumer(_) => None,
+        };
+        let (workflow, step) = names.unzip();
         Self {
-            consumer: cause.consumer.to_string(),
-            event: cause.sequence.0,
-            pass: cause.pass.0,
+            consumer: made_of.map(|made_of| made_of.consumer.to_string()),
+            event: made_of.map(|made_of| made_of.sequence.0),
+            pass: made_of.map(|made_of| made_of.pass.0),
+            run: item.map(|key| key.run.to_string()),
+            workflow,
+            step,
+            item: item.map(|key| key.index),
+            role: item.map(|key| key.role.as_str()),
             root: cause.root.to_string(),
             depth: cause.depth,
         }

@@ -34,12 +34,15 @@ pub(crate) struct ConsumerSettings {
     start: Option<Value>,
 }
 
-/// What follows from an event.
+/// What follows from an event: one of both.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the schema of the request; never made as a value")]
 pub(crate) struct NewThen {
-    /// As in a submission, without `run_at` and `expires_at`. In texts of the parameters and in labels, `${{ … }}` is filled in.
-    job: NewJob,
+    /// A job, as in a submission, without `run_at` and `expires_at`. In texts of the parameters and in labels, `${{ … }}` is filled in.
+    job: Option<NewJob>,
+    /// Or a run of this workflow, whose `trigger.data` is that of the event.
+    #[schema(example = "asset.publish")]
+    workflow: Option<String>,
 }
 
 /// How a consumer is resumed.
@@ -210,7 +213,11 @@ impl From<&ConsumerView> for Consumer {
             name: consumer.name.to_string(),
             subjects: settings.subjects.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
             r#if: settings.condition.clone(),
-            then: json!({ "job": job(&settings.job) }),
+            then: match &settings.then {
+                domain::Then::Job(submission) => json!({ "job": job(submission) }),
+                domain::Then::Run(workflow) => json!({ "workflow": workflow.as_str() }),
+                domain::Then::Trigger(version) => json!({ "workflow": version.name().as_str() }),
+            },
             in_flight_max: settings.in_flight_max,
             start: start(consumer.start),
             created_at: rfc3339(consumer.created_at),

@@ -7,36 +7,58 @@ mod batch;
 mod cause;
 mod consumer;
 mod event;
+mod graph;
 mod health;
 mod job;
 mod job_type;
+mod journal;
 mod published_event;
 mod quarantine;
+mod run;
+mod run_request;
+mod run_step;
 mod worker;
+mod workflow;
 
 use std::time::Duration;
 
-use serde_json::Number;
+use serde_json::{Number, value::RawValue};
 
 use crate::engine::rfc3339::rfc3339;
 
 pub(crate) use batch::{Actor, BatchItem, BatchProblem, BatchResult, BulkRequest, BulkResult, JobFilter};
 pub(crate) use cause::Cause;
 pub(crate) use consumer::{
-    Consumer, ConsumerList, ConsumerResume, ConsumerSeek, ConsumerSettings, Moved, NewReplay, Replay,
+    Consumer, ConsumerList, ConsumerNotes, ConsumerResume, ConsumerSeek, ConsumerSettings, Moved, NewReplay,
+    Replay,
 };
 pub(crate) use event::JobEvent;
+pub(crate) use graph::{Graph, GraphEdge, GraphNode};
 pub(crate) use health::{Alive, Check, Checks, Readiness};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
 pub(crate) use job_type::{EventSubject, Limits, Scale, SubjectList, Type, TypeList};
+pub(crate) use journal::{Journal, JournalLine};
 pub(crate) use published_event::{EventBatchItem, EventBatchResult, EventList, NewEvent, PublishedEvent};
 pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
+pub(crate) use run::{Run, RunList, RunState};
+pub(crate) use run_request::{BulkRunCancel, RunCancel, RunDecision, RunFilter, RunRetry};
+pub(crate) use run_step::{Item, ItemList, StepState};
 pub(crate) use worker::{Worker, WorkerList};
+pub(crate) use workflow::{
+    NewRun, Workflow, WorkflowCheck, WorkflowList, WorkflowPause, WorkflowVersionEntry, WorkflowVersionList,
+};
 
 /// A time span as the API writes it: seconds, whole where they are.
 pub(super) fn seconds(duration: Duration) -> Number {
     let fraction = || Number::from_f64(duration.as_secs_f64()).filter(|_| duration.subsec_nanos() != 0);
     fraction().unwrap_or_else(|| duration.as_secs().into())
+}
+
+/// JSON text as it is stored. Nothing but JSON is; a damaged text is shown as it is rather than hidden.
+pub(super) fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned())
+        .or_else(|_| serde_json::value::to_raw_value(text))
+        .unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[cfg(test)]

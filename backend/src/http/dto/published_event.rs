@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{BatchProblem, rfc3339};
+use super::{BatchProblem, raw, rfc3339};
 use crate::domain;
 
 /// What to publish. Any other field is refused by name.
@@ -59,7 +59,11 @@ pub(crate) struct PublishedEvent {
 pub(crate) struct EventOrigin {
     /// The job.
     #[schema(format = Uuid)]
-    pub job_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// The run that it tells of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// Where the chain of events and jobs began: `event 17`, or `job` and its id.
     #[schema(example = "event 17")]
     pub root: String,
@@ -69,10 +73,6 @@ pub(crate) struct EventOrigin {
 
 impl From<&domain::PublishedEvent> for PublishedEvent {
     fn from(event: &domain::PublishedEvent) -> Self {
-        // Nothing but JSON is stored; a damaged text is shown as it is rather than hidden.
-        let data = RawValue::from_string(event.data.clone())
-            .or_else(|_| serde_json::value::to_raw_value(&event.data))
-            .unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self {
             sequence: event.sequence.0,
             subject: event.subject.to_string(),
@@ -80,11 +80,18 @@ impl From<&domain::PublishedEvent> for PublishedEvent {
             occurred_at: event.occurred_at.map(rfc3339),
             recorded_at: rfc3339(event.recorded_at),
             origin: event.origin.map(|origin| EventOrigin {
-                job_id: origin.job_id.to_string(),
+                job_id: match origin.source {
+                    domain::Source::Job(id) => Some(id.to_string()),
+                    domain::Source::Run(_) => None,
+                },
+                run_id: match origin.source {
+                    domain::Source::Run(id) => Some(id.to_string()),
+                    domain::Source::Job(_) => None,
+                },
                 root: origin.root.to_string(),
                 depth: origin.depth,
             }),
-            data,
+            data: raw(&event.data),
         }
     }
 }

@@ -3,14 +3,14 @@
 //! A wait that means a duration (a delay, a back-off) is stored as the time at which it ends. A process measures it by
 //! its own clock, which never goes back; but the next process takes the machine's clock over, and by that the end may
 //! be an hour farther away than it was. Such waits therefore move back with the clock. A time that somebody named
-//! (`run_at`, `expires_at`) stays what it is.
+//! (`run_at`, `expires_at`, and what a step of a run waits for `until`) stays what it is.
 
 use std::time::Duration;
 
 use crewcall_proto::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
-use super::{counters, transaction_error::TransactionError};
+use super::{counters, runs::OPEN, transaction_error::TransactionError};
 use crate::metrics::Metrics;
 
 /// The time by the clock of the process that had the database last, as it last kept it.
@@ -40,6 +40,7 @@ pub(super) fn shift_waits(
         [behind_ms],
     )?;
     transaction.execute("UPDATE jobs SET due_at = due_at - ? WHERE state = 'ready'", [behind_ms])?;
+    shift_runs(&transaction, behind_ms)?;
     // What a rate limit lets through next is a wait as well.
     transaction.execute("UPDATE type_settings SET rate_slot_ns = rate_slot_ns - ? * 1000000", [behind_ms])?;
     keep(&transaction, now)?;
@@ -51,6 +52,21 @@ pub(super) fn shift_waits(
         "The machine's clock was set back. Jobs that wait for a while keep waiting for as long as they had left."
     );
     Ok(now)
+}
+
+/// The limits of runs and of their steps mean durations, but for moments that somebody named.
+fn shift_runs(transaction: &Transaction<'_>, behind_ms: i64) -> Result<(), TransactionError> {
+    let open = format!("SELECT seq FROM runs INDEXED BY runs_by_state WHERE state IN {OPEN}");
+    transaction.execute(
+        &format!("UPDATE runs SET deadline_at = deadline_at - ? WHERE seq IN ({open})"),
+        [behind_ms],
+    )?;
+    let steps = format!(
+        "UPDATE run_steps SET deadline_at = deadline_at - ? \
+         WHERE run_seq IN ({open}) AND state = 'waiting' AND is_moment = 0"
+    );
+    transaction.execute(&steps, [behind_ms])?;
+    Ok(())
 }
 
 /// Keeps the time.

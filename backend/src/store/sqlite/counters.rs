@@ -16,6 +16,9 @@ pub(super) const EVENTS_SEQUENCED: &str = "events_sequenced";
 /// The last pass through the log that was begun.
 pub(super) const PASSES_BEGUN: &str = "passes_begun";
 
+/// Up to where the log was looked at for all waits that had caught up.
+pub(super) const WAITS_LOOKED_TO: &str = "waits_looked_to";
+
 pub(super) fn read(connection: &Connection, name: &'static str) -> Result<u64, TransactionError> {
     let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
     statement.query_row([name], |row| Ok(Columns::of(row).value()))?

@@ -10,10 +10,12 @@ use rusqlite::{Connection, params};
 
 use super::{
     columns::{Columns, all, first, list, sql},
-    consumers, queries,
+    consumers, load_runs, queries,
     rows::{EventRow, KeyRow, OldRow, TokenRow, WholeJob},
+    runs::RunReader,
     transaction_error::TransactionError,
     values::{id_bytes, to_limit},
+    versions::{self, Versions},
 };
 use crate::{
     domain::{Cause, Sequence, State},
@@ -31,6 +33,7 @@ const MAY_EXPIRE: &str = "jobs INDEXED BY jobs_expiring \
 /// Reads what a command wants.
 pub(super) fn load(
     connection: &Connection,
+    versions: &Versions,
     wanted: Wanted,
     now: Timestamp,
 ) -> Result<Loaded, TransactionError> {
@@ -39,11 +42,11 @@ pub(super) fn load(
         Wanted::Nothing => none,
         Wanted::Jobs(ids) => Loaded { jobs: jobs(connection, &ids)?, ..none },
         Wanted::JobsAndCauses(ids) => {
-            Loaded { jobs: jobs(connection, &ids)?, causes: causes(connection, &ids)?, ..none }
+            Loaded { jobs: jobs(connection, &ids)?, causes: causes(connection, versions, &ids)?, ..none }
         }
         Wanted::Emissions { jobs: of, ids } => Loaded {
             jobs: jobs(connection, &of)?,
-            causes: causes(connection, &of)?,
+            causes: causes(connection, versions, &of)?,
             tokens: tokens(connection, &of)?,
             events: events(connection, ids)?,
             ..none
@@ -75,6 +78,17 @@ pub(super) fn load(
             Loaded { old: finished(connection, state, finished_until(now, kept_for), limit)?, ..none }
         }
         Wanted::Events(ids) => Loaded { events: events(connection, ids)?, ..none },
+        Wanted::LastVersion(name) => Loaded { last_version: versions::last(connection, &name)?, ..none },
+        Wanted::RunKey(key) => {
+            Loaded { run_key: load_runs::key(connection, &key, forgotten_until(now))?, ..none }
+        }
+        Wanted::Run(id) => {
+            let found = RunReader::new(connection, versions).get(id)?;
+            Loaded { run: found.map(|(_, run)| run), ..none }
+        }
+        Wanted::FinishedRuns { kept_for, limit } => {
+            load_runs::finished(connection, finished_until(now, kept_for), limit)?
+        }
         Wanted::OldEvents { kept_for, held_for, passed, limit } => {
             let until = [finished_until(now, kept_for), finished_until(now, held_for)];
             Loaded { old_events: old_events(connection, until, passed, limit)?, ..none }
@@ -95,10 +109,14 @@ fn jobs(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, FoundJo
     Ok(jobs)
 }
 
-fn causes(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, Arc<Cause>>, TransactionError> {
+fn causes(
+    connection: &Connection,
+    versions: &Versions,
+    ids: &[JobId],
+) -> Result<HashMap<JobId, Arc<Cause>>, TransactionError> {
     let mut causes = HashMap::new();
     for id in ids {
-        if let Some(cause) = consumers::cause(connection, *id)? {
+        if let Some(cause) = consumers::cause(connection, versions, *id)? {
             causes.insert(*id, Arc::new(cause));
         }
     }
@@ -188,15 +206,14 @@ fn finished(
     limit: usize,
 ) -> Result<Vec<OldJob>, TransactionError> {
     let sql = sql!(
-        "SELECT {} FROM jobs INDEXED BY jobs_finished JOIN job_payloads ON job_seq = seq \
-         WHERE state = ? AND finished_at < ? ORDER BY finished_at LIMIT ?",
+        "SELECT {} FROM jobs INDEXED BY jobs_finished JOIN job_payloads ON job_payloads.job_seq = seq \
+         WHERE state = ? AND finished_at < ? \
+           AND NOT EXISTS (SELECT 1 FROM run_items INDEXED BY run_items_by_job WHERE run_items.job_seq = seq) \
+         ORDER BY finished_at LIMIT ?",
         list::<OldRow>()
     );
     let old: Vec<OldRow> = all(connection, sql, params![state.as_str(), until.as_millis(), to_limit(limit)])?;
-    let job = |OldRow { seq, id, job_type, created_at, payload }: OldRow| {
-        Ok(OldJob { row: seq, id, job_type, created_at, labels: payload.labels()? })
-    };
-    old.into_iter().map(job).collect()
+    old.into_iter().map(OldRow::job).collect()
 }
 
 fn events(

@@ -37,13 +37,29 @@ mod run;
 
 mod load;
 
+mod load_runs;
+
 mod log;
 
 mod consumers;
 
 mod shared_consumers;
 
+mod versions;
+
+mod journal;
+
+mod runs;
+
+mod run_list;
+
+mod shared_runs;
+
+mod workflows;
+
 mod write;
+
+mod write_runs;
 
 mod rehearse;
 
@@ -54,6 +70,10 @@ mod columns;
 mod values;
 
 mod rows;
+
+mod run_values;
+
+mod run_rows;
 
 mod counters;
 
@@ -76,8 +96,8 @@ pub use self::{
 };
 use self::{
     counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
-    shared_consumers::SharedConsumers, shared_counts::SharedCounts, transaction_error::TransactionError,
-    write_context::WriteContext, writer::Writer,
+    shared_consumers::SharedConsumers, shared_counts::SharedCounts, shared_runs::SharedRuns,
+    transaction_error::TransactionError, versions::Versions, write_context::WriteContext, writer::Writer,
 };
 use crate::{
     clock::Clock,
@@ -110,6 +130,8 @@ pub struct SqliteStore {
     readers: Readers,
     counts: SharedCounts,
     consumers: SharedConsumers,
+    runs: SharedRuns,
+    versions: Versions,
 }
 
 impl SqliteStore {
@@ -126,9 +148,10 @@ impl SqliteStore {
             WriteContext::new(connection, clock, &metrics).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
         let (counts, consumers) = (context.shared(), context.shared_consumers());
+        let (runs, versions) = (context.shared_runs(), context.versions.clone());
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts, consumers })
+        Ok(Self { writer, readers, counts, consumers, runs, versions })
     }
 
     /// Does something in a transaction, which is about so many rows.
@@ -344,10 +367,11 @@ impl Consumers for SqliteStore {
     }
 
     async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
-        if !self.consumers.any() {
+        if !self.consumers.any() && !self.runs.any() {
             return Ok(None);
         }
-        self.readers.read(move |connection| consumers::cause(connection, job_id)).await
+        let versions = self.versions.clone();
+        self.readers.read(move |connection| consumers::cause(connection, &versions, job_id)).await
     }
 }
 

@@ -25,7 +25,7 @@ const READER_CACHE_KIB: i64 = 8 * 1024;
 const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// How many prepared statements a connection keeps: more than it has.
-const STATEMENTS_KEPT: usize = 64;
+const STATEMENTS_KEPT: usize = 128;
 
 /// The right to use a database: at most one process has it, and a process that dies gives it back.
 ///

@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     domain::{
-        AttemptRecord, Cause, Claim, Consumer, ConsumerName, ConsumerSettings, Job, JobStatus, Pass, Pause,
-        Policy, PublishedEvent, Replay, Sequence, Slot, Start, State, SubjectPattern, Submission,
-        TypeSettings,
+        AttemptRecord, Cause, CausedBy, Claim, Consumer, ConsumerName, ConsumerSettings, Job, JobStatus,
+        MadeOf, Pass, Pause, Policy, PublishedEvent, Replay, Root, Sequence, Slot, Start, State,
+        SubjectPattern, Submission, Then, TypeSettings,
         schedule::{BackoffRequest, Times},
+        workflow::{definition::WorkflowName, known::WorkflowVersion},
     },
     engine::{
         ports::{DispatchNumber, QuarantineEntry, QuarantinedMessage, StoredJob, StoredType},
-        rules::FoundJob,
+        rules::{FoundJob, OldJob},
     },
 };
 
@@ -156,10 +157,25 @@ pub(super) struct OldRow {
     pub(super) id: JobId,
     pub(super) job_type: JobType,
     pub(super) created_at: Timestamp,
+    pub(super) state: State,
     pub(super) payload: Payload,
 }
 
-columns!(OldRow { seq: "seq", id: "id", job_type: "type", created_at: "created_at", payload: "" });
+columns!(OldRow {
+    seq: "seq",
+    id: "id",
+    job_type: "type",
+    created_at: "created_at",
+    state: "state",
+    payload: "",
+});
+
+impl OldRow {
+    pub(super) fn job(self) -> Result<OldJob, TransactionError> {
+        let Self { seq: row, id, job_type, created_at, state, payload } = self;
+        Ok(OldJob { row, id, job_type, created_at, state, labels: payload.labels()? })
+    }
+}
 
 columns!(StoredType {
     job_type: "type",
@@ -214,23 +230,39 @@ pub(super) struct EventRow {
 
 columns!(EventRow { content_hash: "content_hash", event: "" });
 
-columns!(Cause { consumer: "consumer", pass: "pass", sequence: "sequence", root: "root", depth: "depth" });
+columns!(MadeOf { consumer: "consumer", pass: "pass", sequence: "sequence" });
+
+/// Why a consumer made a job.
+pub(super) struct MadeRow {
+    pub(super) made_of: MadeOf,
+    pub(super) root: Root,
+    pub(super) depth: u32,
+}
+
+columns!(MadeRow { made_of: "", root: "root", depth: "depth" });
+
+impl MadeRow {
+    pub(super) fn cause(self) -> Cause {
+        let Self { made_of, root, depth } = self;
+        Cause { by: CausedBy::Consumer(made_of), root, depth }
+    }
+}
 
 /// Its place in `job_causes`.
 pub(super) struct CauseRow {
     pub(super) job_seq: i64,
-    pub(super) cause: Cause,
+    pub(super) made: MadeRow,
 }
 
-columns!(CauseRow { job_seq: "job_seq", cause: "" });
+columns!(CauseRow { job_seq: "job_seq", made: "" });
 
 /// Why a job was made, from `job_causes` joined with `jobs`.
 pub(super) struct OpenCauseRow {
     pub(super) id: JobId,
-    pub(super) cause: Cause,
+    pub(super) made: MadeRow,
 }
 
-columns!(OpenCauseRow { id: "id", cause: "" });
+columns!(OpenCauseRow { id: "id", made: "" });
 
 columns!(BackoffRequest {
     initial_seconds: "backoff_initial_seconds",
@@ -252,6 +284,8 @@ pub(super) struct ConsumerRow {
     delay_seconds: Option<f64>,
     timeout_seconds: Option<f64>,
     backoff: BackoffRequest,
+    /// Of which it makes runs, if it makes no jobs.
+    workflow: Option<WorkflowName>,
     in_flight_max: u32,
     start: Start,
     cursor: Sequence,
@@ -275,6 +309,7 @@ columns!(ConsumerRow {
     delay_seconds: "delay_seconds",
     timeout_seconds: "timeout_seconds",
     backoff: "",
+    workflow: "workflow",
     in_flight_max: "in_flight_max",
     start: "start",
     cursor: "cursor",
@@ -288,7 +323,13 @@ columns!(ConsumerRow {
 
 impl ConsumerRow {
     pub(super) fn of(consumer: &Consumer) -> Self {
-        let ConsumerSettings { subjects, condition, job, in_flight_max } = consumer.settings.as_ref().clone();
+        let ConsumerSettings { subjects, condition, then, in_flight_max } =
+            consumer.settings.as_ref().clone();
+        let (job, workflow) = match then {
+            Then::Job(job) => (*job, None),
+            Then::Run(workflow) => (Submission::default(), Some(workflow)),
+            Then::Trigger(version) => (Submission::default(), Some(version.name().clone())),
+        };
         let Submission { job_type, parameters, priority, max_attempts, labels, times } = job;
         Self {
             name: consumer.name.clone(),
@@ -302,6 +343,7 @@ impl ConsumerRow {
             delay_seconds: times.delay_seconds,
             timeout_seconds: times.timeout_seconds,
             backoff: times.backoff.unwrap_or_default(),
+            workflow,
             in_flight_max,
             start: consumer.start,
             cursor: consumer.cursor,
@@ -314,7 +356,8 @@ impl ConsumerRow {
         }
     }
 
-    pub(super) fn consumer(self, replays: Vec<Replay>) -> Consumer {
+    /// The consumer; `newest` is the newest version of the workflow whose triggers it is.
+    pub(super) fn consumer(self, replays: Vec<Replay>, newest: Option<Arc<WorkflowVersion>>) -> Consumer {
         let times = Times {
             delay_seconds: self.delay_seconds,
             timeout_seconds: self.timeout_seconds,
@@ -323,10 +366,15 @@ impl ConsumerRow {
         };
         let Self { job_type, parameters, priority, max_attempts, labels, .. } = self;
         let job = Submission { job_type, parameters, priority, max_attempts, labels, times };
+        let then = match (newest, self.workflow) {
+            (Some(newest), _) => Then::Trigger(newest),
+            (None, Some(workflow)) => Then::Run(workflow),
+            (None, None) => Then::Job(Box::new(job)),
+        };
         let Self { subjects, condition, in_flight_max, .. } = self;
         Consumer {
             name: self.name,
-            settings: Arc::new(ConsumerSettings { subjects, condition, job, in_flight_max }),
+            settings: Arc::new(ConsumerSettings { subjects, condition, then, in_flight_max }),
             start: self.start,
             cursor: self.cursor,
             first_pass: self.first_pass,

@@ -1,7 +1,10 @@
 //! The three steps of a command, inside the transaction that the writer opened.
 
 use super::{load::load, transaction_error::TransactionError, write::write, write_context::WriteContext};
-use crate::engine::{ports::Written, rules::Decide};
+use crate::engine::{
+    ports::Written,
+    rules::{Decide, decide},
+};
 
 /// Reads what a command wants, lets it decide, and writes what it decided.
 pub(super) fn run<D: Decide>(
@@ -9,8 +12,8 @@ pub(super) fn run<D: Decide>(
     command: D,
 ) -> Result<Written<D::Value>, TransactionError> {
     let wanted = command.wants(&context.rules);
-    let loaded = load(&context.connection, wanted, context.rules.now())?;
-    let (written, writes) = command.decide(loaded, &mut context.rules)?.written();
+    let loaded = load(&context.connection, &context.versions, wanted, context.rules.now())?;
+    let (written, writes) = decide(command, loaded, &mut context.rules)?;
     write(context, writes)?;
     Ok(written)
 }

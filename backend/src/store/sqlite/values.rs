@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crewcall_proto::{
-    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, Timestamp, TraceParent, WorkerId,
+    Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, RunId, Timestamp, TraceParent, WorkerId,
     discovery::EmittedSubject, response::ErrorKind,
 };
 use serde::Serialize;
@@ -16,7 +16,12 @@ use super::{
 use crate::{
     domain::{
         AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass, Pause, Priority,
-        Progress, Root, Sequence, Slot, Start, State, Subject, SubjectPattern,
+        Progress, Root, Sequence, Slot, Source, Start, State, Subject, SubjectPattern,
+        workflow::{
+            definition::WorkflowName,
+            known::Role,
+            run::{Generation, RunState, StepState},
+        },
     },
     engine::ports::DispatchNumber,
 };
@@ -60,6 +65,10 @@ macro_rules! encoded {
 
 encoded! {
     JobId as [u8; 16] { |bytes| Ok(Self::from_uuid(Uuid::from_bytes(bytes))), id_bytes }
+    RunId as [u8; 16] {
+        |bytes| Ok(Self::from_uuid(Uuid::from_bytes(bytes))),
+        |id: &Self| *id.as_uuid().as_bytes()
+    }
     JobType as String { |text| Self::new(&text).map_err(|_| text), JobType::as_str }
     WorkerId as String { |text| text.parse().map_err(|_| text), WorkerId::as_str }
     ExecutionId as [u8; 16] {
@@ -85,7 +94,16 @@ encoded! {
     Subject as String { |text| text.parse().map_err(|_| text), Subject::as_str }
     Pass as i64 { |number| Ok(Self(number.cast_unsigned())), |pass: &Self| to_integer(pass.0) }
     Root as String { |text| text.parse().map_err(|()| text), Self::to_string }
-    ConsumerName as String { |text| text.parse().map_err(|_| text), ConsumerName::as_str }
+    ConsumerName as String { |text| ConsumerName::kept(&text).map_err(|_| text), ConsumerName::as_str }
+    WorkflowName as String { |text| text.parse().map_err(|_| text), WorkflowName::as_str }
+    SubjectPattern as String { |text| text.parse().map_err(|_| text), SubjectPattern::as_str }
+    RunState as String { |word| word.parse().map_err(|_| word), |state: &Self| state.as_str() }
+    StepState as String { |word| word.parse().map_err(|_| word), |state: &Self| state.as_str() }
+    Generation as u32 { |number| Ok(Self(number)), |generation: &Self| generation.0 }
+    Role as String {
+        |word| [Self::Work, Self::Undo].into_iter().find(|role| role.as_str() == word).ok_or(word),
+        |role: &Self| role.as_str()
+    }
     Start as String { |text| start_of(&text).ok_or(text), start_text }
     Vec<SubjectPattern> as String {
         |text| from_json::<Vec<String>>(&text)?.iter().map(|pattern| pattern.parse().map_err(|_| pattern.clone())).collect(),
@@ -189,22 +207,32 @@ macro_rules! deed {
 deed!(Cancellation, "half a cancellation");
 deed!(Pause, "half a pause");
 
-/// All three, or none.
+/// A job or a run with the other two, or none.
 impl Value for Option<Origin> {
     fn names(name: &str) -> Vec<String> {
-        ["job_id", "root", "depth"].map(|part| format!("{name}_{part}")).to_vec()
+        ["job_id", "run_id", "root", "depth"].map(|part| format!("{name}_{part}")).to_vec()
     }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
-        match (columns.value()?, columns.value()?, columns.value()?) {
-            (Some(job_id), Some(root), Some(depth)) => Ok(Some(Origin { job_id, root, depth })),
-            (None::<JobId>, None::<Root>, None::<u32>) => Ok(None),
+        let source = match (columns.value()?, columns.value()?) {
+            (Some(job_id), None) => Some(Source::Job(job_id)),
+            (None, Some(run_id)) => Some(Source::Run(run_id)),
+            (None, None) => None,
+            (Some(_), Some(_)) => return Err(columns.unreadable("two origins")),
+        };
+        match (source, columns.value()?, columns.value()?) {
+            (Some(source), Some(root), Some(depth)) => Ok(Some(Origin { source, root, depth })),
+            (None, None::<Root>, None::<u32>) => Ok(None),
             _ => Err(columns.unreadable("half an origin")),
         }
     }
 
     fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
-        parameters.value(&self.map(|origin| origin.job_id))?;
+        let source = self.map(|origin| origin.source);
+        let job = source.and_then(|source| if let Source::Job(id) = source { Some(id) } else { None });
+        let run = source.and_then(|source| if let Source::Run(id) = source { Some(id) } else { None });
+        parameters.value(&job)?;
+        parameters.value(&run)?;
         parameters.value(&self.map(|origin| origin.root))?;
         parameters.value(&self.map(|origin| origin.depth))
     }
@@ -287,6 +315,11 @@ fn bind_error(error: Option<&JobError>, parameters: &mut Parameters<'_, '_>) -> 
 
 /// A job id as it stands in the database.
 pub(super) fn id_bytes(id: &JobId) -> &[u8] {
+    id.as_uuid().as_bytes()
+}
+
+/// A run id as it stands in the database.
+pub(super) fn run_id_bytes(id: &RunId) -> &[u8] {
     id.as_uuid().as_bytes()
 }
 

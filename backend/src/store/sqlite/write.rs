@@ -6,12 +6,13 @@ use rusqlite::params;
 use super::{
     columns::{Parameters, PartlyIndexed as _, Value as _, assignments, sql, values},
     rows::{
-        AttemptRow, CauseRow, ConsumerRow, EventRow, KeyRow, LabelRow, Payload, PayloadRow, ReplayRow,
-        SettingsRow,
+        AttemptRow, CauseRow, ConsumerRow, EventRow, KeyRow, LabelRow, MadeRow, Payload, PayloadRow,
+        ReplayRow, SettingsRow,
     },
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
+    write_runs,
 };
 use crate::{
     domain::{AttemptRecord, Cause, Consumer, JobStatus, Replay, TypeSettings},
@@ -59,7 +60,7 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     for write in &writes.consumers {
         write_consumer(context, write)?;
     }
-    Ok(())
+    write_runs::write(context, writes.workflows)
 }
 
 fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {
@@ -183,7 +184,8 @@ fn put_type(context: &WriteContext, stored: &StoredType) -> Result<(), Transacti
 
 /// Keeps why a job was made.
 fn insert_cause(context: &WriteContext, job_seq: i64, cause: &Cause) -> Result<(), TransactionError> {
-    let row = CauseRow { job_seq, cause: cause.clone() };
+    let Some(made_of) = cause.made_of().cloned() else { return Ok(()) };
+    let row = CauseRow { job_seq, made: MadeRow { made_of, root: cause.root, depth: cause.depth } };
     context.insert(sql!("INSERT INTO job_causes {}", values::<CauseRow>()), &row)
 }
 

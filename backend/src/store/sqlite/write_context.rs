@@ -13,16 +13,19 @@ use super::{
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
+    runs::{self, RunReader},
     shared_consumers::SharedConsumers,
     shared_counts::SharedCounts,
+    shared_runs::SharedRuns,
     transaction_error::TransactionError,
+    versions::Versions,
 };
 use crate::{
     clock::Clock,
     domain::{Pass, Sequence},
     engine::{
         ports::DispatchNumber,
-        rules::{JobCounts, Rules},
+        rules::{JobCounts, Rules, Runs},
     },
     metrics::Metrics,
 };
@@ -36,6 +39,8 @@ pub(super) struct WriteContext {
     pub(super) rules: Rules,
     shared: SharedCounts,
     shared_consumers: SharedConsumers,
+    shared_runs: SharedRuns,
+    pub(super) versions: Versions,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
     /// The last sequence of an event that stands in the database.
@@ -76,14 +81,20 @@ impl WriteContext {
         }
         let shared = SharedCounts::loaded(&counts);
         let skew = IdClockSkew::read(&connection)?;
-        let consumers = consumers::load(&connection)?;
+        let versions = Versions::default();
+        let known = versions.workflows(&connection)?;
+        let runs = Runs::new(known, RunReader::new(&connection, &versions).open()?);
+        let shared_runs = SharedRuns::loaded(&runs, runs::any(&connection)?);
+        let consumers = consumers::load(&connection, &runs, &versions)?;
         let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
-        let rules = Rules::new(counts, consumers, clock);
+        let rules = Rules::new(counts, consumers, runs, clock);
         Ok(Self {
             connection,
             rules,
             shared,
             shared_consumers,
+            shared_runs,
+            versions,
             passes_kept,
             number_kept: number,
             sequence_kept: sequence,
@@ -107,6 +118,11 @@ impl WriteContext {
     /// The committed consumers, for readers.
     pub(super) fn shared_consumers(&self) -> SharedConsumers {
         self.shared_consumers.clone()
+    }
+
+    /// The committed workflows and open runs, for readers.
+    pub(super) fn shared_runs(&self) -> SharedRuns {
+        self.shared_runs.clone()
     }
 
     /// Inserts a row, with a statement that is prepared once.
@@ -167,5 +183,6 @@ impl WriteContext {
         self.passes_kept = self.rules.consumers.passes();
         self.shared.add(self.rules.counts.commit());
         self.shared_consumers.add(self.rules.consumers.commit());
+        self.shared_runs.add(self.rules.runs.commit());
     }
 }

@@ -8,6 +8,8 @@ mod stores;
 
 mod filling_store;
 
+mod workflow_stores;
+
 mod submit;
 
 mod batch;
@@ -15,6 +17,10 @@ mod batch;
 mod catalogue;
 
 mod consumers;
+
+mod workflows;
+
+mod runs;
 
 mod actions;
 

@@ -183,6 +183,7 @@ pub(crate) async fn several_events_of_one_job_are_taken_in_order(tested: StoreUn
             Applied::Changed => changed.next().unwrap().state.as_str(),
             Applied::Stale(stale) => stale.as_str(),
             Applied::UnknownJob => "unknown",
+            Applied::OfRun(_) => "of a run",
         })
         .collect();
     assert_eq!(said, ["running", "completed", "running", "unknown", "completed", "terminal"]);

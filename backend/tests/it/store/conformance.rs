@@ -17,6 +17,12 @@ macro_rules! conforms {
                 use super::super::{model, under_test::StoreUnderTest};
                 model::any_status_is_that_of_the_state_machine(StoreUnderTest::sqlite);
             }
+
+            #[test]
+            fn any_run_is_kept_as_it_was_decided() {
+                use super::super::{run_model, under_test::StoreUnderTest};
+                run_model::any_run_is_kept_as_it_was_decided(StoreUnderTest::sqlite);
+            }
         }
 
         mod memory {
@@ -33,6 +39,12 @@ macro_rules! conforms {
             fn any_status_is_that_of_the_state_machine() {
                 use super::super::{model, under_test::StoreUnderTest};
                 model::any_status_is_that_of_the_state_machine(StoreUnderTest::memory);
+            }
+
+            #[test]
+            fn any_run_is_kept_as_it_was_decided() {
+                use super::super::{run_model, under_test::StoreUnderTest};
+                run_model::any_run_is_kept_as_it_was_decided(StoreUnderTest::memory);
             }
         }
     };
@@ -124,5 +136,20 @@ conforms! {
         who_goes_back_makes_each_job_once_more,
         a_part_of_the_log_is_gone_through_once_more,
         events_are_kept_for_those_who_have_not_seen_them,
+    }
+    workflows {
+        a_workflow_that_is_put_twice_is_one_version,
+        versions_are_kept_for_as_long_as_anybody_needs_them,
+        a_run_is_read_back_as_it_was,
+    }
+    runs {
+        the_journal_tells_what_happened_in_its_order,
+        every_filter_of_runs_finds_what_it_names_newest_first,
+        a_run_that_is_started_again_is_the_same,
+        runs_go_with_their_jobs_in_steps,
+        a_run_stays_for_as_long_as_its_parent_is_open,
+        runs_of_a_consumer_count_among_what_it_made,
+        a_run_goes_on_after_a_restart,
+        limits_of_runs_go_on_when_the_clock_was_set_back,
     }
 }

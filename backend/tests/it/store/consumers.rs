@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crewcall_backend::{
     domain::{
-        Cause, Consumer, ConsumerName, ConsumerSettings, Event, Job, Origin, Pass, Pause, PublishedEvent,
-        Replay, Root, Sequence, Start, State, Submission,
+        Cause, CausedBy, Consumer, ConsumerName, ConsumerSettings, Event, Job, MadeOf, Origin, Pass, Pause,
+        PublishedEvent, Replay, Root, Sequence, Source, Start, State, Submission, Then,
         schedule::{BackoffRequest, Times},
     },
     engine::ports::{
-        Applied, ConsumerChange, ConsumerChanged, ConsumerStep, JobEvent, MatchedEvent, REPLAYS_KEPT,
+        Applied, ConsumerChange, ConsumerChanged, ConsumerStep, JobEvent, Made, MatchedEvent, REPLAYS_KEPT,
         ReplayRequest, Stepped, Stop, Store,
     },
 };
@@ -24,7 +24,7 @@ use super::{
 fn settings(subject: &str, in_flight_max: u32) -> Arc<ConsumerSettings> {
     let job = Submission { job_type: "a".to_owned(), ..Submission::default() };
     let subjects = vec![subject.parse().unwrap()];
-    Arc::new(ConsumerSettings { subjects, condition: None, job, in_flight_max })
+    Arc::new(ConsumerSettings { subjects, condition: None, then: Then::Job(Box::new(job)), in_flight_max })
 }
 
 fn name(text: &str) -> ConsumerName {
@@ -58,7 +58,8 @@ async fn publish(tested: &StoreUnderTest, events: usize) {
 
 fn cause(pass: Pass, sequence: u64) -> Cause {
     let (sequence, root) = (Sequence(sequence), Root::Event(Sequence(sequence)));
-    Cause { consumer: name("c"), pass, sequence, root, depth: 1 }
+    let made_of = MadeOf { consumer: name("c"), pass, sequence };
+    Cause { by: CausedBy::Consumer(made_of), root, depth: 1 }
 }
 
 /// A step over a part of the log that makes a job of each of these events.
@@ -69,8 +70,10 @@ fn step(
     part: (u64, u64),
     of: &[u64],
 ) -> ConsumerStep {
-    let made =
-        |sequence: &u64| MatchedEvent { job: accepted(tested.job("a"), 9), cause: cause(pass, *sequence) };
+    let made = |sequence: &u64| {
+        let made = Made::Job(Box::new(accepted(tested.job("a"), 9)));
+        MatchedEvent { made, cause: cause(pass, *sequence) }
+    };
     ConsumerStep {
         consumer: consumer.name.clone(),
         pass,
@@ -168,7 +171,8 @@ pub(crate) async fn a_job_that_is_over_at_its_birth_takes_no_room_and_is_not_tri
     let consumer = consumer(&tested, 1).await;
     publish(&tested, 2).await;
     let mut both = step(&tested, &consumer, consumer.pass, (0, 2), &[1, 2]);
-    both.matches[0].job.job.status.fail_at_birth("unfilled", "no field total".to_owned(), START);
+    let Made::Job(first) = &mut both.matches[0].made else { panic!("it makes jobs") };
+    first.job.status.fail_at_birth("unfilled", "no field total".to_owned(), START);
     let (stepped, jobs) = consume(&tested, both).await;
     assert_eq!((stepped, now(&tested).in_flight), (done(2, 2, None), 1));
     let failed = tested.read(jobs[0]).await.0;
@@ -203,7 +207,7 @@ pub(crate) async fn the_end_of_a_job_is_recorded_if_anybody_may_want_it(mut test
     let log = log(&tested).await;
     let about: Vec<(u64, &str, Option<Origin>)> =
         log.iter().map(|event| (event.sequence.0, event.subject.as_str(), event.origin)).collect();
-    let origin = |job: &Job| Some(Origin { job_id: job.id, root: Root::Job(job.id), depth: 0 });
+    let origin = |job: &Job| Some(Origin { source: Source::Job(job.id), root: Root::Job(job.id), depth: 0 });
     assert_eq!(about, [(1, "job.completed.a", origin(&job)), (2, "job.completed.a", origin(&job_after))]);
     let data: serde_json::Value = serde_json::from_str(&log[0].data).unwrap();
     assert_eq!((&data["job_id"], &data["state"]), (&json!(job.id.to_string()), &json!("completed")));
@@ -226,7 +230,7 @@ pub(crate) async fn what_a_consumers_job_ends_with_is_as_deep_as_the_job(tested:
     let (job, _) = tested.read(jobs[0]).await;
     tested.change(&job, cancel()).await;
     let log = log(&tested).await;
-    let origin = Origin { job_id: job.id, root: Root::Event(Sequence(1)), depth: 5 };
+    let origin = Origin { source: Source::Job(job.id), root: Root::Event(Sequence(1)), depth: 5 };
     assert_eq!((log[1].subject.as_str(), log[1].origin), ("job.cancelled.a", Some(origin)));
     tested.finish().await;
 }
@@ -251,7 +255,12 @@ pub(crate) async fn consumers_are_kept_as_they_were_set(mut tested: StoreUnderTe
         times,
     };
     let subjects = vec!["order.*".parse().unwrap(), "#".parse().unwrap()];
-    let full = ConsumerSettings { subjects, condition: Some("true".to_owned()), job, in_flight_max: 3 };
+    let full = ConsumerSettings {
+        subjects,
+        condition: Some("true".to_owned()),
+        then: Then::Job(Box::new(job)),
+        in_flight_max: 3,
+    };
     let (start, full) = (Start::Since(START.plus_millis(-5)), Arc::new(full));
     let first = ConsumerChange::Put { settings: Arc::clone(&full), start: Some(start), begin: None };
     publish(&tested, 3).await;

@@ -1,7 +1,7 @@
 //! Events that the attempts of jobs publish: with a result, or while they run.
 
 use crewcall_backend::{
-    domain::{Event, Job, NewEvent, Origin, PublishedEvent, Root, Sequence, State},
+    domain::{Event, Job, NewEvent, Origin, PublishedEvent, Root, Sequence, Source, State},
     engine::ports::{Appended, Applied, Emission},
 };
 use crewcall_proto::{AttemptToken, JobId};
@@ -59,7 +59,7 @@ pub(crate) async fn what_comes_with_a_result_is_recorded_with_it_or_never(mut te
     assert!(matches!(tested.apply(&job, completed_with(&job, events())).await, Applied::Stale(_)));
     tested.reopen().await;
     let log = log(&tested).await;
-    let of_job = Some(Origin { job_id: job.id, root: Root::Job(job.id), depth: 0 });
+    let of_job = Some(Origin { source: Source::Job(job.id), root: Root::Job(job.id), depth: 0 });
     let expected = [(1, "x", "1"), (2, "y", "2")];
     let found: Vec<_> =
         log.iter().map(|event| (event.sequence.0, event.subject.as_str(), event.data.as_str())).collect();
@@ -112,7 +112,7 @@ pub(crate) async fn what_is_published_meanwhile_counts_for_attempts_that_there_a
         answers.iter().map(recorded).collect::<Vec<_>>(),
         [Some(("recorded", 5)), Some(("replayed", 5))]
     );
-    let origin = Some(Origin { job_id: first.id, root: Root::Job(first.id), depth: 0 });
+    let origin = Some(Origin { source: Source::Job(first.id), root: Root::Job(first.id), depth: 0 });
     let log = log(&tested).await;
     assert!(log.iter().all(|event| event.origin == origin), "{log:?}");
     assert!(log.iter().all(|event| event.recorded_at >= START));

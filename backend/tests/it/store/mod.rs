@@ -25,6 +25,12 @@ mod emissions;
 
 mod consumers;
 
+mod workflows;
+
+mod runs;
+
+mod run_model;
+
 mod model;
 
 mod under_test;

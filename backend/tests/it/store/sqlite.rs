@@ -3,8 +3,10 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
+    domain::{Root, Sequence, Source, Then},
     engine::ports::{
-        Accepted, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _, Lifecycle as _, StoreError, Types as _,
+        Accepted, Consumers as _, Events as _, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _,
+        Lifecycle as _, StoreError, Types as _, Workflows as _,
     },
     store::{OpenError, SqliteStore},
 };
@@ -13,6 +15,7 @@ use rusqlite::Connection;
 use super::{
     events,
     under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open},
+    workflows,
 };
 
 /// Why the file cannot be opened, and the words for it without the directory of the test.
@@ -182,6 +185,62 @@ async fn an_older_database_is_brought_up() {
     store.close().await;
 }
 
+/// The steps up to format 8, in which events knew of no runs, and consumers of no workflows.
+const FORMAT_8: [&str; 8] = [
+    include_str!("../../../src/store/sqlite/migrations/0001_jobs.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0002_limits.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0003_names.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0004_traces.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0005_given_up.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0006_events.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0007_consumers.sql"),
+    include_str!("../../../src/store/sqlite/migrations/0008_emitted.sql"),
+];
+
+#[tokio::test]
+async fn consumers_and_events_of_before_there_were_workflows_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    let older = Connection::open(&path).unwrap();
+    FORMAT_8.into_iter().for_each(|step| older.execute_batch(step).unwrap());
+    older
+        .execute_batch(
+            "INSERT INTO events (sequence, recorded_at, subject, origin_job_id, origin_root, origin_depth, data)
+                VALUES (1, 7, 'job.completed.a', x'0190000000007000800000000000abcd', 'event 9', 2, '{}');
+             INSERT INTO consumers (name, subjects, job_type, parameters, labels, in_flight_max, start, cursor,
+                first_pass, pass, created_at, changed_at, revision)
+                VALUES ('c', '[\"x\"]', 'a', '{}', '{}', 5, 'now', 1, 1, 1, 7, 7, 1);
+             UPDATE counters SET value = 1 WHERE name IN ('events_sequenced', 'passes_begun');
+             PRAGMA application_id = 0x43524557; PRAGMA user_version = 8",
+        )
+        .unwrap();
+    drop(older);
+    let store = SqliteStore::open(&path, HandClock::new(), Arc::default()).unwrap();
+    let consumer = store.consumer(&"c".parse().unwrap()).unwrap();
+    assert!(matches!(&consumer.settings.then, Then::Job(job) if job.job_type == "a"), "{consumer:?}");
+    let event = store.event(Sequence(1)).await.unwrap().unwrap();
+    let origin = event.origin.unwrap();
+    assert!(matches!(origin.source, Source::Job(_)), "{origin:?}");
+    assert_eq!((origin.root, origin.depth), (Root::Event(Sequence(9)), 2));
+    assert_eq!((store.workflows().len(), store.open_runs().len()), (0, 0));
+    assert_eq!(store.waits_looked_to().await.unwrap(), Sequence(0));
+    store.check().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_workflow_that_cannot_be_read_any_more_is_told() {
+    let tested = StoreUnderTest::sqlite();
+    workflows::put(&tested, &workflows::child()).await;
+    tested.store.close().await;
+    let other = Connection::open(tested.path()).unwrap();
+    other.execute("UPDATE workflow_versions SET document = '{\"name\": \"child\"}'", ()).unwrap();
+    drop(other);
+    let (error, text) = refusal(&tested.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    assert!(text.contains("DIRECTORY/crewcall.db"), "{text}");
+}
+
 #[tokio::test]
 async fn a_newer_database_is_refused_unchanged() {
     let tested = StoreUnderTest::sqlite();
@@ -193,7 +252,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 8): run that version or a later one"
+         knows up to 9): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }

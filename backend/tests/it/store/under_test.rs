@@ -197,14 +197,17 @@ impl StoreUnderTest {
         assert_eq!(orphans, 0);
     }
 
-    /// Closes the store and looks whether anything is left of any job.
+    /// Closes the store and looks whether anything is left of any job or run.
     pub(crate) async fn finish_empty(self) {
         self.store.close().await;
         match &self.kept_in {
             KeptIn::Memory(disk) => assert!(disk.lock().unwrap().is_empty()),
             KeptIn::File(_) => {
                 let connection = rusqlite::Connection::open(self.path()).unwrap();
-                for table in ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"] {
+                let of_jobs = ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"];
+                let of_runs =
+                    ["runs", "run_data", "run_labels", "run_steps", "run_items", "run_journal", "waits"];
+                for table in of_jobs.into_iter().chain(of_runs) {
                     let sql = format!("SELECT count(*) FROM {table}");
                     let rows: i64 = connection.query_row(&sql, (), |row| row.get(0)).unwrap();
                     assert_eq!(rows, 0, "{table}");

@@ -2,25 +2,19 @@
 //! file, and does not keep the others from being applied.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
-use super::manifest::{self, Document, Mistake};
+use super::manifest::{self, Document};
 use crate::{
-    api::{self, Consumer, Problem},
+    api::{self, Consumer},
     client::{Client, ClientError},
+    commands::manifests::files::{files, mistakes, text_of, told},
     exit::{Exit, Failure},
     output::{print, print_message},
 };
 
-/// How long a file may be: as long as a hundred thousand lines. It is read as a whole.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// How the names of files end that are read from a directory.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
-/// What stands for standard input.
-const STDIN: &str = "-";
 /// What the settings of a consumer are.
 const SETTINGS: [&str; 5] = ["subjects", "if", "then", "in_flight_max", "start"];
 
@@ -83,7 +77,10 @@ async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Res
             Ok(Vec::new())
         }
         Err(ClientError::Problem(problem)) if is_refused => {
-            Ok(mistakes(document, &problem).iter().map(|mistake| told(file, mistake)).collect())
+            Ok(mistakes(document.name.as_str(), &document.places, &problem)
+                .iter()
+                .map(|mistake| told(file, mistake))
+                .collect())
         }
         Err(error) => Err(error.into()),
     }
@@ -110,79 +107,18 @@ fn is_same(before: &api::Document<Consumer>, after: &api::Document<Consumer>) ->
     SETTINGS.iter().all(|field| before.raw.get(field) == after.raw.get(field))
 }
 
-/// What the backend refuses, with the places that it names by JSON pointers.
-fn mistakes(document: &Document, problem: &Problem) -> Vec<Mistake> {
-    let (name, code) = (&document.name, &problem.code);
-    if problem.errors.is_empty() {
-        let message = format!("{name}: {} [{code}]", problem.sentence());
-        return vec![Mistake { place: document.place(""), message }];
-    }
-    let mistakes = problem.errors.iter().map(|mistake| {
-        let field = mistake.pointer.trim_start_matches('/');
-        let colon = if field.is_empty() { "" } else { ": " };
-        let message = format!("{name}: {field}{colon}{} [{code}]", mistake.message);
-        Mistake { place: document.place(&mistake.pointer), message }
-    });
-    mistakes.collect()
-}
-
-/// `error: consumers.yaml:9:11: invoices: then/job/type: it has a character other than a-z 0-9 . _ - [invalid-consumer]`
-fn told(file: &Path, mistake: &Mistake) -> String {
-    let file = if file == Path::new(STDIN) { "standard input".into() } else { file.display().to_string() };
-    let place = mistake.place.map(|place| format!(":{place}")).unwrap_or_default();
-    format!("error: {file}{place}: {}", mistake.message)
-}
-
-/// The files that are meant, in their order: those of a directory by their names.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    for path in named {
-        if path.is_dir() {
-            files.extend(files_in(path).map_err(|error| unreadable(path, &error))?);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    Ok(files)
-}
-
-fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let paths: io::Result<Vec<PathBuf>> = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect();
-    let mut files = paths?;
-    files.retain(|path| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        ending.is_some_and(|ending| ENDINGS.contains(&ending)) && path.is_file()
-    });
-    files.sort();
-    Ok(files)
-}
-
-fn text_of(file: &Path, stdin: &mut impl Read) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = if file == Path::new(STDIN) {
-        stdin.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)
-    } else {
-        File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
-    };
-    match read {
-        Ok(bytes) if bytes as u64 > FILE_BYTES_MAX => {
-            Err(Failure::Usage(format!("{} is longer than {FILE_BYTES_MAX} bytes", file.display())))
-        }
-        Ok(_) => Ok(text),
-        Err(error) => Err(unreadable(file, &error)),
-    }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::Usage(format!("cannot read {}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
-    use crate::canned_backend::{CannedBackend, answer};
+    use crate::{
+        api::Problem,
+        canned_backend::{CannedBackend, answer},
+        commands::manifests::yaml::Mistake,
+    };
 
     const JSON: &str = "application/json";
     const PROBLEM: &str = "application/problem+json";
@@ -235,7 +171,7 @@ mod tests {
         let refused =
             answer(("422 Unprocessable Content", PROBLEM, r#"{"status": 422, "code": "invalid-consumer"}"#));
         let (backend, client) = CannedBackend::listen().await;
-        let named = [directory.path().to_owned(), PathBuf::from(STDIN)];
+        let named = [directory.path().to_owned(), PathBuf::from("-")];
         let answers = [unknown(), refused, unknown(), shown(1, 0), unknown(), shown(1, 0)];
         let stdin = "name: third\n".as_bytes();
         let (exit, heard) = tokio::join!(run(&client, &named, stdin), backend.give(answers));
@@ -250,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn a_backend_that_cannot_be_asked_ends_it() {
         let (backend, client) = CannedBackend::listen().await;
-        let named = [PathBuf::from(STDIN)];
+        let named = [PathBuf::from("-")];
         let stdin = "name: first\n---\nname: second\n".as_bytes();
         let (ended, _) = tokio::join!(run(&client, &named, stdin), backend.give([String::new()]));
         assert_eq!(ended.unwrap_err().exit(), Exit::Unreachable);
@@ -260,7 +196,7 @@ mod tests {
     async fn nothing_is_applied_when_a_file_is_missing() {
         let (_backend, client) = CannedBackend::listen().await;
         let directory = tempfile::tempdir().unwrap();
-        let named = |name: &str| [PathBuf::from(STDIN), directory.path().join(name)];
+        let named = |name: &str| [PathBuf::from("-"), directory.path().join(name)];
         let ended = run(&client, &named("missing.yaml"), "name: first\n".as_bytes()).await.unwrap_err();
         assert!(ended.to_string().starts_with("cannot read "), "{ended}");
         let ended = run(&client, &named(""), "# nothing\n".as_bytes()).await.unwrap_err();
@@ -275,7 +211,7 @@ mod tests {
         let document = document(FILE);
         let problem = |problem: serde_json::Value| -> String {
             let problem: Problem = serde_json::from_value(problem).unwrap();
-            let told = mistakes(&document, &problem);
+            let told = mistakes(document.name.as_str(), &document.places, &problem);
             told.iter().map(told_of).collect::<Vec<_>>().join("\n")
         };
         fn told_of(mistake: &Mistake) -> String {

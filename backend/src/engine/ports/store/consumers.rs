@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use crewcall_proto::JobId;
 
-use super::{Accepted, StoreError, Written};
+use super::{Accepted, NewRun, StoreError, Written};
 use crate::domain::{Cause, Consumer, ConsumerName, ConsumerSettings, Pass, Pause, Replay, Sequence, Start};
 
 /// How many consumers there may be.
@@ -117,12 +117,27 @@ pub struct ConsumerStep {
     pub matches: Vec<MatchedEvent>,
 }
 
-/// A job that is made of an event.
+/// What is made of an event.
 #[derive(Debug, Clone)]
 pub struct MatchedEvent {
-    /// Ready, scheduled, or failed already.
-    pub job: Accepted,
+    pub made: Made,
     pub cause: Cause,
+}
+
+/// What a consumer makes.
+#[derive(Debug, Clone)]
+pub enum Made {
+    /// Ready, scheduled, or failed already.
+    Job(Box<Accepted>),
+    Run(Box<NewRun>),
+}
+
+impl Made {
+    /// Whether it is over from its beginning.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Job(accepted) if accepted.job.status.state.is_terminal())
+    }
 }
 
 /// What a step did.
@@ -148,6 +163,12 @@ pub enum Stop {
     Full,
     /// Nobody announced the type of its jobs, and [`UNANNOUNCED_TYPES_MAX`](super::UNANNOUNCED_TYPES_MAX) others like it are there already.
     TooManyTypes,
+    /// [`RUNS_OPEN_MAX`](super::RUNS_OPEN_MAX) runs are open already.
+    TooManyRuns,
+    /// The workflow has another version than that by which its run was made ready.
+    OtherVersion,
+    /// There is no such workflow, or it is paused.
+    NoWorkflow,
 }
 
 /// What is to be written of a consumer.

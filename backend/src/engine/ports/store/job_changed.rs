@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crewcall_proto::{JobId, JobType, Timestamp};
 
 use super::records::{Dispatch, DispatchNumber};
-use crate::domain::{AttemptRecord, Job, JobStatus, Policy, Priority, Sequence, State};
+use crate::domain::{
+    AttemptRecord, Job, JobStatus, Policy, Priority, Sequence, State, run_names::RunState,
+    workflow::known::StoredRun,
+};
 
 /// What a write of the store did: what it returns, and what happened to jobs.
 #[derive(Debug, Clone, Default)]
@@ -14,10 +17,21 @@ pub struct Written<T> {
     pub value: T,
     /// What happened to jobs, in its order: to be told to everybody concerned.
     pub changes: Vec<JobChanged>,
+    /// What happened to runs, in its order.
+    pub runs: Vec<RunChanged>,
     /// How many events were recorded.
     pub recorded: usize,
     /// The last of them.
     pub newest: Option<Sequence>,
+}
+
+/// A run changed, and that is committed.
+#[derive(Debug, Clone)]
+pub struct RunChanged {
+    /// As it is now.
+    pub run: Arc<StoredRun>,
+    /// `None`, if it is new.
+    pub was: Option<RunState>,
 }
 
 /// What happened to one job, and is committed.

@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: six small ports, and one that is all of them.
+//! The store as the use-cases see it: seven small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -17,16 +17,18 @@ mod events;
 
 mod consumers;
 
+mod workflows;
+
 mod quarantine;
 
 mod lifecycle;
 
 pub use consumers::{
-    CONSUMERS_MAX, ConsumerChange, ConsumerChanged, ConsumerStep, ConsumerWrite, Consumers, MatchedEvent,
-    REPLAYS_KEPT, REPLAYS_OPEN_MAX, ReplayRequest, Stepped, Stop,
+    CONSUMERS_MAX, ConsumerChange, ConsumerChanged, ConsumerStep, ConsumerWrite, Consumers, Made,
+    MatchedEvent, REPLAYS_KEPT, REPLAYS_OPEN_MAX, ReplayRequest, Stepped, Stop,
 };
 pub use events::{Appended, Emission, Events, LogBounds};
-pub use job_changed::{JobChanged, StoredJob, Written};
+pub use job_changed::{JobChanged, RunChanged, StoredJob, Written};
 pub use job_query::JobQuery;
 pub use jobs::Jobs;
 pub use lifecycle::{Lifecycle, StoreError, StoreUsage};
@@ -38,8 +40,13 @@ pub use records::{
     IdempotencyKey, InFlight, Inserted, JobEvent, Standing, StoredClaim,
 };
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
+pub use workflows::{
+    ItemQuery, JournalEntry, JournalLine, NewItem, NewItemRow, NewItemWork, NewRun, RUNS_OPEN_MAX, RunData,
+    RunQuery, RunStarted, RunTold, StepDone, VERSIONS_KEPT, VersionLine, WORKFLOWS_MAX, WaitAnswers,
+    WorkflowChange, WorkflowChanged, WorkflowWrite, Workflows,
+};
 
 /// All that a store is.
-pub trait Store: Jobs + Events + Consumers + Types + Quarantine + Lifecycle {}
+pub trait Store: Jobs + Events + Consumers + Workflows + Types + Quarantine + Lifecycle {}
 
-impl<T: Jobs + Events + Consumers + Types + Quarantine + Lifecycle> Store for T {}
+impl<T: Jobs + Events + Consumers + Workflows + Types + Quarantine + Lifecycle> Store for T {}

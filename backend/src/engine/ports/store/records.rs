@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION};
+use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION, RunId};
 
 use crate::domain::{Event, Job, Stale, State};
 
@@ -128,6 +128,8 @@ pub enum Applied {
     Stale(Stale),
     /// There is no such job.
     UnknownJob,
+    /// It belongs to this run, which tries it again if anybody does.
+    OfRun(RunId),
 }
 
 /// The claim of a running job.

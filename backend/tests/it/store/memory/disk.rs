@@ -9,19 +9,22 @@ use std::{
 use crewcall_backend::{
     domain::{
         AttemptRecord, Cause, Consumer, ConsumerName, Job, Pass, PublishedEvent, Sequence, Slot, State,
+        workflow::known::StartedBy,
     },
     engine::{
         ports::{
             ConsumerWrite, DispatchNumber, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX,
-            QuarantineEntry, QuarantinedMessage, StoredJob, StoredType,
+            QuarantineEntry, QuarantinedMessage, StoredJob, StoredType, WorkflowWrite,
         },
         rules::{
             Consumers, FoundEvent, FoundJob, FoundKey, FoundReady, JobCounts, Loaded, NewLogRow, OldEvents,
-            OldJob, Rules, Terms, Wanted, Writes, finished_until, forgotten_until,
+            OldJob, Rules, Runs, Terms, Wanted, Writes, finished_until, forgotten_until,
         },
     },
 };
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
+
+use super::runs::Shelf;
 
 /// By how much a clock has to be behind to have been set back, in milliseconds.
 const ROLLBACK_MIN_MS: i64 = 1_000;
@@ -51,6 +54,7 @@ pub(crate) struct Disk {
     consumers: BTreeMap<ConsumerName, Consumer>,
     passes: Pass,
     pub(super) causes: HashMap<JobId, Arc<Cause>>,
+    pub(super) shelf: Shelf,
     time: Option<Timestamp>,
 }
 
@@ -75,21 +79,29 @@ impl Disk {
         }
     }
 
-    /// The consumers, with their unfinished jobs.
-    pub(super) fn consumers(&self) -> Consumers {
+    /// The consumers, with their unfinished jobs and runs.
+    pub(super) fn consumers(&self, runs: &Runs) -> Consumers {
         let bare = |consumer: &Consumer| Consumer { in_flight: 0, ..consumer.clone() };
         let is_open = |id: &JobId| self.jobs.get(id).is_some_and(|kept| !kept.job.status.state.is_terminal());
         let open = self.causes.iter().filter(|(id, _)| is_open(id));
         let open = open.map(|(id, cause)| (*id, cause.as_ref().clone()));
-        Consumers::new(self.consumers.values().map(bare), open, self.passes)
+        let mut consumers = Consumers::new(self.consumers.values().map(bare), open, self.passes);
+        for run in runs.open() {
+            if let StartedBy::Event(made_of) = &run.info.started_by {
+                consumers.count_made(made_of, 1);
+            }
+        }
+        consumers.commit();
+        consumers
     }
 
     /// Whether there is nothing of any job.
     pub(crate) fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.keys.is_empty()
+        self.jobs.is_empty() && self.keys.is_empty() && self.shelf.runs.is_empty()
     }
 
     fn set_back(&mut self, behind_ms: i64) {
+        self.shelf.set_back(behind_ms);
         for Kept { job, .. } in self.jobs.values_mut() {
             let named = job.policy.run_at.is_some() && job.status.attempt == Attempt::FIRST;
             let waits = job.status.state == State::Scheduled && !named;
@@ -158,17 +170,7 @@ impl Disk {
                 let due = |job: &Job| (job.status.state == State::Scheduled).then_some(job.status.due_at);
                 self.waiting_until(due, until, limit)
             }
-            Wanted::Expiring { until, limit } => {
-                let expires = |job: &Job| {
-                    let may = matches!(
-                        job.status.state,
-                        State::Scheduled | State::Ready | State::Unroutable | State::Dispatched
-                    );
-                    let fresh = job.status.attempt == Attempt::FIRST && job.status.started_at.is_none();
-                    job.policy.expires_at.filter(|_| may && fresh)
-                };
-                self.waiting_until(expires, until, limit)
-            }
+            Wanted::Expiring { until, limit } => self.waiting_until(expires, until, limit),
             Wanted::Finished { state, kept_for, limit } => {
                 Loaded { old: self.finished(state, finished_until(now, kept_for), limit), ..none }
             }
@@ -179,6 +181,9 @@ impl Disk {
                 });
                 Loaded { events: known.collect(), ..none }
             }
+            Wanted::LastVersion(_) | Wanted::RunKey(_) | Wanted::Run(_) | Wanted::FinishedRuns { .. } => {
+                self.load_runs(wanted, now)
+            }
             Wanted::OldEvents { kept_for, held_for, passed, limit } => {
                 let until = [finished_until(now, kept_for), finished_until(now, held_for)];
                 Loaded { old_events: self.old_events(until, passed, limit), ..none }
@@ -186,21 +191,33 @@ impl Disk {
         }
     }
 
+    fn load_runs(&self, wanted: Wanted, now: Timestamp) -> Loaded {
+        let none = Loaded::default();
+        match wanted {
+            Wanted::LastVersion(name) => Loaded { last_version: self.shelf.last_version(&name), ..none },
+            Wanted::RunKey(key) => Loaded { run_key: self.shelf.run_key(&key, now), ..none },
+            Wanted::Run(id) => {
+                let kept = self.shelf.runs.get(&id);
+                Loaded { run: kept.map(|kept| kept.stored.as_ref().clone()), ..none }
+            }
+            Wanted::FinishedRuns { kept_for, limit } => {
+                let until = finished_until(now, kept_for);
+                let (jobs, old_runs) = self.shelf.finished(until, limit, &self.jobs);
+                Loaded { old: jobs.iter().map(|id| old_job(&self.jobs[id].job)).collect(), old_runs, ..none }
+            }
+            _ => none,
+        }
+    }
+
     fn finished(&self, state: State, until: Timestamp, limit: usize) -> Vec<OldJob> {
         let is_old = |kept: &&Kept| {
             let status = &kept.job.status;
-            status.state == state && status.finished_at.is_some_and(|at| at < until)
+            let is_item = self.causes.get(&kept.job.id).is_some_and(|cause| cause.item().is_some());
+            status.state == state && status.finished_at.is_some_and(|at| at < until) && !is_item
         };
         let mut old: Vec<&Kept> = self.jobs.values().filter(is_old).collect();
         old.sort_by_key(|kept| kept.job.status.finished_at);
-        let old = old.into_iter().take(limit).map(|Kept { job, .. }| OldJob {
-            row: 0,
-            id: job.id,
-            job_type: job.job_type.clone(),
-            created_at: job.created_at,
-            labels: job.labels.clone(),
-        });
-        old.collect()
+        old.into_iter().take(limit).map(|Kept { job, .. }| old_job(job)).collect()
     }
 
     fn old_events(
@@ -282,6 +299,9 @@ impl Disk {
                     ConsumerWrite::Deleted(name) => drop(self.consumers.remove(&name)),
                 }
             }
+            for write in writes.workflows {
+                self.shelf.write(write, &mut self.causes);
+            }
             if let Some(up_to) = writes.delete_events {
                 self.events.retain(|sequence, _| *sequence > up_to);
                 self.event_ids.retain(|_, found| found.event.sequence > up_to);
@@ -301,6 +321,17 @@ impl Disk {
         let kept = usize::try_from(QUARANTINE_MESSAGES_MAX).unwrap();
         let excess = self.quarantine.len().saturating_sub(kept);
         self.quarantine.drain(..excess);
+    }
+}
+
+fn old_job(job: &Job) -> OldJob {
+    OldJob {
+        row: 0,
+        id: job.id,
+        job_type: job.job_type.clone(),
+        state: job.status.state,
+        created_at: job.created_at,
+        labels: job.labels.clone(),
     }
 }
 
@@ -340,6 +371,29 @@ impl Overlay {
         loaded.ready.retain(|found| is_as_it_was(&found.job.id));
         loaded.waiting.retain(|found| is_as_it_was(&found.job.id));
         loaded.old.retain(|old| is_as_it_was(&old.id));
+        self.bring_runs_up_to_date(wanted, loaded);
+    }
+
+    fn bring_runs_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
+        for write in self.writes.iter().flat_map(|writes| &writes.workflows) {
+            match (write, wanted) {
+                // A run may begin anew: what was found of it is found again at the next look.
+                (_, Wanted::FinishedRuns { .. }) => (loaded.old, loaded.old_runs) = Default::default(),
+                (WorkflowWrite::Version(version), Wanted::LastVersion(name)) if version.name() == name => {
+                    loaded.last_version = Some(version.number);
+                }
+                (WorkflowWrite::Run { run, idempotency: Some(key), .. }, Wanted::RunKey(name))
+                    if key.key == *name =>
+                {
+                    loaded.run_key = Some((key.body_hash, run.id()));
+                }
+                (WorkflowWrite::Moved { run, .. }, Wanted::Run(id)) if run.id() == *id => {
+                    loaded.run = Some(run.as_ref().clone());
+                }
+                (WorkflowWrite::RunDeleted(gone), Wanted::Run(id)) if gone == id => loaded.run = None,
+                _ => {}
+            }
+        }
     }
 
     /// Takes what a call decided; or says why it cannot be written.
@@ -380,4 +434,12 @@ impl Overlay {
         self.writes.push(writes);
         Ok(())
     }
+}
+
+/// When a job expires, if it can.
+fn expires(job: &Job) -> Option<Timestamp> {
+    let may =
+        matches!(job.status.state, State::Scheduled | State::Ready | State::Unroutable | State::Dispatched);
+    let fresh = job.status.attempt == Attempt::FIRST && job.status.started_at.is_none();
+    job.policy.expires_at.filter(|_| may && fresh)
 }

@@ -4,9 +4,13 @@
 //! in one step, then each decides in turn, then all is written in one step. What an earlier call of a batch decided, a later
 //! one of it sees ([`Overlay`]).
 
+mod runs;
+
 mod disk;
 
 mod reads;
+
+mod workflows;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -21,7 +25,7 @@ use crewcall_backend::{
         },
         rules::{
             Decide, DeleteType, Inconsistent, JobCounts, Loaded, PutType, PutTypeSettings, Rules, Wanted,
-            Writes,
+            Writes, decide,
         },
     },
 };
@@ -68,7 +72,7 @@ where
     }
 
     fn decide(&mut self, loaded: Loaded, rules: &mut Rules) -> Result<Writes, Inconsistent> {
-        let (written, writes) = self.command.take().unwrap().decide(loaded, rules)?.written();
+        let (written, writes) = decide(self.command.take().unwrap(), loaded, rules)?;
         self.written = Some(written);
         Ok(writes)
     }
@@ -87,8 +91,9 @@ impl MemoryStore {
             JobCounts::new(disk.issued, disk.sequenced)
         };
         disk.lock().unwrap().open(clock.now(), &mut counts);
-        let consumers = disk.lock().unwrap().consumers();
-        let rules = Rules::new(counts, consumers, clock);
+        let runs = disk.lock().unwrap().shelf.known();
+        let consumers = disk.lock().unwrap().consumers(&runs);
+        let rules = Rules::new(counts, consumers, runs, clock);
         let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
@@ -152,6 +157,7 @@ impl State {
         disk.write(overlay, &self.rules, now);
         self.rules.counts.commit().for_each(drop);
         self.rules.consumers.commit();
+        self.rules.runs.commit();
         drop(disk);
         for (call, outcome) in outcomes {
             call.answer(outcome);
