@@ -12,4 +12,6 @@ mod model;
 
 mod consumer_model;
 
+mod workflow_model;
+
 mod store;

@@ -31,6 +31,8 @@ mod events;
 
 mod emissions;
 
+mod runs;
+
 mod chaos;
 
 // What they share.
