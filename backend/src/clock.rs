@@ -10,9 +10,15 @@ pub trait Clock: Send + Sync {
     /// Now, for what is stored and shown: creation, due times, history.
     fn now(&self) -> Timestamp;
 
-    /// How far the machine's clock is ahead of this one, in milliseconds; below 0 when somebody set it back. Only told to
-    /// people.
+    /// How far the machine's clock is ahead of this one, in milliseconds; below 0 when somebody set it back. Told to
+    /// people, and to schedules by [`Clock::wall`].
     fn machine_ahead_ms(&self) -> i64;
+
+    /// The time by the machine's clock, which somebody may set: only schedules are told by it, because people mean it when they say
+    /// "at half past two".
+    fn wall(&self) -> Timestamp {
+        self.now().plus_millis(self.machine_ahead_ms())
+    }
 }
 
 /// The machine's clock as it was when the process started, moved on by the monotonic clock: when somebody sets

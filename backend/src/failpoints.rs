@@ -32,11 +32,15 @@ pub enum Failpoint {
     RunStepping,
     /// What follows in a run is committed, and its orders are not sent yet.
     RunStepped,
+    /// What becomes of ticks of a schedule is about to be stored.
+    Ticking,
+    /// What becomes of ticks is committed, and the orders of it are not sent yet.
+    Ticked,
 }
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -51,6 +55,8 @@ impl Failpoint {
         Self::JobsMade,
         Self::RunStepping,
         Self::RunStepped,
+        Self::Ticking,
+        Self::Ticked,
     ];
 
     /// What the variable `FAILPOINTS` calls it.
@@ -71,6 +77,8 @@ impl Failpoint {
             Self::JobsMade => "jobs_made",
             Self::RunStepping => "run_stepping",
             Self::RunStepped => "run_stepped",
+            Self::Ticking => "ticking",
+            Self::Ticked => "ticked",
         }
     }
 }

@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod names;
 mod runs;
+mod schedules;
 mod submit;
 mod workflows;
 
@@ -33,8 +34,9 @@ pub(crate) use self::{
     },
     health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
-    names::{ConsumerName, JobName, RunName, WorkflowName},
+    names::{ConsumerName, JobName, RunName, ScheduleName, WorkflowName},
     runs::{DecisionArguments, RunsCancelArguments, RunsCommand, RunsItemsArguments, RunsListArguments},
+    schedules::{BackfillArguments, NextArguments, SchedulesCommand, TicksArguments},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
     workflows::{TriggerArguments, WorkflowsCommand},
 };
@@ -98,6 +100,9 @@ pub(crate) enum Command {
     /// Runs of workflows: list them, show or watch one, cancel or retry it, decide about its steps
     #[command(subcommand, alias = "run")]
     Runs(RunsCommand),
+    /// What comes whenever its time does: apply schedules from files, list them and their ticks, pause one
+    #[command(subcommand, alias = "schedule")]
+    Schedules(SchedulesCommand),
     /// List messages that could not be read, or delete them
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -433,6 +438,14 @@ mod tests {
             "consumers seek invoices --now --after 17".to_owned(),
             "consumers seek invoices --since soon".to_owned(),
             "consumers replay invoices --after 17".to_owned(),
+            "schedules apply".to_owned(),
+            "schedules get Nightly".to_owned(),
+            "schedules next".to_owned(),
+            "schedules next nightly -f a.yaml".to_owned(),
+            "schedules next nightly -n 11".to_owned(),
+            "schedules ticks nightly --state late".to_owned(),
+            "schedules backfill nightly --from 1h".to_owned(),
+            "schedules backfill nightly --from soon --to now".to_owned(),
             "quarantine rm".to_owned(),
             "quarantine rm 7 --all".to_owned(),
         ]

@@ -241,3 +241,64 @@ async fn media_are_split_joined_aborted_and_tried_again() {
     drop(worker);
     stack.settle().await.unwrap();
 }
+
+/// Actions and reactions in the manner of `AREA`: a poller that a schedule starts reports what is new, and the reactions of the workflows
+/// that are switched on act on it. What several polls see, one of which fails after it reported it, is one event.
+#[tokio::test]
+async fn a_poller_reports_once_and_the_reactions_that_are_on_act_on_it() {
+    let mut stack = Stack::start("grown-area").await.unwrap();
+    let _worker = stack.worker(&["test.emit", "test.echo"], 8).await.unwrap();
+    let reactions = json!({
+        "triggers": [{"event": "count.now"}],
+        "steps": {
+            "mail": {"job": "test.echo", "parameters": {"text": "mail ${{ trigger.data.number }}"}},
+            "note": {"job": "test.echo", "parameters": {"text": "note ${{ trigger.data.number }}"}},
+        },
+        "outputs": {"said": "${{ steps.mail.result.text }}, ${{ steps.note.result.text }}"},
+    });
+    for name in ["on", "off", "other"] {
+        let path = format!("/v1/workflows/{name}");
+        let document = if name == "other" { json!({"steps": reactions["steps"]}) } else { reactions.clone() };
+        let (status, answer) = stack.api.send(Method::PUT, &path, document.to_string(), &[]).await.unwrap();
+        assert!(status.is_success(), "{answer}");
+    }
+    ask(&stack, "/v1/workflows/off/pause", json!({})).await;
+    let poll = json!({
+        "every_seconds": 1,
+        "overlap": "queue_one",
+        "job": {
+            "type": "test.emit",
+            "parameters": {"now": ["commit:1f3a"], "succeed_at": 2},
+            "backoff": {"initial_seconds": 0.1},
+        },
+    });
+    let (status, answer) =
+        stack.api.send(Method::PUT, "/v1/schedules/poller", poll.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+    let polled = "SELECT count(*) FROM ticks WHERE outcome = 'completed'";
+    until("three polls have seen it", DONE_WITHIN, async || stack.query(polled).unwrap() >= 3).await.unwrap();
+    ask(&stack, "/v1/schedules/poller/pause", json!({})).await;
+    let events = stack.query("SELECT count(*) FROM events WHERE subject = 'count.now'").unwrap();
+    assert_eq!(events, 1, "reported once");
+    let runs = async |workflow: &str| {
+        let page = stack.api.json(&format!("/v1/runs?workflow={workflow}")).await.unwrap();
+        page["runs"].as_array().unwrap().clone()
+    };
+    let over = "SELECT count(*) FROM runs WHERE ended_at IS NULL";
+    until("the reactions are over", DONE_WITHIN, async || stack.query(over).unwrap() == 0).await.unwrap();
+    let acted = runs("on").await;
+    assert_eq!(acted.len(), 1, "{acted:#?}");
+    let run = stack.api.json(&format!("/v1/runs/{}", acted[0]["id"].as_str().unwrap())).await.unwrap();
+    assert_eq!(run["outputs"]["said"], "mail 1, note 1", "{run:#}");
+    ask(&stack, "/v1/workflows/on/trigger", json!({"data": {"number": 7}})).await;
+    until("the run by hand is over", DONE_WITHIN, async || {
+        let all = stack.query("SELECT count(*) FROM runs WHERE state = 'completed'").unwrap();
+        all == 2 && stack.query(over).unwrap() == 0
+    })
+    .await
+    .unwrap();
+    let open = "SELECT count(*) FROM jobs WHERE state NOT IN ('completed', 'failed', 'cancelled')";
+    until("all is over", DONE_WITHIN, async || stack.query(open).unwrap() == 0).await.unwrap();
+    assert_eq!((runs("on").await.len(), runs("off").await.len(), runs("other").await.len()), (2, 0, 0));
+    stack.settle().await.unwrap();
+}

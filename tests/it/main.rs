@@ -23,6 +23,7 @@ mod handler_error;
 
 mod panic;
 
+mod scheduled_jobs;
 mod schedules;
 
 mod cancel_and_retry;

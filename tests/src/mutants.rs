@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 36] = [
+pub const MUTANTS: [Mutant; 38] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -64,6 +64,10 @@ pub const MUTANTS: [Mutant; 36] = [
         "faults::events::f118_the_backend_dies_in_a_consumers_step"),
     Mutant::new("item_end_unheard", "a run does not hear of the end of its jobs",
         "workflows::a_result_reaches_the_next_step_and_a_false_condition_is_shown"),
+    Mutant::new("mark_unkept", "what ticks make is stored and the mark up to which they were looked at is not",
+        "faults::schedules::f127_the_backend_dies_between_a_tick_and_its_mark"),
+    Mutant::new("fire_end_unheard", "a schedule does not hear of the end of what its ticks made",
+        "schedules::a_tick_that_comes_too_early_is_skipped_waits_or_takes_the_place"),
     // The relay.
     Mutant::new("mark_early", "an order counts as confirmed before it is published",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use crewcall_proto::{JobId, RunId};
 
 use super::{
-    ConsumerName, Pass, Sequence,
+    ConsumerName, FiredBy, Pass, Sequence,
     run_names::{ItemKey, WorkflowName},
 };
 
@@ -44,6 +44,8 @@ pub enum CausedBy {
         /// The name of the step.
         step: Arc<str>,
     },
+    /// A tick of a schedule.
+    Schedule(FiredBy),
 }
 
 /// Which event something was made of, and by which consumer.
@@ -61,7 +63,7 @@ impl Cause {
     pub const fn made_of(&self) -> Option<&MadeOf> {
         match &self.by {
             CausedBy::Consumer(made_of) => Some(made_of),
-            CausedBy::Step { .. } => None,
+            CausedBy::Step { .. } | CausedBy::Schedule(_) => None,
         }
     }
 
@@ -70,7 +72,16 @@ impl Cause {
     pub const fn item(&self) -> Option<ItemKey> {
         match &self.by {
             CausedBy::Step { key, .. } => Some(*key),
-            CausedBy::Consumer(_) => None,
+            CausedBy::Consumer(_) | CausedBy::Schedule(_) => None,
+        }
+    }
+
+    /// Which tick it was made for, if a schedule made it.
+    #[must_use]
+    pub const fn fired_by(&self) -> Option<&FiredBy> {
+        match &self.by {
+            CausedBy::Schedule(by) => Some(by),
+            CausedBy::Consumer(_) | CausedBy::Step { .. } => None,
         }
     }
 }

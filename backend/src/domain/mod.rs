@@ -30,7 +30,13 @@ pub mod subject;
 
 mod problem;
 
-pub mod schedule;
+mod nearest;
+
+mod fields;
+
+mod job_template;
+
+pub mod times;
 
 pub mod type_settings;
 
@@ -54,6 +60,10 @@ pub mod reaction;
 
 pub mod workflow;
 
+mod schedule_name;
+
+pub mod schedules;
+
 pub use cause::{Cause, CausedBy, MadeOf, Origin, Root, Source};
 pub use consumer::{Consumer, ConsumerSettings, Replay, Start, Then};
 pub use consumer_name::{ConsumerName, InvalidConsumerName, Pass};
@@ -65,9 +75,13 @@ pub use job::{
 };
 pub use pace::{Pace, Slot};
 pub use problem::Problem;
+pub(crate) use problem::escaped;
 pub use published_event::{EventId, EventSubmission, NewEvent, PublishedEvent};
 pub use reaction::{Reacted, Reaction};
 pub use retry::Backoff;
+pub use schedule_name::{
+    FiredBy, InvalidScheduleName, ScheduleId, ScheduleName, TickKey, TickOrigin, TickState,
+};
 pub use sequence::Sequence;
 pub use state::State;
 pub use subject::{Subject, SubjectPattern};

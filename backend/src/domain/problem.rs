@@ -1,5 +1,8 @@
 //! What is wrong with a request.
 
+/// How many problems of a document are told at once.
+pub const PROBLEMS_MAX: usize = 100;
+
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -21,4 +24,9 @@ impl Problem {
             problems.iter().map(|Self { pointer, message }| format!("{pointer}: {message}")).collect();
         told.join("; ")
     }
+}
+
+/// A name within a JSON pointer (RFC 6901, section 3).
+pub(crate) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }

@@ -9,6 +9,7 @@ use super::{
     Cause, CausedBy, ConsumerName, ConsumerSettings, Job, MadeOf, Pass, Problem, PublishedEvent,
     SubjectPattern, Submission, Then,
     consumer::{IN_FLIGHT_MAX, PATTERNS_MAX},
+    escaped,
     submission::NewJob,
     workflow::{
         definition::{Trigger, WorkflowName},
@@ -186,7 +187,7 @@ impl Templates {
             .labels
             .iter()
             .map(|(name, text)| {
-                let at = format!("/then/job/labels/{}", name.replace('~', "~0").replace('/', "~1"));
+                let at = format!("/then/job/labels/{}", escaped(name));
                 Ok((name.clone(), template(at, &Json::String(text.clone()))?))
             })
             .collect();

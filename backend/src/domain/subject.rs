@@ -6,7 +6,7 @@ pub use crewcall_proto::event::InvalidSubject;
 use crewcall_proto::{JobType, event::check_subject};
 
 use super::{
-    State,
+    ScheduleName, State, TickState,
     run_names::{RunState, WorkflowName},
 };
 
@@ -41,6 +41,14 @@ impl Subject {
     #[must_use]
     pub fn of_run(ended: RunState, workflow: &WorkflowName) -> Self {
         Self(format!("run.{ended}.{workflow}").into())
+    }
+
+    /// That of the event that we record when ticks of a schedule are missed or skipped.
+    #[must_use]
+    pub fn of_schedule(fate: TickState, schedule: &ScheduleName) -> Self {
+        // The triggers of a workflow have a name of their own, which is none of a subject.
+        let name = schedule.as_str().replace(':', ".");
+        Self(format!("schedule.{fate}.{name}").into())
     }
 
     /// The text.
@@ -80,10 +88,10 @@ impl SubjectPattern {
         &self.0
     }
 
-    /// Whether it may select events about jobs and runs.
+    /// Whether it may select events about jobs, runs and schedules.
     #[must_use]
     pub fn may_select_ours(&self) -> bool {
-        matches!(self.0.split('.').next(), Some("job" | "run" | "*" | "#"))
+        matches!(self.0.split('.').next(), Some("job" | "run" | "schedule" | "*" | "#"))
     }
 
     /// Whether it selects this subject.

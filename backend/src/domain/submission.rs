@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
 
 use super::{
-    Job, JobStatus, Policy, Priority, Problem,
+    Job, JobStatus, Policy, Priority, Problem, escaped,
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
-    schedule::Times,
+    times::Times,
 };
 
 /// The most labels a job may have.
@@ -116,7 +116,7 @@ pub(crate) fn label_problems(labels: &BTreeMap<String, String>) -> Vec<Problem> 
         ));
     }
     for (name, value) in labels {
-        let pointer = format!("/labels/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/labels/{}", escaped(name));
         let name_fits = !name.is_empty()
             && name.len() <= LABEL_NAME_LENGTH_MAX
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     domain::{
-        NewEvent, Sequence, State,
+        NewEvent, ScheduleName, Sequence, State,
+        schedules::known::Schedule,
         workflow::{
             definition::WorkflowName,
             facts::{Happened, Stale},
@@ -15,8 +16,8 @@ use crate::{
     },
     engine::ports::{
         Accepted, Appended, Applied, ConsumerStep, Emission, Inserted, JobChanged, JobEvent, NewRun,
-        RunChanged, RunStarted, RunTold, StepDone, Stepped, Store, StoreError, WaitAnswers, WorkflowChange,
-        WorkflowChanged, Written,
+        RunChanged, RunStarted, RunTold, ScheduleChange, ScheduleChanged, ScheduleStep, StepDone, Stepped,
+        Store, StoreError, Ticked, WaitAnswers, WorkflowChange, WorkflowChanged, Written,
     },
     failpoints::Failpoint,
     metrics::{Metrics, UNKNOWN_JOB},
@@ -32,6 +33,9 @@ pub trait Observer: Send + Sync {
 
     /// The same, of runs of workflows. Most do not care.
     fn after_runs(&self, _: &[RunChanged]) {}
+
+    /// The same, of schedules, each as it is now. Most do not care.
+    fn after_schedules(&self, _: &[Arc<Schedule>]) {}
 }
 
 /// Writes, and tells everybody concerned. Cheap to clone.
@@ -156,6 +160,31 @@ impl Changes {
         Ok(())
     }
 
+    /// Does something to a schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn change_schedule(
+        &self,
+        name: &ScheduleName,
+        change: ScheduleChange,
+    ) -> Result<ScheduleChanged, StoreError> {
+        Ok(self.told(self.store.change_schedule(name, change).await?).value)
+    }
+
+    /// Stores what becomes of ticks, and sends the jobs of it on their way.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when nothing was stored.
+    pub(super) async fn tick(&self, step: ScheduleStep) -> Result<Ticked, StoreError> {
+        die_at(Failpoint::Ticking);
+        let ticked = self.store.tick(step).await?;
+        die_at(Failpoint::Ticked);
+        Ok(self.told(ticked).value)
+    }
+
     /// Deletes runs that have been over for so long, and their jobs. Returns how many of both.
     ///
     /// # Errors
@@ -270,6 +299,11 @@ impl Changes {
         if !written.runs.is_empty() {
             for observer in self.observers.iter() {
                 observer.after_runs(&written.runs);
+            }
+        }
+        if !written.schedules.is_empty() {
+            for observer in self.observers.iter() {
+                observer.after_schedules(&written.schedules);
             }
         }
         if let Some(newest) = written.newest {

@@ -15,7 +15,7 @@ use super::{
     queries::WAITING,
 };
 use crate::{
-    domain::{Demand, State, Waiting},
+    domain::{Demand, ScheduleName, State, Waiting},
     metrics::{ConsumerFigures, FleetFigures, TypeFigures, WorkflowFigures},
 };
 
@@ -57,6 +57,10 @@ impl Engine {
             }
         }
         self.metrics.set_fleet(&self.fleet_figures());
+        let schedules = self.store.schedules();
+        let schedules: Vec<(ScheduleName, bool)> =
+            schedules.iter().map(|schedule| (schedule.name.clone(), schedule.pause.is_some())).collect();
+        self.metrics.set_schedules(&schedules, self.schedules.held());
         let (orders, oldest) = self.publisher.unconfirmed();
         self.metrics.set_unconfirmed(orders, oldest);
         self.metrics.set_clock_offset(self.clock.machine_ahead_ms());

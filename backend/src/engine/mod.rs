@@ -22,6 +22,10 @@ pub mod commands;
 
 pub(crate) mod queries;
 
+mod blocking;
+
+mod checked;
+
 mod emissions;
 
 mod made_jobs;
@@ -35,6 +39,8 @@ pub mod event_log;
 pub mod consumers;
 
 pub mod runs;
+
+pub mod schedules;
 
 mod measuring;
 
@@ -65,10 +71,12 @@ use tokio::sync::Mutex;
 
 pub use caller::Caller;
 pub use changes::{Changes, Observer};
+pub use checked::Checked;
 pub use commands::{
     consumers::{ConsumerError, Moved, Put},
     publish::{PublishError, Published, event_id},
     runs::RunError,
+    schedules::{Backfill, BackfillRequest, ScheduleError},
     submit::{SubmitError, Submitted},
     workflows::{TriggerRequest, Triggered, WorkflowError},
 };
@@ -76,7 +84,8 @@ pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};
 pub use event_log::{LogError, LogPage, LogQuery};
 pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
 pub use queries::JobView;
-pub use runs::{Checked, ItemView, RunView, RunWatch, StepView, WorkflowView};
+pub use runs::{ItemView, RunView, RunWatch, StepView, WorkflowView};
+pub use schedules::{NextTick, Preview, ScheduleState, ScheduleView};
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
 
@@ -87,6 +96,7 @@ use self::{
     relay::{Relay, publisher::OrderPublisher},
     responses::{Response, ResponseHandler},
     runs::RunWork,
+    schedules::ScheduleWork,
     tasks::{Fallen, Tasks, watched},
     upkeep::{due_times::DueTimes, retention::Retention},
 };
@@ -133,6 +143,7 @@ pub struct Engine {
     watch: WatchHub,
     consumption: Arc<Consumption>,
     runs: Arc<RunWork>,
+    schedules: Arc<ScheduleWork>,
     /// How many jobs may make each other.
     depth_max: u32,
     retention: Retention,
@@ -148,9 +159,7 @@ impl Engine {
     ///
     /// [`StoreError`] when the store cannot be read.
     pub async fn assemble(ports: Ports, retention: Retention) -> Result<Arc<Self>, StoreError> {
-        ports.metrics.started(ports.clock.now());
-        let catalogue = Arc::new(Catalogue::load(Arc::clone(&ports.store), Arc::clone(&ports.clock)).await?);
-        catalogue.names().iter().for_each(|job_type| ports.metrics.type_announced(job_type));
+        let catalogue = known_types(&ports).await?;
         let limits = TypeLimits::load(Arc::clone(&ports.store)).await?;
         let liveness = Arc::<LivenessClock>::default();
         let registry = Arc::new(Registry::new(Arc::clone(&liveness)));
@@ -161,7 +170,8 @@ impl Engine {
         let leases = restored_leases(store.as_ref(), &liveness).await?;
         let revocations = Arc::<Revocations>::default();
         revocations.restore(store.as_ref()).await?;
-        let (due_times, consumption, runs) = <(Arc<DueTimes>, Arc<Consumption>, Arc<RunWork>)>::default();
+        let (due_times, consumption) = <(Arc<DueTimes>, Arc<Consumption>)>::default();
+        let (runs, schedules) = <(Arc<RunWork>, Arc<ScheduleWork>)>::default();
         // What follows from a change, in this order: what is known of an attempt is known before its order is sent,
         // whoever watches finds it counted, and is told before a worker can be done.
         let mut reactions: Vec<Arc<dyn Observer>> = vec![
@@ -171,6 +181,7 @@ impl Engine {
             Arc::clone(&due_times) as _,
             Arc::clone(&consumption) as _,
             Arc::clone(&runs) as _,
+            Arc::clone(&schedules) as _,
             Arc::clone(&metrics) as _,
             Arc::new(watch.clone()),
             Arc::new(publisher.clone()),
@@ -193,7 +204,6 @@ impl Engine {
             clock: Arc::clone(&clock),
             unreadable: Default::default(),
         });
-        let responses = ResponseHandler { discovery: Arc::clone(&discovery) };
         let engine = Self {
             store,
             broker,
@@ -208,11 +218,12 @@ impl Engine {
             leases,
             due_times,
             changes,
+            responses: ResponseHandler { discovery: Arc::clone(&discovery) },
             discovery,
-            responses,
             watch,
             consumption,
             runs,
+            schedules,
             depth_max,
             retention,
             scrape: Mutex::default(),
@@ -244,6 +255,7 @@ impl Engine {
             ended = watched("the publisher", stop, self.publisher.run()) => ended,
             ended = watched("the consumers", stop, consumers::run(self)) => ended,
             ended = watched("the runs", stop, runs::run(self)) => ended,
+            ended = watched("the schedules", stop, schedules::run(self)) => ended,
             ended = upkeep::run(self) => ended,
         }
     }
@@ -299,6 +311,14 @@ impl Engine {
     pub async fn quarantine(&self, messages: Vec<ports::QuarantinedMessage>) -> Result<(), StoreError> {
         self.store.quarantine(messages).await
     }
+}
+
+/// The metrics begin, with what workers announced before.
+async fn known_types(ports: &Ports) -> Result<Arc<Catalogue>, StoreError> {
+    ports.metrics.started(ports.clock.now());
+    let catalogue = Catalogue::load(Arc::clone(&ports.store), Arc::clone(&ports.clock)).await?;
+    catalogue.names().iter().for_each(|job_type| ports.metrics.type_announced(job_type));
+    Ok(Arc::new(catalogue))
 }
 
 /// Running attempts keep their leases over a restart of the backend.

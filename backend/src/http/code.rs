@@ -80,6 +80,8 @@ codes! {
         "GET /v1/workflows lists those that there are. Of one that is deleted, runs and their versions are kept for as long as other runs.";
     RunNotFound = "run-not-found", NOT_FOUND, "No such run",
         "It was deleted after its retention, or the id is that of something else: GET /v1/runs lists those that are kept.";
+    ScheduleNotFound = "schedule-not-found", NOT_FOUND, "No such schedule",
+        "GET /v1/schedules lists those that there are.";
     StepNotFound = "step-not-found", NOT_FOUND, "The run has no such step",
         "The detail names the steps. Only a step with an approval can be approved or rejected.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -100,6 +102,12 @@ codes! {
         "There may be 1000. Delete one that nobody needs any more; one consumer may select many subjects.";
     TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
         "There may be 10 at once. Wait until one of them is finished.";
+    TooManySchedules = "too-many-schedules", CONFLICT, "There are as many schedules as may be",
+        "There may be 20000, those of workflows included. Delete one that nobody needs any more.";
+    ScheduleOfWorkflow = "schedule-of-workflow", CONFLICT, "The schedule is a trigger of a workflow",
+        "The detail names the workflow: change its triggers, pause it, or delete it, and the schedule follows.";
+    NothingMade = "nothing-made", CONFLICT, "The schedule made nothing",
+        "The detail says why, such as that an earlier job or run of it is not over. The tick is in the schedule's record as skipped, if it came so far.";
     JobOfRun = "job-of-run", CONFLICT, "The job belongs to a run",
         "Its run goes on from how it ended, so it is not tried again by itself. The detail names the run: POST /v1/runs/{id}/retry, once that is over.";
     WorkflowPaused = "workflow-paused", CONFLICT, "The workflow is paused",
@@ -144,6 +152,8 @@ codes! {
         "Each entry of errors points at a field and says what would be right. Nothing was changed.";
     InvalidWorkflow = "invalid-workflow", UNPROCESSABLE_ENTITY, "It is not a workflow",
         "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/workflows/check tells the same of a document that is not to be kept yet.";
+    InvalidSchedule = "invalid-schedule", UNPROCESSABLE_ENTITY, "It is not a schedule",
+        "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/schedules/preview shows what a document means.";
     InvalidData = "invalid-data", UNPROCESSABLE_ENTITY, "The data does not fit the workflow",
         "It is checked against the parameters of the workflow: GET /v1/workflows/{name} has them in its document. Nothing was started.";
     EventIdReused = "event-id-reused", UNPROCESSABLE_ENTITY, "The id belongs to an event that says something else",

@@ -1,10 +1,10 @@
 //! The cursor of a list: opaque to callers, checked when it comes back.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use crewcall_proto::{JobId, JobType, RunId};
+use crewcall_proto::{JobId, JobType, RunId, Timestamp};
 use uuid::Uuid;
 
-use crate::domain::Subject;
+use crate::domain::{Subject, TickKey, TickOrigin};
 
 /// What a list goes on after.
 pub(super) trait Cursor: Sized {
@@ -96,6 +96,21 @@ impl Cursor for u32 {
     }
 }
 
+/// The tick that a page ends with.
+impl Cursor for TickKey {
+    const VERSION: u8 = 7;
+
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.at.as_millis().to_be_bytes().as_slice(), self.origin.as_str().as_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (at, word) = bytes.split_first_chunk()?;
+        let origin = TickOrigin::ALL.into_iter().find(|origin| origin.as_str().as_bytes() == word)?;
+        Some(Self { at: Timestamp::from_millis(i64::from_be_bytes(*at)), origin })
+    }
+}
+
 /// The cursor of the page after the one that ends with `last`.
 pub(super) fn encode<T: Cursor>(last: &T) -> String {
     URL_SAFE_NO_PAD.encode([vec![T::VERSION], last.to_bytes()].concat())
@@ -131,6 +146,11 @@ mod tests {
         assert_eq!(decode(&encode(&run)), Ok(run));
         assert_eq!(decode(&encode(&7_u32)), Ok(7_u32));
         assert!(decode::<RunId>(&cursor).is_err() && decode::<u32>(&encode(&7_u64)).is_err());
+        for origin in TickOrigin::ALL {
+            let tick = TickKey { at: Timestamp::from_millis(-7), origin };
+            assert_eq!(decode(&encode(&tick)), Ok(tick));
+        }
+        assert!(decode::<TickKey>(&cursor).is_err());
         assert!(decode::<JobId>(&URL_SAFE_NO_PAD.encode([2; 17])).is_err());
         assert!(decode::<JobType>(&URL_SAFE_NO_PAD.encode(b"\x03A")).is_err());
     }

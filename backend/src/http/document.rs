@@ -1,4 +1,4 @@
-//! The document of a workflow, as JSON text: what a parser would swallow is told. The domain says whether it is a workflow.
+//! The document of a workflow or a schedule, as JSON text: what a parser would swallow is told. The domain says whether it is one.
 
 use std::fmt;
 
@@ -13,12 +13,9 @@ use serde::{
 };
 use serde_json::{Map, Number};
 
-use super::{
-    fields::escaped,
-    problem::{Problem, ProblemCode, field},
-};
+use super::problem::{Problem, ProblemCode, field};
 use crate::domain::{
-    Problem as FieldProblem, excerpt,
+    Problem as FieldProblem, escaped, excerpt, schedules,
     workflow::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_LEVELS_MAX, PROBLEMS_MAX},
 };
 
@@ -27,6 +24,31 @@ const STEPS: &str = "/steps";
 
 /// How many bytes of text a character takes that is written as `\u00e4`.
 const ESCAPE_BYTES: usize = 6;
+
+/// What a document is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Workflow,
+    Schedule,
+}
+
+impl Kind {
+    /// With its article.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Workflow => "a workflow",
+            Self::Schedule => "a schedule",
+        }
+    }
+
+    /// How large it may be, in bytes of JSON without white space.
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Workflow => DOCUMENT_BYTES_MAX,
+            Self::Schedule => schedules::limits::DOCUMENT_BYTES_MAX,
+        }
+    }
+}
 
 /// A document as far as it could be read.
 #[derive(Debug)]
@@ -38,15 +60,14 @@ pub(super) struct Document {
 }
 
 /// Reads JSON text. With code `invalid-json` it is refused if it is not JSON.
-pub(super) fn read(text: &[u8]) -> Result<Document, Problem> {
+pub(super) fn read(kind: Kind, text: &[u8]) -> Result<Document, Problem> {
+    let (what, bytes_max) = (kind.what(), kind.bytes_max());
     if json_depth_exceeds(text, DOCUMENT_LEVELS_MAX) {
-        return Ok(unread(format!("a workflow is nested no deeper than {DOCUMENT_LEVELS_MAX} levels")));
+        return Ok(unread(format!("{what} is nested no deeper than {DOCUMENT_LEVELS_MAX} levels")));
     }
     let bytes = bytes_at_least(text);
-    if bytes > DOCUMENT_BYTES_MAX {
-        let message =
-            format!("a workflow has at most {DOCUMENT_BYTES_MAX} bytes as JSON, and this has {bytes}");
-        return Ok(unread(message));
+    if bytes > bytes_max {
+        return Ok(unread(format!("{what} has at most {bytes_max} bytes as JSON, and this has {bytes}")));
     }
     let mut notes = Notes::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -196,7 +217,7 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<(String, String)> {
-        let document = read(text.as_bytes()).unwrap();
+        let document = read(Kind::Workflow, text.as_bytes()).unwrap();
         document.problems.into_iter().map(|problem| (problem.pointer, problem.message)).collect()
     }
 
@@ -207,7 +228,7 @@ mod tests {
     #[test]
     fn a_document_is_read_in_its_order() {
         let text = r#" {"steps": {"b": [1, -2, 0.5, true, null, "\u00e4\n"], "a": {}}, "name": ""} "#;
-        let document = read(text.as_bytes()).unwrap();
+        let document = read(Kind::Workflow, text.as_bytes()).unwrap();
         assert_eq!(document.problems, []);
         let json = document.json.unwrap();
         assert_eq!(json.to_string(), r#"{"steps":{"b":[1,-2,0.5,true,null,"ä\n"],"a":{}},"name":""}"#);
@@ -220,7 +241,7 @@ mod tests {
         assert_eq!(pointers(text), ["/steps/a/job", "/steps/a", "/a~1b/0/c"]);
         let (_, message) = &told(text)[1];
         assert_eq!(message, "there are two steps \"a\": each has a name of its own");
-        let json = read(text.as_bytes()).unwrap().json.unwrap();
+        let json = read(Kind::Workflow, text.as_bytes()).unwrap().json.unwrap();
         assert_eq!(json["steps"], json!({"a": {"job": "x"}, "b": {}}));
         let many = format!("{{{}\"a\":0}}", "\"a\":0,".repeat(1_000));
         assert_eq!(told(&many).len(), PROBLEMS_MAX);
@@ -239,18 +260,33 @@ mod tests {
             [(String::new(), "a workflow is nested no deeper than 36 levels".to_owned())]
         );
         let fits = format!("{}\"{}\"", " ".repeat(1_000), "x".repeat(DOCUMENT_BYTES_MAX - 2));
-        assert!(read(fits.as_bytes()).unwrap().json.is_some());
+        assert!(read(Kind::Workflow, fits.as_bytes()).unwrap().json.is_some());
         let escaped = format!("\"{}\"", "\\u00e4\\\"".repeat(DOCUMENT_BYTES_MAX / 2 - 1));
-        assert!(read(escaped.as_bytes()).unwrap().json.is_some(), "the domain counts precisely");
-        let large = read(format!("[{}0]", "0,".repeat(DOCUMENT_BYTES_MAX / 2)).as_bytes()).unwrap();
-        assert!(large.json.is_none());
-        assert!(large.problems[0].message.starts_with("a workflow has at most 262144 bytes as JSON"));
+        assert!(
+            read(Kind::Workflow, escaped.as_bytes()).unwrap().json.is_some(),
+            "the domain counts precisely"
+        );
+        for (kind, bytes_max) in [(Kind::Workflow, 262_144), (Kind::Schedule, 65_536)] {
+            let text = format!("[{}0]", "0,".repeat(bytes_max / 2));
+            let large = read(kind, text.as_bytes()).unwrap();
+            assert!(large.json.is_none());
+            let expected = format!(
+                "{} has at most {bytes_max} bytes as JSON, and this has {}",
+                kind.what(),
+                bytes_max + 3
+            );
+            assert_eq!(large.problems[0].message, expected);
+        }
     }
 
     #[test]
     fn what_is_no_json_is_refused() {
         for text in ["", "{", "{} x", "{'a':1}", "\u{1}"] {
-            assert_eq!(read(text.as_bytes()).unwrap_err().code(), ProblemCode::InvalidJson, "{text}");
+            assert_eq!(
+                read(Kind::Workflow, text.as_bytes()).unwrap_err().code(),
+                ProblemCode::InvalidJson,
+                "{text}"
+            );
         }
     }
 }

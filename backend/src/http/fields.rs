@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::problem::{Problem, ProblemCode, field};
 use crate::{
-    domain::{Problem as FieldProblem, excerpt},
+    domain::{Problem as FieldProblem, escaped, excerpt},
     engine::settings::schema::PROBLEMS_MAX,
 };
 
@@ -139,6 +139,12 @@ impl Fields {
         let wrong = |_| format!("{name} is a time such as 2026-11-20T16:07:00Z (RFC 3339{hint})");
         let time = self.read(name, |text| text.parse::<jiff::Timestamp>().map_err(wrong))?;
         Some(Timestamp::from_millis(time.as_millisecond()))
+    }
+
+    /// A time that cannot be null.
+    pub(super) fn some_time(&mut self, name: &'static str) -> Option<Timestamp> {
+        self.refuse_null(name, "a time");
+        self.time(name)
     }
 
     /// Anything but null.
@@ -271,11 +277,6 @@ impl Fields {
             None => format!("{} has {}", self.what, self.known.join(", ")),
         }
     }
-}
-
-/// A name within a JSON pointer (RFC 6901, section 3).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn a(value: &Value) -> &'static str {

@@ -1,8 +1,8 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
-//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `workers`, `types`,
-//! `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `schedules`,
+//! `workers`, `types`, `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
 //! command or a query of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which
 //! problems may come.
 
@@ -25,6 +25,8 @@ mod quarantine;
 mod run_actions;
 mod run_watch;
 mod runs;
+mod schedule_actions;
+mod schedules;
 mod type_settings;
 mod types;
 mod watch;
@@ -51,13 +53,14 @@ mod dto;
 mod json;
 mod problem;
 mod responses;
+mod schedule_problems;
 mod watchers;
 mod workflow_graph;
 mod workflow_problems;
 
 use std::{ops::Deref, sync::Arc};
 
-use axum::{Extension, Router, middleware::from_fn_with_state};
+use axum::{Extension, Router, middleware::from_fn_with_state, routing::get};
 use crewcall_traces::Traces;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -168,26 +171,9 @@ impl Deref for HttpState {
     }
 }
 
-/// Every route.
-///
-/// # Panics
-///
-/// When the OpenAPI document cannot be written, which its parts, being constants, do not allow.
-pub fn router(state: HttpState) -> Router {
-    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
-        .routes(routes!(jobs::submit, jobs::list))
-        .routes(routes!(jobs::get))
-        .routes(routes!(batch::submit))
-        .routes(routes!(actions::cancel))
-        .routes(routes!(actions::retry))
-        .routes(routes!(actions::cancel_many))
-        .routes(routes!(actions::retry_many))
-        .routes(routes!(watch::watch_job))
-        .routes(routes!(watch::watch_all))
-        .routes(routes!(events::publish, events::list))
-        .routes(routes!(events::publish_many))
-        .routes(routes!(event_watch::watch_log))
-        .routes(routes!(events::get))
+/// The routes of what makes jobs: consumers, workflows with their runs, schedules.
+fn what_follows() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
         .routes(routes!(consumers::list))
         .routes(routes!(consumers::put, consumers::get, consumers::delete))
         .routes(routes!(consumers::pause))
@@ -214,6 +200,39 @@ pub fn router(state: HttpState) -> Router {
         .routes(routes!(run_actions::retry))
         .routes(routes!(run_actions::approve))
         .routes(routes!(run_actions::reject))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::preview))
+        // The name of that route cannot be that of a schedule, which whoever asks for it is told.
+        .route("/v1/schedules/preview", get(schedules::no_preview).put(schedules::refuse_preview))
+        .routes(routes!(schedules::put, schedules::get, schedules::delete))
+        .routes(routes!(schedules::ticks))
+        .routes(routes!(schedule_actions::pause))
+        .routes(routes!(schedule_actions::resume))
+        .routes(routes!(schedule_actions::trigger))
+        .routes(routes!(schedule_actions::backfill))
+}
+
+/// Every route.
+///
+/// # Panics
+///
+/// When the OpenAPI document cannot be written, which its parts, being constants, do not allow.
+pub fn router(state: HttpState) -> Router {
+    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(jobs::submit, jobs::list))
+        .routes(routes!(jobs::get))
+        .routes(routes!(batch::submit))
+        .routes(routes!(actions::cancel))
+        .routes(routes!(actions::retry))
+        .routes(routes!(actions::cancel_many))
+        .routes(routes!(actions::retry_many))
+        .routes(routes!(watch::watch_job))
+        .routes(routes!(watch::watch_all))
+        .routes(routes!(events::publish, events::list))
+        .routes(routes!(events::publish_many))
+        .routes(routes!(event_watch::watch_log))
+        .routes(routes!(events::get))
+        .merge(what_follows())
         .routes(routes!(workers::list))
         .routes(routes!(workers::get))
         .routes(routes!(workers::drain))

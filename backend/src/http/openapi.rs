@@ -40,6 +40,7 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
         (name = "consumers", description = "Make a job of each event that is selected"),
         (name = "workflows", description = "Jobs that belong together, and what follows from each"),
         (name = "runs", description = "Workflows under way: read them, and change their course"),
+        (name = "schedules", description = "Make jobs, runs and events whenever a moment of a calendar comes"),
         (name = "workers", description = "Who is there, and who takes jobs"),
         (name = "types", description = "What can be done, and how much of it at once"),
         (name = "operation", description = "For those who run it"),

@@ -13,7 +13,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::{Sequence, subject::InvalidPattern, workflow::known::Role},
+    domain::{Sequence, TickKey, schedules::tick::TickState, subject::InvalidPattern, workflow::known::Role},
     engine::{
         LogQuery,
         ports::{JobQuery, RunQuery},
@@ -23,7 +23,7 @@ use crate::{
 /// How many jobs, or messages of the quarantine, a page has unless the caller asks for another number.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
 
-/// The most jobs, types, runs, items, lines of a journal, or messages of the quarantine, of one page.
+/// The most jobs, types, runs, items, ticks, lines of a journal, or messages of the quarantine, of one page.
 pub const PAGE_JOBS_MAX: usize = 500;
 
 /// How many hexadecimal digits the id of a job has.
@@ -152,6 +152,14 @@ pub(super) fn read_items(raw: Option<&str>) -> Result<ItemsQuery, Problem> {
     let limit = fields.read("limit", |text| whole(text, 1..=PAGE_JOBS_MAX, "number"));
     let (role, limit) = (role.unwrap_or(Role::Work), limit.unwrap_or(PAGE_JOBS_DEFAULT));
     fields.conclude(Ok(ItemsQuery { role, after, limit }))
+}
+
+/// Reads the query string of a list of ticks: in which states they are, and which page it is.
+pub(super) fn read_ticks(raw: Option<&str>) -> Result<(Vec<TickState>, PageQuery<TickKey>), Problem> {
+    let mut fields = Fields::query(raw);
+    let states = fields.states();
+    let page = PageQuery::of(&mut fields, PAGE_JOBS_DEFAULT);
+    fields.conclude(Ok((states, page)))
 }
 
 /// Reads the query string of a journal: after which line, and how many lines at most.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     Submission,
-    schedule::{BackoffRequest, Times},
+    times::{BackoffRequest, Times},
 };
 
 /// The pointer to the parameters.

@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use super::{
     HttpState, body, cursor,
-    document::{self, Document},
+    document::{self, Document, Kind},
     dto,
     json::Json,
     preconditions,
@@ -66,7 +66,7 @@ pub(super) async fn put(
     let expected = preconditions::read(request.headers())?;
     let caller = caller(&request);
     let text = body::read_json(&state.bodies, request).await?;
-    let Document { json, mut problems } = document::read(&text)?;
+    let Document { json, mut problems } = document::read(Kind::Workflow, &text)?;
     let json = json.map(|json| named(json, name.as_str(), &mut problems));
     let document = match json {
         Some(document) if problems.is_empty() => document,
@@ -100,7 +100,7 @@ pub(super) async fn check(
     request: Request,
 ) -> Result<Json<dto::WorkflowCheck>, Problem> {
     let text = body::read_json(&state.bodies, request).await?;
-    let Document { json, problems } = document::read(&text)?;
+    let Document { json, problems } = document::read(Kind::Workflow, &text)?;
     Ok(Json(dto::WorkflowCheck::from(&checked(&state, json, problems).await?)))
 }
 

@@ -23,6 +23,8 @@ mod process;
 
 mod consumers;
 
+mod schedules;
+
 mod workflows;
 
 use crewcall_proto::JobType;
@@ -36,6 +38,7 @@ use self::{
     jobs::JobMetrics,
     process::ProcessMetrics,
     registrar::{Registrar, Registries},
+    schedules::ScheduleMetrics,
     store::StoreMetrics,
     type_labels::TypeLabels,
     types::TypeMetrics,
@@ -55,6 +58,7 @@ pub struct Metrics {
     labels: TypeLabels,
     jobs: JobMetrics,
     consumers: ConsumerMetrics,
+    schedules: ScheduleMetrics,
     workflows: WorkflowMetrics,
     types: TypeMetrics,
     fleet: FleetMetrics,
@@ -71,6 +75,7 @@ impl Default for Metrics {
             labels: TypeLabels::default(),
             jobs: JobMetrics::new(&mut make),
             consumers: ConsumerMetrics::new(&mut make),
+            schedules: ScheduleMetrics::new(&mut make),
             workflows: WorkflowMetrics::new(&mut make),
             types: TypeMetrics::new(&mut make),
             fleet: FleetMetrics::new(&mut make),

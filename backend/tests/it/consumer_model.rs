@@ -25,7 +25,7 @@ use crewcall_backend::{
     },
     engine::{
         ports::{Accepted, ConsumerStep, ConsumerWrite, DispatchNumber, Made, MatchedEvent},
-        rules::{Consume, Consumers, Decide, JobCounts, Loaded, Rules, Runs, Writes},
+        rules::{Consume, Consumers, Decide, JobCounts, Loaded, Rules, Writes},
     },
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -269,7 +269,7 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
     };
     let passes = consumer.pass;
     let counts = JobCounts::new(DispatchNumber(0), Sequence(0));
-    let mut rules = Rules::new(counts, Consumers::new([consumer], open, passes), Runs::default(), clock);
+    let mut rules = Rules::new(counts, Consumers::new([consumer], open, passes), <_>::default(), clock);
     Consume::new(step).unwrap().decide(Loaded::default(), &mut rules).unwrap().writes
 }
 

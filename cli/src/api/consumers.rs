@@ -133,7 +133,7 @@ pub(crate) struct Moved {
     pub(crate) repeated: u64,
 }
 
-/// What made a job: a consumer of an event, or a run.
+/// What made a job: a consumer of an event, a run, or a schedule.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Cause {
@@ -151,6 +151,10 @@ pub(crate) struct Cause {
     pub(crate) item: Option<u32>,
     /// `work`, or `undo` if it compensates for one.
     pub(crate) role: Option<String>,
+    /// The schedule.
+    pub(crate) schedule: Option<String>,
+    /// The tick of that.
+    pub(crate) tick: Option<String>,
     /// Where the chain of causes begins: "event 17".
     pub(crate) root: Option<String>,
     /// How many jobs and runs lie on the way, this one included.

@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod operations;
 mod problem;
+mod schedules;
 mod workflows;
 
 use std::{collections::BTreeMap, ops::Deref};
@@ -29,6 +30,7 @@ pub(crate) use self::{
     metrics::Metrics,
     operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},
+    schedules::{Backfill, OpenTick, Schedule, ScheduleList, SchedulePreview, Tick, TickPage, UpcomingTick},
     workflows::{
         ItemCounts, JournalLine, JournalPage, Run, RunItem, RunItemPage, RunPage, RunState, RunStep,
         StartedBy, Workflow, WorkflowCheck, WorkflowList, WorkflowVersion, WorkflowVersionPage,
@@ -132,7 +134,7 @@ pub(crate) struct Job {
     /// The attempts that ended, oldest first.
     #[serde(default)]
     pub(crate) attempts: Vec<AttemptRecord>,
-    /// What made it, a consumer or a run; none if somebody submitted it.
+    /// What made it, a consumer, a run or a schedule; none if somebody submitted it.
     #[serde(default)]
     pub(crate) cause: Option<Cause>,
 }

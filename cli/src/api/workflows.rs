@@ -238,6 +238,10 @@ pub(crate) struct StartedBy {
     pub(crate) run: Option<String>,
     /// The step of that.
     pub(crate) step: Option<String>,
+    /// A schedule.
+    pub(crate) schedule: Option<String>,
+    /// The tick of that.
+    pub(crate) tick: Option<String>,
 }
 
 /// A step of a run.

@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 70] = [
+const EXAMPLES: [(&str, &[&str]); 81] = [
     (
         "",
         &[
@@ -236,6 +236,49 @@ const EXAMPLES: [(&str, &[&str]); 70] = [
     ("runs reject", &["crewcall runs reject @last check --comment 'too dark'"]),
     ("runs items", &["crewcall runs items @last encode", "crewcall runs items @last encode --undo -o jsonl"]),
     ("runs journal", &["crewcall runs journal @last"]),
+    (
+        "schedules",
+        &[
+            "crewcall schedules apply -f schedules.yaml",
+            "crewcall schedules ls",
+            "crewcall schedules ticks report.nightly --state skipped,missed",
+        ],
+    ),
+    (
+        "schedules apply",
+        &[
+            "crewcall schedules apply -f schedules.yaml",
+            "crewcall schedules apply -f schedules/ -f more.json",
+            "crewcall schedules apply -f - < schedules.yaml",
+        ],
+    ),
+    ("schedules ls", &["crewcall schedules ls", "crewcall schedules ls -o wide --watch=5s"]),
+    (
+        "schedules get",
+        &["crewcall schedules get report.nightly", "crewcall schedules get report.nightly -o json"],
+    ),
+    (
+        "schedules next",
+        &["crewcall schedules next report.nightly -n 3", "crewcall schedules next -f schedules.yaml"],
+    ),
+    (
+        "schedules ticks",
+        &[
+            "crewcall schedules ticks report.nightly -n 20",
+            "crewcall schedules ticks report.nightly --state skipped,missed -o wide",
+        ],
+    ),
+    ("schedules trigger", &["crewcall schedules trigger report.nightly --reason 'the first was wrong'"]),
+    ("schedules pause", &["crewcall schedules pause report.nightly --reason 'the printer burns'"]),
+    ("schedules resume", &["crewcall schedules resume report.nightly"]),
+    (
+        "schedules backfill",
+        &[
+            "crewcall schedules backfill report.nightly --from 2026-11-01 --to 2026-11-08 --dry-run",
+            "crewcall schedules backfill report.nightly --from yesterday --to now --allow",
+        ],
+    ),
+    ("schedules rm", &["crewcall schedules rm report.nightly"]),
     ("quarantine", &["crewcall quarantine ls", "crewcall quarantine rm 7"]),
     ("quarantine ls", &["crewcall quarantine ls -o json"]),
     ("quarantine rm", &["crewcall quarantine rm 7", "crewcall quarantine rm --all"]),

@@ -1,4 +1,4 @@
-//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, workflows and runs are.
+//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, workflows, schedules and runs are.
 
 use std::{fmt, str::FromStr};
 
@@ -95,6 +95,41 @@ dotted_name! {
     WorkflowName, "workflow", "asset.publish"
 }
 
+/// The name of a schedule: one that somebody gave, or that of a trigger of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScheduleName(String);
+
+impl ScheduleName {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ScheduleName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let trigger = text.strip_prefix("workflow:").and_then(|rest| rest.rsplit_once(':'));
+        let is_of_workflow = trigger.is_some_and(|(workflow, index)| {
+            JobType::new(workflow).is_ok() && index.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if !is_of_workflow && JobType::new(text).is_err() {
+            let length = JobType::LENGTH_MAX;
+            return Err(format!(
+                "a schedule's name has 1 to {length} characters of a-z 0-9 . _ - in dot-separated words, such as report.nightly"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ScheduleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What the user called a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunName {
@@ -147,5 +182,10 @@ mod tests {
         let refused = "Asset".parse::<WorkflowName>().unwrap_err();
         assert!(refused.starts_with("a workflow's name has 1 to 128 characters"), "{refused}");
         assert!("asset.publish".parse::<WorkflowName>().is_ok());
+        assert!("report.nightly".parse::<ScheduleName>().is_ok());
+        assert!("workflow:asset.publish:0".parse::<ScheduleName>().is_ok());
+        for bad in ["", "Nightly", "workflow:asset.publish", "workflow:A:0", "workflow:a:x"] {
+            assert!(bad.parse::<ScheduleName>().is_err(), "{bad}");
+        }
     }
 }

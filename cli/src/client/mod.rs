@@ -5,6 +5,7 @@ pub(crate) mod consumers;
 pub(crate) mod event_log;
 pub(crate) mod follow;
 pub(crate) mod operations;
+pub(crate) mod schedules;
 mod stream;
 pub(crate) mod workflows;
 

@@ -1,4 +1,4 @@
-//! What the Tab key offers: beside commands and options, the types, jobs, workers and consumers that the backend knows. Whoever presses it
+//! What the Tab key offers: beside commands and options, the types, jobs, workers, consumers and schedules that the backend knows. Whoever presses it
 //! must not wait, nor be told of trouble: a backend that does not answer at once offers nothing.
 
 use std::{env, ffi::OsStr, path::Path, time::Duration};
@@ -70,6 +70,7 @@ fn with_completers(command: Command) -> Command {
             "id" | "ids" | "like" => argument.add(of(jobs)),
             "worker" => argument.add(of(workers)),
             "consumer" => argument.add(of(consumers)),
+            "schedule" => argument.add(of(schedules)),
             "words" => argument.add(of(parameters)),
             _ => argument,
         })
@@ -98,6 +99,11 @@ fn workers(written: &OsStr) -> Vec<CompletionCandidate> {
 fn consumers(written: &OsStr) -> Vec<CompletionCandidate> {
     let found = ask(async |client| client.consumers().await.ok()).unwrap_or_default();
     offers(written, found.iter().map(|found| (found.name.clone(), found.state.clone())))
+}
+
+fn schedules(written: &OsStr) -> Vec<CompletionCandidate> {
+    let found = ask(async |client| client.schedules().await.ok()).unwrap_or_default();
+    offers(written, found.iter().map(|found| (found.name.clone(), found.words.clone())))
 }
 
 fn jobs(written: &OsStr) -> Vec<CompletionCandidate> {

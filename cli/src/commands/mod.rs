@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod types;
 pub(crate) mod workers;
 pub(crate) mod workflows;

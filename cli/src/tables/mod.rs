@@ -1,11 +1,12 @@
 //! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], workflows and runs in
-//! [`workflows`] and [`runs`], the rest in [`fleet`].
+//! [`workflows`] and [`runs`], schedules in [`schedules`], the rest in [`fleet`].
 
 mod consumers;
 mod event_log;
 mod fleet;
 mod health;
 mod runs;
+mod schedules;
 mod schema;
 mod workflows;
 
@@ -15,6 +16,7 @@ pub(crate) use self::{
     fleet::limits,
     health::{TopologyEntry, report},
     runs::{step_line, step_remark},
+    schedules::ticks,
 };
 use crate::{
     api::{ActorNote, AttemptRecord, Backoff, Cause, Job, JobError, JobState},
@@ -191,23 +193,30 @@ fn waits_for(job: &Job) -> String {
 
 /// `consumer invoices of event 17; 3 deep from event 3`, or `step encode of run 0192e4a0-… (asset.publish), item 3`
 fn made_by(cause: &Cause) -> String {
-    let Cause { event, consumer, run, workflow, step, item, role, root, depth } = cause;
-    let maker = match (run, consumer) {
-        (Some(run), _) => {
+    let Cause { event, consumer, run, workflow, step, item, role, schedule, tick, root, depth } = cause;
+    let maker = match (run, consumer, schedule) {
+        (Some(run), _, _) => {
             let step = step.as_deref().unwrap_or_default();
             let workflow = workflow.as_ref().map(|workflow| format!(" ({workflow})")).unwrap_or_default();
             let item = item.map(|item| format!(", item {item}")).unwrap_or_default();
             let undoes = if role.as_deref() == Some("undo") { ", to undo it" } else { "" };
             format!("step {step} of run {run}{workflow}{item}{undoes}")
         }
-        (None, Some(consumer)) => {
+        (None, Some(consumer), _) => {
             let event = event.map(|event| format!(" of event {event}")).unwrap_or_default();
             format!("consumer {consumer}{event}")
         }
-        (None, None) => String::new(),
+        (None, None, Some(schedule)) => by_schedule(schedule, tick.as_deref()),
+        (None, None, None) => String::new(),
     };
     let root = root.as_deref().filter(|_| *depth > 1).map(|root| format!("; {depth} deep from {root}"));
     format!("{maker}{}", root.unwrap_or_default())
+}
+
+/// `schedule report.nightly, tick 2026-11-20 00:30:00`
+fn by_schedule(schedule: &str, tick: Option<&str>) -> String {
+    let tick = tick.map(|tick| format!(", tick {}", time(Some(tick)))).unwrap_or_default();
+    format!("schedule {schedule}{tick}")
 }
 
 /// `asked for by alice at 2026-11-20 16:07:00: wrong pictures`
@@ -341,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_says_which_consumer_made_it_of_which_event() {
+    fn a_job_says_what_made_it() {
         let said = |cause: serde_json::Value| made_by(&serde_json::from_value(cause).unwrap());
         let first = json!({"event": 17, "consumer": "invoices", "pass": 1, "root": "event 17", "depth": 1});
         assert_eq!(said(first.clone()), "consumer invoices of event 17");
@@ -353,6 +362,10 @@ mod tests {
         });
         let run = "run 0192e4a0-7c41-7000-8000-000000000001";
         assert_eq!(said(item), format!("step encode of {run} (asset.publish), item 3, to undo it"));
+        let tick = json!({
+            "schedule": "report.nightly", "tick": "2026-11-20T00:30:00.000Z", "root": "job 0192e4a0", "depth": 1
+        });
+        assert_eq!(said(tick), "schedule report.nightly, tick 2026-11-20 00:30:00");
         let mut job = Job::clone(&jobs()[4]);
         job.cause = serde_json::from_value(first).unwrap();
         let details = job.details(&view(None, false));

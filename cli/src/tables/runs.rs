@@ -1,6 +1,6 @@
 //! How runs of workflows look.
 
-use super::{DATA_CHARACTERS_MAX, moment};
+use super::{DATA_CHARACTERS_MAX, by_schedule, moment};
 use crate::{
     api::{ItemCounts, JobError, JournalLine, Run, RunItem, RunStep, StartedBy},
     layout::Column,
@@ -85,9 +85,12 @@ fn took(run: &Run, view: &View) -> String {
     times::took(run.started_at.as_deref(), run.ended_at.as_deref(), view.now)
 }
 
-/// `anna`, `event 17`, `event 17 (consumer invoices)`, `step publish of run 0192e4a0-…`
+/// `anna`, `event 17`, `event 17 (consumer invoices)`, `step publish of run 0192e4a0-…`, `schedule report.nightly, tick 2026-11-20 00:30:00`
 fn started_by(by: &StartedBy) -> String {
-    let StartedBy { by, event, consumer, run, step } = by;
+    let StartedBy { by, event, consumer, run, step, schedule, tick } = by;
+    if let Some(schedule) = schedule {
+        return by_schedule(schedule, tick.as_deref());
+    }
     match (by, event, run) {
         (Some(by), ..) => by.clone(),
         (None, Some(event), _) => match consumer.as_deref().filter(|name| !name.starts_with("workflow:")) {
@@ -261,7 +264,7 @@ mod tests {
             },
             {
                 "id": "0192e4a0-0030-7000-8000-000000000003", "workflow": "asset.announce", "version": 1, "state": "petrified",
-                "started_by": {"by": "anna"}
+                "started_by": {"schedule": "workflow:asset.announce:0", "tick": "2026-11-20T16:00:00.000Z"}
             }
         ]))
         .unwrap()

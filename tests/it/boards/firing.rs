@@ -14,6 +14,7 @@ use e2e::{
     raw_worker::RawWorker,
     stack::{ProcessEnvironment, Stack},
 };
+use reqwest::Method;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -41,13 +42,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOCKED_TIMES: usize = 3;
 
 /// What fires here, and nothing else makes it.
-pub(crate) const FIRING: [&str; 9] = [
+pub(crate) const FIRING: [&str; 10] = [
     "CrewcallBrokerDown",
     "CrewcallClockSetBack",
     "CrewcallOldestWaitingTooOld",
     "CrewcallQuarantineGrowing",
     "CrewcallReconcilerHadWork",
     "CrewcallRuntimeBlocked",
+    "CrewcallScheduleMissed",
     "CrewcallStoreSlow",
     "CrewcallVersionSkew",
     "CrewcallWorkerLost",
@@ -127,6 +129,11 @@ async fn alerts_fire_for_real_faults() {
     let others = FIRING.into_iter().filter(|alert| *alert != "CrewcallVersionSkew");
     prometheus.all_is_quiet(&others.collect::<Vec<_>>()).await;
 
+    let schedule = json!({"every_seconds": 60, "catch_up": "none", "event": {"subject": "minute.began"}});
+    let path = "/v1/schedules/minutes";
+    let (status, answer) = stack.api.send(Method::PUT, path, schedule.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+
     let began = Instant::now();
     let lost = swallow(&mut stack, &direct).await;
     let unknown = stack.submit(UNKNOWN_TYPE, json!({})).await.unwrap();
@@ -150,6 +157,7 @@ async fn alerts_fire_for_real_faults() {
     stack.restart_backend().await.unwrap();
     stack.api.ready().await.unwrap();
     prometheus.fires("CrewcallOldestWaitingTooOld").await;
+    prometheus.fires("CrewcallScheduleMissed").await;
     preload.clock_ahead_seconds(0).unwrap();
     prometheus.fires("CrewcallClockSetBack").await;
 

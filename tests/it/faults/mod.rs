@@ -32,6 +32,7 @@ mod events;
 mod emissions;
 
 mod runs;
+mod schedules;
 
 mod chaos;
 

@@ -10,9 +10,10 @@ use super::names;
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
 /// The crates whose modules are looked at.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "amqp/src",
     "backend/src",
+    "calendar/src",
     "cli/src",
     "dev-broker/src",
     "expressions/src",

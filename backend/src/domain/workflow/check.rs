@@ -6,12 +6,10 @@ use crewcall_expressions::{Expression, Json, Template};
 
 use super::{
     definition::StepIndex,
-    fields::escaped,
     limits::PROBLEMS_MAX,
-    nearest::nearest,
     references::{self, Reference},
 };
-use crate::domain::{Problem, excerpt};
+use crate::domain::{Problem, escaped, excerpt, nearest::nearest};
 
 /// The names of all steps, in the order of the document.
 pub(super) struct StepNames<'d> {

@@ -1,13 +1,16 @@
 //! A workflow as it was read: what a run of it consults and never changes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use crewcall_expressions::{Expression, Failed, Json, Scope, Template};
+use crewcall_expressions::{Expression, Template};
 use crewcall_proto::{JsonObject, Timestamp};
 
 use super::graph::Graph;
-pub use crate::domain::run_names::{InvalidWorkflowName, StepIndex, WorkflowName};
-use crate::domain::{SubjectPattern, Submission};
+use crate::domain::SubjectPattern;
+pub use crate::domain::{
+    job_template::JobTemplate,
+    run_names::{InvalidWorkflowName, StepIndex, WorkflowName},
+};
 
 /// One version of a workflow. It is never changed: a run keeps the one that it began with.
 #[derive(Debug, Clone)]
@@ -196,50 +199,6 @@ pub enum OnTimeout {
     Fail,
     /// It counts as completed.
     Continue,
-}
-
-/// A job whose parameters and labels are templates.
-#[derive(Debug, Clone)]
-pub struct JobTemplate {
-    /// The job without parameters and labels.
-    pub(super) bare: Submission,
-    pub(super) parameters: Template,
-    /// An object of texts.
-    pub(super) labels: Template,
-}
-
-impl JobTemplate {
-    /// The job without what has to be filled in.
-    #[must_use]
-    pub fn bare(&self) -> &Submission {
-        &self.bare
-    }
-
-    /// The job.
-    ///
-    /// # Errors
-    ///
-    /// An expression has no value for the data that there is.
-    pub fn fill(&self, scope: &Scope<'_>) -> Result<Submission, Failed> {
-        let parameters = match self.parameters.fill(scope)? {
-            Json::Object(parameters) => parameters,
-            // An object stays one: only texts are templates.
-            other => JsonObject::from_iter([("value".to_owned(), other)]),
-        };
-        let labels = match self.labels.fill(scope)? {
-            Json::Object(labels) => labels.into_iter().map(|(name, label)| (name, text_of(label))).collect(),
-            _ => BTreeMap::new(),
-        };
-        Ok(Submission { parameters, labels, ..self.bare.clone() })
-    }
-}
-
-/// A label is a text, whatever was filled in.
-fn text_of(value: Json) -> String {
-    match value {
-        Json::String(text) => text,
-        other => other.to_string(),
-    }
 }
 
 impl Workflow {

@@ -1,6 +1,5 @@
 //! Reading the document of a workflow: every problem is told at once, each with a pointer to its place.
 
-mod job;
 mod step;
 mod trigger;
 
@@ -12,14 +11,16 @@ use crewcall_proto::JsonObject;
 use super::{
     check::{Place, StepNames},
     definition::{Concurrency, OnFailure, Step, StepIndex, Trigger, WhenFull, Workflow, WorkflowName},
-    fields::{Fields, escaped, kind},
     graph::{self, Graph},
     limits::{
         CONCURRENCY_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_LEVELS_MAX, PROBLEMS_MAX, STEP_NAME_LENGTH_MAX,
         STEPS_MAX, TIMEOUT_MAX, TIMEOUT_MIN,
     },
 };
-use crate::domain::{Problem, excerpt};
+use crate::domain::{
+    Problem, escaped, excerpt,
+    fields::{Fields, kind},
+};
 
 /// Names that no step may have, because the language reads them as something else.
 const WORDS_OF_THE_LANGUAGE: [&str; 4] = ["true", "false", "null", "in"];

@@ -9,7 +9,7 @@ use super::{
     run::{Generation, Run, RunState, StepState},
 };
 pub use crate::domain::run_names::{ItemKey, Role};
-use crate::domain::{JobError, MadeOf, Pause, Root, Sequence, State};
+use crate::domain::{FiredBy, JobError, MadeOf, Pause, Root, Sequence, State};
 
 /// One version of a workflow. It never changes.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub enum StartedBy {
     Event(MadeOf),
     /// A step of another run.
     Step(ParentStep),
+    /// A tick of a schedule.
+    Schedule(FiredBy),
 }
 
 /// The step that a run is the work of.
@@ -104,7 +106,7 @@ impl RunInfo {
     pub const fn parent(&self) -> Option<ParentStep> {
         match &self.started_by {
             StartedBy::Step(parent) => Some(*parent),
-            StartedBy::Person(_) | StartedBy::Event(_) => None,
+            StartedBy::Person(_) | StartedBy::Event(_) | StartedBy::Schedule(_) => None,
         }
     }
 }

@@ -13,8 +13,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 /// most [`DEPTH_MAX`](crewcall_proto::codec::DEPTH_MAX) levels of their own.
 pub const DOCUMENT_LEVELS_MAX: usize = crewcall_proto::codec::DEPTH_MAX + 4;
 
-/// How many problems of a document are told at once.
-pub const PROBLEMS_MAX: usize = 100;
+pub use crate::domain::problem::PROBLEMS_MAX;
 
 /// The longest name of a step, in characters.
 pub const STEP_NAME_LENGTH_MAX: usize = 64;

@@ -76,11 +76,9 @@
 pub mod limits;
 
 mod graph;
-mod nearest;
 
 pub mod definition;
 
-mod fields;
 mod references;
 
 mod check;

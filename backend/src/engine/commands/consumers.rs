@@ -7,7 +7,7 @@ use crewcall_proto::Timestamp;
 use crate::{
     domain::{
         ConsumerName, ConsumerSettings, Pause, Problem, Reaction, Replay, Sequence, Start, Then,
-        schedule::BackoffRequest,
+        times::BackoffRequest,
     },
     engine::{
         Caller, Engine,

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crewcall_expressions::Json;
-use crewcall_proto::{
-    RunId,
-    codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX, json_depth_exceeds},
-};
+use crewcall_proto::RunId;
 
 use crate::{
     domain::{
@@ -19,12 +16,12 @@ use crate::{
     },
     engine::{
         Caller, Engine, Moved, Put,
+        checked::{Checked, NotChecked},
         ports::{
             IdempotencyKey, NewRun, RUNS_OPEN_MAX, RunData, RunStarted, StoreError, WORKFLOWS_MAX,
             WorkflowChange, WorkflowChanged,
         },
-        runs::{Checked, NotChecked, text_of},
-        settings::schema::CheckError,
+        runs::text_of,
     },
 };
 
@@ -218,7 +215,7 @@ impl Engine {
         loop {
             let known = self.store.workflow(name).ok_or(WorkflowError::Unknown)?;
             self.check_data(&known, &data).await?;
-            let run_data = RunData { data: data.to_string(), event: None };
+            let run_data = RunData { data: data.to_string(), event: None, schedule: None };
             let (id, started_by) = (RunId::generate(), StartedBy::Person(caller.by().to_owned()));
             let new = self.new_run(name, run_data, started_by, (Root::Run(id), 0)).await?;
             let invalid = |message| WorkflowError::InvalidData(vec![Problem::new("/data", message)]);
@@ -248,25 +245,9 @@ impl Engine {
     }
 
     async fn check_data(&self, known: &KnownWorkflow, data: &Json) -> Result<(), WorkflowError> {
-        let one = |message: String| WorkflowError::InvalidData(vec![Problem::new("/data", message)]);
-        let text = data.to_string();
-        if text.len() > PAYLOAD_BYTES_MAX {
-            let bytes = text.len();
-            return Err(one(format!(
-                "the data is {bytes} bytes of JSON; at most {PAYLOAD_BYTES_MAX} travel with a run: pass larger data by reference"
-            )));
-        }
-        if json_depth_exceeds(text.as_bytes(), DEPTH_MAX) {
-            return Err(one(format!("the data nests deeper than {DEPTH_MAX} levels")));
-        }
-        let Some(schema) = &known.newest.workflow.parameters else { return Ok(()) };
-        match self.catalogue.data_problems(schema, data).await {
-            Ok(problems) if problems.is_empty() => Ok(()),
-            Ok(problems) => Err(WorkflowError::InvalidData(problems)),
-            Err(CheckError::Busy) => Err(WorkflowError::CheckBusy),
-            Err(CheckError::TooCostly) => Err(one(
-                "the data cannot be held against the workflow's parameters in time: pass less".to_owned(),
-            )),
+        match self.data_problems(known, data).await? {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(WorkflowError::InvalidData(problems)),
         }
     }
 

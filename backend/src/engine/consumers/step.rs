@@ -10,7 +10,6 @@ use crewcall_expressions::{Scope, ScopeError};
 use crewcall_proto::{RunId, Timestamp};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use super::notes::Note;
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     },
     engine::{
         Engine,
+        blocking::blocking,
         ports::{Accepted, ConsumerStep, Made, MatchedEvent, RUNS_OPEN_MAX, Stepped, Stop, StoreError},
         rfc3339::rfc3339,
     },
@@ -81,8 +81,7 @@ pub(super) async fn round(engine: &Engine) -> Result<bool, StoreError> {
         }
         let events: Arc<Vec<Arc<PublishedEvent>>> = Arc::new(events.into_iter().map(Arc::new).collect());
         let (of_all, depth_max) = (passages.clone(), engine.depth_max);
-        let decided = spawn_blocking(move || decide_all(&of_all, &events, depth_max)).await;
-        let decided = decided.map_err(|error| StoreError::Broken { reason: error.to_string() })?;
+        let decided = blocking(move || decide_all(&of_all, &events, depth_max)).await?;
         let steps =
             passages.into_iter().zip(decided).map(|(passage, decided)| store(engine, passage, decided));
         for got_on in join_all(steps).await {
@@ -330,7 +329,7 @@ async fn chain(engine: &Engine, event: &PublishedEvent) -> Result<Vec<String>, S
                 match engine.store.cause(job_id).await?.map(|cause| cause.by) {
                     Some(CausedBy::Consumer(made_of)) => Some(made_of.sequence),
                     Some(CausedBy::Step { key, .. }) => event_of_run(engine, key.run, &mut chain).await?,
-                    None => None,
+                    Some(CausedBy::Schedule(_)) | None => None,
                 }
             }
             Source::Run(run) => event_of_run(engine, run, &mut chain).await?,
@@ -354,7 +353,7 @@ async fn event_of_run(
         let Some((stored, _)) = engine.store.run(run).await? else { return Ok(None) };
         match &stored.info.started_by {
             StartedBy::Event(made_of) => return Ok(Some(made_of.sequence)),
-            StartedBy::Person(_) => return Ok(None),
+            StartedBy::Person(_) | StartedBy::Schedule(_) => return Ok(None),
             StartedBy::Step(parent) => run = parent.run,
         }
     }

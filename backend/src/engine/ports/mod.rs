@@ -10,12 +10,14 @@ pub use broker::{
 };
 pub use store::{
     Accepted, Appended, Applied, CONSUMERS_MAX, ConsumerChange, ConsumerChanged, ConsumerStep, ConsumerWrite,
-    Consumers, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events,
+    Consumers, Count, Cut, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events,
     IDEMPOTENCY_KEPT_FOR, IdempotencyKey, InFlight, Inserted, ItemQuery, JobChanged, JobEvent, JobQuery,
     Jobs, JournalEntry, JournalLine, Lifecycle, LogBounds, Made, MatchedEvent, NewItem, NewItemRow,
     NewItemWork, NewRun, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, Quarantine, QuarantineEntry,
     QuarantinedMessage, REPLAYS_KEPT, REPLAYS_OPEN_MAX, RUNS_OPEN_MAX, ReplayRequest, RunChanged, RunData,
-    RunQuery, RunStarted, RunTold, Standing, StepDone, Stepped, Stop, Store, StoreError, StoreUsage,
-    StoredClaim, StoredJob, StoredType, Types, UNANNOUNCED_TYPES_MAX, VERSIONS_KEPT, VersionLine,
-    WORKFLOWS_MAX, WaitAnswers, WorkflowChange, WorkflowChanged, WorkflowWrite, Workflows, Written,
+    RunQuery, RunStarted, RunTold, ScheduleChange, ScheduleChanged, ScheduleStep, ScheduleWrite, Schedules,
+    Standing, StepDone, StepTick, Stepped, Stop, Store, StoreError, StoreUsage, StoredClaim, StoredJob,
+    StoredType, TickMade, TickQuery, TickStop, Ticked, Types, UNANNOUNCED_TYPES_MAX, VERSIONS_KEPT,
+    VersionLine, WORKFLOWS_MAX, WaitAnswers, WorkflowChange, WorkflowChanged, WorkflowWrite, Workflows,
+    Written,
 };

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use crewcall_proto::{JobId, JobType, Timestamp};
 
-use super::{CountedAs, FoundJob, OldJob, Rules, Terms, job_events::Ended};
+use super::{CountedAs, FoundJob, OldJob, Rules, Terms, fires::FireEnded, job_events::Ended};
 use crate::{
     domain::{
         AttemptRecord, Cause, Change, Job, JobStatus, NewEvent, Origin, PublishedEvent, Sequence, State,
-        run_names::ItemKey,
+        run_names::ItemKey, schedules::known::Schedule,
     },
     engine::ports::{
-        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, RunChanged, StoredJob, StoredType,
-        WorkflowWrite, Written,
+        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, RunChanged, ScheduleWrite, StoredJob,
+        StoredType, WorkflowWrite, Written,
     },
     mutant::mutant,
 };
@@ -25,8 +25,12 @@ pub struct Decision<T> {
     pub changes: Vec<JobChanged>,
     /// What happens to runs by it.
     pub runs: Vec<RunChanged>,
+    /// What happens to schedules by it.
+    pub schedules: Vec<Arc<Schedule>>,
     /// What is to be written.
     pub writes: Writes,
+    /// What ticks of schedules made that ended: what follows from that is decided last.
+    pub(super) ended_fires: Vec<FireEnded>,
     /// The items of runs whose jobs ended: what follows from that is decided next.
     pub(super) ended_items: Vec<(ItemKey, State)>,
 }
@@ -58,6 +62,8 @@ pub struct Writes {
     pub consumers: Vec<ConsumerWrite>,
     /// What becomes of workflows and runs, in its order.
     pub workflows: Vec<WorkflowWrite>,
+    /// What becomes of schedules and ticks, in its order.
+    pub schedules: Vec<ScheduleWrite>,
 }
 
 /// A job that comes.
@@ -103,7 +109,9 @@ impl<T> Decision<T> {
             value,
             changes: Vec::new(),
             runs: Vec::new(),
+            schedules: Vec::new(),
             writes: Writes::default(),
+            ended_fires: Vec::new(),
             ended_items: Vec::new(),
         }
     }
@@ -156,8 +164,10 @@ impl<T> Decision<T> {
             let cause = rules.consumers.closed(*id);
             let ended = Ended { id: *id, job_type, created_at: *created_at, status };
             self.record_end(rules, &ended, cause.as_deref());
-            let item = cause.and_then(|cause| cause.item());
-            self.ended_items.extend(item.map(|key| (key, status.state)));
+            let Some(cause) = cause else { return };
+            self.ended_items.extend(cause.item().map(|key| (key, status.state)));
+            let fired_by = cause.fired_by().cloned();
+            self.ended_fires.extend(fired_by.map(|by| FireEnded::of_job(by, status)));
         }
     }
 
@@ -173,14 +183,15 @@ impl<T> Decision<T> {
 
     /// The same, with another value.
     pub(super) fn with<U>(self, value: U) -> Decision<U> {
-        let Self { changes, runs, writes, ended_items, value: _ } = self;
-        Decision { value, changes, runs, writes, ended_items }
+        let Self { changes, runs, schedules, writes, ended_items, ended_fires, value: _ } = self;
+        Decision { value, changes, runs, schedules, writes, ended_items, ended_fires }
     }
 
     /// What is returned and told.
     pub(super) fn written(self) -> (Written<T>, Writes) {
         let newest = self.writes.events.last().map(|row| row.event.sequence);
         let recorded = self.writes.events.len();
-        (Written { value: self.value, changes: self.changes, runs: self.runs, recorded, newest }, self.writes)
+        let Self { value, changes, runs, schedules, writes, .. } = self;
+        (Written { value, changes, runs, schedules, recorded, newest }, writes)
     }
 }

@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use crewcall_proto::JobId;
 
-use super::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted};
+use super::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted, schedules};
 use crate::{
-    domain::Event,
+    domain::{Event, schedules::tick::TickWork},
     engine::ports::{Applied, JobEvent},
 };
 
@@ -62,6 +62,9 @@ impl Decide for ApplyEvents {
                 && let Some(cause) = loaded.causes.get(&job_id)
             {
                 rules.consumers.opened(job_id, Arc::clone(cause));
+                if let Some(by) = cause.fired_by() {
+                    schedules::reopened(by, TickWork::Job(job_id), rules, &mut decision);
+                }
             }
             decision.value.push(applied);
         }

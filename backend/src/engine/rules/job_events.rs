@@ -56,6 +56,10 @@ fn data(Ended { id, job_type, created_at, status }: &Ended<'_>, cause: Option<&C
             put("workflow", json!(workflow.as_str()));
             put("step", json!(step));
         }
+        Some(CausedBy::Schedule(by)) => {
+            put("schedule", json!(by.schedule.as_str()));
+            put("tick", json!(rfc3339(by.tick.at)));
+        }
         None => {}
     }
     match status.result.as_ref() {

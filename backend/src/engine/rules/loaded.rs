@@ -1,7 +1,7 @@
 //! What a command wants to know of the jobs there are, and what a store found.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +10,7 @@ use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, RunId, Timestamp};
 
 use crate::{
     domain::{
-        Cause, Job, PublishedEvent, Sequence, State,
+        Cause, Job, PublishedEvent, ScheduleId, Sequence, State,
         workflow::{definition::WorkflowName, known::StoredRun},
     },
     engine::ports::{DispatchNumber, StoredJob},
@@ -82,6 +82,12 @@ pub enum Wanted {
     RunKey(String),
     /// A run that is over.
     Run(RunId),
+    /// The ticks of a schedule's calendar after the one moment and up to the other that fired, or wait to.
+    FiredTicks {
+        schedule: ScheduleId,
+        after: Timestamp,
+        to: Timestamp,
+    },
     /// Runs that have been over for long enough, those first that ended first; and jobs of theirs. A run whose jobs are all among
     /// those, or that has none, is told; of the last, there may be more jobs. None is told whose parent is not over.
     FinishedRuns {
@@ -121,6 +127,8 @@ pub struct Loaded {
     pub run_key: Option<([u8; 32], RunId)>,
     /// A run that is over.
     pub run: Option<StoredRun>,
+    /// Ticks that fired, or wait to.
+    pub fired_ticks: BTreeSet<Timestamp>,
     /// Runs that go, with everything about them: their jobs are among `old`, or gone before.
     pub old_runs: Vec<RunId>,
 }

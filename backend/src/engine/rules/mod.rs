@@ -22,6 +22,8 @@ mod due;
 
 mod events;
 
+mod fires;
+
 mod job_events;
 
 mod loaded;
@@ -34,7 +36,11 @@ mod room;
 
 mod runs;
 
+mod schedules;
+
 mod submission;
+
+mod ticking;
 
 mod types;
 
@@ -42,7 +48,10 @@ use std::sync::Arc;
 
 use crewcall_proto::Timestamp;
 
-use self::{consumers::ConsumersSavepoint, counts::CountsSavepoint, runs::RunsSavepoint};
+use self::{
+    consumers::ConsumersSavepoint, counts::CountsSavepoint, runs::RunsSavepoint,
+    schedules::SchedulesSavepoint,
+};
 pub use age::{finished_until, forgotten_until};
 pub use consumer_changes::ChangeConsumer;
 pub use consumers::{ConsumerMoved, Consumers};
@@ -59,7 +68,9 @@ pub use retention::DeleteFinished;
 pub use runs::{
     AnswerWaits, ChangeWorkflow, DeleteFinishedRuns, Runs, RunsMoved, StartRun, StepRun, TellRun,
 };
+pub use schedules::{ChangeSchedule, DeleteTicks, ScheduleMoved, Schedules};
 pub use submission::{NewJob, StoreJobs, SubmittedBefore};
+pub use ticking::TickSchedule;
 pub use types::{DeleteType, PutType, PutTypeSettings};
 
 use crate::{
@@ -68,7 +79,7 @@ use crate::{
     engine::ports::Written,
 };
 
-/// What is known while commands are decided: the counts, the consumers, the runs, and the time.
+/// What is known while commands are decided: the counts, the consumers, the runs, the schedules, and the time.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
@@ -76,6 +87,8 @@ pub struct Rules {
     pub consumers: Consumers,
     /// Workflows, and their runs that are not over.
     pub runs: Runs,
+    /// What is made whenever a moment comes.
+    pub schedules: Schedules,
     clock: Arc<dyn Clock>,
 }
 
@@ -85,12 +98,18 @@ pub struct Savepoint {
     counts: CountsSavepoint,
     consumers: ConsumersSavepoint,
     runs: RunsSavepoint,
+    schedules: SchedulesSavepoint,
 }
 
 impl Rules {
     /// With what the store holds.
-    pub fn new(counts: JobCounts, consumers: Consumers, runs: Runs, clock: Arc<dyn Clock>) -> Self {
-        Self { counts, consumers, runs, clock }
+    pub fn new(
+        counts: JobCounts,
+        consumers: Consumers,
+        (runs, schedules): (Runs, Schedules),
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { counts, consumers, runs, schedules, clock }
     }
 
     /// What is known now.
@@ -100,6 +119,7 @@ impl Rules {
             counts: self.counts.savepoint(),
             consumers: self.consumers.savepoint(),
             runs: self.runs.savepoint(),
+            schedules: self.schedules.savepoint(),
         }
     }
 
@@ -108,6 +128,7 @@ impl Rules {
         self.counts.roll_back_to(savepoint.counts);
         self.consumers.roll_back_to(savepoint.consumers);
         self.runs.roll_back_to(savepoint.runs);
+        self.schedules.roll_back_to(savepoint.schedules);
     }
 
     /// This event of ours, if anybody may want it.
@@ -129,6 +150,12 @@ impl Rules {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time, by the machine's clock: that of schedules.
+    #[must_use]
+    pub fn wall(&self) -> Timestamp {
+        self.clock.wall()
     }
 
     /// Runs the state machine as of `now`.
@@ -172,6 +199,7 @@ pub fn decide<D: Decide>(
 ) -> Result<(Written<D::Value>, Writes), Inconsistent> {
     let mut decision = command.decide(loaded, rules)?;
     runs::follow(rules, &mut decision);
+    schedules::follow(rules, &mut decision);
     Ok(decision.written())
 }
 

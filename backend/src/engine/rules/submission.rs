@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crewcall_proto::{AttemptToken, JobType};
+use crewcall_proto::{AttemptToken, JobId, JobType};
 
 use super::{
     CountedAs, Decide, Decision, FoundKey, Inconsistent, Loaded, NewRow, Rules, Wanted, forgotten_until,
@@ -42,6 +42,10 @@ impl NewJob {
         let parameters = serde_json::to_string(&job.parameters)?;
         let labels = if job.labels.is_empty() { None } else { Some(serde_json::to_string(&job.labels)?) };
         Ok(Self { job, window, token: AttemptToken::generate(), parameters, labels, idempotency })
+    }
+
+    pub(super) const fn id(&self) -> JobId {
+        self.job.id
     }
 
     pub(super) const fn job_type(&self) -> &JobType {

@@ -3,15 +3,28 @@
 use std::sync::Arc;
 
 use crewcall_expressions::Json;
-use crewcall_proto::{JobType, JsonObject};
-use tokio::task::spawn_blocking;
+use crewcall_proto::{
+    JobType, JsonObject,
+    codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX, json_depth_exceeds},
+};
 
 use crate::{
     domain::{
-        Problem,
-        workflow::definition::{Trigger, Workflow, WorkflowName},
+        Problem, escaped,
+        schedules::settings::ScheduleSettings,
+        workflow::{
+            definition::{Trigger, Workflow, WorkflowName},
+            known::KnownWorkflow,
+        },
     },
-    engine::{Engine, ports::StoreError, settings::schema::CheckError},
+    engine::{
+        Engine,
+        blocking::blocking,
+        checked::{Checked, NotChecked},
+        ports::StoreError,
+        schedules::calendar_problems,
+        settings::schema::CheckError,
+    },
 };
 
 /// What begins an expression in a text.
@@ -25,30 +38,6 @@ struct Mention<'d> {
     parameters: Option<&'d JsonObject>,
 }
 
-/// What was found about a document.
-#[derive(Debug, Clone, Default)]
-pub struct Checked {
-    /// What makes it no workflow.
-    pub problems: Vec<Problem>,
-    /// What may be meant, and may not work: a type that nobody announced.
-    pub warnings: Vec<Problem>,
-}
-
-/// Why nothing can be said of a document now.
-#[derive(Debug)]
-pub enum NotChecked {
-    /// Too many others are being checked: trying again helps.
-    Busy,
-    /// The store is closed, or a thread was lost.
-    Store(StoreError),
-}
-
-impl From<StoreError> for NotChecked {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 impl Engine {
     /// Reads a document on a thread that may block: a large one takes its time.
     pub(in crate::engine) async fn read_workflow(
@@ -60,8 +49,7 @@ impl Engine {
             fields.entry("name").or_insert_with(|| Json::from(name.as_str()));
         }
         let Ok(_turn) = self.runs.documents.acquire().await else { return Err(StoreError::Closed.into()) };
-        let read = spawn_blocking(move || (Workflow::read(&document), document)).await;
-        let (read, document) = read.map_err(|error| StoreError::Broken { reason: error.to_string() })?;
+        let (read, document) = blocking(move || (Workflow::read(&document), document)).await?;
         let named = match (read, name) {
             (Ok(workflow), Some(name)) if workflow.name != *name => {
                 let message = format!("the document is that of {}, and the path names {name}", workflow.name);
@@ -69,10 +57,7 @@ impl Engine {
             }
             (read, _) => read,
         };
-        let whole = named.and_then(|workflow| match without_schedules(&workflow) {
-            Ok(()) => Ok(workflow),
-            Err(problems) => Err(problems),
-        });
+        let whole = named.and_then(|workflow| read_schedules(&workflow).map(|()| workflow));
         Ok((whole, document))
     }
 
@@ -91,6 +76,48 @@ impl Engine {
             self.fit_parameters(&job_type, &announced.parameters_schema, &mention, &mut checked.problems)
                 .await?;
         }
+        Ok(checked)
+    }
+
+    /// What keeps a run from being started with this data: its size, or the workflow's parameters.
+    pub(in crate::engine) async fn data_problems(
+        &self,
+        known: &KnownWorkflow,
+        data: &Json,
+    ) -> Result<Vec<Problem>, NotChecked> {
+        let one = |message: String| Ok(vec![Problem::new("/data", message)]);
+        let text = data.to_string();
+        if text.len() > PAYLOAD_BYTES_MAX {
+            let bytes = text.len();
+            return one(format!(
+                "the data is {bytes} bytes of JSON; at most {PAYLOAD_BYTES_MAX} travel with a run: pass larger data by reference"
+            ));
+        }
+        if json_depth_exceeds(text.as_bytes(), DEPTH_MAX) {
+            return one(format!("the data nests deeper than {DEPTH_MAX} levels"));
+        }
+        let Some(schema) = &known.newest.workflow.parameters else { return Ok(Vec::new()) };
+        match self.catalogue.data_problems(schema, data).await {
+            Ok(problems) => Ok(problems),
+            Err(CheckError::Busy) => Err(NotChecked::Busy),
+            Err(CheckError::TooCostly) => {
+                one("the data cannot be held against the workflow's parameters in time: pass less".to_owned())
+            }
+        }
+    }
+
+    /// What does not fit of the job that a schedule makes, and what may not.
+    pub(in crate::engine) async fn fit_job(&self, schedule: &Json) -> Result<Checked, NotChecked> {
+        let mut checked = Checked::default();
+        let job = schedule.get("job");
+        let Some(Ok(job_type)) = job.and_then(|job| job.get("type")).and_then(Json::as_str).map(JobType::new)
+        else {
+            return Ok(checked);
+        };
+        let Some(announced) = self.catalogue.get(&job_type) else { return Ok(checked) };
+        let parameters = job.and_then(|job| job.get("parameters")).and_then(Json::as_object);
+        let mention = Mention { at: "/job".to_owned(), job_type: job_type.as_str(), parameters };
+        self.fit_parameters(&job_type, &announced.parameters_schema, &mention, &mut checked.problems).await?;
         Ok(checked)
     }
 
@@ -126,16 +153,17 @@ impl Engine {
     }
 }
 
-/// Schedules come later: a document that has one would look as if it ran by itself.
-fn without_schedules(workflow: &Workflow) -> Result<(), Vec<Problem>> {
-    let scheduled = workflow.triggers.iter().enumerate();
-    let scheduled = scheduled.filter(|(_, trigger)| matches!(trigger, Trigger::Schedule(_)));
-    let problems: Vec<Problem> = scheduled
-        .map(|(index, _)| {
-            let message = "schedules cannot start runs yet: have cron trigger the workflow, or an event";
-            Problem::new(format!("/triggers/{index}/schedule"), message)
-        })
-        .collect();
+/// Triggers that are schedules tick by a calendar: whether theirs mean anything.
+fn read_schedules(workflow: &Workflow) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    for (index, trigger) in workflow.triggers.iter().enumerate() {
+        let Trigger::Schedule(object) = trigger else { continue };
+        let at = format!("/triggers/{index}/schedule");
+        match ScheduleSettings::read_trigger(object, &at, &workflow.name) {
+            Ok(settings) => problems.extend(calendar_problems(&settings.times, &at)),
+            Err(found) => problems.extend(found),
+        }
+    }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
@@ -143,7 +171,7 @@ fn mentions(document: &Json) -> Vec<Mention<'_>> {
     let mut found = Vec::new();
     let steps = document.get("steps").and_then(Json::as_object).into_iter().flatten();
     for (name, step) in steps {
-        let at = format!("/steps/{}", name.replace('~', "~0").replace('/', "~1"));
+        let at = format!("/steps/{}", escaped(name));
         for (at, job) in [(at.clone(), Some(step)), (format!("{at}/compensate"), step.get("compensate"))] {
             let Some(job_type) = job.and_then(|job| job.get("job")).and_then(Json::as_str) else { continue };
             let parameters = job.and_then(|job| job.get("parameters")).and_then(Json::as_object);

@@ -18,6 +18,7 @@ use crate::{
     },
     engine::{
         Engine,
+        blocking::blocking,
         consumers::known_of,
         ports::{ItemQuery, RunData, StoreError},
         rfc3339::rfc3339,
@@ -39,12 +40,13 @@ impl Knowledge {
     pub(super) fn of_trigger(data: &RunData) -> Self {
         let data_of = |text: &str| serde_json::from_str(text).unwrap_or(Json::Null);
         let mut event = data.event.as_deref().map_or(Json::Null, data_of);
-        let data = data_of(&data.data);
+        let given = data_of(&data.data);
         if let Json::Object(event) = &mut event {
-            event.insert("data".to_owned(), data.clone());
+            event.insert("data".to_owned(), given.clone());
         }
-        let trigger = json!({ "data": data });
-        Self { trigger, event, schedule: Json::Null, run: Json::Null, steps: Json::Null }
+        let trigger = json!({ "data": given });
+        let schedule = data.schedule.as_deref().map_or(Json::Null, data_of);
+        Self { trigger, event, schedule, run: Json::Null, steps: Json::Null }
     }
 
     /// Whether it has no more than so many bytes of JSON.
@@ -204,12 +206,12 @@ impl Engine {
         }
         let knowledge = self.knowledge(stored, &stored.run, &workflow.outputs_read).await?;
         let info = Arc::clone(&stored.info);
-        let filled = tokio::task::spawn_blocking(move || {
+        let filled = blocking(move || {
             let template: &Template = info.workflow().outputs.as_ref()?;
             let scope = knowledge.scope().map_err(|error| error.to_string());
             Some(scope.and_then(|scope| template.fill(&scope).map_err(|failed| failed.to_string())))
         });
-        filled.await.map_err(|error| StoreError::Broken { reason: error.to_string() })
+        filled.await
     }
 }
 

@@ -31,11 +31,11 @@ use tokio::{
 
 use self::{knowledge::Knowledge, pass::Passed};
 pub(super) use checking::text_of;
-pub use checking::{Checked, NotChecked};
 pub use view::{ItemView, RunView, RunWatch, StepView, WorkflowView};
 
 use super::{
     Engine, Observer,
+    blocking::blocking,
     ports::{JobChanged, NewRun, RunChanged, RunData, StoreError},
 };
 use crate::domain::{
@@ -338,7 +338,7 @@ impl Engine {
         if let Some(fields) = known.as_object_mut() {
             fields.remove("data");
         }
-        let data = RunData { data: event.data.clone(), event: Some(known.to_string()) };
+        let data = RunData { data: event.data.clone(), event: Some(known.to_string()), schedule: None };
         let started_by = StartedBy::Event(made_of.clone());
         self.new_run(workflow, data, started_by, (cause.root, cause.depth)).await.map(Some)
     }
@@ -383,14 +383,14 @@ async fn key_of(
         return Ok(Ok(None));
     }
     let (known, knowledge) = (Arc::clone(known), Knowledge::of_trigger(data));
-    let filled = tokio::task::spawn_blocking(move || {
+    let filled = blocking(move || {
         let limit = known.newest.workflow.concurrency.as_ref();
         let Some(template) = limit.and_then(|limit| limit.key.as_ref()) else { return Ok(None) };
         let scope = knowledge.scope().map_err(|error| error.to_string())?;
         let value = template.fill(&scope).map_err(|failed| format!("concurrency.key: {failed}"))?;
         Ok(Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
     });
-    filled.await.map_err(|error| StoreError::Broken { reason: error.to_string() })
+    filled.await
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,7 +4,6 @@ use std::{collections::HashSet, sync::Arc};
 
 use crewcall_expressions::{Failed, Json, Scope};
 use crewcall_proto::{RunId, Timestamp};
-use tokio::task::spawn_blocking;
 
 use super::knowledge::Knowledge;
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     },
     engine::{
         Engine,
+        blocking::blocking,
         ports::{Accepted, ItemQuery, NewItem, RunData, StepDone, StoreError},
     },
 };
@@ -260,7 +260,7 @@ impl Pass<'_> {
                 Err(format!("{} runs and jobs made each other before it: nothing more is made", info.depth))
             }
             Ok(data) => {
-                let data = RunData { data: data.to_string(), event: None };
+                let data = RunData { data: data.to_string(), event: None, schedule: None };
                 self.engine.new_run(&workflow, data, StartedBy::Step(parent), (root, depth)).await?
             }
             Err(message) => Err(message),
@@ -333,10 +333,6 @@ impl Pass<'_> {
     fn work(&self, step: StepIndex) -> Option<&Work> {
         self.stored.info.workflow().step(step).map(|step| &step.work)
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
-    spawn_blocking(work).await.map_err(|error| StoreError::Broken { reason: error.to_string() })
 }
 
 /// What the expressions of a step say about its beginning; and its items, if it has `each`.

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crewcall_expressions::Json;
 use crewcall_proto::{JobId, RunId, Timestamp};
 
-use super::checking::{Checked, NotChecked};
 use crate::{
     domain::{
         ConsumerName, Pause, Problem,
@@ -18,6 +17,7 @@ use crate::{
     },
     engine::{
         ConsumerView, Engine,
+        checked::{Checked, NotChecked},
         ports::{ItemQuery, JournalLine, RunData, RunQuery, StoreError, VersionLine},
         rfc3339::rfc3339,
     },

@@ -11,7 +11,6 @@ use std::{
 
 use crewcall_expressions::Scope;
 use crewcall_proto::RunId;
-use tokio::task::spawn_blocking;
 
 use super::{Begun, knowledge::Knowledge, locked};
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     },
     engine::{
         Engine,
+        blocking::blocking,
         consumers::known_of,
         ports::{StoreError, WaitAnswers},
     },
@@ -235,9 +235,7 @@ impl Waits {
             };
             conditional.into_iter().filter_map(first).collect::<Vec<_>>()
         };
-        let met =
-            spawn_blocking(met).await.map_err(|error| StoreError::Broken { reason: error.to_string() })?;
-        answers.extend(met);
+        answers.extend(blocking(met).await?);
         Ok(answers)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Task;
 use crate::{
-    domain::State,
+    domain::{State, schedules::limits::TICKS_KEPT_FOR},
     engine::{Engine, ports::StoreError},
 };
 
@@ -16,6 +16,9 @@ const BATCH_MAX: usize = 200;
 
 /// How long to rest between two steps, so that deleting a million jobs does not take the disk from those that run.
 const REST: Duration = Duration::from_millis(50);
+
+/// How many steps are taken each time for the records of ticks: half a minute.
+const TICK_STEPS_MAX: usize = 600;
 
 /// For how long jobs are kept after they ended, by state, and types after they were used. `None` keeps them for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,7 @@ impl Retention {
         if let Some(kept_for) = self.runs() {
             delete_runs(engine, kept_for).await?;
         }
+        delete_ticks(engine).await?;
         match self.events {
             Some(kept_for) => delete_events(engine, kept_for).await,
             None => Ok(()),
@@ -103,6 +107,23 @@ where
         }
         tokio::time::sleep(REST).await;
     }
+}
+
+/// Deletes what became of ticks long ago: as many as schedules can have made since the last time, at one a second each, as far as that does
+/// not take half of the time.
+async fn delete_ticks(engine: &Engine) -> Result<(), StoreError> {
+    let seconds = usize::try_from(INTERVAL.as_secs()).unwrap_or(usize::MAX);
+    let made = engine.store.schedules().len().saturating_mul(seconds);
+    for step in 0..made.div_ceil(BATCH_MAX).clamp(1, TICK_STEPS_MAX) {
+        if step > 0 {
+            tokio::time::sleep(REST).await;
+        }
+        if engine.tasks.stop().is_cancelled() {
+            break;
+        }
+        engine.store.delete_ticks(TICKS_KEPT_FOR, BATCH_MAX).await?;
+    }
+    Ok(())
 }
 
 /// Deletes the events that were recorded longer ago than this and that every consumer has passed.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain;
+use crate::{domain, engine::rfc3339::rfc3339};
 
 /// Why a job was made.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,6 +32,13 @@ pub(crate) struct Cause {
     /// `work`, or `undo` if it compensates for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
+    /// The schedule that made it; `workflow:`, a name and a number for a trigger of that workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The tick of that: the moment that it stands for.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tick: Option<String>,
     /// Where the chain of events and jobs began: `event 17`, or `job` and its id.
     #[schema(example = "event 17")]
     pub root: String,
@@ -44,9 +51,10 @@ impl From<&domain::Cause> for Cause {
         let (made_of, item) = (cause.made_of(), cause.item());
         let names = match &cause.by {
             domain::CausedBy::Step { workflow, step, .. } => Some((workflow.to_string(), step.to_string())),
-            domain::CausedBy::Consumer(_) => None,
+            domain::CausedBy::Consumer(_) | domain::CausedBy::Schedule(_) => None,
         };
         let (workflow, step) = names.unzip();
+        let fired_by = cause.fired_by();
         Self {
             consumer: made_of.map(|made_of| made_of.consumer.to_string()),
             event: made_of.map(|made_of| made_of.sequence.0),
@@ -56,6 +64,8 @@ impl From<&domain::Cause> for Cause {
             step,
             item: item.map(|key| key.index),
             role: item.map(|key| key.role.as_str()),
+            schedule: fired_by.map(|by| by.schedule.to_string()),
+            tick: fired_by.map(|by| rfc3339(by.tick.at)),
             root: cause.root.to_string(),
             depth: cause.depth,
         }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{NewJob, rfc3339, seconds};
 use crate::{
-    domain::{self, Start, schedule::BackoffRequest},
+    domain::{self, Start, times::BackoffRequest},
     engine::{ConsumerView, Note, Notes},
 };
 

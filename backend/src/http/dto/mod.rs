@@ -17,6 +17,8 @@ mod quarantine;
 mod run;
 mod run_request;
 mod run_step;
+mod schedule;
+mod schedule_request;
 mod worker;
 mod workflow;
 
@@ -43,6 +45,8 @@ pub(crate) use quarantine::{Deleted, QuarantineList, QuarantinedMessage};
 pub(crate) use run::{Run, RunList, RunState};
 pub(crate) use run_request::{BulkRunCancel, RunCancel, RunDecision, RunFilter, RunRetry};
 pub(crate) use run_step::{Item, ItemList, StepState};
+pub(crate) use schedule::{BackfillResult, Schedule, ScheduleList, SchedulePreview, Tick, TickList};
+pub(crate) use schedule_request::{NewBackfill, NewSchedule};
 pub(crate) use worker::{Worker, WorkerList};
 pub(crate) use workflow::{
     NewRun, Workflow, WorkflowCheck, WorkflowList, WorkflowPause, WorkflowVersionEntry, WorkflowVersionList,

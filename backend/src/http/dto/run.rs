@@ -90,7 +90,7 @@ pub(crate) enum Steps {
     Counted(StepCounts),
 }
 
-/// What started a run: somebody, an event, or a step of another run.
+/// What started a run: somebody, an event, a tick of a schedule, or a step of another run.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct StartedBy {
     /// Who, as they call themselves.
@@ -113,6 +113,13 @@ pub(crate) struct StartedBy {
     /// The step. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+    /// The schedule that made it; `workflow:`, a name and a number for a trigger of that workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The tick of that: the moment that it stands for.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tick: Option<String>,
 }
 
 /// How many steps a run has, and what became of them.
@@ -211,6 +218,11 @@ impl From<&Starter> for StartedBy {
                 ..Self::default()
             },
             Starter::Step(parent) => Self { run: Some(parent.run.to_string()), ..Self::default() },
+            Starter::Schedule(by) => Self {
+                schedule: Some(by.schedule.to_string()),
+                tick: Some(rfc3339(by.tick.at)),
+                ..Self::default()
+            },
         }
     }
 }

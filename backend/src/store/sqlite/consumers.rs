@@ -10,6 +10,7 @@ use super::{
     counters::{self, PASSES_BEGUN},
     rows::{ConsumerRow, MadeRow, OpenCauseRow, ReplayRow},
     runs::RunReader,
+    schedules,
     transaction_error::TransactionError,
     values::id_bytes,
     versions::Versions,
@@ -41,6 +42,7 @@ pub(super) fn load(
     let passes = Pass(counters::read(connection, PASSES_BEGUN)?);
     let mut open = open_causes(connection)?;
     open.extend(RunReader::new(connection, versions).open_causes()?);
+    open.extend(schedules::open_causes(connection)?);
     let mut consumers = Consumers::new(consumers, open, passes);
     for run in runs.open() {
         if let StartedBy::Event(made_of) = &run.info.started_by {
@@ -78,6 +80,9 @@ pub(super) fn cause(
     let made: Option<MadeRow> = first(connection, sql, [id_bytes(&job_id)])?;
     match made {
         Some(made) => Ok(Some(made.cause())),
-        None => RunReader::new(connection, versions).cause_of(job_id),
+        None => match RunReader::new(connection, versions).cause_of(job_id)? {
+            Some(cause) => Ok(Some(cause)),
+            None => schedules::cause(connection, job_id),
+        },
     }
 }

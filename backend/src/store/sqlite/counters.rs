@@ -19,6 +19,9 @@ pub(super) const PASSES_BEGUN: &str = "passes_begun";
 /// Up to where the log was looked at for all waits that had caught up.
 pub(super) const WAITS_LOOKED_TO: &str = "waits_looked_to";
 
+/// The number of the last schedule that was made among those that were deleted.
+pub(super) const SCHEDULES_DELETED: &str = "schedules_deleted";
+
 pub(super) fn read(connection: &Connection, name: &'static str) -> Result<u64, TransactionError> {
     let mut statement = connection.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
     statement.query_row([name], |row| Ok(Columns::of(row).value()))?

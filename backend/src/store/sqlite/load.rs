@@ -13,6 +13,7 @@ use super::{
     consumers, load_runs, queries,
     rows::{EventRow, KeyRow, OldRow, TokenRow, WholeJob},
     runs::RunReader,
+    schedules,
     transaction_error::TransactionError,
     values::{id_bytes, to_limit},
     versions::{self, Versions},
@@ -85,6 +86,10 @@ pub(super) fn load(
         Wanted::Run(id) => {
             let found = RunReader::new(connection, versions).get(id)?;
             Loaded { run: found.map(|(_, run)| run), ..none }
+        }
+        Wanted::FiredTicks { schedule, after, to } => {
+            let fired = schedules::fired(connection, schedule, after, to)?;
+            Loaded { fired_ticks: fired.into_iter().collect(), ..none }
         }
         Wanted::FinishedRuns { kept_for, limit } => {
             load_runs::finished(connection, finished_until(now, kept_for), limit)?

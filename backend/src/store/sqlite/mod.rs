@@ -57,6 +57,14 @@ mod shared_runs;
 
 mod workflows;
 
+mod schedules;
+
+mod schedule_rows;
+
+mod shared_schedules;
+
+mod write_schedules;
+
 mod write;
 
 mod write_runs;
@@ -97,7 +105,8 @@ pub use self::{
 use self::{
     counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
     shared_consumers::SharedConsumers, shared_counts::SharedCounts, shared_runs::SharedRuns,
-    transaction_error::TransactionError, versions::Versions, write_context::WriteContext, writer::Writer,
+    shared_schedules::SharedSchedules, transaction_error::TransactionError, versions::Versions,
+    write_context::WriteContext, writer::Writer,
 };
 use crate::{
     clock::Clock,
@@ -131,6 +140,7 @@ pub struct SqliteStore {
     counts: SharedCounts,
     consumers: SharedConsumers,
     runs: SharedRuns,
+    schedules: SharedSchedules,
     versions: Versions,
 }
 
@@ -149,9 +159,10 @@ impl SqliteStore {
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
         let (counts, consumers) = (context.shared(), context.shared_consumers());
         let (runs, versions) = (context.shared_runs(), context.versions.clone());
+        let schedules = context.shared_schedules();
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts, consumers, runs, versions })
+        Ok(Self { writer, readers, counts, consumers, runs, schedules, versions })
     }
 
     /// Does something in a transaction, which is about so many rows.
@@ -367,7 +378,7 @@ impl Consumers for SqliteStore {
     }
 
     async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
-        if !self.consumers.any() && !self.runs.any() {
+        if !self.consumers.any() && !self.runs.any() && !self.schedules.any() {
             return Ok(None);
         }
         let versions = self.versions.clone();

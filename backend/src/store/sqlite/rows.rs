@@ -16,7 +16,7 @@ use crate::{
         AttemptRecord, Cause, CausedBy, Claim, Consumer, ConsumerName, ConsumerSettings, Job, JobStatus,
         MadeOf, Pass, Pause, Policy, PublishedEvent, Replay, Root, Sequence, Slot, Start, State,
         SubjectPattern, Submission, Then, TypeSettings,
-        schedule::{BackoffRequest, Times},
+        times::{BackoffRequest, Times},
         workflow::{definition::WorkflowName, known::WorkflowVersion},
     },
     engine::{

@@ -202,7 +202,7 @@ pub(super) struct DataRow {
 
 columns!(DataRow { run_seq: "run_seq", data: "" });
 
-columns!(RunData { event: "event", data: "data" });
+columns!(RunData { event: "event", schedule: "schedule", data: "data" });
 
 /// One label of a run.
 pub(super) struct RunLabelRow {

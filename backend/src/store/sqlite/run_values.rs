@@ -7,7 +7,7 @@ use super::{
     values::to_limit,
 };
 use crate::domain::{
-    MadeOf,
+    FiredBy, MadeOf, TickKey,
     workflow::{
         definition::{StepIndex, Workflow},
         known::{ParentStep, StartedBy},
@@ -26,12 +26,13 @@ pub(super) fn name_of(workflow: &Workflow, step: StepIndex) -> Result<&str, Tran
     found.ok_or(TransactionError::Inconsistent("a run has a step that its workflow does not have"))
 }
 
-/// A person; or an event and a consumer; or a step of another run.
+/// A person; or an event and a consumer; or a step of another run; or a tick of a schedule.
 impl Value for StartedBy {
     fn names(_: &str) -> Vec<String> {
         let names = ["started_by", "consumer", "pass", "sequence"];
         let parent = ["parent_run_id", "parent_step", "parent_generation"];
-        names.into_iter().chain(parent).map(str::to_owned).collect()
+        let tick = ["schedule", "schedule_id", "tick", "tick_origin"];
+        names.into_iter().chain(parent).chain(tick).map(str::to_owned).collect()
     }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self, TransactionError> {
@@ -46,19 +47,27 @@ impl Value for StartedBy {
             }
             _ => None,
         };
-        match (person, made_of, parent) {
-            (Some(person), None, None) => Ok(Self::Person(person)),
-            (None, Some(made_of), None) => Ok(Self::Event(made_of)),
-            (None, None, Some(parent)) => Ok(Self::Step(parent)),
+        let fired_by = match (columns.value()?, columns.value()?, columns.value()?, columns.value()?) {
+            (Some(schedule), Some(id), Some(at), Some(origin)) => {
+                Some(FiredBy { schedule, id, tick: TickKey { at, origin } })
+            }
+            _ => None,
+        };
+        match (person, made_of, parent, fired_by) {
+            (Some(person), None, None, None) => Ok(Self::Person(person)),
+            (None, Some(made_of), None, None) => Ok(Self::Event(made_of)),
+            (None, None, Some(parent), None) => Ok(Self::Step(parent)),
+            (None, None, None, Some(by)) => Ok(Self::Schedule(by)),
             _ => Err(columns.unreadable("not one beginning of a run")),
         }
     }
 
     fn bind(&self, parameters: &mut Parameters<'_, '_>) -> Result<(), TransactionError> {
-        let (person, made_of, parent) = match self {
-            Self::Person(person) => (Some(person), None, None),
-            Self::Event(made_of) => (None, Some(made_of), None),
-            Self::Step(parent) => (None, None, Some(parent)),
+        let (person, made_of, parent, fired_by) = match self {
+            Self::Person(person) => (Some(person), None, None, None),
+            Self::Event(made_of) => (None, Some(made_of), None, None),
+            Self::Step(parent) => (None, None, Some(parent), None),
+            Self::Schedule(by) => (None, None, None, Some(by)),
         };
         parameters.raw(person)?;
         parameters.value(&made_of.map(|made_of| made_of.consumer.clone()))?;
@@ -66,7 +75,11 @@ impl Value for StartedBy {
         parameters.value(&made_of.map(|made_of| made_of.sequence))?;
         parameters.value(&parent.map(|parent| parent.run))?;
         parameters.raw(parent.map(|parent| to_limit(parent.step.0)))?;
-        parameters.value(&parent.map(|parent| parent.generation))
+        parameters.value(&parent.map(|parent| parent.generation))?;
+        parameters.value(&fired_by.map(|by| by.schedule.clone()))?;
+        parameters.value(&fired_by.map(|by| by.id))?;
+        parameters.value(&fired_by.map(|by| by.tick.at))?;
+        parameters.value(&fired_by.map(|by| by.tick.origin))
     }
 }
 

@@ -16,7 +16,9 @@ use super::{
 use crate::{
     domain::{
         AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass, Pause, Priority,
-        Progress, Root, Sequence, Slot, Source, Start, State, Subject, SubjectPattern,
+        Progress, Root, ScheduleId, ScheduleName, Sequence, Slot, Source, Start, State, Subject,
+        SubjectPattern, TickOrigin,
+        schedules::tick::{TickOutcome, TickState},
         workflow::{
             definition::WorkflowName,
             known::Role,
@@ -103,6 +105,17 @@ encoded! {
     Role as String {
         |word| [Self::Work, Self::Undo].into_iter().find(|role| role.as_str() == word).ok_or(word),
         |role: &Self| role.as_str()
+    }
+    ScheduleId as i64 { |number| Ok(Self(number.cast_unsigned())), |id: &Self| to_integer(id.0) }
+    ScheduleName as String { |text| ScheduleName::kept(&text).map_err(|_| text), ScheduleName::as_str }
+    TickState as String { |word| word.parse().map_err(|_| word), |state: &Self| state.as_str() }
+    TickOrigin as String {
+        |word| Self::ALL.into_iter().find(|origin| origin.as_str() == word).ok_or(word),
+        |origin: &Self| origin.as_str()
+    }
+    TickOutcome as String {
+        |word| Self::ALL.into_iter().find(|outcome| outcome.as_str() == word).ok_or(word),
+        |outcome: &Self| outcome.as_str()
     }
     Start as String { |text| start_of(&text).ok_or(text), start_text }
     Vec<SubjectPattern> as String {

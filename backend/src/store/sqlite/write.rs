@@ -12,7 +12,7 @@ use super::{
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
-    write_runs,
+    write_runs, write_schedules,
 };
 use crate::{
     domain::{AttemptRecord, Cause, Consumer, JobStatus, Replay, TypeSettings},
@@ -60,7 +60,8 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     for write in &writes.consumers {
         write_consumer(context, write)?;
     }
-    write_runs::write(context, writes.workflows)
+    write_runs::write(context, writes.workflows)?;
+    write_schedules::write(context, &writes.schedules)
 }
 
 fn insert(context: &WriteContext, row: NewRow) -> Result<(), TransactionError> {

@@ -14,9 +14,11 @@ use super::{
     queries,
     rows::CountRow,
     runs::{self, RunReader},
+    schedules,
     shared_consumers::SharedConsumers,
     shared_counts::SharedCounts,
     shared_runs::SharedRuns,
+    shared_schedules::SharedSchedules,
     transaction_error::TransactionError,
     versions::Versions,
 };
@@ -40,6 +42,7 @@ pub(super) struct WriteContext {
     shared: SharedCounts,
     shared_consumers: SharedConsumers,
     shared_runs: SharedRuns,
+    shared_schedules: SharedSchedules,
     pub(super) versions: Versions,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
@@ -85,15 +88,18 @@ impl WriteContext {
         let known = versions.workflows(&connection)?;
         let runs = Runs::new(known, RunReader::new(&connection, &versions).open()?);
         let shared_runs = SharedRuns::loaded(&runs, runs::any(&connection)?);
+        let schedules = schedules::load(&connection)?;
+        let shared_schedules = SharedSchedules::loaded(&schedules);
         let consumers = consumers::load(&connection, &runs, &versions)?;
         let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
-        let rules = Rules::new(counts, consumers, runs, clock);
+        let rules = Rules::new(counts, consumers, (runs, schedules), clock);
         Ok(Self {
             connection,
             rules,
             shared,
             shared_consumers,
             shared_runs,
+            shared_schedules,
             versions,
             passes_kept,
             number_kept: number,
@@ -123,6 +129,11 @@ impl WriteContext {
     /// The committed workflows and open runs, for readers.
     pub(super) fn shared_runs(&self) -> SharedRuns {
         self.shared_runs.clone()
+    }
+
+    /// The committed schedules, for readers.
+    pub(super) fn shared_schedules(&self) -> SharedSchedules {
+        self.shared_schedules.clone()
     }
 
     /// Inserts a row, with a statement that is prepared once.
@@ -184,5 +195,6 @@ impl WriteContext {
         self.shared.add(self.rules.counts.commit());
         self.shared_consumers.add(self.rules.consumers.commit());
         self.shared_runs.add(self.rules.runs.commit());
+        self.shared_schedules.add(self.rules.schedules.commit());
     }
 }

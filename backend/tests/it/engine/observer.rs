@@ -7,7 +7,7 @@ use std::{
 };
 
 use crewcall_backend::{
-    domain::{Event, State, Submission, TypeSettingsChange, schedule::Times},
+    domain::{Event, State, Submission, TypeSettingsChange, times::Times},
     engine::{
         Caller, Observer, Submitted,
         commands::actions::JobAction,

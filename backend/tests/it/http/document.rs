@@ -7,8 +7,12 @@ use crewcall_backend::{
         Backoff, Priority,
         consumer::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, PATTERNS_MAX},
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
-        schedule::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
+        schedules::limits::{
+            BACKFILL_MAX, CATCH_UP_WINDOW_DEFAULT, CATCH_UP_WINDOW_MAX, EVERY_SECONDS_MAX, JITTER_MAX,
+            PAUSE_AFTER_FAILURES_MAX, SCHEDULES_MAX, TICKS_KEPT_FOR,
+        },
         submission::{LABEL_NAME_LENGTH_MAX, LABEL_VALUE_LENGTH_MAX, LABELS_MAX},
+        times::{BACKOFF_FACTOR_MAX, BACKOFF_MAX, SCHEDULE_AHEAD_MAX, TIMEOUT_MAX, TIMEOUT_MIN},
         type_settings::{RATE_PER_SECOND_MAX, RATE_PER_SECOND_MIN, RUNNING_MAX_MAX},
         workflow::limits,
     },
@@ -151,6 +155,8 @@ fn limits_of_bodies() -> Vec<(&'static str, Value)> {
         ("NewBackoff jitter default", json!(backoff.jitter)),
         ("NewBackoff jitter maximum", json!(1)),
         ("NewBackoff max_seconds maximum", json!(BACKOFF_MAX.as_secs())),
+        ("NewBackfill dry_run default", json!(false)),
+        ("NewBackfill overlap default", json!("one_by_one")),
         ("NewEvent id maxLength", json!(EVENT_ID_LENGTH_MAX)),
         ("NewEvent id minLength", json!(1)),
         ("NewEvent subject maxLength", json!(JobType::LENGTH_MAX)),
@@ -163,6 +169,17 @@ fn limits_of_bodies() -> Vec<(&'static str, Value)> {
         ("NewJob timeout_seconds maximum", json!(TIMEOUT_MAX.as_secs())),
         ("NewJob timeout_seconds minimum", json!(TIMEOUT_MIN.as_secs_f64())),
         ("NewJob type maxLength", json!(JobType::LENGTH_MAX)),
+        ("NewSchedule catch_up default", json!("last")),
+        ("NewSchedule catch_up_window_seconds default", json!(CATCH_UP_WINDOW_DEFAULT.as_secs())),
+        ("NewSchedule catch_up_window_seconds maximum", json!(CATCH_UP_WINDOW_MAX.as_secs())),
+        ("NewSchedule every_seconds maximum", json!(EVERY_SECONDS_MAX)),
+        ("NewSchedule every_seconds minimum", json!(1)),
+        ("NewSchedule jitter_seconds default", json!(0)),
+        ("NewSchedule jitter_seconds maximum", json!(JITTER_MAX.as_secs())),
+        ("NewSchedule overlap default", json!("skip")),
+        ("NewSchedule pause_after_failures maximum", json!(PAUSE_AFTER_FAILURES_MAX)),
+        ("NewSchedule pause_after_failures minimum", json!(1)),
+        ("NewSchedule timezone default", json!("UTC")),
         ("Progress percent maximum", json!(100)),
         ("RunCancel force default", json!(false)),
         ("WorkflowPause runs default", json!(false)),
@@ -188,6 +205,8 @@ fn limits_of_requests() -> Vec<(&'static str, Value)> {
         ("listRuns limit minimum", json!(1)),
         ("listSubjects limit maximum", json!(PAGE_JOBS_MAX)),
         ("listSubjects limit minimum", json!(1)),
+        ("listTicks limit maximum", json!(PAGE_JOBS_MAX)),
+        ("listTicks limit minimum", json!(1)),
         ("listTypes limit maximum", json!(PAGE_JOBS_MAX)),
         ("listTypes limit minimum", json!(1)),
         ("listWorkflowVersions limit maximum", json!(PAGE_JOBS_MAX)),
@@ -301,6 +320,8 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
         (of_path("/v1/jobs/cancel#post"), thousands(BULK_JOBS_MAX)),
         (of_path("/v1/jobs/retry#post"), thousands(BULK_JOBS_MAX)),
         (of_path("/v1/runs/cancel#post"), thousands(BULK_JOBS_MAX)),
+        (of_path("/v1/schedules/{name}/backfill#post"), thousands(BACKFILL_MAX)),
+        (of_path("/v1/schedules/{name}/ticks#get"), format!("{} days", TICKS_KEPT_FOR.as_secs() / 86_400)),
         (
             "/components/schemas/Problem/properties/errors/description".to_owned(),
             format!("of a workflow, at most {}", limits::PROBLEMS_MAX),
@@ -316,6 +337,7 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
     for words in [
         format!("1 to {KEY_LENGTH_MAX} visible ASCII characters"),
         format!("There may be {WORKFLOWS_MAX}."),
+        format!("There may be {SCHEDULES_MAX}, those of workflows included."),
         format!("{RUNS_OPEN_MAX} runs may be open at once"),
         format!("remembered for {} hours", IDEMPOTENCY_KEPT_FOR.as_secs() / 3600),
         format!("at most {BATCH_ITEMS_MAX} submissions"),
@@ -334,6 +356,8 @@ async fn where_the_document_allows_null_it_is_taken() {
     let consumer = json!({"subjects": ["a"], "then": {"job": {"type": "a"}}});
     answer(server.put("/v1/consumers/c", &consumer)).await;
     answer(server.put("/v1/workflows/c", &json!({"steps": {"a": {"job": "a.b"}}}))).await;
+    let schedule = json!({"every_seconds": 60, "overlap": "allow", "job": {"type": "a.b"}});
+    answer(server.put("/v1/schedules/c", &schedule)).await;
     let document = server.read("/openapi.json").await;
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -350,8 +374,8 @@ async fn where_the_document_allows_null_it_is_taken() {
         asked += 1;
     }
     assert_eq!(
-        asked, 13,
-        "cancel and retry of jobs and runs, decisions, triggers, and pause and resume of types, consumers and workflows"
+        asked, 16,
+        "cancel and retry of jobs and runs, decisions, triggers, and pause and resume of types, consumers, workflows and schedules"
     );
     server.stop().await;
 }

@@ -10,6 +10,8 @@ mod filling_store;
 
 mod workflow_stores;
 
+mod schedule_stores;
+
 mod submit;
 
 mod batch;
@@ -21,6 +23,8 @@ mod consumers;
 mod workflows;
 
 mod runs;
+
+mod schedules;
 
 mod actions;
 

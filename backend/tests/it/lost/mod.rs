@@ -5,7 +5,7 @@ mod orders;
 mod workers;
 
 use crewcall_backend::{
-    domain::{Event, Submission, schedule::Times},
+    domain::{Event, Submission, times::Times},
     engine::ports::{Accepted, BrokerStatus, JobChanged, JobEvent},
 };
 use crewcall_proto::{ExecutionId, JobId, response::Origin};

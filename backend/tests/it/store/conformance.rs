@@ -23,6 +23,12 @@ macro_rules! conforms {
                 use super::super::{run_model, under_test::StoreUnderTest};
                 run_model::any_run_is_kept_as_it_was_decided(StoreUnderTest::sqlite);
             }
+
+            #[test]
+            fn any_schedule_is_kept_as_the_reference_has_it() {
+                use super::super::{schedule_model, under_test::StoreUnderTest};
+                schedule_model::any_schedule_is_kept_as_the_reference_has_it(StoreUnderTest::sqlite);
+            }
         }
 
         mod memory {
@@ -45,6 +51,12 @@ macro_rules! conforms {
             fn any_run_is_kept_as_it_was_decided() {
                 use super::super::{run_model, under_test::StoreUnderTest};
                 run_model::any_run_is_kept_as_it_was_decided(StoreUnderTest::memory);
+            }
+
+            #[test]
+            fn any_schedule_is_kept_as_the_reference_has_it() {
+                use super::super::{schedule_model, under_test::StoreUnderTest};
+                schedule_model::any_schedule_is_kept_as_the_reference_has_it(StoreUnderTest::memory);
             }
         }
     };
@@ -151,5 +163,35 @@ conforms! {
         runs_of_a_consumer_count_among_what_it_made,
         a_run_goes_on_after_a_restart,
         limits_of_runs_go_on_when_the_clock_was_set_back,
+    }
+    schedules {
+        a_schedule_that_is_put_twice_is_one_revision,
+        another_schedule_of_the_same_name_is_another,
+        what_a_tick_makes_and_the_mark_are_stored_together,
+        of_many_that_take_the_same_step_one_counts,
+        how_fires_end_is_kept,
+        who_fails_too_often_is_paused_with_the_failure,
+        a_fire_that_is_tried_again_is_open_again,
+        a_job_that_fails_at_its_birth_ends_its_fire,
+        a_run_of_a_tick_ends_its_fire,
+        an_event_of_a_tick_is_over_at_once,
+        missed_and_skipped_ticks_are_in_the_log_if_anybody_wants_them,
+    }
+    ticks {
+        a_tick_that_comes_too_early_is_skipped,
+        ticks_wait_for_those_before_them,
+        one_tick_waits,
+        the_last_tick_waits_instead_of_the_one_before,
+        ticks_that_may_overlap_fire_at_once,
+        what_cannot_be_done_is_done_again_from_there,
+        ticks_in_a_row_that_do_not_fire_are_one_record,
+        only_what_did_not_fire_is_made_up_for,
+        what_is_made_up_for_at_once_waits_for_nothing,
+        a_clock_that_is_set_back_makes_nothing_fire_twice,
+        what_waits_when_the_clock_is_set_back_comes_again,
+        ticks_are_read_in_pages_newest_first,
+        what_is_over_and_old_is_forgotten,
+        the_record_that_goes_on_is_kept,
+        records_outlive_their_schedule_and_go_in_steps,
     }
 }

@@ -6,7 +6,7 @@ use crewcall_backend::{
     domain::{
         Cause, CausedBy, Consumer, ConsumerName, ConsumerSettings, Event, Job, MadeOf, Origin, Pass, Pause,
         PublishedEvent, Replay, Root, Sequence, Source, Start, State, Submission, Then,
-        schedule::{BackoffRequest, Times},
+        times::{BackoffRequest, Times},
     },
     engine::ports::{
         Applied, ConsumerChange, ConsumerChanged, ConsumerStep, JobEvent, Made, MatchedEvent, REPLAYS_KEPT,
@@ -37,6 +37,11 @@ fn put(settings: &Arc<ConsumerSettings>) -> ConsumerChange {
         start: Some(Start::Oldest),
         begin: Some(Sequence(0)),
     }
+}
+
+/// A consumer of these subjects, from the beginning.
+pub(super) fn put_of(subject: &str) -> ConsumerChange {
+    put(&settings(subject, 9))
 }
 
 async fn change(store: &Arc<dyn Store>, change: ConsumerChange) -> ConsumerChanged {

@@ -31,6 +31,14 @@ mod runs;
 
 mod run_model;
 
+mod schedule_words;
+
+mod schedules;
+
+mod ticks;
+
+mod schedule_model;
+
 mod model;
 
 mod under_test;

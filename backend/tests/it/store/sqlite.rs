@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crewcall_backend::{
-    domain::{Root, Sequence, Source, Then},
+    domain::{Root, ScheduleId, Sequence, Source, Then, workflow::known::StartedBy},
     engine::ports::{
         Accepted, Consumers as _, Events as _, IDEMPOTENCY_KEPT_FOR, IdempotencyKey, Jobs as _,
         Lifecycle as _, StoreError, Types as _, Workflows as _,
@@ -13,7 +13,7 @@ use crewcall_backend::{
 use rusqlite::Connection;
 
 use super::{
-    events,
+    events, schedule_words,
     under_test::{HandClock, StoreUnderTest, accepted, file, job_type, open},
     workflows,
 };
@@ -228,6 +228,79 @@ async fn consumers_and_events_of_before_there_were_workflows_are_kept() {
     store.close().await;
 }
 
+/// A run that is not over, of before there were schedules: it goes on, and schedules can be made.
+#[tokio::test]
+async fn runs_of_before_there_were_schedules_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path());
+    let older = Connection::open(&path).unwrap();
+    FORMAT_8.into_iter().for_each(|step| older.execute_batch(step).unwrap());
+    older.execute_batch(include_str!("../../../src/store/sqlite/migrations/0009_workflows.sql")).unwrap();
+    older
+        .execute_batch(
+            "INSERT INTO workflows (name, newest, created_at) VALUES ('child', 1, 7);
+             INSERT INTO workflow_versions (workflow, number, made_at, made_by, document)
+                VALUES ('child', 1, 7, 'ada', '{\"name\":\"child\",\"steps\":{\"d\":{\"approval\":{}}}}');
+             INSERT INTO runs (seq, id, workflow, workflow_version, started_by, labels, root, depth, log_from,
+                created_at, state, generation, is_paused, is_compensated, steps_ended, version)
+                VALUES (1, x'0190000000007000800000000000abcd', 'child', 1, 'ada', '{}',
+                   'run 01900000-0000-7000-8000-00000000abcd', 0, 0, 7, 'running', 1, 0, 0, 0, 1);
+             INSERT INTO run_data (run_seq, data) VALUES (1, '[1]');
+             PRAGMA application_id = 0x43524557; PRAGMA user_version = 9",
+        )
+        .unwrap();
+    drop(older);
+    let tested = StoreUnderTest::of_file(directory);
+    let [open] = &tested.store.open_runs()[..] else { panic!("one run is open") };
+    let (run, data) = tested.store.run(open.id()).await.unwrap().unwrap();
+    assert_eq!(run.info.started_by, StartedBy::Person("ada".to_owned()));
+    assert_eq!((&*data.data, data.event, data.schedule), ("[1]", None, None));
+    workflows::tell(&tested, run.id(), workflows::stop()).await;
+    assert!(tested.store.schedules().is_empty());
+    let schedule = schedule_words::put(&tested, &serde_json::json!({})).await;
+    assert_eq!(schedule.id, ScheduleId(1));
+    schedule_words::fire(&tested, schedule_words::clock(1)).await;
+    tested.store.check().await.unwrap();
+    tested.finish().await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_read_any_more_is_told() {
+    let tested = StoreUnderTest::sqlite();
+    schedule_words::put(&tested, &serde_json::json!({})).await;
+    tested.store.close().await;
+    let other = Connection::open(tested.path()).unwrap();
+    other.execute("UPDATE schedule_documents SET document = '{\"every_seconds\": 60}'", ()).unwrap();
+    drop(other);
+    let (error, _) = refusal(&tested.path());
+    let OpenError::Damaged { source, .. } = &error else { panic!("{error:?}") };
+    let text = source.to_string();
+    assert!(text.contains("schedule s: ") && text.contains("one of job, workflow and event"), "{text}");
+}
+
+/// The index is the last word on it, whatever a program decides.
+#[tokio::test]
+async fn a_tick_of_the_calendar_has_one_row_that_fired() {
+    let tested = StoreUnderTest::sqlite();
+    schedule_words::put(&tested, &serde_json::json!({})).await;
+    schedule_words::fire(&tested, schedule_words::clock(1)).await;
+    let other = Connection::open(tested.path()).unwrap();
+    let copy = |origin: &str, state: &str| {
+        let sql = "INSERT INTO ticks (schedule_id, tick, origin, schedule, last_tick, count, state, decided_at) \
+             SELECT schedule_id, tick, ?, schedule, last_tick, 1, ?, 7 FROM ticks WHERE origin = 'clock'";
+        other.execute(sql, [origin, state])
+    };
+    for state in ["fired", "queued"] {
+        let error = copy("backfill", state).unwrap_err().to_string();
+        assert!(error.contains("UNIQUE constraint failed: ticks.schedule_id, ticks.tick"), "{error}");
+    }
+    assert_eq!(copy("backfill", "skipped"), Ok(1));
+    assert_eq!(copy("hand", "fired"), Ok(1), "what somebody fires is none of the calendar");
+    other.execute("DELETE FROM ticks WHERE origin <> 'clock'", ()).unwrap();
+    drop(other);
+    tested.finish().await;
+}
+
 #[tokio::test]
 async fn a_workflow_that_cannot_be_read_any_more_is_told() {
     let tested = StoreUnderTest::sqlite();
@@ -252,7 +325,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 9): run that version or a later one"
+         knows up to 10): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }

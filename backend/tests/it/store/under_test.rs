@@ -33,16 +33,19 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// Where the clock of every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// A clock that stands still until it is moved.
-pub(crate) struct HandClock(AtomicI64);
+/// A clock that stands still until it is moved. The machine's clock goes with it, unless it is set apart.
+pub(crate) struct HandClock {
+    now: AtomicI64,
+    machine_ahead_ms: AtomicI64,
+}
 
 impl HandClock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(START.as_millis())))
+        Arc::new(Self { now: AtomicI64::new(START.as_millis()), machine_ahead_ms: AtomicI64::new(0) })
     }
 
     pub(crate) fn advance(&self, milliseconds: i64) -> Timestamp {
-        self.0.fetch_add(milliseconds, Ordering::SeqCst);
+        self.now.fetch_add(milliseconds, Ordering::SeqCst);
         self.now()
     }
 }
@@ -50,17 +53,22 @@ impl HandClock {
 impl HandClock {
     /// Moves on to this time, if it is still to come.
     pub(crate) fn advance_to(&self, time: Timestamp) {
-        self.0.fetch_max(time.as_millis(), Ordering::SeqCst);
+        self.now.fetch_max(time.as_millis(), Ordering::SeqCst);
+    }
+
+    /// Somebody sets the machine's clock: so many milliseconds ahead of this one, or behind it.
+    pub(crate) fn set_machine_ahead(&self, milliseconds: i64) {
+        self.machine_ahead_ms.store(milliseconds, Ordering::SeqCst);
     }
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
     }
 
     fn machine_ahead_ms(&self) -> i64 {
-        0
+        self.machine_ahead_ms.load(Ordering::SeqCst)
     }
 }
 
@@ -151,7 +159,11 @@ enum KeptIn {
 
 impl StoreUnderTest {
     pub(crate) fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::of_file(tempfile::tempdir().unwrap())
+    }
+
+    /// On the file that there may be in this directory.
+    pub(crate) fn of_file(directory: TempDir) -> Self {
         let clock = HandClock::new();
         let store = Arc::new(open(&file(directory.path()), &clock).unwrap());
         Self { store, clock, kept_in: KeptIn::File(directory) }

@@ -68,7 +68,7 @@ pub(super) fn new_run(workflow: &str) -> NewRun {
         id,
         workflow: named(workflow),
         version: 1,
-        data: RunData { data: r#"{"list":[1,2]}"#.to_owned(), event: None },
+        data: RunData { data: r#"{"list":[1,2]}"#.to_owned(), event: None, schedule: None },
         started_by: StartedBy::Person("ada".to_owned()),
         key: None,
         labels: BTreeMap::new(),
@@ -219,8 +219,10 @@ pub(crate) async fn a_run_is_read_back_as_it_was(mut tested: StoreUnderTest) {
     put(&tested, &child()).await;
     put(&tested, &all_kinds()).await;
     let labels = BTreeMap::from([("team".to_owned(), "☃".to_owned())]);
-    let (key, data) =
-        (Some("customer 7".to_owned()), RunData { data: "[1]".into(), event: Some("{}".into()) });
+    let (key, data) = (
+        Some("customer 7".to_owned()),
+        RunData { data: "[1]".into(), event: Some("{}".into()), schedule: None },
+    );
     let new =
         NewRun { labels, key, data: data.clone(), depth: 3, root: Root::Event(Sequence(4)), ..new_run("w") };
     let id = start(&tested, new).await.id();

@@ -1,4 +1,4 @@
-//! Files of what is applied: consumers and workflows.
+//! Files of what is applied: consumers, workflows and schedules.
 
 pub(super) mod files;
 pub(super) mod yaml;

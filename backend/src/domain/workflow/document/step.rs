@@ -11,13 +11,16 @@ use super::{
             Each, EventWait, JobTemplate, Limit, OnTimeout, RunIf, Since, Step, StepIndex, Tolerance, Work,
             WorkflowName, read_moment,
         },
-        fields::{Fields, kind},
         limits::{ITEMS_MAX, PARALLEL_DEFAULT, TIMEOUT_MAX, TIMEOUT_MIN},
         references::{OPENING, is_whole_expression},
     },
-    distinct, job,
+    distinct,
 };
-use crate::domain::{Problem, SubjectPattern};
+use crate::domain::{
+    Problem, SubjectPattern,
+    fields::{Fields, kind},
+    job_template,
+};
 
 /// What a step is.
 const STEP: &str =
@@ -121,7 +124,8 @@ fn read_work(fields: &mut Fields<'_>, place: &mut Place<'_>) -> Option<Work> {
             fields.call("a step with a job");
             let each = read_each(fields, place);
             let names: &[&str] = if each.is_some() || fields.has("each") { &ITEM } else { &[] };
-            Some(Work::Job { job: Box::new(job::read(fields, place, names)?), each })
+            let job = read_job(fields, place, names)?;
+            Some(Work::Job { job: Box::new(job), each })
         }
         "wait" => {
             fields.call("a step that waits");
@@ -249,7 +253,12 @@ fn read_compensate(fields: &mut Fields<'_>, place: &mut Place<'_>, has_items: bo
         inner.wrong("job", "a compensation is a job: {\"job\": \"file.delete\", \"parameters\": …}");
     }
     let names: &[&str] = if has_items { &["step", "item", "index"] } else { &["step"] };
-    let job = job::read(&mut inner, place, names);
+    let job = read_job(&mut inner, place, names);
     fields.within(inner);
     job
+}
+
+/// `names` are known to its templates besides.
+fn read_job(fields: &mut Fields<'_>, place: &mut Place<'_>, names: &[&'static str]) -> Option<JobTemplate> {
+    job_template::read(fields, "job", &mut |at, value, problems| place.template(at, value, names, problems))
 }

@@ -5,10 +5,12 @@ use crewcall_expressions::Json;
 use super::super::{
     check::{Place, StepNames},
     definition::Trigger,
-    fields::{Fields, kind},
     limits::TRIGGERS_MAX,
 };
-use crate::domain::{Problem, SubjectPattern};
+use crate::domain::{
+    Problem, SubjectPattern,
+    fields::{Fields, kind},
+};
 
 /// What a trigger is.
 const TRIGGER: &str = "a trigger has one of event, job and schedule, such as {\"event\": \"order.paid\"}";
@@ -84,7 +86,7 @@ fn read_schedule(fields: &mut Fields<'_>) -> Option<Trigger> {
     for name in ["cron", "timezone", "from", "until", "overlap", "catch_up"] {
         _ = inner.text(name);
     }
-    for name in ["every_seconds", "jitter_seconds"] {
+    for name in ["every_seconds", "jitter_seconds", "catch_up_window_seconds"] {
         _ = inner.number(name);
     }
     if inner.has("cron") == inner.has("every_seconds") {

@@ -7,7 +7,7 @@ use crewcall_proto::{JobId, JobType, Timestamp};
 use super::records::{Dispatch, DispatchNumber};
 use crate::domain::{
     AttemptRecord, Job, JobStatus, Policy, Priority, Sequence, State, run_names::RunState,
-    workflow::known::StoredRun,
+    schedules::known::Schedule, workflow::known::StoredRun,
 };
 
 /// What a write of the store did: what it returns, and what happened to jobs.
@@ -19,6 +19,8 @@ pub struct Written<T> {
     pub changes: Vec<JobChanged>,
     /// What happened to runs, in its order.
     pub runs: Vec<RunChanged>,
+    /// The schedules that came, changed or went, in that order.
+    pub schedules: Vec<Arc<Schedule>>,
     /// How many events were recorded.
     pub recorded: usize,
     /// The last of them.

@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: seven small ports, and one that is all of them.
+//! The store as the use-cases see it: eight small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -18,6 +18,8 @@ mod events;
 mod consumers;
 
 mod workflows;
+
+mod schedules;
 
 mod quarantine;
 
@@ -39,6 +41,10 @@ pub use records::{
     Accepted, Applied, Count, Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, IDEMPOTENCY_KEPT_FOR,
     IdempotencyKey, InFlight, Inserted, JobEvent, Standing, StoredClaim,
 };
+pub use schedules::{
+    Cut, ScheduleChange, ScheduleChanged, ScheduleStep, ScheduleWrite, Schedules, StepTick, TickMade,
+    TickQuery, TickStop, Ticked,
+};
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
 pub use workflows::{
     ItemQuery, JournalEntry, JournalLine, NewItem, NewItemRow, NewItemWork, NewRun, RUNS_OPEN_MAX, RunData,
@@ -47,6 +53,7 @@ pub use workflows::{
 };
 
 /// All that a store is.
-pub trait Store: Jobs + Events + Consumers + Workflows + Types + Quarantine + Lifecycle {}
+pub trait Store: Jobs + Events + Consumers + Workflows + Schedules + Types + Quarantine + Lifecycle {}
 
-impl<T: Jobs + Events + Consumers + Workflows + Types + Quarantine + Lifecycle> Store for T {}
+impl<T> Store for T where T: Jobs + Events + Consumers + Workflows + Schedules + Types + Quarantine + Lifecycle
+{}

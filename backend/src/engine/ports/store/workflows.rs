@@ -163,6 +163,8 @@ pub struct RunData {
     pub data: String,
     /// The event that it was made of, without its data: JSON text.
     pub event: Option<String>,
+    /// The tick that it was made for: JSON text.
+    pub schedule: Option<String>,
 }
 
 /// A run that is to be made.

@@ -14,7 +14,7 @@ use crate::{
     },
     engine::{
         ports::{ConsumerWrite, WORKFLOWS_MAX, WorkflowChange, WorkflowChanged, WorkflowWrite},
-        rules::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted},
+        rules::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted, schedules},
     },
 };
 
@@ -96,6 +96,7 @@ fn put(
     keep(&now, rules, decision);
     let consumer = trigger_consumer(&now, rules);
     keep_consumer(&ConsumerName::of_workflow(now.name()), consumer, rules, decision);
+    schedules::keep_triggers(&now, rules, decision);
     admit_all(now.name(), rules, decision);
     if known.is_some() { WorkflowChanged::Changed(now) } else { WorkflowChanged::Created(now) }
 }
@@ -153,6 +154,7 @@ fn paused(
 ) -> WorkflowChanged {
     let now = Arc::new(KnownWorkflow { pause: pause.clone(), ..known.clone() });
     keep(&now, rules, decision);
+    schedules::pause_triggers(known.name(), now.pause.as_ref(), rules, decision);
     let name = ConsumerName::of_workflow(known.name());
     if let Some(consumer) = rules.consumers.get(&name) {
         let mut consumer = Consumer { pause, ..consumer.as_ref().clone() };
@@ -179,6 +181,7 @@ fn delete(
     rules.runs.set_workflow(known.name(), None);
     decision.writes.workflows.push(WorkflowWrite::Deleted(known.name().clone()));
     keep_consumer(&ConsumerName::of_workflow(known.name()), None, rules, decision);
+    schedules::drop_triggers(known.name(), rules, decision);
     WorkflowChanged::Deleted
 }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     engine::{
         ports::{JournalEntry, RunChanged, WorkflowWrite},
-        rules::{Decision, Rules},
+        rules::{Decision, Rules, fires::FireEnded},
     },
     mutant::mutant,
 };
@@ -118,6 +118,7 @@ fn end<T>(run: &Arc<StoredRun>, state: RunState, rules: &mut Rules, decision: &m
     match &run.info.started_by {
         StartedBy::Event(made_of) => rules.consumers.count_made(made_of, -1),
         StartedBy::Step(parent) => child_ended(*parent, state, rules, decision),
+        StartedBy::Schedule(by) => decision.ended_fires.push(FireEnded::of_run(by.clone(), state)),
         StartedBy::Person(_) => {}
     }
     admit(run.info.version.name(), run.info.key.as_deref(), rules, decision);

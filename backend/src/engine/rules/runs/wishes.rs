@@ -6,14 +6,17 @@ use crewcall_proto::RunId;
 
 use super::movement::{admit, happen, keep, move_run};
 use crate::{
-    domain::workflow::{
-        facts::{Happened, Stale},
-        known::{StartedBy, StoredRun},
-        run::RunState,
+    domain::{
+        schedules::tick::TickWork,
+        workflow::{
+            facts::{Happened, Stale},
+            known::{StartedBy, StoredRun},
+            run::RunState,
+        },
     },
     engine::{
         ports::{RUNS_OPEN_MAX, RunTold, WaitAnswers, WorkflowWrite},
-        rules::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted},
+        rules::{Decide, Decision, Inconsistent, Loaded, Rules, Wanted, schedules},
     },
 };
 
@@ -42,8 +45,8 @@ impl Decide for TellRun {
             Ok(moved) => moved,
             Err(stale) => return Ok(Decision::nothing(RunTold::Stale(stale, known))),
         };
-        if is_over && let StartedBy::Event(made_of) = &moved.info.started_by {
-            rules.consumers.count_made(made_of, 1);
+        if is_over {
+            reopened(&moved, rules, &mut decision);
         }
         if moved.run.state == RunState::Queued {
             admit(moved.info.version.name(), moved.info.key.as_deref(), rules, &mut decision);
@@ -51,6 +54,15 @@ impl Decide for TellRun {
         let now = rules.runs.get(self.id).map_or(moved, Arc::clone);
         decision.value = RunTold::Changed(now);
         Ok(decision)
+    }
+}
+
+/// Who made a run that is tried again counts it among what is open.
+fn reopened<T>(run: &StoredRun, rules: &mut Rules, decision: &mut Decision<T>) {
+    match &run.info.started_by {
+        StartedBy::Event(made_of) => rules.consumers.count_made(made_of, 1),
+        StartedBy::Schedule(by) => schedules::reopened(by, TickWork::Run(run.id()), rules, decision),
+        StartedBy::Person(_) | StartedBy::Step(_) => {}
     }
 }
 

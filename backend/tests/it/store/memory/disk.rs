@@ -24,7 +24,7 @@ use crewcall_backend::{
 };
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
 
-use super::runs::Shelf;
+use super::{runs::Shelf, schedules::Agenda};
 
 /// By how much a clock has to be behind to have been set back, in milliseconds.
 const ROLLBACK_MIN_MS: i64 = 1_000;
@@ -55,6 +55,7 @@ pub(crate) struct Disk {
     passes: Pass,
     pub(super) causes: HashMap<JobId, Arc<Cause>>,
     pub(super) shelf: Shelf,
+    pub(super) agenda: Agenda,
     time: Option<Timestamp>,
 }
 
@@ -84,7 +85,7 @@ impl Disk {
         let bare = |consumer: &Consumer| Consumer { in_flight: 0, ..consumer.clone() };
         let is_open = |id: &JobId| self.jobs.get(id).is_some_and(|kept| !kept.job.status.state.is_terminal());
         let open = self.causes.iter().filter(|(id, _)| is_open(id));
-        let open = open.map(|(id, cause)| (*id, cause.as_ref().clone()));
+        let open = open.map(|(id, cause)| (*id, cause.as_ref().clone())).chain(self.agenda.open_causes());
         let mut consumers = Consumers::new(self.consumers.values().map(bare), open, self.passes);
         for run in runs.open() {
             if let StartedBy::Event(made_of) = &run.info.started_by {
@@ -114,6 +115,11 @@ impl Disk {
         }
     }
 
+    /// Why a job was made that nobody submitted.
+    pub(super) fn cause(&self, id: JobId) -> Option<Arc<Cause>> {
+        self.causes.get(&id).cloned().or_else(|| self.agenda.cause(id).map(Arc::new))
+    }
+
     fn emissions(&self, jobs: Vec<JobId>, ids: Vec<String>, now: Timestamp) -> Loaded {
         let ended = |id: &JobId| Some((*id, self.jobs.get(id)?.attempts.iter()));
         let tokens = jobs
@@ -134,7 +140,7 @@ impl Disk {
                 Loaded { jobs: jobs.collect(), ..none }
             }
             Wanted::JobsAndCauses(ids) => {
-                let cause = |id: &JobId| Some((*id, Arc::clone(self.causes.get(id)?)));
+                let cause = |id: &JobId| Some((*id, self.cause(*id)?));
                 let causes = ids.iter().filter_map(cause).collect();
                 Loaded { causes, ..self.load(Wanted::Jobs(ids), now) }
             }
@@ -183,6 +189,10 @@ impl Disk {
             }
             Wanted::LastVersion(_) | Wanted::RunKey(_) | Wanted::Run(_) | Wanted::FinishedRuns { .. } => {
                 self.load_runs(wanted, now)
+            }
+            Wanted::FiredTicks { schedule, after, to } => {
+                let fired = self.agenda.fired(schedule, after, to);
+                Loaded { fired_ticks: fired.into_iter().collect(), ..none }
             }
             Wanted::OldEvents { kept_for, held_for, passed, limit } => {
                 let until = [finished_until(now, kept_for), finished_until(now, held_for)];
@@ -259,7 +269,8 @@ impl Disk {
                 if let Some(key) = row.key {
                     self.keys.insert(key.key, (key.body_hash, row.job.id, row.at));
                 }
-                if let Some(cause) = row.cause {
+                // The record of a tick says of itself what it made.
+                if let Some(cause) = row.cause.filter(|cause| cause.fired_by().is_none()) {
                     self.causes.insert(row.job.id, cause);
                 }
                 let job = row.job.as_ref().clone();
@@ -302,6 +313,7 @@ impl Disk {
             for write in writes.workflows {
                 self.shelf.write(write, &mut self.causes);
             }
+            writes.schedules.iter().for_each(|write| self.agenda.write(write));
             if let Some(up_to) = writes.delete_events {
                 self.events.retain(|sequence, _| *sequence > up_to);
                 self.event_ids.retain(|_, found| found.event.sequence > up_to);
@@ -350,6 +362,8 @@ pub(super) struct Overlay {
     tokens: HashSet<(JobId, Attempt, AttemptToken)>,
     keys: HashMap<String, FoundKey>,
     events: HashMap<String, FoundEvent>,
+    /// Schedules and ticks as they are now, if any of them came or changed.
+    agenda: Option<Agenda>,
 }
 
 impl Overlay {
@@ -372,6 +386,19 @@ impl Overlay {
         loaded.waiting.retain(|found| is_as_it_was(&found.job.id));
         loaded.old.retain(|old| is_as_it_was(&old.id));
         self.bring_runs_up_to_date(wanted, loaded);
+        self.bring_ticks_up_to_date(wanted, loaded);
+    }
+
+    fn bring_ticks_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
+        let Some(agenda) = &self.agenda else { return };
+        if let Wanted::FiredTicks { schedule, after, to } = wanted {
+            loaded.fired_ticks = agenda.fired(*schedule, *after, *to).into_iter().collect();
+        }
+        if let Wanted::JobsAndCauses(ids) | Wanted::Emissions { jobs: ids, .. } = wanted {
+            for id in ids {
+                loaded.causes.extend(agenda.cause(*id).map(|cause| (*id, Arc::new(cause))));
+            }
+        }
     }
 
     fn bring_runs_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
@@ -430,6 +457,10 @@ impl Overlay {
         for old in &writes.deletes {
             self.jobs.remove(&old.id);
             self.deleted.insert(old.id);
+        }
+        if !writes.schedules.is_empty() {
+            let agenda = self.agenda.get_or_insert_with(|| disk.agenda.clone());
+            writes.schedules.iter().for_each(|write| agenda.write(write));
         }
         self.writes.push(writes);
         Ok(())

@@ -12,6 +12,8 @@ mod reads;
 
 mod workflows;
 
+mod schedules;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -93,7 +95,8 @@ impl MemoryStore {
         disk.lock().unwrap().open(clock.now(), &mut counts);
         let runs = disk.lock().unwrap().shelf.known();
         let consumers = disk.lock().unwrap().consumers(&runs);
-        let rules = Rules::new(counts, consumers, runs, clock);
+        let schedules = disk.lock().unwrap().agenda.known();
+        let rules = Rules::new(counts, consumers, (runs, schedules), clock);
         let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
@@ -158,6 +161,7 @@ impl State {
         self.rules.counts.commit().for_each(drop);
         self.rules.consumers.commit();
         self.rules.runs.commit();
+        self.rules.schedules.commit();
         drop(disk);
         for (call, outcome) in outcomes {
             call.answer(outcome);

@@ -351,6 +351,6 @@ impl Consumers for MemoryStore {
     }
 
     async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
-        self.read(|disk, _| disk.causes.get(&job_id).map(|cause| cause.as_ref().clone()))
+        self.read(|disk, _| disk.cause(job_id).map(|cause| cause.as_ref().clone()))
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use crewcall_expressions::Json;
 use crewcall_proto::JsonObject;
 
-use super::{limits::PROBLEMS_MAX, nearest::nearest};
-use crate::domain::{Problem, excerpt};
+use super::{Problem, escaped, excerpt, nearest::nearest, problem::PROBLEMS_MAX};
 
 /// The fields of an object, which of them were asked for, and what is wrong. As everywhere, a field that is null is one that
 /// is left out.
@@ -189,11 +188,6 @@ impl<'a> Fields<'a> {
         }
         taken
     }
-}
-
-/// A name within a JSON pointer (RFC 6901, section 3).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// What a value is, with its article.

@@ -1,28 +1,71 @@
-//! Reading a job whose parameters and labels are templates.
+//! A job whose parameters and labels are templates, as documents of workflows and schedules have it.
 
 use std::collections::BTreeMap;
 
-use crewcall_expressions::Json;
+use crewcall_expressions::{Failed, Json, Scope, Template};
 use crewcall_proto::{JsonObject, Timestamp};
 
-use super::super::{
-    check::Place,
-    definition::JobTemplate,
-    fields::{Fields, escaped, kind},
-    limits::PROBLEMS_MAX,
-};
-use crate::domain::{
-    Problem, Submission,
-    schedule::{BackoffRequest, Times},
+use super::{
+    Problem, Submission, escaped,
+    fields::{Fields, kind},
+    problem::PROBLEMS_MAX,
+    times::{BackoffRequest, Times},
 };
 
-/// Reads the job that an object has in `job`, and the fields beside it. `names` are known to its templates besides.
+/// Makes a template of a value at a pointer; what is wrong with it is added to the problems.
+pub(super) type MakeTemplate<'f> = &'f mut dyn FnMut(&str, &Json, &mut Vec<Problem>) -> Option<Template>;
+
+/// A job whose parameters and labels are templates.
+#[derive(Debug, Clone)]
+pub struct JobTemplate {
+    /// The job without parameters and labels.
+    bare: Submission,
+    parameters: Template,
+    /// An object of texts.
+    labels: Template,
+}
+
+impl JobTemplate {
+    /// The job without what has to be filled in.
+    #[must_use]
+    pub fn bare(&self) -> &Submission {
+        &self.bare
+    }
+
+    /// The job.
+    ///
+    /// # Errors
+    ///
+    /// An expression has no value for the data that there is.
+    pub fn fill(&self, scope: &Scope<'_>) -> Result<Submission, Failed> {
+        let parameters = match self.parameters.fill(scope)? {
+            Json::Object(parameters) => parameters,
+            // An object stays one: only texts are templates.
+            other => JsonObject::from_iter([("value".to_owned(), other)]),
+        };
+        let labels = match self.labels.fill(scope)? {
+            Json::Object(labels) => labels.into_iter().map(|(name, label)| (name, text_of(label))).collect(),
+            _ => BTreeMap::new(),
+        };
+        Ok(Submission { parameters, labels, ..self.bare.clone() })
+    }
+}
+
+/// A label is a text, whatever was filled in.
+fn text_of(value: Json) -> String {
+    match value {
+        Json::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Reads the job that an object has: its type in the field `type_field`, and the others beside it.
 pub(super) fn read(
     fields: &mut Fields<'_>,
-    place: &mut Place<'_>,
-    names: &[&'static str],
+    type_field: &'static str,
+    template: MakeTemplate<'_>,
 ) -> Option<JobTemplate> {
-    let job_type = fields.text("job");
+    let job_type = fields.text(type_field);
     let parameters = fields.object("parameters").cloned().unwrap_or_default();
     let texts = read_labels(fields);
     let bare = Submission {
@@ -43,17 +86,17 @@ pub(super) fn read(
     let problems = bare.clone().validate(Timestamp::from_millis(0)).err().unwrap_or_default();
     for Problem { pointer, message } in problems.into_iter().take(PROBLEMS_MAX) {
         let pointer =
-            if pointer == "/type" { fields.at("job") } else { fields.pointer().to_owned() + &pointer };
+            if pointer == "/type" { fields.at(type_field) } else { fields.pointer().to_owned() + &pointer };
         // A field of the wrong shape was left empty: what is said of that would be noise.
         if !fields.is_wrong_at(&pointer) {
             fields.add([Problem::new(pointer, message)]);
         }
     }
     let at = fields.at("parameters");
-    let parameters = place.template(&at, &Json::Object(parameters), names, fields.problems());
+    let parameters = template(&at, &Json::Object(parameters), fields.problems());
     let at = fields.at("labels");
     let labels = texts.into_iter().map(|(name, text)| (name, Json::String(text))).collect();
-    let labels = place.template(&at, &Json::Object(labels), names, fields.problems());
+    let labels = template(&at, &Json::Object(labels), fields.problems());
     let bare = Submission { labels: BTreeMap::new(), ..bare };
     Some(JobTemplate { bare, parameters: parameters?, labels: labels? })
 }
