@@ -37,6 +37,9 @@ const LIMITED_TYPE: &str = "test.sleep";
 /// Nobody ever announces it.
 const UNKNOWN_TYPE: &str = "test.unknown";
 
+/// It ticks each second.
+const SCHEDULE: &str = "/v1/schedules/seconds";
+
 struct Board {
     name: String,
     json: Value,
@@ -279,10 +282,12 @@ async fn strand(stack: &mut Stack) {
     stack.api.ready().await.unwrap();
 }
 
-/// A consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
+/// A schedule that ticks; a consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
 async fn go_in_circles(stack: &mut Stack, prometheus: &Prometheus) {
     consumer(stack, "circle", "job.completed.test.echo", "test.echo", 10).await;
     consumer(stack, "full", "order.*", LIMITED_TYPE, 1).await;
+    let schedule = json!({"every_seconds": 1, "event": {"subject": "second.began"}}).to_string();
+    stack.api.send(Method::PUT, SCHEDULE, schedule, &[]).await.unwrap();
     // What is counted from nothing has to be seen at nothing first.
     until("the consumers are seen", SHOWN_WITHIN, async || {
         let seen = prometheus.ask("crewcall_consumer_refused_total{consumer=\"circle\"}").await;
@@ -344,6 +349,7 @@ async fn every_expression_shows_something_of_a_live_installation() {
         let path = format!("/v1/consumers/{name}");
         stack.api.send(Method::DELETE, &path, String::new(), &[]).await.unwrap();
     }
+    stack.api.send(Method::DELETE, SCHEDULE, String::new(), &[]).await.unwrap();
     stack.api.post("/v1/jobs/cancel", json!({"filter": {"labels": {"by": "full"}}})).await.unwrap();
     for id in left {
         stack.api.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await.unwrap();

@@ -12,6 +12,8 @@ mod model;
 
 mod consumer_model;
 
+mod schedule_model;
+
 mod workflow_model;
 
 mod store;

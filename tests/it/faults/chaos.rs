@@ -189,7 +189,7 @@ async fn started() -> (Child, PathBuf, Lines<BufReader<ChildStderr>>) {
     let mut chaos = chaos.spawn().unwrap();
     let mut lines = BufReader::new(chaos.stderr.take().unwrap()).lines();
     let first = timeout(PROGRAM_PATIENCE, lines.next_line()).await.expect("it starts").unwrap().unwrap();
-    let (_, folder) = first.split_once(" in ").expect("it says where");
+    let (_, folder) = first.split_once(" in ").unwrap_or_else(|| panic!("it says where: {first}"));
     let folder = PathBuf::from(folder);
     (chaos, folder, lines)
 }

@@ -3,7 +3,8 @@
 //!
 //! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` and
 //! `newcomer` those that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every
-//! kind, beside an `operator`, a `watcher` and a `publisher` of events, and writes down in the `submission_log` what it asked and was answered.
+//! kind, beside an `operator`, a `watcher`, a `publisher` of events and a `scheduler`, and writes down in the `submission_log`
+//! what it asked and was answered.
 //! `judge` holds all that against what is there, and `report` tells.
 
 pub mod fault;
@@ -27,6 +28,8 @@ mod load;
 mod operator;
 
 mod publisher;
+
+mod scheduler;
 
 mod watcher;
 
@@ -194,6 +197,7 @@ impl Run<'_> {
                 near.drain_workers(*seed),
                 near.retry(),
                 near.follow_log(),
+                near.schedule(),
                 async { published.extend(far.publish().await) },
             );
         };
@@ -207,6 +211,10 @@ impl Run<'_> {
         }
         match publisher::judge(&installation.api, &published).await {
             Ok(events) => log.tell(&format!("{} events acknowledged, {events} in the log", published.len())),
+            Err(error) => log.trouble(format!("{error:#}")),
+        }
+        match scheduler::judge(&installation.api).await {
+            Ok(fired) => log.tell(&format!("{fired} ticks of a schedule fired, each once")),
             Err(error) => log.trouble(format!("{error:#}")),
         }
         let interrupted = stop.is_cancelled();

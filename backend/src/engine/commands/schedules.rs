@@ -92,8 +92,10 @@ impl Engine {
         name: &ScheduleName,
         document: Json,
     ) -> Result<Put, ScheduleError> {
-        let settings = ScheduleSettings::read(&document).map_err(ScheduleError::Invalid)?;
         let mut problems = self.preview_schedule(name, &document).err().unwrap_or_default();
+        let Ok(settings) = ScheduleSettings::read(&document) else {
+            return Err(ScheduleError::Invalid(problems));
+        };
         problems.extend(self.misfits(&settings, &document).await?);
         if !problems.is_empty() {
             return Err(ScheduleError::Invalid(problems));

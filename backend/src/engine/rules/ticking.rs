@@ -280,7 +280,11 @@ impl Ticking {
                     Err(stop) => return Ok(Err(stop)),
                 }
             }
-            TickMade::Event(event) => append(event, rules, decision),
+            TickMade::Event(event) => {
+                // It is over as soon as it is there.
+                self.schedule.last_completed = self.schedule.last_completed.max(Some(key.at));
+                append(event, rules, decision)
+            }
             TickMade::Run(new) => match make_run(new, rules, decision)? {
                 Ok(work) => work,
                 Err(Unmade::Never(TickState::Paused, reason)) => {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crewcall_calendar::{Calendar, Zone};
+use crewcall_expressions::Json;
 use crewcall_proto::Timestamp;
 
 use crate::domain::{
@@ -50,6 +51,16 @@ impl Calendars {
 /// What is wrong with the times of a schedule, whose document begins at this pointer.
 pub(in crate::engine) fn problems(times: &Times, pointer: &str) -> Vec<Problem> {
     read(times, pointer).err().unwrap_or_default()
+}
+
+/// What is wrong with the pattern and the zone of a document that says something else wrong.
+pub(super) fn problems_of_texts(document: &Json) -> Vec<Problem> {
+    let text = |name: &str| document.get(name).and_then(Json::as_str);
+    let zone = text("timezone").and_then(|name| Zone::find(name).err()).map(|unknown| unknown.to_string());
+    let cron = text("cron").and_then(|pattern| Calendar::cron(pattern, Zone::utc()).err());
+    let cron = cron.map(|invalid| invalid.to_string());
+    let told = |(at, message): (&str, Option<String>)| message.map(|message| Problem::new(at, message));
+    [("/timezone", zone), ("/cron", cron)].into_iter().filter_map(told).collect()
 }
 
 /// The calendar that a schedule means, whose document begins at this pointer.

@@ -127,7 +127,11 @@ impl Engine {
     ///
     /// Every problem of the document.
     pub fn preview_schedule(&self, name: &ScheduleName, document: &Json) -> Result<Preview, Vec<Problem>> {
-        let settings = ScheduleSettings::read(document)?;
+        let settings = ScheduleSettings::read(document).map_err(|mut problems| {
+            // What is wrong with the rest hides nothing that is wrong with these.
+            problems.extend(calendars::problems_of_texts(document));
+            problems
+        })?;
         let calendar = calendars::read(&settings.times, "")?;
         Ok(Preview::of(&calendar, &settings.times, name, (self.clock.wall(), NEXT_SHOWN)))
     }
