@@ -120,6 +120,10 @@ impl OrderLink {
         (at.is_some(), at.is_some_and(|at| at.elapsed() < within))
     }
 
+    pub(super) fn was_declared_since(&self, job_type: &JobType, moment: Instant) -> bool {
+        self.declared.get(job_type).is_some_and(|at| *at > moment)
+    }
+
     /// The type's queue is to be declared no more.
     pub(super) fn forget(&self, job_type: &JobType) {
         self.declared.remove(job_type);

@@ -16,7 +16,7 @@ use crewcall_proto::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -214,6 +214,7 @@ impl Broker for Outbound {
             return Ok(QueueFound::Known);
         }
         let queue = self.topology.jobs_queue(job_type);
+        let looked_at = Instant::now();
         let before = self.depth(&queue).await?;
         if before.is_some() && declared_before {
             self.orders.declare_route(job_type).await.map_err(|error| link_error(&error))?;
@@ -221,6 +222,10 @@ impl Broker for Outbound {
         }
         if declared_before {
             sleep(REST).await;
+            // Somebody else found it gone too. If that one is gone by now, its place has not been empty for as long.
+            if self.orders.was_declared_since(job_type, looked_at) {
+                return Ok(QueueFound::Known);
+            }
         }
         self.orders.declare_type(job_type).await.map_err(|error| link_error(&error))?;
         self.lanes.has_queue(job_type, &queue);
