@@ -147,7 +147,11 @@ mod store {
     fn stored(inserted: Inserted) -> Option<Arc<Job>> {
         match inserted {
             Inserted::Stored { job, .. } => Some(job),
-            Inserted::Replayed { .. } | Inserted::KeyReused | Inserted::TooManyTypes => None,
+            Inserted::Replayed { .. }
+            | Inserted::KeyReused
+            | Inserted::TooManyTypes
+            | Inserted::UnknownJobs(_)
+            | Inserted::TooManyLinks => None,
         }
     }
 
@@ -157,7 +161,7 @@ mod store {
             let mut submission = Submission { job_type: "bench.noop".to_owned(), ..Submission::default() };
             submission.parameters.insert("source".to_owned(), "x".repeat(200).into());
             let new = submission.validate(now).expect("it is valid");
-            Accepted { job: new.accept(JobId::generate(), now), window, idempotency: None }
+            Accepted { job: new.accept(JobId::generate(), now), window, idempotency: None, after: None }
         };
         std::iter::repeat_with(one).take(count).collect()
     }

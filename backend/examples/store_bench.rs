@@ -245,13 +245,17 @@ fn accepted(job_type: &str, window: usize) -> Accepted {
     submission.parameters.insert("width".to_owned(), 640.into());
     let now = SystemClock::start().now();
     let new = submission.validate(now).expect("the submission is a constant that is valid");
-    Accepted { job: new.accept(JobId::generate(), now), window, idempotency: None }
+    Accepted { job: new.accept(JobId::generate(), now), window, idempotency: None, after: None }
 }
 
 fn stored(inserted: Inserted) -> Option<Arc<Job>> {
     match inserted {
         Inserted::Stored { job, .. } => Some(job),
-        Inserted::Replayed { .. } | Inserted::KeyReused | Inserted::TooManyTypes => None,
+        Inserted::Replayed { .. }
+        | Inserted::KeyReused
+        | Inserted::TooManyTypes
+        | Inserted::UnknownJobs(_)
+        | Inserted::TooManyLinks => None,
     }
 }
 

@@ -248,7 +248,9 @@ fn colour(text: &str) -> Option<u8> {
     Some(match text {
         "completed" | "idle" | "ok" | "following" => 32,
         "running" | "busy" | "behind" | "compensating" => 36,
-        "unroutable" | "cancelled" | "draining" | "warning" | "full" | "stopping" | "waiting" => 33,
+        "unroutable" | "cancelled" | "draining" | "warning" | "full" | "stopping" | "waiting" | "blocked" => {
+            33
+        }
         "failed" | "lost" | "error" | "missing" | "different" | "refused" | "stranded" => 31,
         _ => return None,
     })

@@ -23,7 +23,9 @@ mod handler_error;
 
 mod panic;
 
+mod followers;
 mod scheduled_jobs;
+
 mod schedules;
 
 mod cancel_and_retry;

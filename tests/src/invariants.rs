@@ -117,6 +117,7 @@ pub async fn check(api: &Api, database: &Path, submissions: &Submissions) -> any
     check_consumers(&sql, &mut found)?;
     check_runs(&sql, &mut found)?;
     check_ticks(&sql, &mut found)?;
+    check_followers(&sql, &mut found)?;
     let sound: String = sql.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     ensure!(sound == "ok", "I12: the database is damaged: {sound}");
     found.hold("I12", "the database's integrity check is clean");
@@ -223,7 +224,7 @@ fn check_ticks(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
             AND (ticks.job_id IS NULL) + (ticks.run_id IS NULL) + (ticks.sequence IS NULL) <> 2
             OR (jobs.state IN ('completed', 'failed', 'cancelled') AND ticks.outcome IS NOT jobs.state)
             OR (runs.ended_at IS NOT NULL AND ticks.outcome IS NOT runs.state)
-            OR (jobs.state IN ('scheduled', 'ready', 'unroutable', 'dispatched', 'running') AND ticks.outcome IS NOT NULL)",
+            OR (jobs.state IN ('blocked', 'scheduled', 'ready', 'unroutable', 'dispatched', 'running') AND ticks.outcome IS NOT NULL)",
     )?;
     ensure!(astray == 0, "E3: {astray} ticks say something else than what they made");
     let unasked = count(
@@ -242,6 +243,33 @@ fn check_ticks(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
     )?;
     ensure!(gaps == 0, "E3: {gaps} records of ticks do not follow each other");
     found.hold("E3", format_args!("{ticks} ticks without a gap, of which {fired} fired, each once"));
+    Ok(())
+}
+
+/// E8, by SQL: a job is blocked as long as one is open that it comes after, and no longer.
+fn check_followers(sql: &Connection, found: &mut Invariants) -> anyhow::Result<()> {
+    let count = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0));
+    let links = count("SELECT count(*) FROM job_links")?;
+    if links == 0 {
+        return Ok(());
+    }
+    let stuck = count(
+        "SELECT count(*) FROM jobs WHERE state = 'blocked'
+            AND NOT EXISTS (SELECT 1 FROM job_links WHERE job_seq = jobs.seq AND first_end IS NULL)",
+    )?;
+    ensure!(stuck == 0, "E8: {stuck} jobs are blocked by nothing");
+    let unheard = count(
+        "SELECT count(*) FROM job_links JOIN jobs ON jobs.seq = job_seq JOIN jobs AS firsts ON firsts.id = first
+            WHERE jobs.state = 'blocked' AND first_end IS NOT
+                CASE WHEN firsts.state IN ('completed', 'failed', 'cancelled') THEN firsts.state END",
+    )?;
+    ensure!(unheard == 0, "E8: {unheard} jobs are blocked by one that stands otherwise than they know");
+    let early = count(
+        "SELECT count(*) FROM job_links JOIN jobs ON seq = job_seq
+            WHERE first_end IS NULL AND state IN ('dispatched', 'running', 'completed')",
+    )?;
+    ensure!(early == 0, "E8: {early} jobs began before one was over that they come after");
+    found.hold("E8", format_args!("{links} links from jobs to those that they come after"));
     Ok(())
 }
 

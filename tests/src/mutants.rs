@@ -46,7 +46,7 @@ impl Mutant {
 
 /// All of them, by the part of the program that they break. A test holds the names against the code.
 #[rustfmt::skip]
-pub const MUTANTS: [Mutant; 38] = [
+pub const MUTANTS: [Mutant; 39] = [
     // The store.
     Mutant::new("answer_early", "a submission is answered before its transaction is committed",
         "faults::store::f42_fsync_fails"),
@@ -68,6 +68,8 @@ pub const MUTANTS: [Mutant; 38] = [
         "faults::schedules::f127_the_backend_dies_between_a_tick_and_its_mark"),
     Mutant::new("fire_end_unheard", "a schedule does not hear of the end of what its ticks made",
         "schedules::a_tick_that_comes_too_early_is_skipped_waits_or_takes_the_place"),
+    Mutant::new("follower_unheard", "the end of a job does not move on those that come after it",
+        "followers::a_job_begins_when_everything_is_over_that_it_comes_after"),
     // The relay.
     Mutant::new("mark_early", "an order counts as confirmed before it is published",
         "faults::backend::unsent::f20_orders_that_never_left_are_not_taken_for_confirmed").quick(),

@@ -321,7 +321,7 @@ impl Stack {
     ///
     /// What does not hold.
     pub async fn settle_within(&mut self, patience: Duration) -> anyhow::Result<Invariants> {
-        let path = "/v1/jobs?state=scheduled,ready,unroutable,dispatched,running&limit=1";
+        let path = "/v1/jobs?state=blocked,scheduled,ready,unroutable,dispatched,running&limit=1";
         let over = |page: &Value| page["jobs"].as_array().is_some_and(Vec::is_empty);
         self.api.json_when_within(patience, path, over).await.context("I1: a job is not over")?;
         let mut found = invariants::check(&self.api, &self.database(), &self.submissions).await?;

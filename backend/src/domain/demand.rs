@@ -38,7 +38,7 @@ mod tests {
             State::Dispatched => dispatched,
             State::Running => running,
             State::Unroutable => 1,
-            State::Scheduled | State::Completed | State::Failed | State::Cancelled => 1_000,
+            State::Blocked | State::Scheduled | State::Completed | State::Failed | State::Cancelled => 1_000,
         };
         Demand::of(jobs, &TypeSettings { running_max, ..TypeSettings::default() }).slots_wanted
     }

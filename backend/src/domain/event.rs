@@ -10,6 +10,8 @@ use super::{Cancellation, JobError, NewEvent};
 /// the wrong order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// Everything is over that the job comes after.
+    Unblocked,
     /// The due time came.
     Due,
     /// The relay took the job to publish an order. `token` is used if the attempt has none yet.

@@ -110,6 +110,18 @@ impl JobStatus {
         }
     }
 
+    /// A job of this status comes after others that are not over.
+    pub fn block(&mut self) {
+        self.state = State::Blocked;
+    }
+
+    /// A job of this status comes after one that did not complete: there is nothing to run.
+    pub fn cancel_at_birth(&mut self, cancellation: Cancellation) {
+        self.state = State::Cancelled;
+        self.finished_at = Some(cancellation.at);
+        self.cancellation = Some(cancellation);
+    }
+
     /// A job of this status has parameters that could not be filled in, or that its type does not take: there is nothing to run.
     pub fn fail_at_birth(&mut self, code: &str, message: String, now: Timestamp) {
         self.state = State::Failed;

@@ -81,6 +81,7 @@ pub(super) fn read(
             timeout_seconds: fields.number("timeout_seconds"),
             backoff: read_backoff(fields),
         },
+        ..Submission::default()
     };
     // None of its times is one of the calendar, so it is the same at every moment.
     let problems = bare.clone().validate(Timestamp::from_millis(0)).err().unwrap_or_default();

@@ -5,7 +5,7 @@
 //! encoding. The store runs [`transition()`] inside its transaction, so what stands here is the whole truth
 //! about a job's life, whichever store keeps it.
 //!
-//! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`] and [`submission`]. What people publish, and
+//! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`], [`submission`] and [`after`]. What people publish, and
 //! what is recorded of the ends of jobs, is in [`published_event`] and [`subject`]; who makes jobs of that, in [`consumer`] and [`cause`].
 
 pub(crate) mod state;
@@ -19,6 +19,8 @@ pub(crate) mod transition;
 pub mod retry;
 
 pub mod submission;
+
+pub mod after;
 
 pub mod pattern;
 
@@ -64,6 +66,7 @@ mod schedule_name;
 
 pub mod schedules;
 
+pub use after::{After, AfterFailure, Blocked, Fate};
 pub use cause::{Cause, CausedBy, MadeOf, Origin, Root, Source};
 pub use consumer::{Consumer, ConsumerSettings, Replay, Start, Then};
 pub use consumer_name::{ConsumerName, InvalidConsumerName, Pass};

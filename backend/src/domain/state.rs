@@ -5,6 +5,9 @@ use std::{fmt, str::FromStr};
 /// Where a job stands. Each state says who moves a job out of it, and what a crash leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
+    /// It comes after other jobs, and one of those is not over. The end of the last of them moves it on, in the same
+    /// transaction. A crash leaves it as it is.
+    Blocked,
     /// Due later: the back-off before the next attempt. The clock moves it to [`State::Ready`]. A crash
     /// leaves the due time in the store, and the next start finds it.
     Scheduled,
@@ -31,7 +34,8 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of a job's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Blocked,
         Self::Scheduled,
         Self::Ready,
         Self::Unroutable,
@@ -47,7 +51,12 @@ impl State {
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Scheduled | Self::Ready | Self::Unroutable | Self::Dispatched | Self::Running => false,
+            Self::Blocked
+            | Self::Scheduled
+            | Self::Ready
+            | Self::Unroutable
+            | Self::Dispatched
+            | Self::Running => false,
         }
     }
 
@@ -56,7 +65,8 @@ impl State {
     pub const fn is_in_flight(self) -> bool {
         match self {
             Self::Dispatched | Self::Running => true,
-            Self::Scheduled
+            Self::Blocked
+            | Self::Scheduled
             | Self::Ready
             | Self::Unroutable
             | Self::Completed
@@ -69,6 +79,7 @@ impl State {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Blocked => "blocked",
             Self::Scheduled => "scheduled",
             Self::Ready => "ready",
             Self::Unroutable => "unroutable",
@@ -97,5 +108,7 @@ impl FromStr for State {
 
 /// A word that names no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state is one of scheduled, ready, unroutable, dispatched, running, completed, failed, cancelled")]
+#[error(
+    "a state is one of blocked, scheduled, ready, unroutable, dispatched, running, completed, failed, cancelled"
+)]
 pub struct UnknownState;

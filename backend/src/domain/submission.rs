@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crewcall_proto::{JobId, JobType, JsonObject, Timestamp};
 
 use super::{
-    Job, JobStatus, Policy, Priority, Problem, escaped,
+    After, Job, JobStatus, Policy, Priority, Problem,
+    after::AfterRequest,
+    escaped,
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
     times::Times,
 };
@@ -31,6 +33,8 @@ pub struct Submission {
     pub labels: BTreeMap<String, String>,
     /// When it is to be tried, and for how long.
     pub times: Times,
+    /// Which jobs have to be over before it begins.
+    pub after: AfterRequest,
 }
 
 /// A submission that is a job, but for its id and the time.
@@ -48,6 +52,8 @@ pub struct NewJob {
     pub due_at: Timestamp,
     /// When it is tried, and for how long.
     pub policy: Policy,
+    /// Which jobs have to be over before it begins, if any.
+    pub after: Option<After>,
 }
 
 impl Submission {
@@ -78,10 +84,11 @@ impl Submission {
         }
         problems.extend(label_problems(&self.labels));
         let (due_at, policy) = self.times.read(now, &mut problems);
+        let after = self.after.read(&mut problems);
         match (job_type, priority, max_attempts) {
             (Ok(job_type), Some(priority), Some(max_attempts)) if problems.is_empty() => {
                 let (parameters, labels) = (self.parameters, self.labels);
-                Ok(NewJob { job_type, parameters, priority, max_attempts, labels, due_at, policy })
+                Ok(NewJob { job_type, parameters, priority, max_attempts, labels, due_at, policy, after })
             }
             _ => Err(problems),
         }

@@ -86,6 +86,7 @@ pub fn transition(
 ) -> Result<Change, Stale> {
     let machine = Machine { status, policy, context };
     match event {
+        Event::Unblocked => machine.on_unblocked(),
         Event::Due => machine.on_due(),
         Event::Dispatched { token } => machine.on_dispatched(token),
         Event::Unroutable { attempt, token } => machine.on_unroutable(attempt, token),
@@ -142,6 +143,12 @@ struct Ending {
 }
 
 impl Machine<'_> {
+    fn on_unblocked(&self) -> Result<Change, Stale> {
+        self.expect_state(State::Blocked)?;
+        let is_due = self.status.due_at <= self.context.now;
+        Ok(self.change(|status| status.state = if is_due { State::Ready } else { State::Scheduled }))
+    }
+
     fn on_due(&self) -> Result<Change, Stale> {
         self.expect_state(State::Scheduled)?;
         if self.context.now < self.status.due_at {
@@ -323,7 +330,7 @@ impl Machine<'_> {
         match self.status.state {
             State::Completed | State::Failed | State::Cancelled => return Err(Stale::Terminal),
             State::Running => return Err(Stale::State),
-            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {}
+            State::Blocked | State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {}
         }
         if self.status.started_at.is_some() || self.status.attempt != Attempt::FIRST {
             return Err(Stale::State);
@@ -374,7 +381,7 @@ impl Machine<'_> {
             State::Running if self.status.cancellation.is_some() => Err(Stale::State),
             State::Running if mutant("cancel_dropped") => Ok(self.change(|_| ())),
             State::Running => Ok(self.change(|status| status.cancellation = Some(cancellation))),
-            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {
+            State::Blocked | State::Scheduled | State::Ready | State::Unroutable | State::Dispatched => {
                 Ok(self.change(|status| {
                     status.state = State::Cancelled;
                     status.cancellation = Some(cancellation);
@@ -404,9 +411,12 @@ impl Machine<'_> {
                 status.progress = None;
             })),
             State::Completed => Err(Stale::Terminal),
-            State::Scheduled | State::Ready | State::Unroutable | State::Dispatched | State::Running => {
-                Err(Stale::State)
-            }
+            State::Blocked
+            | State::Scheduled
+            | State::Ready
+            | State::Unroutable
+            | State::Dispatched
+            | State::Running => Err(Stale::State),
         }
     }
 

@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use crewcall_proto::{Attempt, JobType, Timestamp, WorkerId};
+use crewcall_proto::{Attempt, JobId, JobType, Timestamp, WorkerId};
 
 use super::{Claim, JobStatus, State, TypeSettings};
 
 /// What a job that is not over waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Waiting {
+    /// The end of jobs that it comes after.
+    Others {
+        /// How many are not over, and one of them; `None` when that is not known here.
+        open: Option<(usize, JobId)>,
+    },
     /// The time of the next attempt.
     Due {
         attempt: Attempt,
@@ -153,6 +158,7 @@ impl Waiting {
         let job_type = job_type.clone();
         let waiting = match status.state {
             State::Completed | State::Failed | State::Cancelled => return None,
+            State::Blocked => Self::Others { open: None },
             State::Scheduled => Self::Due {
                 attempt: status.attempt,
                 at: status.due_at,
@@ -178,7 +184,12 @@ impl Waiting {
             State::Ready => Some(context.dispatch(job_type)),
             State::Unroutable => Some(context.route(job_type)),
             State::Dispatched => Some(context.start(job_type)),
-            State::Scheduled | State::Running | State::Completed | State::Failed | State::Cancelled => None,
+            State::Blocked
+            | State::Scheduled
+            | State::Running
+            | State::Completed
+            | State::Failed
+            | State::Cancelled => None,
         }
     }
 
@@ -201,6 +212,7 @@ impl Waiting {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::Others { .. } => "jobs",
             Self::Due { .. } => "due",
             Self::Turn(_) => "turn",
             Self::Window { .. } => "window",
@@ -231,6 +243,11 @@ impl Waiting {
             }
             Self::Due { attempt, at, after: None } => {
                 format!("waits until {} for attempt {attempt}", time(*at))
+            }
+            Self::Others { open: None } => "waits for the end of jobs that it comes after".to_owned(),
+            Self::Others { open: Some((1, id)) } => format!("waits for the end of job {id}"),
+            Self::Others { open: Some((jobs, id)) } => {
+                format!("waits for the end of {jobs} jobs, job {id} among them")
             }
             Self::Turn(_) => "is about to be sent".to_owned(),
             Self::Window { job_type, window } => {

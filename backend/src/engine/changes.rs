@@ -256,6 +256,11 @@ impl Changes {
         Ok(self.told(released).value)
     }
 
+    /// Moves on blocked jobs that nothing blocks any more. Returns whether there are more.
+    pub(super) async fn release_unblocked(&self, limit: usize) -> Result<bool, StoreError> {
+        Ok(self.told(self.store.release_unblocked(limit).await?).value)
+    }
+
     /// Makes unroutable jobs of the type ready. Returns how many.
     pub(super) async fn release_unroutable(
         &self,

@@ -26,7 +26,7 @@ impl Engine {
             Err(unfilled) => return failed(bare, UNFILLED, unfilled),
         };
         let problems = match self.check(&Caller::loopback(), submission.clone()).await {
-            Ok(job) => return Some(job),
+            Ok((job, _)) => return Some(job),
             Err(SubmitError::Invalid(problems)) => {
                 return failed(bare, UNFILLED, Problem::sentence(&problems));
             }

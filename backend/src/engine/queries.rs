@@ -15,7 +15,7 @@ use super::{
     watch::{AllWatch, JobWatch, TooOld},
 };
 use crate::domain::{
-    AttemptRecord, Cause, Demand, Job, State, Subject, TypeSettings, Waiting,
+    AttemptRecord, Blocked, Cause, Demand, Job, State, Subject, TypeSettings, Waiting,
     waiting::{Claimant, WaitingContext},
 };
 
@@ -35,6 +35,29 @@ pub struct JobView {
     pub waiting: Option<Waiting>,
     /// Why it was made, if a consumer made it.
     pub cause: Option<Cause>,
+    /// What it comes after, if it comes after anything.
+    pub after: Option<Blocked>,
+}
+
+impl JobView {
+    /// As these were read. What blocks the job is told with what it waits for.
+    fn new(
+        job: Job,
+        attempts: Vec<AttemptRecord>,
+        waiting: Option<Waiting>,
+        cause: Option<Cause>,
+        after: Option<Blocked>,
+    ) -> Self {
+        let open = || {
+            let open: Vec<JobId> = after.as_ref()?.open().collect();
+            open.first().map(|first| (open.len(), *first))
+        };
+        let waiting = match waiting {
+            Some(Waiting::Others { .. }) => Some(Waiting::Others { open: open() }),
+            waiting => waiting,
+        };
+        Self { job, attempts, waiting, cause, after }
+    }
 }
 
 /// A type as it is now.
@@ -104,7 +127,19 @@ impl Engine {
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, StoreError> {
         let Some((job, attempts)) = self.store.get(id).await? else { return Ok(None) };
         let (waiting, cause) = (self.waiting(&job), self.store.cause(id).await?);
-        Ok(Some(JobView { job, attempts, waiting, cause }))
+        let after = self.store.comes_after(id).await?;
+        Ok(Some(JobView::new(job, attempts, waiting, cause, after)))
+    }
+
+    /// A job that was just accepted. Only of one that comes after others it is read what it comes after.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn accepted(&self, job: &Job) -> Result<JobView, StoreError> {
+        let is_new = job.status.state != State::Blocked && !job.status.state.is_terminal();
+        let after = if is_new { None } else { self.store.comes_after(job.id).await? };
+        Ok(JobView::new(job.clone(), Vec::new(), self.waiting(job), None, after))
     }
 
     /// One job, as soon as it is over or `wait` is done.

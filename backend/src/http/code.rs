@@ -102,6 +102,8 @@ codes! {
         "There may be 1000. Delete one that nobody needs any more; one consumer may select many subjects.";
     TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
         "There may be 10 at once. Wait until one of them is finished.";
+    TooManyLinks = "too-many-links", CONFLICT, "Too many jobs come after others",
+        "500000 links from blocked jobs to those that they come after are kept already: one job that waits for a hundred has a hundred. Submit it when some of them are over, or have many jobs come after one that comes after the others. Nothing was stored.";
     TooManySchedules = "too-many-schedules", CONFLICT, "There are as many schedules as may be",
         "There may be 20000, those of workflows included. Delete one that nobody needs any more.";
     ScheduleOfWorkflow = "schedule-of-workflow", CONFLICT, "The schedule is a trigger of a workflow",

@@ -21,7 +21,7 @@ use super::{
     submission,
 };
 use crate::engine::{
-    Caller, Engine, JobView, Submitted,
+    Caller, Engine, Submitted,
     ports::{IdempotencyKey, JobQuery},
 };
 
@@ -56,7 +56,7 @@ const TAG: &str = "jobs";
         (status = 201, description = "The job is stored", body = dto::Job, headers(("Location" = String, description = "The job's path"))),
         Problems<{ BODY | STORE | of(&[
             ProblemCode::InvalidIdempotencyKey, ProblemCode::InvalidSubmission, ProblemCode::InvalidParameters,
-            ProblemCode::IdempotencyKeyReused, ProblemCode::TooManyTypes, ProblemCode::TooManyChecks,
+            ProblemCode::IdempotencyKeyReused, ProblemCode::TooManyTypes, ProblemCode::TooManyLinks, ProblemCode::TooManyChecks,
         ]) }>,
     )
 )]
@@ -68,8 +68,7 @@ pub(super) async fn submit(State(state): State<HttpState>, request: Request) -> 
     let at = |id: JobId| [(header::LOCATION, format!("/v1/jobs/{id}"))];
     match submitted(&state.engine, &caller, &text, key).await? {
         Submitted::Accepted(job) => {
-            let waiting = state.engine.waiting(&job);
-            let view = JobView { job: job.as_ref().clone(), attempts: Vec::new(), waiting, cause: None };
+            let view = state.engine.accepted(&job).await?;
             Ok((StatusCode::CREATED, at(job.id), Json(dto::Job::with_attempts(&view))).into_response())
         }
         Submitted::Replayed(job) => {

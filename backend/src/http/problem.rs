@@ -181,6 +181,10 @@ impl From<SubmitError> for Problem {
                 "this Idempotency-Key was used for a submission with another body: use a new key for another job",
             ),
             SubmitError::TooManyTypes => Self::too_many_types(&error),
+            SubmitError::TooManyLinks => Self::new(
+                ProblemCode::TooManyLinks,
+                format!("{error}: submit it when some of those are over, or have it come after fewer"),
+            ),
             SubmitError::Store(error) => error.into(),
         }
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     Submission,
+    after::{AFTER_MAX, AfterRequest},
     times::{BackoffRequest, Times},
 };
 
@@ -18,7 +19,7 @@ const PARAMETERS: &str = "/parameters";
 /// by the domain; if anything is in the wrong shape, the domain's findings are told along with it.
 pub(super) fn read(text: &[u8], now: Timestamp) -> Result<Submission, Problem> {
     let mut fields = Fields::parse("a submission", text, ProblemCode::InvalidSubmission)?;
-    let submission = from_fields(&mut fields);
+    let submission = Submission { after: read_after(&mut fields), ..from_fields(&mut fields) };
     fields.numbers_arrive(text, PARAMETERS);
     let mut problems = fields.finish();
     if problems.is_empty() {
@@ -49,7 +50,24 @@ pub(super) fn from_fields(fields: &mut Fields) -> Submission {
             timeout_seconds: fields.number("timeout_seconds"),
             backoff: read_backoff(fields),
         },
+        after: AfterRequest::default(),
     }
+}
+
+fn read_after(fields: &mut Fields) -> AfterRequest {
+    let mut jobs = Vec::new();
+    // One more than may be, so that the domain says that they are too many.
+    for (index, id) in fields.array("after").into_iter().enumerate().take(AFTER_MAX + 1) {
+        match id.as_str() {
+            Some(id) => jobs.push(id.to_owned()),
+            None => {
+                fields.wrong(&format!("after/{index}"), "the id of a job is a string");
+                // The others keep their places.
+                jobs.push(String::new());
+            }
+        }
+    }
+    AfterRequest { jobs, on_failure: fields.some_text("after_failure") }
 }
 
 fn read_backoff(submission: &mut Fields) -> Option<BackoffRequest> {

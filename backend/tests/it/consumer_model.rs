@@ -256,7 +256,7 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
     let matched = |event: u64| {
         let Then::Job(job) = &consumer.settings.then else { unreachable!("it makes jobs") };
         let job = job.as_ref().clone().validate(now).unwrap().accept(id(read.pass, event), now);
-        let made = Made::Job(Box::new(Accepted { job, window: 0, idempotency: None }));
+        let made = Made::Job(Box::new(Accepted { job, window: 0, idempotency: None, after: None }));
         MatchedEvent { made, cause: cause(read.pass, event) }
     };
     let step = ConsumerStep {
@@ -269,7 +269,8 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
     };
     let passes = consumer.pass;
     let counts = JobCounts::new(DispatchNumber(0), Sequence(0));
-    let mut rules = Rules::new(counts, Consumers::new([consumer], open, passes), <_>::default(), clock);
+    let mut rules =
+        Rules::new((counts, <_>::default()), Consumers::new([consumer], open, passes), <_>::default(), clock);
     Consume::new(step).unwrap().decide(Loaded::default(), &mut rules).unwrap().writes
 }
 

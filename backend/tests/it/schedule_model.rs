@@ -249,7 +249,8 @@ impl World {
         let counts = JobCounts::new(DispatchNumber(0), <_>::default());
         let schedules = Schedules::new([schedule], ScheduleId(1));
         let clock = Arc::new(WorldClock(self.now));
-        let mut rules = Rules::new(counts, <_>::default(), (<_>::default(), schedules), clock);
+        let mut rules =
+            Rules::new((counts, <_>::default()), <_>::default(), (<_>::default(), schedules), clock);
         let loaded = Loaded { fired_ticks, ..Loaded::default() };
         let writes = command.decide(loaded, &mut rules).unwrap().writes;
         (writes, rules)
@@ -371,7 +372,7 @@ fn tick(ready: Ready, id: ScheduleId) -> StepTick {
         let submission = Submission { job_type: "a".to_owned(), ..Submission::default() };
         let job = submission.validate(at(0)).unwrap().accept(job(tick), at(0));
         let by = FiredBy { schedule: name(), id, tick: key(tick) };
-        Box::new(TickMade::Job(Box::new(Accepted { job, window: 0, idempotency: None }), by))
+        Box::new(TickMade::Job(Box::new(Accepted { job, window: 0, idempotency: None, after: None }), by))
     };
     match ready {
         Ready::Begin(tick) => StepTick::Begin { key: key(tick), made: made(tick) },

@@ -125,6 +125,12 @@ pub(crate) struct Job {
     /// Who wants it to stop, or stopped it.
     #[serde(default)]
     pub(crate) cancellation: Option<ActorNote>,
+    /// The jobs that it comes after.
+    #[serde(default)]
+    pub(crate) after: Vec<Predecessor>,
+    /// What becomes of it when one of those fails: `cancel` or `run`.
+    #[serde(default)]
+    pub(crate) after_failure: Option<String>,
     /// What it waits for.
     #[serde(default)]
     pub(crate) waiting_for: Option<WaitingFor>,
@@ -172,10 +178,21 @@ pub(crate) struct ActorNote {
     pub(crate) at: Option<String>,
 }
 
+/// A job that another one comes after.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Predecessor {
+    pub(crate) id: String,
+    /// How it ended; nothing while it has not.
+    #[serde(default)]
+    pub(crate) end: Option<String>,
+}
+
 /// Where a job is in its life; the words of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum JobState {
+    /// Waits for the end of other jobs.
+    Blocked,
     /// Due later.
     Scheduled,
     /// Due; waits for room.
@@ -202,6 +219,7 @@ impl JobState {
     /// The word of the API.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Blocked => "blocked",
             Self::Scheduled => "scheduled",
             Self::Ready => "ready",
             Self::Unroutable => "unroutable",

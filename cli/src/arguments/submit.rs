@@ -36,6 +36,12 @@ pub(crate) struct SubmitArguments {
     /// 0 to 9, 9 goes first [default: 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) priority: Option<u8>,
+    /// Begin only when this job is over; can be repeated
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Vec<JobName>,
+    /// What becomes of it when one of those fails or is cancelled [default: cancel]
+    #[arg(long, value_name = "WHAT", requires = "after")]
+    pub(crate) after_failure: Option<AfterFailure>,
     /// Print the job in this form, instead of its id or, with --wait, its result; with --batch, a line for each
     #[arg(short, long, value_name = "FORM")]
     pub(crate) output: Option<Format>,
@@ -53,7 +59,7 @@ pub(crate) struct SubmitArguments {
     pub(crate) cancel_on_interrupt: bool,
     /// Submit many jobs instead: one JSON object per line, such as {"type": "test.echo", "parameters": {}}
     #[arg(long, value_name = "FILE|-", conflicts_with_all = [
-        "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "idempotency_key", "like", "require_worker",
+        "SubmitTimes", "SubmitRetries", "job_type", "words", "parameters", "idempotency_key", "like", "require_worker", "after",
     ])]
     pub(crate) batch: Option<String>,
     /// When it may run.
@@ -62,6 +68,25 @@ pub(crate) struct SubmitArguments {
     /// How often it is tried.
     #[command(flatten, next_help_heading = "If an attempt fails")]
     pub(crate) retries: SubmitRetries,
+}
+
+/// What becomes of a job when one that it comes after fails or is cancelled.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum AfterFailure {
+    /// It is cancelled, too
+    Cancel,
+    /// It begins all the same
+    Run,
+}
+
+impl AfterFailure {
+    /// The word of the API.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Run => "run",
+        }
+    }
 }
 
 /// When a job may run, and for how long.

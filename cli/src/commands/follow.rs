@@ -93,7 +93,8 @@ pub(crate) fn conclude(job: &Job) -> Result<Exit, Failure> {
                 message: format!("job {} was cancelled{}; {attempts}", job.id, by.unwrap_or_default()),
             })
         }
-        JobState::Scheduled
+        JobState::Blocked
+        | JobState::Scheduled
         | JobState::Ready
         | JobState::Unroutable
         | JobState::Dispatched

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crewcall_proto::JobType;
+use crewcall_proto::{JobId, JobType};
 use serde_json::{Map, Value, json};
 use tokio::signal;
 use uuid::Uuid;
@@ -41,7 +41,11 @@ pub(crate) async fn run(client: &Client, arguments: &SubmitArguments) -> Result<
     let source =
         ParameterSource { words: &words, base: arguments.parameters.as_deref(), what: Wanted::Parameters };
     let parameters = source.read(io::stdin())?;
-    let submission = submission(arguments, &job_type, parameters, model.as_deref())?;
+    let mut after = Vec::with_capacity(arguments.after.len());
+    for name in &arguments.after {
+        after.push(resolve::job(client, name).await?);
+    }
+    let submission = submission(arguments, &job_type, parameters, model.as_deref(), &after)?;
     if arguments.require_worker {
         require_worker(client, job_type.as_str()).await?;
     }
@@ -191,6 +195,7 @@ fn submission(
     job_type: &JobType,
     parameters: Map<String, Value>,
     model: Option<&Job>,
+    after: &[JobId],
 ) -> Result<Value, Failure> {
     let mut labels = labels(&arguments.labels)?;
     let mut submission = Map::new();
@@ -240,6 +245,8 @@ fn submission(
         ("expires_at", expires_at.map(|time| json!(time.to_string()))),
         ("timeout_seconds", seconds(timeout)),
         ("backoff", (!backoff.is_empty()).then_some(Value::Object(backoff))),
+        ("after", (!after.is_empty()).then(|| json!(after))),
+        ("after_failure", arguments.after_failure.map(|what| json!(what.word()))),
     ]));
     Ok(Value::Object(submission))
 }
@@ -273,7 +280,7 @@ mod tests {
     fn read(line: &str) -> Result<Value, Failure> {
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
         let Command::Submit(submit) = arguments.command else { panic!("not submit") };
-        submission(&submit, &submit.job_type.as_deref().unwrap().parse().unwrap(), Map::new(), None)
+        submission(&submit, &submit.job_type.as_deref().unwrap().parse().unwrap(), Map::new(), None, &[])
     }
 
     #[test]
@@ -299,7 +306,7 @@ mod tests {
             let (job_type, words) = type_and_words(&submit, Some(&model)).unwrap();
             let parameters =
                 ParameterSource { words: &words, ..ParameterSource::default() }.read(io::empty()).unwrap();
-            submission(&submit, &job_type, parameters, Some(&model)).unwrap()
+            submission(&submit, &job_type, parameters, Some(&model), &[]).unwrap()
         };
         let like = "crewcall submit --like @last";
         insta::assert_json_snapshot!(read(like));

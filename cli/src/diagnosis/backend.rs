@@ -14,8 +14,17 @@ const DISK_FREE_BYTES_MIN: f64 = 1e9;
 /// How much has to be free for a commit to be certain: the log of the database grows to some megabytes.
 const DISK_FREE_BYTES_NEEDED: f64 = 64e6;
 /// The states of jobs, in the order of their lives.
-const STATES: [&str; 8] =
-    ["scheduled", "ready", "unroutable", "dispatched", "running", "completed", "failed", "cancelled"];
+const STATES: [&str; 9] = [
+    "blocked",
+    "scheduled",
+    "ready",
+    "unroutable",
+    "dispatched",
+    "running",
+    "completed",
+    "failed",
+    "cancelled",
+];
 /// Of how many types or workers the names are said.
 const NAMED_MAX: usize = 5;
 

@@ -173,9 +173,9 @@ impl JobType {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// How many of its jobs wait: for their time, for room, or for a worker.
+    /// How many of its jobs wait: for other jobs, for their time, for room, or for a worker.
     pub(crate) fn waiting(&self) -> u64 {
-        ["scheduled", "ready", "unroutable"].iter().map(|state| self.count(state)).sum()
+        ["blocked", "scheduled", "ready", "unroutable"].iter().map(|state| self.count(state)).sum()
     }
 
     /// How many are with the broker or a worker.

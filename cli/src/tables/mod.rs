@@ -1,6 +1,7 @@
 //! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], workflows and runs in
 //! [`workflows`] and [`runs`], schedules in [`schedules`], the rest in [`fleet`].
 
+mod after;
 mod consumers;
 mod event_log;
 mod fleet;
@@ -74,6 +75,7 @@ impl Show for Job {
                 ("type", self.job_type.clone()),
                 ("state", self.state.word().to_owned()),
                 ("waits for", waits_for(self)),
+                ("after", after::comes_after(self)),
                 ("made by", self.cause.as_ref().map(made_by).unwrap_or_default()),
                 ("cancellation", cancellation(self)),
                 ("progress", progress(self)),
@@ -166,7 +168,8 @@ pub(crate) fn remark(job: &Job) -> String {
             Some(note) => format!("by {}", by_whom(note)),
             None => last_error(job),
         },
-        JobState::Scheduled
+        JobState::Blocked
+        | JobState::Scheduled
         | JobState::Ready
         | JobState::Unroutable
         | JobState::Dispatched

@@ -31,7 +31,9 @@ mod events;
 
 mod emissions;
 
+mod followers;
 mod runs;
+
 mod schedules;
 
 mod chaos;

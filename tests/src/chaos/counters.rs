@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The states of jobs that are not over.
-const OPEN_STATES: [&str; 5] = ["scheduled", "ready", "unroutable", "dispatched", "running"];
+const OPEN_STATES: [&str; 6] = ["blocked", "scheduled", "ready", "unroutable", "dispatched", "running"];
 
 /// Numbers that were read from time to time.
 #[derive(Default)]

@@ -312,7 +312,7 @@ impl Run<'_> {
 
     /// Whether every job is over in time.
     async fn quiet(&self) -> bool {
-        let path = "/v1/jobs?state=scheduled,ready,unroutable,dispatched,running&limit=1";
+        let path = "/v1/jobs?state=blocked,scheduled,ready,unroutable,dispatched,running&limit=1";
         let over = |page: &Value| page["jobs"].as_array().is_some_and(Vec::is_empty);
         self.installation.api.json_when_within(QUIET_WITHIN, path, over).await.is_ok()
     }

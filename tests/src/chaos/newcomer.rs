@@ -58,8 +58,9 @@ pub(super) async fn kill_broker_early(
 
 /// Waits until nothing of the type is open. While other things break, that takes as long as it takes.
 async fn is_served(installation: &Installation, job_type: &str, healing: &CancellationToken) {
-    let open =
-        format!("/v1/jobs?type={job_type}&state=scheduled,ready,unroutable,dispatched,running&limit=1");
+    let open = format!(
+        "/v1/jobs?type={job_type}&state=blocked,scheduled,ready,unroutable,dispatched,running&limit=1"
+    );
     let served = async {
         loop {
             let answer = timeout(REPLACED_WITHIN, installation.api.json(&open)).await;

@@ -74,9 +74,14 @@ impl JobAction {
     #[must_use]
     pub const fn states(&self) -> &'static [State] {
         match self {
-            Self::Cancel { .. } => {
-                &[State::Scheduled, State::Ready, State::Unroutable, State::Dispatched, State::Running]
-            }
+            Self::Cancel { .. } => &[
+                State::Blocked,
+                State::Scheduled,
+                State::Ready,
+                State::Unroutable,
+                State::Dispatched,
+                State::Running,
+            ],
             Self::Retry { .. } => &[State::Failed, State::Cancelled],
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crewcall_proto::{JobId, codec::PAYLOAD_BYTES_MAX};
 
 use crate::{
-    domain::{Job, Problem, Submission},
+    domain::{After, Job, Problem, Submission},
     engine::{
         Caller, Engine,
-        ports::{Accepted, IdempotencyKey, Inserted, JobQuery, StoreError, UNANNOUNCED_TYPES_MAX},
+        ports::{Accepted, IdempotencyKey, Inserted, JobQuery, LINKS_MAX, StoreError, UNANNOUNCED_TYPES_MAX},
         settings::schema::{CHECK_TIME_MAX, CheckError},
     },
     mutant::mutant,
@@ -32,6 +32,9 @@ pub enum SubmitError {
     /// Nobody announced its type, and there are too many like it.
     #[error("{UNANNOUNCED_TYPES_MAX} types that nobody announced have jobs or settings already")]
     TooManyTypes,
+    /// So many jobs come after others that no more may.
+    #[error("{LINKS_MAX} links from blocked jobs to those that they come after are kept already")]
+    TooManyLinks,
     /// It could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,16 +61,16 @@ impl Engine {
         idempotency: Option<IdempotencyKey>,
     ) -> Result<Submitted, SubmitError> {
         tracing::debug!(by = caller.by(), job.r#type = submission.job_type, "A job is submitted.");
-        let job = self.check(caller, submission).await?;
+        let (job, after) = self.check(caller, submission).await?;
         if mutant("wrong_id") {
             let newest = JobQuery { limit: 1, ..JobQuery::default() };
             if let Some(another) = self.store.list(&newest).await?.pop() {
                 return Ok(Submitted::Accepted(Arc::new(another)));
             }
         }
-        let stored = self.store_all(vec![(job, idempotency)]).await?;
+        let stored = self.store_all(vec![(job, after.clone(), idempotency)]).await?;
         match stored.into_iter().next() {
-            Some(inserted) => self.submitted(inserted),
+            Some(inserted) => self.submitted(inserted, after.as_ref()),
             None => {
                 Err(StoreError::Broken { reason: "it answered an insert with nothing".to_owned() }.into())
             }
@@ -81,7 +84,7 @@ impl Engine {
     ///
     /// [`SubmitError`] when the key belongs to another body, or the store cannot tell.
     pub async fn submitted_before(&self, key: &IdempotencyKey) -> Result<Option<Submitted>, SubmitError> {
-        self.store.submitted_before(key).await?.map(|inserted| self.submitted(inserted)).transpose()
+        self.store.submitted_before(key).await?.map(|inserted| self.submitted(inserted, None)).transpose()
     }
 
     /// Accepts many jobs, each for itself: one that is no job does not spoil the others. Returns what became of them, in their order.
@@ -95,21 +98,23 @@ impl Engine {
         submissions: Vec<Submission>,
     ) -> Result<Vec<Result<Arc<Job>, SubmitError>>, StoreError> {
         tracing::debug!(by = caller.by(), jobs = submissions.len(), "Jobs are submitted.");
-        let mut checked: Vec<Result<Job, SubmitError>> = Vec::with_capacity(submissions.len());
+        let mut checked: Vec<Result<(Job, Option<After>), SubmitError>> =
+            Vec::with_capacity(submissions.len());
         for submission in submissions {
             checked.push(self.check(caller, submission).await);
             // Each takes little, all of them may take long.
             tokio::task::consume_budget().await;
         }
-        let jobs =
-            checked.iter().filter_map(|job| job.as_ref().ok().cloned()).map(|job| (job, None)).collect();
+        let jobs = checked.iter().filter_map(|job| job.as_ref().ok().cloned());
+        let jobs = jobs.map(|(job, after)| (job, after, None)).collect();
         let mut stored = self.store_all(jobs).await?.into_iter();
         let answers = checked.into_iter().map(|checked| {
-            checked?;
+            let (_, after) = checked?;
             match stored.next() {
-                Some(Inserted::Stored { job } | Inserted::Replayed { job }) => Ok(job),
-                Some(Inserted::TooManyTypes) => Err(SubmitError::TooManyTypes),
-                Some(Inserted::KeyReused) | None => Err(StoreError::Broken {
+                Some(inserted) => match self.submitted(inserted, after.as_ref())? {
+                    Submitted::Accepted(job) | Submitted::Replayed(job) => Ok(job),
+                },
+                None => Err(StoreError::Broken {
                     reason: "it answered for fewer jobs than it was given".to_owned(),
                 }
                 .into()),
@@ -118,14 +123,15 @@ impl Engine {
         Ok(answers.collect())
     }
 
-    /// Reads a submission as a job.
+    /// Reads a submission as a job, and which others it comes after.
     pub(in crate::engine) async fn check(
         &self,
         caller: &Caller,
         submission: Submission,
-    ) -> Result<Job, SubmitError> {
+    ) -> Result<(Job, Option<After>), SubmitError> {
         let now = self.clock.now();
-        let new = submission.validate(now).map_err(SubmitError::Invalid)?;
+        let mut new = submission.validate(now).map_err(SubmitError::Invalid)?;
+        let after = new.after.take();
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());
         if parameters_bytes > PAYLOAD_BYTES_MAX {
             return Err(SubmitError::Invalid(vec![Problem {
@@ -138,7 +144,7 @@ impl Engine {
         match self.catalogue.parameter_problems(&new.job_type, &new.parameters).await {
             Ok(problems) if problems.is_empty() => {
                 let traceparent = caller.traceparent().cloned();
-                Ok(Job { traceparent, ..new.accept(JobId::generate(), now) })
+                Ok((Job { traceparent, ..new.accept(JobId::generate(), now) }, after))
             }
             Ok(problems) => Err(SubmitError::InvalidParameters(problems)),
             Err(CheckError::TooCostly) => Err(SubmitError::InvalidParameters(vec![Problem {
@@ -152,16 +158,19 @@ impl Engine {
         }
     }
 
-    async fn store_all(&self, jobs: Vec<(Job, Option<IdempotencyKey>)>) -> Result<Vec<Inserted>, StoreError> {
-        let accepted = jobs.into_iter().map(|(job, idempotency)| {
+    async fn store_all(
+        &self,
+        jobs: Vec<(Job, Option<After>, Option<IdempotencyKey>)>,
+    ) -> Result<Vec<Inserted>, StoreError> {
+        let accepted = jobs.into_iter().map(|(job, after, idempotency)| {
             let window = self.relay.window(&job.job_type);
-            Accepted { job, window, idempotency }
+            Accepted { job, window, idempotency, after }
         });
         let (changes, accepted) = (self.changes.clone(), accepted.collect());
         self.to_its_end(async move { changes.insert(accepted).await }).await
     }
 
-    fn submitted(&self, inserted: Inserted) -> Result<Submitted, SubmitError> {
+    fn submitted(&self, inserted: Inserted, after: Option<&After>) -> Result<Submitted, SubmitError> {
         match inserted {
             Inserted::Stored { job } => Ok(Submitted::Accepted(job)),
             Inserted::Replayed { job } => {
@@ -173,6 +182,10 @@ impl Engine {
                 Err(SubmitError::KeyReused)
             }
             Inserted::TooManyTypes => Err(SubmitError::TooManyTypes),
+            Inserted::TooManyLinks => Err(SubmitError::TooManyLinks),
+            Inserted::UnknownJobs(unknown) => {
+                Err(SubmitError::Invalid(after.map(|after| after.unknown(&unknown)).unwrap_or_default()))
+            }
         }
     }
 }

@@ -220,7 +220,7 @@ async fn make(
                     return Ok(None);
                 };
                 let window = engine.relay.window(&job.job_type);
-                Made::Job(Box::new(Accepted { job, window, idempotency: None }))
+                Made::Job(Box::new(Accepted { job, window, idempotency: None, after: None }))
             }
             Follows::Run(workflow, event) => match engine.run_of(&workflow, &event, &cause).await? {
                 Some(Ok(run)) => Made::Run(run),

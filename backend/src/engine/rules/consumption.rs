@@ -116,8 +116,11 @@ fn store_job(
     match submission::store(new, Some(cause), loaded, rules, decision) {
         Inserted::Stored { job } => Ok(Ok(!job.status.state.is_terminal())),
         Inserted::TooManyTypes => Ok(Err(Stop::TooManyTypes)),
-        Inserted::Replayed { .. } | Inserted::KeyReused => {
-            Err(Inconsistent("a job without a name was submitted before"))
+        Inserted::Replayed { .. }
+        | Inserted::KeyReused
+        | Inserted::UnknownJobs(_)
+        | Inserted::TooManyLinks => {
+            Err(Inconsistent("a job without a name was submitted before, or comes after another"))
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::{
         run_names::ItemKey, schedules::known::Schedule,
     },
     engine::ports::{
-        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, RunChanged, ScheduleWrite, StoredJob,
-        StoredType, WorkflowWrite, Written,
+        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, LinkWrite, RunChanged, ScheduleWrite,
+        StoredJob, StoredType, WorkflowWrite, Written,
     },
     mutant::mutant,
 };
@@ -42,6 +42,8 @@ pub struct Writes {
     pub inserts: Vec<NewRow>,
     /// Jobs that change, each once.
     pub updates: Vec<Update>,
+    /// What becomes of jobs that come after others, in its order.
+    pub links: Vec<LinkWrite>,
     /// Attempts that ended, each with the row and the id of its job.
     pub attempts: Vec<(i64, JobId, AttemptRecord)>,
     /// Jobs that go, with everything about them.

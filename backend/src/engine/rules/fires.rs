@@ -20,6 +20,7 @@ impl FireEnded {
             State::Completed => TickOutcome::Completed,
             State::Cancelled => TickOutcome::Cancelled,
             State::Failed
+            | State::Blocked
             | State::Scheduled
             | State::Ready
             | State::Unroutable

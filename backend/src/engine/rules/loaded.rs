@@ -29,8 +29,11 @@ pub enum Wanted {
         jobs: Vec<JobId>,
         ids: Vec<String>,
     },
-    /// The idempotency keys with these names that are not forgotten, with their jobs.
-    Keys(Vec<String>),
+    /// The idempotency keys with these names that are not forgotten, with their jobs; and the jobs with these ids.
+    Keys {
+        names: Vec<String>,
+        jobs: Vec<JobId>,
+    },
     /// The ready jobs of a type whose turn it is: by priority (highest first), due time and id.
     Ready {
         job_type: JobType,
@@ -103,6 +106,8 @@ pub enum Wanted {
 pub struct Loaded {
     /// Jobs, by id.
     pub jobs: HashMap<JobId, FoundJob>,
+    /// The blocked jobs that come after those, and after these in turn: for every command, as [`Followers::of`](super::Followers::of) names them.
+    pub followers: HashMap<JobId, FoundJob>,
     /// Why jobs were made, of those that a consumer made.
     pub causes: HashMap<JobId, Arc<Cause>>,
     /// The tokens of ended attempts.
@@ -131,6 +136,13 @@ pub struct Loaded {
     pub fired_ticks: BTreeSet<Timestamp>,
     /// Runs that go, with everything about them: their jobs are among `old`, or gone before.
     pub old_runs: Vec<RunId>,
+}
+
+impl Loaded {
+    /// The jobs of which something may follow for others.
+    pub fn ending(&self) -> impl Iterator<Item = &JobId> {
+        self.jobs.keys().chain(self.waiting.iter().map(|found| &found.job.id))
+    }
 }
 
 /// A job, as it was found.

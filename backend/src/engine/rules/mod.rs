@@ -24,6 +24,8 @@ mod events;
 
 mod fires;
 
+mod followers;
+
 mod job_events;
 
 mod loaded;
@@ -49,8 +51,8 @@ use std::sync::Arc;
 use crewcall_proto::Timestamp;
 
 use self::{
-    consumers::ConsumersSavepoint, counts::CountsSavepoint, runs::RunsSavepoint,
-    schedules::SchedulesSavepoint,
+    consumers::ConsumersSavepoint, counts::CountsSavepoint, followers::FollowersSavepoint,
+    runs::RunsSavepoint, schedules::SchedulesSavepoint,
 };
 pub use age::{finished_until, forgotten_until};
 pub use consumer_changes::ChangeConsumer;
@@ -61,6 +63,7 @@ pub use decision::{Decision, NewLogRow, NewRow, Update, Writes};
 pub use dispatch::DispatchDue;
 pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
+pub use followers::{FOLLOWED_AT_ONCE, Followers, ReleaseUnblocked};
 pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
 pub use publication::{AppendEmissions, AppendEvents, DeleteEvents};
@@ -79,10 +82,12 @@ use crate::{
     engine::ports::Written,
 };
 
-/// What is known while commands are decided: the counts, the consumers, the runs, the schedules, and the time.
+/// What is known while commands are decided: the counts, the blocked jobs, the consumers, the runs, the schedules, and the time.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
+    /// Jobs that come after others.
+    pub followers: Followers,
     /// Who makes jobs of events.
     pub consumers: Consumers,
     /// Workflows, and their runs that are not over.
@@ -96,6 +101,7 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy)]
 pub struct Savepoint {
     counts: CountsSavepoint,
+    followers: FollowersSavepoint,
     consumers: ConsumersSavepoint,
     runs: RunsSavepoint,
     schedules: SchedulesSavepoint,
@@ -104,12 +110,12 @@ pub struct Savepoint {
 impl Rules {
     /// With what the store holds.
     pub fn new(
-        counts: JobCounts,
+        (counts, followers): (JobCounts, Followers),
         consumers: Consumers,
         (runs, schedules): (Runs, Schedules),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { counts, consumers, runs, schedules, clock }
+        Self { counts, followers, consumers, runs, schedules, clock }
     }
 
     /// What is known now.
@@ -117,6 +123,7 @@ impl Rules {
     pub const fn savepoint(&self) -> Savepoint {
         Savepoint {
             counts: self.counts.savepoint(),
+            followers: self.followers.savepoint(),
             consumers: self.consumers.savepoint(),
             runs: self.runs.savepoint(),
             schedules: self.schedules.savepoint(),
@@ -126,6 +133,7 @@ impl Rules {
     /// Takes back everything since `savepoint`.
     pub fn roll_back_to(&mut self, savepoint: Savepoint) {
         self.counts.roll_back_to(savepoint.counts);
+        self.followers.roll_back_to(savepoint.followers);
         self.consumers.roll_back_to(savepoint.consumers);
         self.runs.roll_back_to(savepoint.runs);
         self.schedules.roll_back_to(savepoint.schedules);
@@ -186,18 +194,20 @@ pub trait Decide {
     fn decide(self, loaded: Loaded, rules: &mut Rules) -> Result<Decision<Self::Value>, Inconsistent>;
 }
 
-/// Decides what happens, and what follows from it: whatever a command does, a run whose jobs ended by it moves on in the same
-/// transaction.
+/// Decides what happens, and what follows from it: whatever a command does, jobs that come after one that ended
+/// by it, and a run whose jobs ended by it, move on in the same transaction.
 ///
 /// # Errors
 ///
 /// As of [`Decide::decide`].
 pub fn decide<D: Decide>(
     command: D,
-    loaded: Loaded,
+    mut loaded: Loaded,
     rules: &mut Rules,
 ) -> Result<(Written<D::Value>, Writes), Inconsistent> {
+    let blocked = std::mem::take(&mut loaded.followers);
     let mut decision = command.decide(loaded, rules)?;
+    followers::follow(rules, &mut decision, blocked);
     runs::follow(rules, &mut decision);
     schedules::follow(rules, &mut decision);
     Ok(decision.written())

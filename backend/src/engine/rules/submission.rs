@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use crewcall_proto::{AttemptToken, JobId, JobType};
 
 use super::{
-    CountedAs, Decide, Decision, FoundKey, Inconsistent, Loaded, NewRow, Rules, Wanted, forgotten_until,
-    job_events::Ended,
+    CountedAs, Decide, Decision, FoundKey, Inconsistent, Loaded, NewRow, Rules, Wanted,
+    followers::not_completed, forgotten_until, job_events::Ended,
 };
 use crate::{
-    domain::{Cause, Event, Job},
-    engine::ports::{Accepted, IdempotencyKey, Inserted, JobChanged},
+    domain::{After, Blocked, Cause, Event, Fate, Job},
+    engine::ports::{Accepted, IdempotencyKey, Inserted, JobChanged, LINKS_MAX, LinkWrite},
     mutant::mutant,
 };
 
@@ -30,6 +30,7 @@ pub struct NewJob {
     parameters: String,
     labels: Option<String>,
     idempotency: Option<IdempotencyKey>,
+    after: Option<After>,
 }
 
 impl NewJob {
@@ -38,10 +39,10 @@ impl NewJob {
     /// # Errors
     ///
     /// When its parameters cannot be written as JSON, which no accepted job's cannot.
-    pub fn new(Accepted { job, window, idempotency }: Accepted) -> Result<Self, serde_json::Error> {
+    pub fn new(Accepted { job, window, idempotency, after }: Accepted) -> Result<Self, serde_json::Error> {
         let parameters = serde_json::to_string(&job.parameters)?;
         let labels = if job.labels.is_empty() { None } else { Some(serde_json::to_string(&job.labels)?) };
-        Ok(Self { job, window, token: AttemptToken::generate(), parameters, labels, idempotency })
+        Ok(Self { job, window, token: AttemptToken::generate(), parameters, labels, idempotency, after })
     }
 
     pub(super) const fn id(&self) -> JobId {
@@ -63,10 +64,10 @@ impl Decide for StoreJobs {
 
     fn wants(&self, _: &Rules) -> Wanted {
         let keys = self.0.iter().filter_map(|new| new.idempotency.as_ref()).map(|key| key.key.clone());
-        match keys.collect::<Vec<_>>() {
-            none if none.is_empty() => Wanted::Nothing,
-            keys => Wanted::Keys(keys),
-        }
+        let first =
+            self.0.iter().filter_map(|new| new.after.as_ref()).flat_map(|after| after.jobs.iter().copied());
+        let (names, jobs): (Vec<_>, Vec<_>) = (keys.collect(), first.collect());
+        if names.is_empty() && jobs.is_empty() { Wanted::Nothing } else { Wanted::Keys { names, jobs } }
     }
 
     fn decide(self, mut loaded: Loaded, rules: &mut Rules) -> Result<Decision<Vec<Inserted>>, Inconsistent> {
@@ -90,7 +91,7 @@ pub(super) fn store<T>(
     rules: &mut Rules,
     decision: &mut Decision<T>,
 ) -> Inserted {
-    let NewJob { mut job, window, token, parameters, labels, idempotency } = new;
+    let NewJob { mut job, window, token, parameters, labels, idempotency, after } = new;
     if let Some(key) = &idempotency
         && let Some(inserted) = earlier(key, &loaded.keys)
     {
@@ -101,7 +102,11 @@ pub(super) fn store<T>(
     }
     let at = rules.now();
     let mut number = None;
-    // A job that is due later can be neither dispatched nor unroutable: the state machine says so.
+    let blocked = match after.map(|after| block(&mut job, &after, loaded, rules)).transpose() {
+        Ok(blocked) => blocked,
+        Err(refused) => return refused,
+    };
+    // A job that is due later, or blocked, can be neither dispatched nor unroutable: the state machine says so.
     if rules.counts.is_unserved(&job.job_type) {
         if let Ok(change) = rules.transition(&job.status, &job.policy, Event::TypeUnserved, at) {
             job.status = change.status;
@@ -121,6 +126,17 @@ pub(super) fn store<T>(
     if let Some(IdempotencyKey { key, body_hash }) = key.clone() {
         loaded.keys.insert(key, FoundKey { body_hash, job: Arc::clone(&job) });
     }
+    if let Some(blocked) = blocked {
+        if blocked.fate().is_none() {
+            rules.followers.set(job.id, Some(blocked.clone()));
+        }
+        decision.writes.links.push(LinkWrite::Follows { job_id: job.id, blocked });
+    }
+    if job.status.state.is_terminal() && cause.is_none() {
+        let Job { id, job_type, created_at, status, .. } = job.as_ref();
+        let ended = Ended { id: *id, job_type, created_at: *created_at, status };
+        decision.record_end(rules, &ended, None);
+    }
     decision.changes.push(JobChanged::stored(&job, number));
     decision.writes.inserts.push(NewRow {
         job: Arc::clone(&job),
@@ -132,6 +148,30 @@ pub(super) fn store<T>(
         at,
     });
     Inserted::Stored { job }
+}
+
+/// A job is to come after others: it is blocked, unless those are over.
+fn block(job: &mut Job, after: &After, loaded: &Loaded, rules: &Rules) -> Result<Blocked, Inserted> {
+    let unknown: Vec<JobId> = after.jobs.iter().filter(|id| !loaded.jobs.contains_key(id)).copied().collect();
+    if !unknown.is_empty() {
+        return Err(Inserted::UnknownJobs(unknown));
+    }
+    let end = |id: &JobId| {
+        let state = loaded.jobs.get(id).map(|found| found.job.status.state);
+        (*id, state.filter(|state| state.is_terminal()))
+    };
+    let blocked = Blocked { on_failure: after.on_failure, jobs: after.jobs.iter().map(end).collect() };
+    match blocked.fate() {
+        Some(Fate::Begins) => {}
+        Some(Fate::IsCancelled { because_of, end }) => {
+            job.status.cancel_at_birth(not_completed(because_of, end, rules.now()));
+        }
+        None if rules.followers.links() + blocked.jobs.len() > LINKS_MAX => {
+            return Err(Inserted::TooManyLinks);
+        }
+        None => job.status.block(),
+    }
+    Ok(blocked)
 }
 
 /// A consumer made a job. One whose parameters could not be filled in is over already.
@@ -161,7 +201,7 @@ impl Decide for SubmittedBefore {
     type Value = Option<Inserted>;
 
     fn wants(&self, _: &Rules) -> Wanted {
-        Wanted::Keys(vec![self.0.key.clone()])
+        Wanted::Keys { names: vec![self.0.key.clone()], jobs: Vec::new() }
     }
 
     fn decide(self, loaded: Loaded, _: &mut Rules) -> Result<Decision<Option<Inserted>>, Inconsistent> {

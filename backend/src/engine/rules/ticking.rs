@@ -339,8 +339,11 @@ fn make_job(
             Ok(Ok(TickWork::Job(job.id)))
         }
         Inserted::TooManyTypes => Ok(Err(TickStop::TooManyTypes)),
-        Inserted::Replayed { .. } | Inserted::KeyReused => {
-            Err(Inconsistent("a job without a name was submitted before"))
+        Inserted::Replayed { .. }
+        | Inserted::KeyReused
+        | Inserted::UnknownJobs(_)
+        | Inserted::TooManyLinks => {
+            Err(Inconsistent("a job without a name was submitted before, or comes after another"))
         }
     }
 }

@@ -224,7 +224,7 @@ impl Pass<'_> {
             };
             born_failed += u32::from(job.status.state.is_terminal());
             let window = self.engine.relay.window(&job.job_type);
-            let job = Accepted { job, window, idempotency: None };
+            let job = Accepted { job, window, idempotency: None, after: None };
             items.push(NewItem { job, of_index: of_index(index) });
         }
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);

@@ -56,7 +56,7 @@ pub(super) async fn make(
             let bare = Some(template.bare().clone());
             let Some(job) = engine.job_made(bare, submission, now).await else { return Ok(None) };
             let window = engine.relay.window(&job.job_type);
-            Ok(Some(TickMade::Job(Box::new(Accepted { job, window, idempotency: None }), by)))
+            Ok(Some(TickMade::Job(Box::new(Accepted { job, window, idempotency: None, after: None }), by)))
         }
         (Makes::Event { subject, .. }, Filled::Data(Ok(data))) => {
             let subject = subject.clone();

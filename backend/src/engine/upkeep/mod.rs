@@ -1,4 +1,4 @@
-//! What goes on by itself, so that nothing is silently stuck and nothing grows without end: due times ([`timers`]), ended
+//! What goes on by itself, so that nothing is silently stuck and nothing grows without end: due times ([`timers`]), blocked jobs ([`unblock`]), ended
 //! leases ([`rescue`]), lost orders ([`reconcile`]), old jobs ([`retention`]) and unused types ([`forget`]).
 
 pub(crate) mod due_times;
@@ -12,6 +12,8 @@ pub(crate) mod rescue;
 pub mod retention;
 
 pub(crate) mod timers;
+
+mod unblock;
 
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub(super) async fn run(engine: &Engine) -> Result<(), Fallen> {
     let stop = engine.tasks.stop();
     tokio::select! {
         ended = watched("the timers", stop, repeat(timers::Timers, engine)) => ended,
+        ended = watched("unblocking", stop, repeat(unblock::Unblock, engine)) => ended,
         ended = watched("the rescue", stop, rescue::run(engine)) => ended,
         ended = watched("the reconciler", stop, repeat(reconcile::Reconciler::default(), engine)) => ended,
         ended = watched("retention", stop, repeat(engine.retention, engine)) => ended,

@@ -244,7 +244,7 @@ impl From<&ConsumerView> for Consumer {
 
 /// A submission as somebody would send it.
 fn job(job: &domain::Submission) -> BTreeMap<&'static str, Value> {
-    let domain::Submission { job_type, parameters, priority, max_attempts, labels, times } = job;
+    let domain::Submission { job_type, parameters, priority, max_attempts, labels, times, after: _ } = job;
     let given = [
         ("type", json!(job_type)),
         ("parameters", json!(parameters)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crewcall_proto::{JsonObject, Timestamp};
+use crewcall_proto::{JobId, JsonObject, Timestamp};
 use serde::Serialize;
 use serde_json::{Number, Value};
 use utoipa::{
@@ -53,6 +53,13 @@ pub(crate) struct NewJob {
     timeout_seconds: Option<f64>,
     /// The waits between attempts.
     backoff: Option<NewBackoff>,
+    /// The ids of jobs that have to be over before this one begins; at most 100. Until then its state is `blocked`. A
+    /// `delay_seconds` counts from the submission.
+    #[schema(max_items = 100)]
+    after: Option<Vec<String>>,
+    /// What becomes of this job when one of `after` has failed or was cancelled, once all are over: `cancel` it, or `run` it all the same.
+    #[schema(example = "cancel")]
+    after_failure: Option<String>,
 }
 
 /// The waits between attempts: `initial_seconds × factor^(attempt − 1)`, at most `max_seconds`.
@@ -138,6 +145,12 @@ pub(crate) struct Job {
     /// Why it was made, if a consumer made it. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<super::Cause>,
+    /// The jobs that it comes after, if there are any. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Vec<Predecessor>>,
+    /// What becomes of it when one of those failed or was cancelled: `cancel` or `run`. Not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_failure: Option<&'static str>,
     /// Its ended attempts, oldest first. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptEntry>>,
@@ -148,7 +161,16 @@ impl Job {
     pub(crate) fn with_attempts(view: &JobView) -> Self {
         let attempts = view.attempts.iter().map(AttemptEntry::from).collect();
         let cause = view.cause.as_ref().map(super::Cause::from);
-        Self { attempts: Some(attempts), cause, ..Self::summary(&view.job, view.waiting.as_ref()) }
+        let after = view.after.as_ref();
+        let after_failure = after.map(|after| after.on_failure.as_str());
+        let after = after.map(|after| after.jobs.iter().map(Predecessor::from).collect());
+        Self {
+            attempts: Some(attempts),
+            cause,
+            after,
+            after_failure,
+            ..Self::summary(&view.job, view.waiting.as_ref())
+        }
     }
 
     /// A job as it stands in a list.
@@ -183,8 +205,25 @@ impl Job {
             traceparent: job.traceparent.as_ref().map(ToString::to_string),
             version: status.version,
             cause: None,
+            after: None,
+            after_failure: None,
             attempts: None,
         }
+    }
+}
+
+/// A job that another one comes after.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Predecessor {
+    #[schema(format = Uuid)]
+    pub id: String,
+    /// How it ended: `completed`, `failed` or `cancelled`; `null` while it is not over. Of a job that has begun, as it was then.
+    pub end: Option<&'static str>,
+}
+
+impl From<&(JobId, Option<State>)> for Predecessor {
+    fn from((id, end): &(JobId, Option<State>)) -> Self {
+        Self { id: id.to_string(), end: end.map(State::as_str) }
     }
 }
 
@@ -318,7 +357,7 @@ impl From<&domain::JobError> for JobError {
 /// What a job that is not over waits for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WaitingFor {
-    /// One of `due`, `turn`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `refused`, `first_worker`, `worker`,
+    /// One of `jobs`, `due`, `turn`, `window`, `pause`, `limit`, `rate`, `broker`, `queue`, `refused`, `first_worker`, `worker`,
     /// `draining`, `slot`, `start`, `response`, `redelivery`, `lease`, `cancellation`.
     #[schema(example = "slot")]
     pub reason: &'static str,

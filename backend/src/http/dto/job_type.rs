@@ -223,6 +223,8 @@ pub(crate) struct Limits {
 /// How many jobs are in each state.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct JobCounts {
+    /// Waiting for the end of other jobs.
+    pub blocked: u64,
     /// Due later.
     pub scheduled: u64,
     /// Waiting for their turn.
@@ -244,6 +246,7 @@ pub(crate) struct JobCounts {
 impl JobCounts {
     const fn of(&mut self, state: State) -> &mut u64 {
         match state {
+            State::Blocked => &mut self.blocked,
             State::Scheduled => &mut self.scheduled,
             State::Ready => &mut self.ready,
             State::Unroutable => &mut self.unroutable,

@@ -36,7 +36,7 @@ pub(super) fn shift_waits(
     }
     let transaction = connection.unchecked_transaction()?;
     let waits = transaction.execute(
-        "UPDATE jobs SET due_at = due_at - ? WHERE state = 'scheduled' AND (run_at IS NULL OR attempt > 1)",
+        "UPDATE jobs SET due_at = due_at - ? WHERE state IN ('blocked', 'scheduled') AND (run_at IS NULL OR attempt > 1)",
         [behind_ms],
     )?;
     transaction.execute("UPDATE jobs SET due_at = due_at - ? WHERE state = 'ready'", [behind_ms])?;

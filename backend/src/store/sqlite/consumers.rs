@@ -63,7 +63,7 @@ fn open_causes(connection: &Connection) -> Result<Vec<(JobId, Cause)>, Transacti
     }
     let sql = sql!(
         "SELECT {} FROM jobs INDEXED BY jobs_by_state JOIN job_causes ON job_seq = seq \
-         WHERE state IN ('scheduled', 'ready', 'unroutable', 'dispatched', 'running')",
+         WHERE state IN ('blocked', 'scheduled', 'ready', 'unroutable', 'dispatched', 'running')",
         list::<OpenCauseRow>()
     );
     let rows: Vec<OpenCauseRow> = all(connection, sql, ())?;

@@ -29,7 +29,7 @@ use crate::{
 /// Which jobs can expire: the condition of the index, word for word.
 const MAY_EXPIRE: &str = "jobs INDEXED BY jobs_expiring \
     WHERE expires_at IS NOT NULL AND attempt = 1 AND started_at IS NULL \
-      AND state IN ('scheduled', 'ready', 'unroutable', 'dispatched')";
+      AND state IN ('blocked', 'scheduled', 'ready', 'unroutable', 'dispatched')";
 
 /// Reads what a command wants.
 pub(super) fn load(
@@ -52,7 +52,10 @@ pub(super) fn load(
             events: events(connection, ids)?,
             ..none
         },
-        Wanted::Keys(names) => Loaded { keys: keys(connection, names, forgotten_until(now))?, ..none },
+        Wanted::Keys { names, jobs: ids } => {
+            let keys = keys(connection, names, forgotten_until(now))?;
+            Loaded { keys, jobs: jobs(connection, &ids)?, ..none }
+        }
         Wanted::Ready { job_type, limit } => Loaded { ready: ready(connection, &job_type, limit)?, ..none },
         Wanted::Unroutable { job_type, limit } => {
             Loaded { waiting: unroutable(connection, &job_type, limit)?, ..none }
@@ -101,7 +104,11 @@ pub(super) fn load(
     })
 }
 
-fn jobs(connection: &Connection, ids: &[JobId]) -> Result<HashMap<JobId, FoundJob>, TransactionError> {
+/// The jobs with these ids.
+pub(super) fn jobs(
+    connection: &Connection,
+    ids: &[JobId],
+) -> Result<HashMap<JobId, FoundJob>, TransactionError> {
     let sql = sql!("SELECT {} FROM jobs WHERE id = ?", list::<FoundJob>());
     let mut jobs = HashMap::with_capacity(ids.len());
     for id in ids {

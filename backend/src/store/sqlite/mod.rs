@@ -57,6 +57,8 @@ mod shared_runs;
 
 mod workflows;
 
+mod followers;
+
 mod schedules;
 
 mod schedule_rows;
@@ -66,6 +68,8 @@ mod shared_schedules;
 mod write_schedules;
 
 mod write;
+
+mod write_followers;
 
 mod write_runs;
 
@@ -103,29 +107,29 @@ pub use self::{
     open_error::OpenError,
 };
 use self::{
-    counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers,
-    shared_consumers::SharedConsumers, shared_counts::SharedCounts, shared_runs::SharedRuns,
+    counters::DISPATCHES_CONFIRMED, followers::SharedFollowers, open::Ownership, open_error::Refusal,
+    reader::Readers, shared_consumers::SharedConsumers, shared_counts::SharedCounts, shared_runs::SharedRuns,
     shared_schedules::SharedSchedules, transaction_error::TransactionError, versions::Versions,
     write_context::WriteContext, writer::Writer,
 };
 use crate::{
     clock::Clock,
     domain::{
-        AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State,
-        TypeSettings,
+        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence,
+        State, TypeSettings,
     },
     engine::{
         ports::{
             Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
-            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, IdempotencyKey,
-            InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
-            QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim, StoredType, Types,
-            Written,
+            Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, Followers,
+            IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine,
+            QuarantineEntry, QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim,
+            StoredType, Types, Written,
         },
         rules::{
             AppendEmissions, AppendEvents, ApplyEvents, ChangeConsumer, Consume, Decide, DeleteEvents,
             DeleteFinished, DeleteType, DispatchDue, ExpireDue, NewJob, PutType, PutTypeSettings, ReleaseDue,
-            ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
+            ReleaseUnblocked, ReleaseUnroutable, StoreJobs, SubmittedBefore, counted,
         },
     },
     metrics::Metrics,
@@ -138,6 +142,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
     counts: SharedCounts,
+    followers: SharedFollowers,
     consumers: SharedConsumers,
     runs: SharedRuns,
     schedules: SharedSchedules,
@@ -157,12 +162,13 @@ impl SqliteStore {
         let context =
             WriteContext::new(connection, clock, &metrics).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
-        let (counts, consumers) = (context.shared(), context.shared_consumers());
+        let (counts, followers) = (context.shared(), context.shared_followers());
+        let consumers = context.shared_consumers();
         let (runs, versions) = (context.shared_runs(), context.versions.clone());
         let schedules = context.shared_schedules();
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts, consumers, runs, schedules, versions })
+        Ok(Self { writer, readers, counts, followers, consumers, runs, schedules, versions })
     }
 
     /// Does something in a transaction, which is about so many rows.
@@ -309,6 +315,21 @@ impl Jobs for SqliteStore {
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
         self.counts.of(job_type).in_flight()
+    }
+}
+
+#[async_trait]
+impl Followers for SqliteStore {
+    async fn comes_after(&self, id: JobId) -> Result<Option<Blocked>, StoreError> {
+        self.readers.read(move |connection| followers::comes_after(connection, id)).await
+    }
+
+    fn unblocked(&self) -> usize {
+        self.followers.unblocked()
+    }
+
+    async fn release_unblocked(&self, limit: usize) -> Result<Written<bool>, StoreError> {
+        self.run(limit, ReleaseUnblocked { limit }).await
     }
 }
 

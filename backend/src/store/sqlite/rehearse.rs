@@ -33,7 +33,7 @@ fn play(context: &mut WriteContext) -> Result<(), TransactionError> {
     let submission = Submission { job_type: JOB_TYPE.to_owned(), ..Submission::default() };
     let job = submission.validate(now).map_err(|_| NO_JOB)?.accept(job_id, now);
     // Without a window: whatever is set for a type of this name, and whoever waits, it is dispatched below.
-    let new = NewJob::new(Accepted { job, window: 0, idempotency: None }).map_err(|_| NO_JOB)?;
+    let new = NewJob::new(Accepted { job, window: 0, idempotency: None, after: None }).map_err(|_| NO_JOB)?;
     let stored = run(context, StoreJobs(vec![new]))?;
     let Some(Inserted::Stored { job, .. }) = stored.value.first() else { return Err(NO_JOB) };
     let token = AttemptToken::generate();

@@ -330,7 +330,7 @@ impl ConsumerRow {
             Then::Run(workflow) => (Submission::default(), Some(workflow)),
             Then::Trigger(version) => (Submission::default(), Some(version.name().clone())),
         };
-        let Submission { job_type, parameters, priority, max_attempts, labels, times } = job;
+        let Submission { job_type, parameters, priority, max_attempts, labels, times, after: _ } = job;
         Self {
             name: consumer.name.clone(),
             subjects,
@@ -365,7 +365,8 @@ impl ConsumerRow {
             ..Times::default()
         };
         let Self { job_type, parameters, priority, max_attempts, labels, .. } = self;
-        let job = Submission { job_type, parameters, priority, max_attempts, labels, times };
+        let after = <_>::default();
+        let job = Submission { job_type, parameters, priority, max_attempts, labels, times, after };
         let then = match (newest, self.workflow) {
             (Some(newest), _) => Then::Trigger(newest),
             (None, Some(workflow)) => Then::Run(workflow),

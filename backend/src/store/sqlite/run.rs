@@ -1,6 +1,11 @@
 //! The three steps of a command, inside the transaction that the writer opened.
 
-use super::{load::load, transaction_error::TransactionError, write::write, write_context::WriteContext};
+use super::{
+    load::{jobs, load},
+    transaction_error::TransactionError,
+    write::write,
+    write_context::WriteContext,
+};
 use crate::engine::{
     ports::Written,
     rules::{Decide, decide},
@@ -12,7 +17,11 @@ pub(super) fn run<D: Decide>(
     command: D,
 ) -> Result<Written<D::Value>, TransactionError> {
     let wanted = command.wants(&context.rules);
-    let loaded = load(&context.connection, &context.versions, wanted, context.rules.now())?;
+    let mut loaded = load(&context.connection, &context.versions, wanted, context.rules.now())?;
+    let followers = context.rules.followers.of(loaded.ending());
+    if !followers.is_empty() {
+        loaded.followers = jobs(&context.connection, &followers)?;
+    }
     let (written, writes) = decide(command, loaded, &mut context.rules)?;
     write(context, writes)?;
     Ok(written)

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     domain::{
-        AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass, Pause, Priority,
-        Progress, Root, ScheduleId, ScheduleName, Sequence, Slot, Source, Start, State, Subject,
-        SubjectPattern, TickOrigin,
+        AfterFailure, AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass,
+        Pause, Priority, Progress, Root, ScheduleId, ScheduleName, Sequence, Slot, Source, Start, State,
+        Subject, SubjectPattern, TickOrigin,
         schedules::tick::{TickOutcome, TickState},
         workflow::{
             definition::WorkflowName,
@@ -81,6 +81,7 @@ encoded! {
         |bytes| Ok(Self::from_bits(u128::from_be_bytes(bytes))),
         |token: &Self| token.bits().to_be_bytes()
     }
+    AfterFailure as String { |word| word.parse().map_err(|_| word), |it: &Self| it.as_str() }
     State as String { |word| word.parse().map_err(|_| word), |state: &Self| state.as_str() }
     Attempt as u32 { |number| Self::new(number).ok_or_else(|| number.to_string()), |attempt: &Self| attempt.get() }
     Priority as u8 { |number| Self::new(number).ok_or_else(|| number.to_string()), |priority: &Self| priority.get() }

@@ -12,7 +12,7 @@ use super::{
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
-    write_runs, write_schedules,
+    write_followers, write_runs, write_schedules,
 };
 use crate::{
     domain::{AttemptRecord, Cause, Consumer, JobStatus, Replay, TypeSettings},
@@ -28,6 +28,10 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     for row in writes.inserts {
         context.note_skew(&row.job.id, row.job.created_at);
         insert(context, row)?;
+    }
+    // Before the jobs change that come after others: what they come after stays as it was when they began.
+    for write in writes.links {
+        write_followers::write(context, write)?;
     }
     for change in &writes.updates {
         update(context, change)?;

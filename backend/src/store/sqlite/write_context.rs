@@ -10,6 +10,7 @@ use super::{
     columns::{Parameters, Value, all},
     consumers,
     counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED, PASSES_BEGUN},
+    followers::{self, SharedFollowers},
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
@@ -40,6 +41,7 @@ pub(super) struct WriteContext {
     pub(super) connection: Connection,
     pub(super) rules: Rules,
     shared: SharedCounts,
+    shared_followers: SharedFollowers,
     shared_consumers: SharedConsumers,
     shared_runs: SharedRuns,
     shared_schedules: SharedSchedules,
@@ -83,6 +85,8 @@ impl WriteContext {
             counts.load_terms(&job_type, terms);
         }
         let shared = SharedCounts::loaded(&counts);
+        let (followers, shared_followers) = (followers::load(&connection)?, SharedFollowers::default());
+        shared_followers.set(&followers);
         let skew = IdClockSkew::read(&connection)?;
         let versions = Versions::default();
         let known = versions.workflows(&connection)?;
@@ -92,11 +96,12 @@ impl WriteContext {
         let shared_schedules = SharedSchedules::loaded(&schedules);
         let consumers = consumers::load(&connection, &runs, &versions)?;
         let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
-        let rules = Rules::new(counts, consumers, (runs, schedules), clock);
+        let rules = Rules::new((counts, followers), consumers, (runs, schedules), clock);
         Ok(Self {
             connection,
             rules,
             shared,
+            shared_followers,
             shared_consumers,
             shared_runs,
             shared_schedules,
@@ -119,6 +124,11 @@ impl WriteContext {
     /// The committed counts, for readers.
     pub(super) fn shared(&self) -> SharedCounts {
         self.shared.clone()
+    }
+
+    /// How many blocked jobs nothing blocks any more, for readers.
+    pub(super) fn shared_followers(&self) -> SharedFollowers {
+        self.shared_followers.clone()
     }
 
     /// The committed consumers, for readers.
@@ -193,6 +203,8 @@ impl WriteContext {
         self.skew_kept = self.skew;
         self.passes_kept = self.rules.consumers.passes();
         self.shared.add(self.rules.counts.commit());
+        self.rules.followers.commit();
+        self.shared_followers.set(&self.rules.followers);
         self.shared_consumers.add(self.rules.consumers.commit());
         self.shared_runs.add(self.rules.runs.commit());
         self.shared_schedules.add(self.rules.schedules.commit());

@@ -24,7 +24,7 @@ fn accepted(parameter: &str) -> (JobId, Vec<Accepted>) {
     let id = JobId::generate();
     let now = SystemClock::start().now();
     let job = submission.validate(now).unwrap().accept(id, now);
-    (id, vec![Accepted { job, window: 1, idempotency: None }])
+    (id, vec![Accepted { job, window: 1, idempotency: None, after: None }])
 }
 
 fn sqlite_fault(code: i32) -> TransactionError {
@@ -206,7 +206,7 @@ async fn a_job_that_nothing_follows_from_writes_as_many_rows_as_ever() {
     let id = JobId::from_uuid(uuid::Uuid::new_v7(made));
     let submission = Submission { job_type: "a".to_owned(), ..Submission::default() };
     let job = submission.validate(now).unwrap().accept(id, now);
-    store.insert(vec![Accepted { job, window: 1, idempotency: None }]).await.unwrap();
+    store.insert(vec![Accepted { job, window: 1, idempotency: None, after: None }]).await.unwrap();
     let stored = rows_written(&store).await;
     let (job, _) = store.get(id).await.unwrap().unwrap();
     let (job_id, attempt) = (id, job.status.attempt);

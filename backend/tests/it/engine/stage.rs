@@ -90,7 +90,7 @@ impl Stage {
         let submission = Submission { job_type: job_type.to_string(), ..Submission::default() };
         let now = self.engine.now();
         let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
-        self.store.insert(vec![Accepted { job, window: 0, idempotency: None }]).await.unwrap();
+        self.store.insert(vec![Accepted { job, window: 0, idempotency: None, after: None }]).await.unwrap();
         self.engine.wake(job_type);
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crewcall_backend::{
     domain::{
         Backoff, Priority,
+        after::AFTER_MAX,
         consumer::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, PATTERNS_MAX},
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedules::limits::{
@@ -160,6 +161,7 @@ fn limits_of_bodies() -> Vec<(&'static str, Value)> {
         ("NewEvent id maxLength", json!(EVENT_ID_LENGTH_MAX)),
         ("NewEvent id minLength", json!(1)),
         ("NewEvent subject maxLength", json!(JobType::LENGTH_MAX)),
+        ("NewJob after maxItems", json!(AFTER_MAX)),
         ("NewJob delay_seconds maximum", json!(SCHEDULE_AHEAD_MAX.as_secs())),
         ("NewJob max_attempts default", json!(ATTEMPTS_DEFAULT)),
         ("NewJob max_attempts maximum", json!(ATTEMPTS_MAX)),

@@ -8,15 +8,15 @@ use std::{
 use async_trait::async_trait;
 use crewcall_backend::{
     domain::{
-        AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State,
-        TypeSettings,
+        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence,
+        State, TypeSettings,
     },
     engine::ports::{
         Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
-        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, IdempotencyKey, InFlight,
-        Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
-        QuarantinedMessage, Standing, Stepped, Store, StoreError, StoreUsage, StoredClaim, StoredType, Types,
-        Written,
+        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, Followers,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine,
+        QuarantineEntry, QuarantinedMessage, Standing, Stepped, Store, StoreError, StoreUsage, StoredClaim,
+        StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -217,6 +217,21 @@ impl Consumers for FillingStore {
 
     async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
         self.store.cause(job_id).await
+    }
+}
+
+#[async_trait]
+impl Followers for FillingStore {
+    async fn comes_after(&self, id: JobId) -> Result<Option<Blocked>, StoreError> {
+        self.store.comes_after(id).await
+    }
+
+    fn unblocked(&self) -> usize {
+        self.store.unblocked()
+    }
+
+    async fn release_unblocked(&self, limit: usize) -> Result<Written<bool>, StoreError> {
+        self.store.release_unblocked(limit).await
     }
 }
 

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use crewcall_backend::{
     domain::{
-        AttemptRecord, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence, State,
-        TypeSettings,
+        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Job, NewEvent, PublishedEvent, Sequence,
+        State, TypeSettings,
     },
     engine::ports::{
         Accepted, Appended, Applied, ConsumerChange, ConsumerChanged, ConsumerStep, Consumers, Count,
-        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, IdempotencyKey, InFlight,
-        Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine, QuarantineEntry,
-        QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim, StoredType, Types,
-        Written,
+        Dispatch, DispatchMarks, DispatchNumber, DispatchedOrder, Emission, Events, Followers,
+        IdempotencyKey, InFlight, Inserted, JobEvent, JobQuery, Jobs, Lifecycle, LogBounds, Quarantine,
+        QuarantineEntry, QuarantinedMessage, Standing, Stepped, StoreError, StoreUsage, StoredClaim,
+        StoredType, Types, Written,
     },
 };
 use crewcall_proto::{AttemptId, JobId, JobType, Timestamp};
@@ -175,6 +175,21 @@ impl Consumers for FailingStore {
     }
 
     async fn cause(&self, _: JobId) -> Result<Option<Cause>, StoreError> {
+        Err((self.0)())
+    }
+}
+
+#[async_trait]
+impl Followers for FailingStore {
+    async fn comes_after(&self, _: JobId) -> Result<Option<Blocked>, StoreError> {
+        Err((self.0)())
+    }
+
+    fn unblocked(&self) -> usize {
+        0
+    }
+
+    async fn release_unblocked(&self, _: usize) -> Result<Written<bool>, StoreError> {
         Err((self.0)())
     }
 }

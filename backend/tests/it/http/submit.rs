@@ -160,3 +160,43 @@ async fn what_was_accepted_is_replayed_whatever_would_be_said_against_it_today()
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_comes_after_others_that_are_there() {
+    let server = Server::start().await;
+    let first = server.submit(json!({"type": "a"})).await.to_string();
+    let job = json!({"type": "a", "after": [first, first], "after_failure": "run"});
+    let accepted: serde_json::Value = answer(server.post("/v1/jobs", &job)).await.json().await.unwrap();
+    assert_eq!((&accepted["state"], &accepted["after_failure"]), (&json!("blocked"), &json!("run")));
+    assert_eq!(accepted["after"], json!([{"id": first, "end": null}]));
+    assert_eq!(accepted["waiting_for"]["message"], json!(format!("waits for the end of job {first}")));
+    let plain = server.read(&format!("/v1/jobs/{first}")).await;
+    assert_eq!((plain.get("after"), plain.get("after_failure")), (None, None));
+    let cancel = format!("/v1/jobs/{first}/cancel");
+    assert_eq!(answer(server.post(&cancel, &json!({}))).await.status(), StatusCode::OK);
+    let job = json!({"type": "a", "after": [first]});
+    let late: serde_json::Value = answer(server.post("/v1/jobs", &job)).await.json().await.unwrap();
+    assert_eq!((&late["state"], &late["cancellation"]["by"]), (&json!("cancelled"), &json!("crewcall")));
+    assert_eq!(late["after"], json!([{"id": first, "end": "cancelled"}]));
+
+    let unknown = "01920000-0000-7000-8000-000000000000";
+    let wrong = [
+        json!({"type": "a", "after": [first, unknown]}),
+        json!({"type": "a", "after": ["x", 7, first], "after_failure": "stop"}),
+        json!({"type": "a", "after": first}),
+        json!({"type": "a", "after": [], "after_failure": "run"}),
+        json!({"type": "a", "after": vec![first.clone(); 101]}),
+    ];
+    let mut told = Vec::new();
+    for job in wrong {
+        let refused = problem(server.post("/v1/jobs", &job)).await;
+        assert_eq!(refused["status"], 422, "{refused}");
+        for error in refused["errors"].as_array().unwrap() {
+            let message = error["message"].as_str().unwrap().replace(&first, "FIRST");
+            told.push(format!("{}: {message}", error["pointer"].as_str().unwrap()));
+        }
+        told.push(String::new());
+    }
+    insta::assert_snapshot!(told.join("\n"));
+    server.stop().await;
+}

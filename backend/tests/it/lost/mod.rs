@@ -28,7 +28,7 @@ async fn dispatch(server: &Server, count: usize, timeout_seconds: Option<f64>) -
         let times = Times { timeout_seconds, ..Times::default() };
         let submission = Submission { job_type: TYPE.to_owned(), times, ..Submission::default() };
         let job = submission.validate(now).unwrap().accept(JobId::generate(), now);
-        Accepted { job, window: usize::MAX, idempotency: None }
+        Accepted { job, window: usize::MAX, idempotency: None, after: None }
     };
     let inserted = server.store.insert((0..count).map(|_| accepted()).collect()).await.unwrap();
     let mut ids = Vec::new();

@@ -18,7 +18,7 @@
 //! machine was seen to ignore every possible news of a past attempt, and at the end of the job every event
 //! there is, what is on its way of them is forgotten: that is stronger than to let it arrive.
 //!
-//! **What is not in it:** types that nobody serves, dead letters, timeouts, expiry, errors that may not be tried
+//! **What is not in it:** jobs that come after others (the store's own test of random lives has those), types that nobody serves, dead letters, timeouts, expiry, errors that may not be tried
 //! again, revoked orders, and the reconciler at work while it still has responses to record, unless as a fault. An
 //! attempt may be charged with `worker_lost` although its worker answered, when its error was refused because
 //! another execution of the same attempt had reported its start: the refused one's own late reports may then
@@ -250,7 +250,8 @@ fn without_attempt_fence(
             *attempt = status.attempt;
             *token = status.token.unwrap_or(*token);
         }
-        Event::Due
+        Event::Unblocked
+        | Event::Due
         | Event::Dispatched { .. }
         | Event::TypeUnserved
         | Event::TypeServed

@@ -123,7 +123,8 @@ pub(super) fn possible(world: &World, view: &View, protocol: Protocol, steps: &m
     match view.state {
         State::Scheduled => steps.push(Step::BecomeDue),
         State::Ready => steps.push(Step::Dispatch),
-        State::Unroutable
+        State::Blocked
+        | State::Unroutable
         | State::Dispatched
         | State::Running
         | State::Completed

@@ -19,6 +19,12 @@ macro_rules! conforms {
             }
 
             #[test]
+            fn whoever_is_blocked_is_moved_on_at_once() {
+                use super::super::{follower_model, under_test::StoreUnderTest};
+                follower_model::whoever_is_blocked_is_moved_on_at_once(StoreUnderTest::sqlite);
+            }
+
+            #[test]
             fn any_run_is_kept_as_it_was_decided() {
                 use super::super::{run_model, under_test::StoreUnderTest};
                 run_model::any_run_is_kept_as_it_was_decided(StoreUnderTest::sqlite);
@@ -45,6 +51,12 @@ macro_rules! conforms {
             fn any_status_is_that_of_the_state_machine() {
                 use super::super::{model, under_test::StoreUnderTest};
                 model::any_status_is_that_of_the_state_machine(StoreUnderTest::memory);
+            }
+
+            #[test]
+            fn whoever_is_blocked_is_moved_on_at_once() {
+                use super::super::{follower_model, under_test::StoreUnderTest};
+                follower_model::whoever_is_blocked_is_moved_on_at_once(StoreUnderTest::memory);
             }
 
             #[test]
@@ -110,6 +122,15 @@ conforms! {
         old_jobs_go_with_everything_about_them,
         only_what_is_over_is_deleted,
         deleting_and_writing_go_on_together,
+    }
+    followers {
+        a_job_begins_with_the_end_of_the_last_that_it_comes_after,
+        a_failure_cancels_those_behind_it_through_each_other,
+        what_is_over_already_blocks_nothing,
+        who_is_tried_again_blocks_again,
+        a_blocked_job_ends_by_itself_and_is_not_moved_again,
+        what_a_job_comes_after_may_be_deleted_before,
+        thousands_follow_in_steps,
     }
     list {
         every_filter_finds_what_it_names_newest_first,

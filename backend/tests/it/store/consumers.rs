@@ -258,6 +258,7 @@ pub(crate) async fn consumers_are_kept_as_they_were_set(mut tested: StoreUnderTe
         max_attempts: Some(2),
         labels: BTreeMap::from([("k".to_owned(), "☃".to_owned())]),
         times,
+        ..Submission::default()
     };
     let subjects = vec!["order.*".parse().unwrap(), "#".parse().unwrap()];
     let full = ConsumerSettings {

@@ -12,7 +12,7 @@ use super::under_test::{StoreUnderTest, completed};
 
 fn keyed(job: Job, key: &str, body: u8) -> Accepted {
     let idempotency = Some(IdempotencyKey { key: key.to_owned(), body_hash: [body; 32] });
-    Accepted { job, window: usize::MAX, idempotency }
+    Accepted { job, window: usize::MAX, idempotency, after: None }
 }
 
 async fn submit(tested: &StoreUnderTest, key: &str, body: u8) -> Inserted {

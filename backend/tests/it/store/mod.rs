@@ -15,6 +15,10 @@ mod dispatch;
 
 mod time;
 
+mod followers;
+
+mod follower_model;
+
 mod list;
 
 mod types;

@@ -325,7 +325,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 10): run that version or a later one"
+         knows up to 11): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }
@@ -359,7 +359,7 @@ async fn keys_that_are_too_old_are_deleted_by_those_that_come() {
     let tested = StoreUnderTest::sqlite();
     let keyed = |number: usize| {
         let idempotency = Some(IdempotencyKey { key: number.to_string(), body_hash: [0; 32] });
-        Accepted { job: tested.job("a"), window: 0, idempotency }
+        Accepted { job: tested.job("a"), window: 0, idempotency, after: None }
     };
     let kept = || -> i64 {
         let connection = Connection::open(tested.path()).unwrap();

@@ -141,7 +141,7 @@ pub(crate) struct Due {
 
 /// A job without an idempotency key.
 pub(crate) fn accepted(job: Job, window: usize) -> Accepted {
-    Accepted { job, window, idempotency: None }
+    Accepted { job, window, idempotency: None, after: None }
 }
 
 /// A store in a directory of its own. The suite uses `store` and `clock` only.
@@ -216,7 +216,8 @@ impl StoreUnderTest {
             KeptIn::Memory(disk) => assert!(disk.lock().unwrap().is_empty()),
             KeptIn::File(_) => {
                 let connection = rusqlite::Connection::open(self.path()).unwrap();
-                let of_jobs = ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys"];
+                let of_jobs =
+                    ["jobs", "job_payloads", "job_labels", "attempts", "idempotency_keys", "job_links"];
                 let of_runs =
                     ["runs", "run_data", "run_labels", "run_steps", "run_items", "run_journal", "waits"];
                 for table in of_jobs.into_iter().chain(of_runs) {

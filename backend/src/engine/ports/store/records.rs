@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Order, PROTOCOL_VERSION, RunId};
 
-use crate::domain::{Event, Job, Stale, State};
+use crate::domain::{After, Event, Job, Stale, State};
 
 /// How many attempts of a type are under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,8 @@ pub struct Accepted {
     pub window: usize,
     /// Under which name the submitter may send it again without making another job.
     pub idempotency: Option<IdempotencyKey>,
+    /// Which jobs have to be over before it begins, if any.
+    pub after: Option<After>,
 }
 
 /// For how long an idempotency key is remembered.
@@ -53,6 +55,10 @@ pub enum Inserted {
     KeyReused,
     /// Nobody announced its type, and [`UNANNOUNCED_TYPES_MAX`](super::UNANNOUNCED_TYPES_MAX) others that nobody announced are there already.
     TooManyTypes,
+    /// These jobs, which it is to come after, are not there.
+    UnknownJobs(Vec<JobId>),
+    /// Too many jobs come after others: [`LINKS_MAX`](super::LINKS_MAX).
+    TooManyLinks,
 }
 
 /// An order that should be with the broker.

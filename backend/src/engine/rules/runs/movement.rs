@@ -153,6 +153,7 @@ fn job_ended<T>(key: ItemKey, state: State, rules: &mut Rules, decision: &mut De
         State::Completed => Outcome::Completed,
         State::Cancelled => Outcome::Cancelled,
         State::Failed
+        | State::Blocked
         | State::Scheduled
         | State::Ready
         | State::Unroutable

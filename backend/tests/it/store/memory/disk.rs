@@ -8,8 +8,8 @@ use std::{
 
 use crewcall_backend::{
     domain::{
-        AttemptRecord, Cause, Consumer, ConsumerName, Job, Pass, PublishedEvent, Sequence, Slot, State,
-        workflow::known::StartedBy,
+        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Job, Pass, PublishedEvent, Sequence, Slot,
+        State, workflow::known::StartedBy,
     },
     engine::{
         ports::{
@@ -56,6 +56,8 @@ pub(crate) struct Disk {
     pub(super) causes: HashMap<JobId, Arc<Cause>>,
     pub(super) shelf: Shelf,
     pub(super) agenda: Agenda,
+    /// What jobs come after, by the job.
+    pub(super) links: BTreeMap<JobId, Blocked>,
     time: Option<Timestamp>,
 }
 
@@ -105,7 +107,7 @@ impl Disk {
         self.shelf.set_back(behind_ms);
         for Kept { job, .. } in self.jobs.values_mut() {
             let named = job.policy.run_at.is_some() && job.status.attempt == Attempt::FIRST;
-            let waits = job.status.state == State::Scheduled && !named;
+            let waits = matches!(job.status.state, State::Blocked | State::Scheduled) && !named;
             if waits || job.status.state == State::Ready {
                 job.status.due_at = job.status.due_at.plus_millis(-behind_ms);
             }
@@ -145,13 +147,13 @@ impl Disk {
                 Loaded { causes, ..self.load(Wanted::Jobs(ids), now) }
             }
             Wanted::Emissions { jobs, ids } => self.emissions(jobs, ids, now),
-            Wanted::Keys(names) => {
+            Wanted::Keys { names, jobs } => {
                 let known = names.into_iter().filter_map(|name| {
                     let (body_hash, id, at) = self.keys.get(&name)?;
                     let job = Arc::new(self.jobs.get(id)?.job.clone());
                     (*at > forgotten_until(now)).then_some((name, FoundKey { body_hash: *body_hash, job }))
                 });
-                Loaded { keys: known.collect(), ..none }
+                Loaded { keys: known.collect(), ..self.load(Wanted::Jobs(jobs), now) }
             }
             Wanted::Ready { job_type, limit } => {
                 let is_ready =
@@ -276,6 +278,9 @@ impl Disk {
                 let job = row.job.as_ref().clone();
                 self.jobs.insert(job.id, Kept { job, number: row.number, attempts: Vec::new() });
             }
+            for write in writes.links {
+                self.write_link(write);
+            }
             for update in writes.updates {
                 let kept = self.jobs.get_mut(&update.found.job.id).unwrap();
                 kept.job.status = update.status.as_ref().clone();
@@ -287,6 +292,7 @@ impl Disk {
             for old in writes.deletes {
                 self.jobs.remove(&old.id);
                 self.causes.remove(&old.id);
+                self.links.remove(&old.id);
                 self.keys.retain(|_, (_, id, _)| *id != old.id);
             }
             for (job_type, terms) in writes.terms {
@@ -347,7 +353,7 @@ fn old_job(job: &Job) -> OldJob {
     }
 }
 
-fn found(kept: &Kept) -> FoundJob {
+pub(super) fn found(kept: &Kept) -> FoundJob {
     FoundJob { row: 0, job: StoredJob::of(&kept.job, kept.number, kept.job.status.clone()) }
 }
 
@@ -356,7 +362,7 @@ fn found(kept: &Kept) -> FoundJob {
 pub(super) struct Overlay {
     writes: Vec<Writes>,
     /// Jobs that came or changed, as they are now.
-    jobs: HashMap<JobId, StoredJob>,
+    pub(super) jobs: HashMap<JobId, StoredJob>,
     deleted: HashSet<JobId>,
     /// Those of attempts that ended.
     tokens: HashSet<(JobId, Attempt, AttemptToken)>,
@@ -369,7 +375,11 @@ pub(super) struct Overlay {
 impl Overlay {
     /// Shows a call what was decided before it. What changed is not offered again: the next look finds it.
     pub(super) fn bring_up_to_date(&self, wanted: &Wanted, loaded: &mut Loaded) {
-        if let Wanted::Jobs(ids) | Wanted::JobsAndCauses(ids) | Wanted::Emissions { jobs: ids, .. } = wanted {
+        if let Wanted::Jobs(ids)
+        | Wanted::JobsAndCauses(ids)
+        | Wanted::Keys { jobs: ids, .. }
+        | Wanted::Emissions { jobs: ids, .. } = wanted
+        {
             for id in ids {
                 if let Some(job) = self.jobs.get(id) {
                     loaded.jobs.insert(*id, FoundJob { row: 0, job: job.clone() });
@@ -469,8 +479,10 @@ impl Overlay {
 
 /// When a job expires, if it can.
 fn expires(job: &Job) -> Option<Timestamp> {
-    let may =
-        matches!(job.status.state, State::Scheduled | State::Ready | State::Unroutable | State::Dispatched);
+    let may = matches!(
+        job.status.state,
+        State::Blocked | State::Scheduled | State::Ready | State::Unroutable | State::Dispatched
+    );
     let fresh = job.status.attempt == Attempt::FIRST && job.status.started_at.is_none();
     job.policy.expires_at.filter(|_| may && fresh)
 }

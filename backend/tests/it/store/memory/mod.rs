@@ -8,6 +8,8 @@ mod runs;
 
 mod disk;
 
+mod followers;
+
 mod reads;
 
 mod workflows;
@@ -96,7 +98,8 @@ impl MemoryStore {
         let runs = disk.lock().unwrap().shelf.known();
         let consumers = disk.lock().unwrap().consumers(&runs);
         let schedules = disk.lock().unwrap().agenda.known();
-        let rules = Rules::new(counts, consumers, (runs, schedules), clock);
+        let followers = disk.lock().unwrap().followers();
+        let rules = Rules::new((counts, followers), consumers, (runs, schedules), clock);
         let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
@@ -149,6 +152,7 @@ impl State {
         let mut outcomes = Vec::new();
         for (mut call, mut loaded) in batch.into_iter().zip(loaded) {
             overlay.bring_up_to_date(&call.wants(&self.rules), &mut loaded);
+            loaded.followers = overlay.found(self.rules.followers.of(loaded.ending()), &disk);
             let savepoint = self.rules.savepoint();
             let decided = call.decide(loaded, &mut self.rules).map_err(|error| error.to_string());
             let outcome = decided.and_then(|writes| overlay.take(writes, &disk));
@@ -159,6 +163,7 @@ impl State {
         }
         disk.write(overlay, &self.rules, now);
         self.rules.counts.commit().for_each(drop);
+        self.rules.followers.commit();
         self.rules.consumers.commit();
         self.rules.runs.commit();
         self.rules.schedules.commit();
