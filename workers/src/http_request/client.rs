@@ -1,22 +1,20 @@
 //! Sending a request, and following where it is redirected.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
+use crewcall_outbound_http::{AllowedNetworks, GuardedClient};
 use crewcall_worker::prelude::JobError;
 use reqwest::{
-    Client, Method, Response, StatusCode, Url,
+    Method, Response, StatusCode, Url,
     header::{
         ACCEPT, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
         HeaderName, LOCATION, RANGE, TRANSFER_ENCODING, USER_AGENT,
     },
-    redirect::Policy,
 };
 use tokio::time::Instant;
 
 use super::{
-    Parameters, REDIRECTS_MAX, TIMEOUT_SECONDS_DEFAULT, TIMEOUT_SECONDS_MAX, chain, explain, headers,
-    networks::{AllowedNetworks, CheckingResolver},
-    not_allowed,
+    Parameters, REDIRECTS_MAX, TIMEOUT_SECONDS_DEFAULT, TIMEOUT_SECONDS_MAX, explain, headers, not_allowed,
 };
 
 /// The headers that go along to another origin. Every other one may be a credential: a key has as many names as there
@@ -31,8 +29,7 @@ const BODY_HEADERS: [HeaderName; 5] =
 /// Sends requests. Holds the open connections; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    client: Client,
-    allowed: AllowedNetworks,
+    client: GuardedClient,
 }
 
 /// One request on its way, changed by each redirect.
@@ -51,23 +48,10 @@ impl HttpClient {
     ///
     /// When this host has no authorities, or TLS cannot be set up: a sentence for whoever started the worker.
     pub fn new(allowed: AllowedNetworks) -> Result<Self, String> {
-        // Fails only if somebody already chose a provider for this process, which is as good.
-        let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("crewcall-workers/", env!("CARGO_PKG_VERSION")))
-            // Each redirect is looked at below: a policy could not take headers away.
-            .redirect(Policy::none())
-            // A URL may carry a secret in its query, which is nobody else's business.
-            .referer(false)
-            .dns_resolver(CheckingResolver { allowed: allowed.clone() });
-        if !allowed.is_everything() {
-            // With a proxy it is the proxy that connects, to wherever it likes.
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| {
-            format!("TLS cannot be set up: {}; install the package ca-certificates", chain(&error))
-        })?;
-        Ok(Self { client, allowed })
+        let user_agent = concat!("crewcall-workers/", env!("CARGO_PKG_VERSION"));
+        let client =
+            GuardedClient::new(user_agent, allowed).map_err(|unavailable| unavailable.to_string())?;
+        Ok(Self { client })
     }
 
     /// Sends the request and follows its redirects. All together takes at most the job's `timeout_seconds`.
@@ -104,13 +88,10 @@ impl HttpClient {
     }
 
     async fn send_once(&self, hop: &Hop, deadline: Instant) -> Result<Response, JobError> {
-        // Names are looked at when they are resolved; an address is not resolved.
-        if let Some(address) = literal_address(&hop.url) {
-            self.allowed.check(address).map_err(|refused| not_allowed(&refused))?;
-        }
         let mut request = self
             .client
             .request(hop.method.clone(), hop.url.clone())
+            .map_err(|refused| not_allowed(&refused))?
             .headers(hop.headers.clone())
             .timeout(deadline.saturating_duration_since(Instant::now()));
         if let Some(body) = &hop.body {
@@ -172,9 +153,4 @@ fn is_redirect(status: StatusCode) -> bool {
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT
     )
-}
-
-fn literal_address(url: &Url) -> Option<IpAddr> {
-    let host = url.host_str()?;
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()
 }

@@ -1,12 +1,9 @@
-//! Whom `http.request` may connect to: the public internet, and what the operator opens.
+//! Whom may be connected to: the public internet, and what the operator opens.
 
-use std::{error::Error, net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
-/// The variable that opens more than the public internet.
-pub(crate) const VARIABLE: &str = "CREWCALL_HTTP_ALLOW";
+use reqwest::Url;
 
 /// The IPv4 networks that are not the public internet (IANA's registry of special-purpose addresses, RFC 6890,
 /// and multicast, RFC 5771): this machine, its neighbours, its cloud's metadata service.
@@ -41,28 +38,36 @@ const NOT_PUBLIC_V6: [([u16; 8], u8); 4] = [
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
 ];
 
-/// What `http.request` may connect to besides the public internet. The default is nothing: a job's author is not
-/// somebody who may look around in the worker's own network.
+/// What may be connected to besides the public internet. The default is nothing: whoever names a URL is not somebody
+/// who may look around in the program's own network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNetworks {
     networks: Vec<IpNet>,
     everything: bool,
 }
 
-/// A word in `CREWCALL_HTTP_ALLOW` that is neither an address nor a network.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+/// A word in the list of an operator that is neither an address nor a network. Whoever read the list says before it where
+/// it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{VARIABLE}: '{0}' is neither an IP address nor a network; write for instance 127.0.0.1,10.0.0.0/8,fd00::/8, or * for everything"
+    "'{0}' is neither an IP address nor a network; write for instance 127.0.0.1,10.0.0.0/8,fd00::/8, or * for everything"
 )]
 pub struct NotANetwork(String);
 
-/// An address that jobs may not connect to.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{address} is not an address of the public internet; a worker with {VARIABLE}={address} would connect to it"
-)]
-pub(crate) struct AddressRefused {
+/// An address that may not be connected to. [`opened_by`](Self::opened_by) says what could be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{address} is not an address of the public internet")]
+pub struct AddressRefused {
     address: IpAddr,
+}
+
+impl AddressRefused {
+    /// The refusal as a sentence for people, with the setting that would open the address: of which `program` ("a worker"),
+    /// and in which `variable`.
+    #[must_use]
+    pub fn opened_by(&self, program: &str, variable: &str) -> String {
+        format!("{self}; {program} with {variable}={} would connect to it", self.address)
+    }
 }
 
 impl FromStr for AllowedNetworks {
@@ -94,7 +99,7 @@ impl AllowedNetworks {
     /// # Errors
     ///
     /// [`AddressRefused`] when it may not.
-    pub(crate) fn check(&self, address: IpAddr) -> Result<(), AddressRefused> {
+    pub fn check(&self, address: IpAddr) -> Result<(), AddressRefused> {
         // An IPv4 address in the clothes of IPv6 (`::ffff:127.0.0.1`) is reached over IPv4.
         let address = address.to_canonical();
         let open = self.everything
@@ -102,6 +107,21 @@ impl AllowedNetworks {
             || self.networks.iter().any(|network| network.contains(&address));
         if open { Ok(()) } else { Err(AddressRefused { address }) }
     }
+
+    /// Whether the URL may be connected to, as far as that can be told without resolving its host: what is not an
+    /// address is a name, which passes.
+    ///
+    /// # Errors
+    ///
+    /// When the URL's host is an address that may not be connected to.
+    pub fn check_literal(&self, url: &Url) -> Result<(), AddressRefused> {
+        literal_address(url).map_or(Ok(()), |address| self.check(address))
+    }
+}
+
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -116,46 +136,6 @@ fn is_public(address: IpAddr) -> bool {
             within(&UNICAST_V6) && !NOT_PUBLIC_V6.iter().any(within)
         }
     }
-}
-
-/// Resolves names as the system does, and keeps the addresses that may be connected to. The check stands here, where
-/// the connection is made with what it lets through: a name that is checked beforehand can be another one when it is
-/// resolved again (DNS rebinding).
-#[derive(Clone, Debug)]
-pub(crate) struct CheckingResolver {
-    pub(crate) allowed: AllowedNetworks,
-}
-
-impl Resolve for CheckingResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.allowed.clone();
-        Box::pin(async move {
-            let mut open = Vec::new();
-            let mut refused = None;
-            for address in tokio::net::lookup_host((name.as_str(), 0)).await? {
-                match allowed.check(address.ip()) {
-                    Ok(()) => open.push(address),
-                    Err(error) => refused = Some(error),
-                }
-            }
-            match refused {
-                Some(refused) if open.is_empty() => Err(refused.into()),
-                _ => Ok(Box::new(open.into_iter()) as Addrs),
-            }
-        })
-    }
-}
-
-/// The refused address among an error's causes, if that was one.
-pub(crate) fn refused_address<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a AddressRefused> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(refused);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[cfg(test)]
@@ -218,7 +198,9 @@ mod tests {
         for list in ["localhost", "10.0.0.0/33", "10.0.0.0/8;127.0.0.1", "http://127.0.0.1"] {
             let error = list.parse::<AllowedNetworks>().unwrap_err().to_string();
             assert!(
-                error.starts_with("CREWCALL_HTTP_ALLOW: '") && error.contains("127.0.0.1,10.0.0.0/8"),
+                error.starts_with("'")
+                    && error.contains("' is neither")
+                    && error.contains("127.0.0.1,10.0.0.0/8"),
                 "{error}"
             );
         }
