@@ -10,7 +10,7 @@ use super::names;
 type Mentions = BTreeMap<String, BTreeSet<String>>;
 
 /// The crates whose modules are looked at.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "amqp/src",
     "backend/src",
     "calendar/src",
@@ -20,6 +20,7 @@ const CRATES: [&str; 11] = [
     "outbound-http/src",
     "proto/src",
     "traces/src",
+    "webhooks/src",
     "worker-sdk/src",
     "workers/src",
 ];
