@@ -7,6 +7,7 @@ mod events;
 mod examples;
 mod fleet;
 mod health;
+mod hooks;
 mod jobs;
 mod names;
 mod runs;
@@ -33,8 +34,9 @@ pub(crate) use self::{
         WorkersCommand, WorkersListArguments,
     },
     health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
+    hooks::HooksCommand,
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
-    names::{ConsumerName, JobName, RunName, ScheduleName, WorkflowName},
+    names::{ConsumerName, HookName, JobName, RunName, ScheduleName, WorkflowName},
     runs::{DecisionArguments, RunsCancelArguments, RunsCommand, RunsItemsArguments, RunsListArguments},
     schedules::{BackfillArguments, NextArguments, SchedulesCommand, TicksArguments},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
@@ -94,6 +96,9 @@ pub(crate) enum Command {
     /// Make jobs of events: apply consumers from files, list them, pause or move one
     #[command(subcommand, alias = "consumer")]
     Consumers(ConsumersCommand),
+    /// Where other services tell what happened: apply hooks from files, list them, rotate a secret
+    #[command(subcommand, alias = "hook")]
+    Hooks(HooksCommand),
     /// Jobs that belong together: apply workflows from files, list them, start runs, pause one
     #[command(subcommand, alias = "workflow")]
     Workflows(WorkflowsCommand),
@@ -438,6 +443,8 @@ mod tests {
             "consumers seek invoices --now --after 17".to_owned(),
             "consumers seek invoices --since soon".to_owned(),
             "consumers replay invoices --after 17".to_owned(),
+            "hooks apply".to_owned(),
+            "hooks get GitHub".to_owned(),
             "schedules apply".to_owned(),
             "schedules get Nightly".to_owned(),
             "schedules next".to_owned(),

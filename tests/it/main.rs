@@ -20,6 +20,7 @@ mod own_answers;
 mod bad_submissions;
 
 mod handler_error;
+mod hooks;
 
 mod panic;
 

@@ -38,6 +38,9 @@ mod delivery;
 mod retry;
 mod url;
 
+/// The headers of a request, as they are checked.
+pub use http::{HeaderMap, HeaderName};
+
 pub use delivery::{Deliverer, Delivery, DeliveryFailure, Outcome};
 pub use limits::{
     ALLOW_VARIABLE, ANSWER_BYTES_MAX, CLOCK_DIFFERENCE_SECONDS_MAX, DELIVERY_TIMEOUT, EXCERPT_CHARACTERS_MAX,

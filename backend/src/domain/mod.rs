@@ -6,7 +6,8 @@
 //! about a job's life, whichever store keeps it.
 //!
 //! Reading order: [`state`], [`job`], [`event`], [`mod@transition`], then [`retry`], [`submission`] and [`after`]. What people publish, and
-//! what is recorded of the ends of jobs, is in [`published_event`] and [`subject`]; who makes jobs of that, in [`consumer`] and [`cause`].
+//! what is recorded of the ends of jobs, is in [`published_event`] and [`subject`]; who makes jobs of that, in [`consumer`] and [`cause`]; who tells
+//! us of it from outside, in [`hook`].
 
 pub(crate) mod state;
 
@@ -66,6 +67,8 @@ mod schedule_name;
 
 pub mod schedules;
 
+pub mod hook;
+
 pub use after::{After, AfterFailure, Blocked, Fate};
 pub use cause::{Cause, CausedBy, MadeOf, Origin, Root, Source};
 pub use consumer::{Consumer, ConsumerSettings, Replay, Start, Then};
@@ -73,6 +76,7 @@ pub use consumer_name::{ConsumerName, InvalidConsumerName, Pass};
 pub use demand::Demand;
 pub use event::Event;
 pub use excerpt::excerpt;
+pub use hook::{Hook, HookName, InvalidHookName};
 pub use job::{
     AttemptOutcome, AttemptRecord, Cancellation, Claim, Job, JobError, JobStatus, Policy, Priority, Progress,
 };

@@ -6,7 +6,7 @@ pub use crewcall_proto::event::InvalidSubject;
 use crewcall_proto::{JobType, event::check_subject};
 
 use super::{
-    ScheduleName, State, TickState,
+    HookName, ScheduleName, State, TickState,
     run_names::{RunState, WorkflowName},
 };
 
@@ -49,6 +49,12 @@ impl Subject {
         // The triggers of a workflow have a name of their own, which is none of a subject.
         let name = schedule.as_str().replace(':', ".");
         Self(format!("schedule.{fate}.{name}").into())
+    }
+
+    /// That of the event that a delivery to a hook becomes.
+    #[must_use]
+    pub fn of_hook(hook: &HookName) -> Self {
+        Self(format!("hook.{hook}").into())
     }
 
     /// The text.

@@ -42,6 +42,8 @@ pub mod runs;
 
 pub mod schedules;
 
+pub mod hooks;
+
 mod measuring;
 
 mod gauges;
@@ -74,6 +76,8 @@ pub use changes::{Changes, Observer};
 pub use checked::Checked;
 pub use commands::{
     consumers::{ConsumerError, Moved, Put},
+    deliver::{DELIVERY_BYTES_MAX, DeliveryError},
+    hooks::{HookError, HookPut},
     publish::{PublishError, Published, event_id},
     runs::RunError,
     schedules::{Backfill, BackfillRequest, ScheduleError},
@@ -83,6 +87,7 @@ pub use commands::{
 pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};
 pub use event_log::{LogError, LogPage, LogQuery};
 pub use fleet::{leases::Leases, liveness::LivenessClock, registry::Registry, revocations::Revocations};
+pub use hooks::HookView;
 pub use queries::JobView;
 pub use runs::{ItemView, RunView, RunWatch, StepView, WorkflowView};
 pub use schedules::{NextTick, Preview, ScheduleState, ScheduleView};

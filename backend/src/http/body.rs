@@ -100,6 +100,17 @@ pub(super) async fn read_optional_json(room: &BodyBudget, request: Request) -> R
     }
 }
 
+/// The body of a request as it is, and its headers: a signature in those is over these bytes, whatever they are declared as.
+pub(super) async fn read_signed(
+    room: &BodyBudget,
+    request: Request,
+    bytes_max: usize,
+) -> Result<(HeaderMap, Text), Problem> {
+    let (parts, body) = request.into_parts();
+    let text = read(&parts.headers, body, bytes_max, Some(room)).await?;
+    Ok((parts.headers, text))
+}
+
 /// How a batch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BatchForm {

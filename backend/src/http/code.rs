@@ -60,6 +60,8 @@ codes! {
         "Send If-Match with one version in quotes as ETag had it, such as \"3\", or If-None-Match: *; not both. Nothing was changed.";
     InvalidHost = "invalid-host", BAD_REQUEST, "The request does not say which host it asks for",
         "Send the header Host once, with a name or an address, and a port if need be.";
+    HookUnverified = "hook-unverified", UNAUTHORIZED, "The delivery cannot be verified",
+        "The detail says what is missing or wrong: a header, the signature, or the time, which may be five minutes away. Nothing was recorded. GET /v1/hooks/{name} shows how the hook verifies, and the fingerprint of its secret.";
     CrossSite = "cross-site", FORBIDDEN, "The request comes from a page of another site",
         "Nothing was changed. Browsers send Sec-Fetch-Site or Origin along with the requests of a page; programs need neither.";
     RouteNotFound = "route-not-found", NOT_FOUND, "No such route",
@@ -82,6 +84,8 @@ codes! {
         "It was deleted after its retention, or the id is that of something else: GET /v1/runs lists those that are kept.";
     ScheduleNotFound = "schedule-not-found", NOT_FOUND, "No such schedule",
         "GET /v1/schedules lists those that there are.";
+    HookNotFound = "hook-not-found", NOT_FOUND, "No such hook",
+        "GET /v1/hooks lists those that there are.";
     StepNotFound = "step-not-found", NOT_FOUND, "The run has no such step",
         "The detail names the steps. Only a step with an approval can be approved or rejected.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -100,6 +104,10 @@ codes! {
         "Leave start out, or give the same one: a consumer keeps its place when its settings change. POST /v1/consumers/{name}/seek moves it.";
     TooManyConsumers = "too-many-consumers", CONFLICT, "There are as many consumers as may be",
         "There may be 1000. Delete one that nobody needs any more; one consumer may select many subjects.";
+    TooManyHooks = "too-many-hooks", CONFLICT, "There are as many hooks as may be",
+        "There may be 1000. Delete one that nobody needs any more.";
+    HookNotRotatable = "hook-not-rotatable", CONFLICT, "The secret of the hook is not rotated",
+        "The detail says why: it is not one of Standard Webhooks, or the secret before this one is still accepted. Nothing was changed. PUT /v1/hooks/{name} with a secret replaces both at once.";
     TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
         "There may be 10 at once. Wait until one of them is finished.";
     TooManyLinks = "too-many-links", CONFLICT, "Too many jobs come after others",
@@ -156,6 +164,10 @@ codes! {
         "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/workflows/check tells the same of a document that is not to be kept yet.";
     InvalidSchedule = "invalid-schedule", UNPROCESSABLE_ENTITY, "It is not a schedule",
         "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/schedules/preview shows what a document means.";
+    InvalidHook = "invalid-hook", UNPROCESSABLE_ENTITY, "It is not a hook",
+        "Each entry of errors points at a field and says what would be right. Nothing was changed.";
+    InvalidDelivery = "invalid-delivery", UNPROCESSABLE_ENTITY, "The delivery cannot be an event",
+        "It is from the sender, and its body is not JSON, null, too deep, or has numbers that 64 bits do not hold. Nothing was recorded; the same again would be refused again.";
     InvalidData = "invalid-data", UNPROCESSABLE_ENTITY, "The data does not fit the workflow",
         "It is checked against the parameters of the workflow: GET /v1/workflows/{name} has them in its document. Nothing was started.";
     EventIdReused = "event-id-reused", UNPROCESSABLE_ENTITY, "The id belongs to an event that says something else",

@@ -1,7 +1,7 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
-//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `schedules`,
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `schedules`, `hooks`,
 //! `workers`, `types`, `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
 //! command or a query of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which
 //! problems may come.
@@ -19,6 +19,7 @@ mod consumers;
 mod event_watch;
 mod events;
 mod health;
+mod hooks;
 mod jobs;
 mod openapi;
 mod quarantine;
@@ -42,6 +43,7 @@ mod document;
 mod event_submission;
 mod fields;
 mod filter;
+mod hook_settings;
 mod idempotency;
 mod preconditions;
 mod query;
@@ -171,7 +173,7 @@ impl Deref for HttpState {
     }
 }
 
-/// The routes of what makes jobs: consumers, workflows with their runs, schedules.
+/// The routes of what makes jobs: consumers and hooks, workflows with their runs, schedules.
 fn what_follows() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(consumers::list))
@@ -180,6 +182,9 @@ fn what_follows() -> OpenApiRouter<HttpState> {
         .routes(routes!(consumers::resume))
         .routes(routes!(consumers::seek))
         .routes(routes!(consumers::replay))
+        .routes(routes!(hooks::list))
+        .routes(routes!(hooks::put, hooks::get, hooks::delete, hooks::deliver))
+        .routes(routes!(hooks::rotate))
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::check))
         .routes(routes!(workflows::put, workflows::get, workflows::delete))

@@ -25,6 +25,8 @@ mod consumers;
 
 mod schedules;
 
+mod hooks;
+
 mod workflows;
 
 use crewcall_proto::JobType;
@@ -34,6 +36,7 @@ use self::{
     broker::BrokerMetrics,
     consumers::ConsumerMetrics,
     fleet::FleetMetrics,
+    hooks::HookMetrics,
     http::HttpMetrics,
     jobs::JobMetrics,
     process::ProcessMetrics,
@@ -48,6 +51,7 @@ pub(crate) use self::{
     broker::{DeadLettered, EventRefused, UNKNOWN_JOB},
     consumers::ConsumerFigures,
     fleet::FleetFigures,
+    hooks::HookOutcome,
     types::TypeFigures,
     workflows::WorkflowFigures,
 };
@@ -59,6 +63,7 @@ pub struct Metrics {
     jobs: JobMetrics,
     consumers: ConsumerMetrics,
     schedules: ScheduleMetrics,
+    hooks: HookMetrics,
     workflows: WorkflowMetrics,
     types: TypeMetrics,
     fleet: FleetMetrics,
@@ -76,6 +81,7 @@ impl Default for Metrics {
             jobs: JobMetrics::new(&mut make),
             consumers: ConsumerMetrics::new(&mut make),
             schedules: ScheduleMetrics::new(&mut make),
+            hooks: HookMetrics::new(&mut make),
             workflows: WorkflowMetrics::new(&mut make),
             types: TypeMetrics::new(&mut make),
             fleet: FleetMetrics::new(&mut make),

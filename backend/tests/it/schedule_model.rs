@@ -249,8 +249,12 @@ impl World {
         let counts = JobCounts::new(DispatchNumber(0), <_>::default());
         let schedules = Schedules::new([schedule], ScheduleId(1));
         let clock = Arc::new(WorldClock(self.now));
-        let mut rules =
-            Rules::new((counts, <_>::default()), <_>::default(), (<_>::default(), schedules), clock);
+        let mut rules = Rules::new(
+            (counts, <_>::default()),
+            <_>::default(),
+            (<_>::default(), schedules, <_>::default()),
+            clock,
+        );
         let loaded = Loaded { fired_ticks, ..Loaded::default() };
         let writes = command.decide(loaded, &mut rules).unwrap().writes;
         (writes, rules)

@@ -8,6 +8,7 @@ mod consumers;
 mod event_log;
 mod fleet;
 mod health;
+mod hooks;
 mod metrics;
 mod operations;
 mod problem;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     event_log::{EventPage, PublishedEvent},
     fleet::{JobType, TypeList, Worker, WorkerList},
     health::{Readiness, http_time},
+    hooks::{BodyCheck, Hook, HookList, HookVerify},
     metrics::Metrics,
     operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},

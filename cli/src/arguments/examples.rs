@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 81] = [
+const EXAMPLES: [(&str, &[&str]); 87] = [
     (
         "",
         &[
@@ -165,6 +165,12 @@ const EXAMPLES: [(&str, &[&str]); 81] = [
         &["crewcall consumers replay invoices --after 10 --to 50 --reason 'the tax was wrong'"],
     ),
     ("consumers rm", &["crewcall consumers rm invoices"]),
+    ("hooks", &["crewcall hooks apply -f hooks.yaml", "crewcall hooks ls", "crewcall hooks rotate payments"]),
+    ("hooks apply", &["crewcall hooks apply -f hooks.yaml", "crewcall hooks apply -f - < hooks.yaml"]),
+    ("hooks ls", &["crewcall hooks ls", "crewcall hooks ls -o wide"]),
+    ("hooks get", &["crewcall hooks get github", "crewcall hooks get github -o json"]),
+    ("hooks rotate", &["crewcall hooks rotate payments --reason 'it was in a ticket'"]),
+    ("hooks rm", &["crewcall hooks rm github"]),
     (
         "workflows",
         &[

@@ -1,4 +1,4 @@
-//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, workflows, schedules and runs are.
+//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, hooks, workflows, schedules and runs are.
 
 use std::{fmt, str::FromStr};
 
@@ -45,9 +45,15 @@ impl FromStr for JobName {
     }
 }
 
+/// The longest name of a hook, in characters: it is part of the ids of its events.
+const HOOK_NAME_LENGTH_MAX: usize = 100;
+
 /// Names that have the shape of a job type.
 macro_rules! dotted_name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $example:literal) => {
+        dotted_name! { $(#[$doc])* $name, $what, $example, JobType::LENGTH_MAX }
+    };
+    ($(#[$doc:meta])* $name:ident, $what:literal, $example:literal, $length:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) struct $name(String);
@@ -63,8 +69,8 @@ macro_rules! dotted_name {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                if JobType::new(text).is_err() {
-                    let length = JobType::LENGTH_MAX;
+                let length: usize = $length;
+                if JobType::new(text).is_err() || text.len() > length {
                     return Err(format!(
                         concat!(
                             "a ", $what, "'s name has 1 to {} characters of a-z 0-9 . _ - in dot-separated words, such as ",
@@ -88,6 +94,11 @@ macro_rules! dotted_name {
 dotted_name! {
     /// The name of a consumer.
     ConsumerName, "consumer", "invoices"
+}
+
+dotted_name! {
+    /// The name of a hook.
+    HookName, "hook", "github", HOOK_NAME_LENGTH_MAX
 }
 
 dotted_name! {

@@ -1,9 +1,10 @@
 //! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
-//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`workflows`] what belongs together, [`operations`] what people who look after jobs ask for.
+//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`hooks`] who else tells of it, [`workflows`] what belongs together, [`operations`] what people who look after jobs ask for.
 
 pub(crate) mod consumers;
 pub(crate) mod event_log;
 pub(crate) mod follow;
+mod hooks;
 pub(crate) mod operations;
 pub(crate) mod schedules;
 mod stream;

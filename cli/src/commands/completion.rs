@@ -1,4 +1,4 @@
-//! What the Tab key offers: beside commands and options, the types, jobs, workers, consumers and schedules that the backend knows. Whoever presses it
+//! What the Tab key offers: beside commands and options, the types, jobs, workers, consumers, hooks and schedules that the backend knows. Whoever presses it
 //! must not wait, nor be told of trouble: a backend that does not answer at once offers nothing.
 
 use std::{env, ffi::OsStr, path::Path, time::Duration};
@@ -70,6 +70,7 @@ fn with_completers(command: Command) -> Command {
             "id" | "ids" | "like" => argument.add(of(jobs)),
             "worker" => argument.add(of(workers)),
             "consumer" => argument.add(of(consumers)),
+            "hook" => argument.add(of(hooks)),
             "schedule" => argument.add(of(schedules)),
             "words" => argument.add(of(parameters)),
             _ => argument,
@@ -99,6 +100,11 @@ fn workers(written: &OsStr) -> Vec<CompletionCandidate> {
 fn consumers(written: &OsStr) -> Vec<CompletionCandidate> {
     let found = ask(async |client| client.consumers().await.ok()).unwrap_or_default();
     offers(written, found.iter().map(|found| (found.name.clone(), found.state.clone())))
+}
+
+fn hooks(written: &OsStr) -> Vec<CompletionCandidate> {
+    let found = ask(async |client| client.hooks().await.ok()).unwrap_or_default();
+    offers(written, found.iter().map(|found| (found.name.clone(), found.subject.clone())))
 }
 
 fn schedules(written: &OsStr) -> Vec<CompletionCandidate> {

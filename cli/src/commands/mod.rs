@@ -10,6 +10,7 @@ pub(crate) mod watch;
 pub(crate) mod actions;
 pub(crate) mod consumers;
 pub(crate) mod events;
+pub(crate) mod hooks;
 pub(crate) mod jobs;
 pub(crate) mod quarantine;
 pub(crate) mod runs;

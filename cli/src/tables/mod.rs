@@ -1,4 +1,4 @@
-//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], workflows and runs in
+//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], hooks in [`hooks`], workflows and runs in
 //! [`workflows`] and [`runs`], schedules in [`schedules`], the rest in [`fleet`].
 
 mod after;
@@ -6,6 +6,7 @@ mod consumers;
 mod event_log;
 mod fleet;
 mod health;
+mod hooks;
 mod runs;
 mod schedules;
 mod schema;

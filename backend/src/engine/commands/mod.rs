@@ -1,4 +1,4 @@
-//! What somebody has the engine do: [`submit`] jobs, [`publish`] events, set and move [`consumers`] and [`schedules`], act on jobs that are under way ([`actions`]), pause, limit and forget
+//! What somebody has the engine do: [`submit`] jobs, [`publish`] events, set and move [`consumers`] and [`schedules`], set [`hooks`] and [`deliver`] to them, act on jobs that are under way ([`actions`]), pause, limit and forget
 //! [`types`], drain [`workers`], empty the quarantine. Each command says who gives it.
 //!
 //! A command is run to its end, whoever gave it: a caller that hangs up drops the future, and what is on disk must still
@@ -17,6 +17,10 @@ pub(crate) mod workflows;
 pub(crate) mod runs;
 
 pub(crate) mod schedules;
+
+pub(crate) mod hooks;
+
+pub(crate) mod deliver;
 
 pub(crate) mod types;
 

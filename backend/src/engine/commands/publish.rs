@@ -84,8 +84,17 @@ impl Engine {
         caller: &Caller,
         submissions: Vec<EventSubmission>,
     ) -> Result<Vec<Result<Published, PublishError>>, StoreError> {
-        tracing::debug!(by = caller.by(), events = submissions.len(), "Events are published.");
-        let checked: Vec<_> = submissions.into_iter().map(check).collect();
+        self.publish_checked(caller, submissions.into_iter().map(check).collect()).await
+    }
+
+    /// Records events, or tells what is wrong with them, in their order. The one door to the log for everybody outside: what
+    /// they publish themselves, and what they deliver to hooks.
+    pub(super) async fn publish_checked(
+        &self,
+        caller: &Caller,
+        checked: Vec<Result<NewEvent, Vec<Problem>>>,
+    ) -> Result<Vec<Result<Published, PublishError>>, StoreError> {
+        tracing::debug!(by = caller.by(), events = checked.len(), "Events are published.");
         let events: Vec<NewEvent> = checked.iter().filter_map(|event| event.as_ref().ok().cloned()).collect();
         let mut appended = if events.is_empty() {
             Vec::new().into_iter()

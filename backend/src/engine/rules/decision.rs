@@ -11,8 +11,8 @@ use crate::{
         run_names::ItemKey, schedules::known::Schedule,
     },
     engine::ports::{
-        ConsumerWrite, DispatchNumber, IdempotencyKey, JobChanged, LinkWrite, RunChanged, ScheduleWrite,
-        StoredJob, StoredType, WorkflowWrite, Written,
+        ConsumerWrite, DispatchNumber, HookWrite, IdempotencyKey, JobChanged, LinkWrite, RunChanged,
+        ScheduleWrite, StoredJob, StoredType, WorkflowWrite, Written,
     },
     mutant::mutant,
 };
@@ -66,6 +66,8 @@ pub struct Writes {
     pub workflows: Vec<WorkflowWrite>,
     /// What becomes of schedules and ticks, in its order.
     pub schedules: Vec<ScheduleWrite>,
+    /// What becomes of hooks, in its order.
+    pub hooks: Vec<HookWrite>,
 }
 
 /// A job that comes.

@@ -26,6 +26,10 @@ mod fires;
 
 mod followers;
 
+mod hook_changes;
+
+mod hooks;
+
 mod job_events;
 
 mod loaded;
@@ -52,7 +56,7 @@ use crewcall_proto::Timestamp;
 
 use self::{
     consumers::ConsumersSavepoint, counts::CountsSavepoint, followers::FollowersSavepoint,
-    runs::RunsSavepoint, schedules::SchedulesSavepoint,
+    hooks::HooksSavepoint, runs::RunsSavepoint, schedules::SchedulesSavepoint,
 };
 pub use age::{finished_until, forgotten_until};
 pub use consumer_changes::ChangeConsumer;
@@ -64,6 +68,8 @@ pub use dispatch::DispatchDue;
 pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
 pub use followers::{FOLLOWED_AT_ONCE, Followers, ReleaseUnblocked};
+pub use hook_changes::ChangeHook;
+pub use hooks::{HookMoved, Hooks};
 pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
 pub use publication::{AppendEmissions, AppendEvents, DeleteEvents};
@@ -82,7 +88,7 @@ use crate::{
     engine::ports::Written,
 };
 
-/// What is known while commands are decided: the counts, the blocked jobs, the consumers, the runs, the schedules, and the time.
+/// What is known while commands are decided: the counts, the blocked jobs, the consumers, the runs, the schedules, the hooks, and the time.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
@@ -94,6 +100,8 @@ pub struct Rules {
     pub runs: Runs,
     /// What is made whenever a moment comes.
     pub schedules: Schedules,
+    /// Where others tell us what happened.
+    pub hooks: Hooks,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,6 +113,7 @@ pub struct Savepoint {
     consumers: ConsumersSavepoint,
     runs: RunsSavepoint,
     schedules: SchedulesSavepoint,
+    hooks: HooksSavepoint,
 }
 
 impl Rules {
@@ -112,10 +121,10 @@ impl Rules {
     pub fn new(
         (counts, followers): (JobCounts, Followers),
         consumers: Consumers,
-        (runs, schedules): (Runs, Schedules),
+        (runs, schedules, hooks): (Runs, Schedules, Hooks),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { counts, followers, consumers, runs, schedules, clock }
+        Self { counts, followers, consumers, runs, schedules, hooks, clock }
     }
 
     /// What is known now.
@@ -127,6 +136,7 @@ impl Rules {
             consumers: self.consumers.savepoint(),
             runs: self.runs.savepoint(),
             schedules: self.schedules.savepoint(),
+            hooks: self.hooks.savepoint(),
         }
     }
 
@@ -137,6 +147,7 @@ impl Rules {
         self.consumers.roll_back_to(savepoint.consumers);
         self.runs.roll_back_to(savepoint.runs);
         self.schedules.roll_back_to(savepoint.schedules);
+        self.hooks.roll_back_to(savepoint.hooks);
     }
 
     /// This event of ours, if anybody may want it.

@@ -9,6 +9,7 @@ mod consumer;
 mod event;
 mod graph;
 mod health;
+mod hook;
 mod job;
 mod job_type;
 mod journal;
@@ -37,6 +38,7 @@ pub(crate) use consumer::{
 pub(crate) use event::JobEvent;
 pub(crate) use graph::{Graph, GraphEdge, GraphNode};
 pub(crate) use health::{Alive, Check, Checks, Readiness};
+pub(crate) use hook::{Hook, HookDelivery, HookList, NewHook};
 pub(crate) use job::{Job, JobError, JobList, JobState, NewJob, Progress};
 pub(crate) use job_type::{EventSubject, Limits, Scale, SubjectList, Type, TypeList};
 pub(crate) use journal::{Journal, JournalLine};

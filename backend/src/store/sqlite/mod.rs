@@ -67,6 +67,12 @@ mod shared_schedules;
 
 mod write_schedules;
 
+mod hooks;
+
+mod shared_hooks;
+
+mod write_hooks;
+
 mod write;
 
 mod write_followers;
@@ -108,9 +114,9 @@ pub use self::{
 };
 use self::{
     counters::DISPATCHES_CONFIRMED, followers::SharedFollowers, open::Ownership, open_error::Refusal,
-    reader::Readers, shared_consumers::SharedConsumers, shared_counts::SharedCounts, shared_runs::SharedRuns,
-    shared_schedules::SharedSchedules, transaction_error::TransactionError, versions::Versions,
-    write_context::WriteContext, writer::Writer,
+    reader::Readers, shared_consumers::SharedConsumers, shared_counts::SharedCounts,
+    shared_hooks::SharedHooks, shared_runs::SharedRuns, shared_schedules::SharedSchedules,
+    transaction_error::TransactionError, versions::Versions, write_context::WriteContext, writer::Writer,
 };
 use crate::{
     clock::Clock,
@@ -146,6 +152,7 @@ pub struct SqliteStore {
     consumers: SharedConsumers,
     runs: SharedRuns,
     schedules: SharedSchedules,
+    hooks: SharedHooks,
     versions: Versions,
 }
 
@@ -165,10 +172,10 @@ impl SqliteStore {
         let (counts, followers) = (context.shared(), context.shared_followers());
         let consumers = context.shared_consumers();
         let (runs, versions) = (context.shared_runs(), context.versions.clone());
-        let schedules = context.shared_schedules();
+        let (schedules, hooks) = (context.shared_schedules(), context.shared_hooks());
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts, followers, consumers, runs, schedules, versions })
+        Ok(Self { writer, readers, counts, followers, consumers, runs, schedules, hooks, versions })
     }
 
     /// Does something in a transaction, which is about so many rows.

@@ -12,7 +12,7 @@ use super::{
     transaction_error::TransactionError,
     values::{id_bytes, to_integer, to_limit},
     write_context::WriteContext,
-    write_followers, write_runs, write_schedules,
+    write_followers, write_hooks, write_runs, write_schedules,
 };
 use crate::{
     domain::{AttemptRecord, Cause, Consumer, JobStatus, Replay, TypeSettings},
@@ -64,6 +64,7 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     for write in &writes.consumers {
         write_consumer(context, write)?;
     }
+    write_hooks::write(context, &writes.hooks)?;
     write_runs::write(context, writes.workflows)?;
     write_schedules::write(context, &writes.schedules)
 }

@@ -11,6 +11,7 @@ use super::{
     consumers,
     counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED, PASSES_BEGUN},
     followers::{self, SharedFollowers},
+    hooks,
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
@@ -18,6 +19,7 @@ use super::{
     schedules,
     shared_consumers::SharedConsumers,
     shared_counts::SharedCounts,
+    shared_hooks::SharedHooks,
     shared_runs::SharedRuns,
     shared_schedules::SharedSchedules,
     transaction_error::TransactionError,
@@ -45,6 +47,7 @@ pub(super) struct WriteContext {
     shared_consumers: SharedConsumers,
     shared_runs: SharedRuns,
     shared_schedules: SharedSchedules,
+    shared_hooks: SharedHooks,
     pub(super) versions: Versions,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
@@ -96,7 +99,9 @@ impl WriteContext {
         let shared_schedules = SharedSchedules::loaded(&schedules);
         let consumers = consumers::load(&connection, &runs, &versions)?;
         let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
-        let rules = Rules::new((counts, followers), consumers, (runs, schedules), clock);
+        let hooks = hooks::load(&connection)?;
+        let shared_hooks = SharedHooks::loaded(&hooks);
+        let rules = Rules::new((counts, followers), consumers, (runs, schedules, hooks), clock);
         Ok(Self {
             connection,
             rules,
@@ -105,6 +110,7 @@ impl WriteContext {
             shared_consumers,
             shared_runs,
             shared_schedules,
+            shared_hooks,
             versions,
             passes_kept,
             number_kept: number,
@@ -144,6 +150,11 @@ impl WriteContext {
     /// The committed schedules, for readers.
     pub(super) fn shared_schedules(&self) -> SharedSchedules {
         self.shared_schedules.clone()
+    }
+
+    /// The committed hooks, for readers.
+    pub(super) fn shared_hooks(&self) -> SharedHooks {
+        self.shared_hooks.clone()
     }
 
     /// Inserts a row, with a statement that is prepared once.
@@ -208,5 +219,6 @@ impl WriteContext {
         self.shared_consumers.add(self.rules.consumers.commit());
         self.shared_runs.add(self.rules.runs.commit());
         self.shared_schedules.add(self.rules.schedules.commit());
+        self.shared_hooks.add(self.rules.hooks.commit());
     }
 }

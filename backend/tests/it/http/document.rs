@@ -7,6 +7,7 @@ use crewcall_backend::{
         Backoff, Priority,
         after::AFTER_MAX,
         consumer::{IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, PATTERNS_MAX},
+        hook::SECRET_RETIRES_AFTER,
         retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
         schedules::limits::{
             BACKFILL_MAX, CATCH_UP_WINDOW_DEFAULT, CATCH_UP_WINDOW_MAX, EVERY_SECONDS_MAX, JITTER_MAX,
@@ -18,9 +19,11 @@ use crewcall_backend::{
         workflow::limits,
     },
     engine::{
+        DELIVERY_BYTES_MAX,
         caller::{ACTOR_LENGTH_MAX, REASON_LENGTH_MAX},
         commands::actions::BULK_JOBS_MAX,
         event_log::PAGE_LOOKS_MAX,
+        hooks::{HEADER_CHARACTERS_MAX, PREFIX_CHARACTERS_MAX},
         ports::{
             IDEMPOTENCY_KEPT_FOR, QUARANTINE_BODY_BYTES_MAX, QUARANTINE_MESSAGES_MAX, RUNS_OPEN_MAX,
             UNANNOUNCED_TYPES_MAX, WORKFLOWS_MAX,
@@ -158,6 +161,10 @@ fn limits_of_bodies() -> Vec<(&'static str, Value)> {
         ("NewBackoff max_seconds maximum", json!(BACKOFF_MAX.as_secs())),
         ("NewBackfill dry_run default", json!(false)),
         ("NewBackfill overlap default", json!("one_by_one")),
+        ("NewBodyCheck delivery_id_header maxLength", json!(HEADER_CHARACTERS_MAX)),
+        ("NewBodyCheck encoding default", json!("hex")),
+        ("NewBodyCheck header maxLength", json!(HEADER_CHARACTERS_MAX)),
+        ("NewBodyCheck prefix maxLength", json!(PREFIX_CHARACTERS_MAX)),
         ("NewEvent id maxLength", json!(EVENT_ID_LENGTH_MAX)),
         ("NewEvent id minLength", json!(1)),
         ("NewEvent subject maxLength", json!(JobType::LENGTH_MAX)),
@@ -318,6 +325,8 @@ async fn the_limits_in_the_words_of_the_document_are_those_of_the_program() {
         (of_new_event("data"), format!("{} KiB", PAYLOAD_BYTES_MAX / 1024)),
         (of_new_event("data"), format!("{DEPTH_MAX} levels")),
         (of_new_event("id"), format!("1 to {EVENT_ID_LENGTH_MAX}")),
+        (of_path("/v1/hooks/{name}#post"), format!("{} KiB", DELIVERY_BYTES_MAX / 1024)),
+        (of_path("/v1/hooks/{name}/rotate#post"), format!("{} hours", SECRET_RETIRES_AFTER.as_secs() / 3600)),
         ("/components/schemas/EventList/properties/after/description".to_owned(), thousands(PAGE_LOOKS_MAX)),
         (of_path("/v1/jobs/cancel#post"), thousands(BULK_JOBS_MAX)),
         (of_path("/v1/jobs/retry#post"), thousands(BULK_JOBS_MAX)),
@@ -360,6 +369,7 @@ async fn where_the_document_allows_null_it_is_taken() {
     answer(server.put("/v1/workflows/c", &json!({"steps": {"a": {"job": "a.b"}}}))).await;
     let schedule = json!({"every_seconds": 60, "overlap": "allow", "job": {"type": "a.b"}});
     answer(server.put("/v1/schedules/c", &schedule)).await;
+    answer(server.put("/v1/hooks/c", &json!({"verify": {"standard": {}}}))).await;
     let document = server.read("/openapi.json").await;
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -376,8 +386,8 @@ async fn where_the_document_allows_null_it_is_taken() {
         asked += 1;
     }
     assert_eq!(
-        asked, 16,
-        "cancel and retry of jobs and runs, decisions, triggers, and pause and resume of types, consumers, workflows and schedules"
+        asked, 17,
+        "cancel and retry of jobs and runs, decisions, triggers, rotation of hooks, and pause and resume of types, consumers, workflows and schedules"
     );
     server.stop().await;
 }

@@ -12,6 +12,8 @@ mod workflow_stores;
 
 mod schedule_stores;
 
+mod hook_stores;
+
 mod submit;
 
 mod batch;
@@ -25,6 +27,8 @@ mod workflows;
 mod runs;
 
 mod schedules;
+
+mod hooks;
 
 mod actions;
 

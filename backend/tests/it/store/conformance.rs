@@ -215,4 +215,9 @@ conforms! {
         the_record_that_goes_on_is_kept,
         records_outlive_their_schedule_and_go_in_steps,
     }
+    hooks {
+        a_hook_is_kept_as_it_was_set,
+        a_secret_that_is_rotated_is_accepted_for_a_day,
+        there_are_as_many_hooks_as_may_be,
+    }
 }

@@ -43,6 +43,8 @@ mod ticks;
 
 mod schedule_model;
 
+mod hooks;
+
 mod model;
 
 mod under_test;

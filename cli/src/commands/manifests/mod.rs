@@ -1,4 +1,4 @@
-//! Files of what is applied: consumers, workflows and schedules.
+//! Files of what is applied: consumers, hooks, workflows and schedules.
 
 pub(super) mod files;
 pub(super) mod yaml;

@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: nine small ports, and one that is all of them.
+//! The store as the use-cases see it: ten small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -21,6 +21,8 @@ mod workflows;
 
 mod schedules;
 
+mod hooks;
+
 mod followers;
 
 mod quarantine;
@@ -33,6 +35,7 @@ pub use consumers::{
 };
 pub use events::{Appended, Emission, Events, LogBounds};
 pub use followers::{Followers, LINKS_MAX, LinkWrite};
+pub use hooks::{HOOKS_MAX, HookChange, HookChanged, HookWrite, Hooks, PutSecret};
 pub use job_changed::{JobChanged, RunChanged, StoredJob, Written};
 pub use job_query::JobQuery;
 pub use jobs::Jobs;
@@ -57,11 +60,11 @@ pub use workflows::{
 
 /// All that a store is.
 pub trait Store:
-    Jobs + Followers + Events + Consumers + Workflows + Schedules + Types + Quarantine + Lifecycle
+    Jobs + Followers + Events + Consumers + Workflows + Schedules + Hooks + Types + Quarantine + Lifecycle
 {
 }
 
 impl<T> Store for T where
-    T: Jobs + Followers + Events + Consumers + Workflows + Schedules + Types + Quarantine + Lifecycle
+    T: Jobs + Followers + Events + Consumers + Workflows + Schedules + Hooks + Types + Quarantine + Lifecycle
 {
 }

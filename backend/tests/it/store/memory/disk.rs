@@ -8,8 +8,8 @@ use std::{
 
 use crewcall_backend::{
     domain::{
-        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Job, Pass, PublishedEvent, Sequence, Slot,
-        State, workflow::known::StartedBy,
+        AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Hook, HookName, Job, Pass, PublishedEvent,
+        Sequence, Slot, State, workflow::known::StartedBy,
     },
     engine::{
         ports::{
@@ -24,7 +24,7 @@ use crewcall_backend::{
 };
 use crewcall_proto::{Attempt, AttemptToken, JobId, JobType, Timestamp};
 
-use super::{runs::Shelf, schedules::Agenda};
+use super::{hooks, runs::Shelf, schedules::Agenda};
 
 /// By how much a clock has to be behind to have been set back, in milliseconds.
 const ROLLBACK_MIN_MS: i64 = 1_000;
@@ -52,6 +52,7 @@ pub(crate) struct Disk {
     event_ids: HashMap<String, FoundEvent>,
     pub(super) sequenced: Sequence,
     consumers: BTreeMap<ConsumerName, Consumer>,
+    pub(super) hooks: BTreeMap<HookName, Hook>,
     passes: Pass,
     pub(super) causes: HashMap<JobId, Arc<Cause>>,
     pub(super) shelf: Shelf,
@@ -316,6 +317,7 @@ impl Disk {
                     ConsumerWrite::Deleted(name) => drop(self.consumers.remove(&name)),
                 }
             }
+            writes.hooks.into_iter().for_each(|write| hooks::write(&mut self.hooks, write));
             for write in writes.workflows {
                 self.shelf.write(write, &mut self.causes);
             }

@@ -16,6 +16,8 @@ mod workflows;
 
 mod schedules;
 
+mod hooks;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -28,8 +30,8 @@ use crewcall_backend::{
             Types, Written,
         },
         rules::{
-            Decide, DeleteType, Inconsistent, JobCounts, Loaded, PutType, PutTypeSettings, Rules, Wanted,
-            Writes, decide,
+            Decide, DeleteType, Hooks, Inconsistent, JobCounts, Loaded, PutType, PutTypeSettings, Rules,
+            Wanted, Writes, decide,
         },
     },
 };
@@ -98,8 +100,9 @@ impl MemoryStore {
         let runs = disk.lock().unwrap().shelf.known();
         let consumers = disk.lock().unwrap().consumers(&runs);
         let schedules = disk.lock().unwrap().agenda.known();
+        let hooks = Hooks::new(disk.lock().unwrap().hooks.values().cloned());
         let followers = disk.lock().unwrap().followers();
-        let rules = Rules::new((counts, followers), consumers, (runs, schedules), clock);
+        let rules = Rules::new((counts, followers), consumers, (runs, schedules, hooks), clock);
         let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
@@ -167,6 +170,7 @@ impl State {
         self.rules.consumers.commit();
         self.rules.runs.commit();
         self.rules.schedules.commit();
+        self.rules.hooks.commit();
         drop(disk);
         for (call, outcome) in outcomes {
             call.answer(outcome);
