@@ -143,13 +143,7 @@ fn read_data(body: &[u8]) -> Result<String, Vec<Problem>> {
 }
 
 fn sha256_hex(body: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(body) {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex::encode(Sha256::digest(body))
 }
 
 #[cfg(test)]
