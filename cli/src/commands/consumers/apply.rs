@@ -10,9 +10,9 @@ use super::manifest::{self, Document};
 use crate::{
     api::{self, Consumer},
     client::{Client, ClientError},
-    commands::manifests::files::{files, mistakes, text_of, told},
+    commands::manifests::documents::{do_each, if_known, read_all, refusal},
     exit::{Exit, Failure},
-    output::{print, print_message},
+    output::print,
 };
 
 /// What the settings of a consumer are.
@@ -42,58 +42,25 @@ impl Outcome {
 ///
 /// When a file cannot be read, or the backend or standard output fails us.
 pub(super) async fn run(client: &Client, named: &[PathBuf], mut stdin: impl Read) -> Result<Exit, Failure> {
-    let mut documents = Vec::new();
-    for file in files(named)? {
-        let text = text_of(&file, &mut stdin)?;
-        match manifest::read(&text) {
-            Ok(read) => documents.extend(read.into_iter().map(|document| (file.clone(), document))),
-            Err(mistake) => documents.push((file, Err(mistake))),
-        }
-    }
-    if documents.is_empty() {
-        return Err(Failure::Usage("there is no consumer in what was named".to_owned()));
-    }
-    let mut exit = Exit::Done;
-    for (file, document) in &documents {
-        let told = match document {
-            Ok(document) => apply_or_tell(client, file, document).await?,
-            Err(mistake) => vec![told(file, mistake)],
-        };
-        if !told.is_empty() {
-            exit = Exit::Usage;
-        }
-        told.iter().for_each(|line| print_message(line));
-    }
-    Ok(exit)
+    let found = read_all(named, &mut stdin, "consumer", manifest::document)?;
+    do_each(&found, async |file, document| apply_or_tell(client, file, document).await).await
 }
 
 /// Applies a document and says what became of it. Returns what the backend refuses of it, a line for each mistake.
 async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Result<Vec<String>, Failure> {
-    let applied = apply(client, document).await;
-    let is_refused = applied.as_ref().is_err_and(ClientError::is_about_the_request);
-    match applied {
+    match apply(client, document).await {
         Ok(outcome) => {
             print(&format!("{} {}", document.name, outcome.word()))?;
             Ok(Vec::new())
         }
-        Err(ClientError::Problem(problem)) if is_refused => {
-            Ok(mistakes(document.name.as_str(), &document.places, &problem)
-                .iter()
-                .map(|mistake| told(file, mistake))
-                .collect())
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => refusal(file, (document.name.as_str(), &document.places), error),
     }
 }
 
 /// Creates the consumer, or changes it to what the document says.
 async fn apply(client: &Client, document: &Document) -> Result<Outcome, ClientError> {
     let name = document.name.as_str();
-    let before = match client.consumer(name).await {
-        Ok(consumer) => Some(consumer),
-        Err(ClientError::Problem(problem)) if problem.status == 404 => None,
-        Err(error) => return Err(error),
-    };
+    let before = if_known(client.consumer(name).await)?;
     let after = client.put_consumer(name, &document.settings).await?;
     Ok(match before {
         None => Outcome::Created,
@@ -117,7 +84,11 @@ mod tests {
     use crate::{
         api::Problem,
         canned_backend::{CannedBackend, answer},
-        commands::manifests::yaml::Mistake,
+        commands::manifests::{
+            documents,
+            files::{mistakes, told},
+            yaml::Mistake,
+        },
     };
 
     const JSON: &str = "application/json";
@@ -126,7 +97,7 @@ mod tests {
     const FILE: &str = "name: invoices\nsubjects: [order.paid]\nthen:\n  job:\n    type: Invoice\n";
 
     fn document(text: &str) -> Document {
-        manifest::read(text).unwrap().remove(0).unwrap()
+        documents::read(text, manifest::document).remove(0).unwrap()
     }
 
     fn unknown() -> String {

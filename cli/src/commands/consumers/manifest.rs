@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use crate::{
     arguments::ConsumerName,
-    commands::manifests::yaml::{self, Mistake, Places, Written},
+    commands::manifests::{
+        documents,
+        yaml::{Mistake, Places, Written},
+    },
 };
 
 /// One document: the settings of a consumer.
@@ -18,30 +21,15 @@ pub(super) struct Document {
     pub(super) places: Places,
 }
 
-/// Reads the documents of a file, each for itself.
-///
-/// # Errors
-///
-/// When the file is neither YAML nor JSON; then none of its documents is known.
-pub(super) fn read(text: &str) -> Result<Vec<Result<Document, Mistake>>, Mistake> {
-    Ok(yaml::read(text)?.into_iter().map(document).collect())
-}
-
-fn document(Written { value, places }: Written) -> Result<Document, Mistake> {
-    let refuse = |pointer: &str, message: String| Err(Mistake { place: places.of(pointer), message });
+/// Reads one.
+pub(super) fn document(Written { value, places }: Written) -> Result<Document, Mistake> {
     let Value::Object(mut settings) = value else {
-        return refuse("", "a consumer is an object with name, subjects and then".to_owned());
+        let message = "a consumer is an object with name, subjects and then".to_owned();
+        return Err(Mistake { place: places.of(""), message });
     };
     // In the order of the file: `remove` would move the last field to the place of the name.
-    let name = match settings.shift_remove("name") {
-        Some(Value::String(name)) => name,
-        Some(other) => return refuse("/name", format!("name is not a text: {other}")),
-        None => return refuse("", "it has no name".to_owned()),
-    };
-    match name.parse() {
-        Ok(name) => Ok(Document { name, settings: Value::Object(settings), places }),
-        Err(message) => refuse("/name", format!("name {name:?}: {message}")),
-    }
+    let name = documents::name(settings.shift_remove("name").as_ref(), &places)?;
+    Ok(Document { name, settings: Value::Object(settings), places })
 }
 
 #[cfg(test)]
@@ -49,6 +37,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::manifests::yaml;
 
     const TWO: &str = "\
 # What happens when an order is paid.
@@ -68,6 +57,10 @@ in_flight_max: 1
 name: failures
 subjects: [job.failed.#]
 ";
+
+    fn read(text: &str) -> Result<Vec<Result<Document, Mistake>>, Mistake> {
+        Ok(yaml::read(text)?.into_iter().map(document).collect())
+    }
 
     fn only(text: &str) -> Result<Document, Mistake> {
         let mut documents = read(text).unwrap();

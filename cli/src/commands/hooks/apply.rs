@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     client::{Client, ClientError},
-    commands::manifests::files::{mistakes, told},
+    commands::manifests::documents::{do_each, if_known, outcome, read_all, refusal},
     exit::{Exit, Failure},
-    output::{print, print_message},
+    output::print,
 };
 
 /// What became of a document: a word, and the secret that was made by it.
@@ -26,26 +26,13 @@ type Applied = (&'static str, Option<String>);
 ///
 /// When a file cannot be read, or the backend or standard output fails us.
 pub(super) async fn run(client: &Client, named: &[PathBuf], mut stdin: impl Read) -> Result<Exit, Failure> {
-    let documents = manifest::read(named, &mut stdin)?;
-    let mut exit = Exit::Done;
-    for (file, document) in &documents {
-        let told = match document {
-            Ok(document) => apply_or_tell(client, file, document).await?,
-            Err(mistake) => vec![told(file, mistake)],
-        };
-        if !told.is_empty() {
-            exit = Exit::Usage;
-        }
-        told.iter().for_each(|line| print_message(line));
-    }
-    Ok(exit)
+    let found = read_all(named, &mut stdin, "hook", manifest::document)?;
+    do_each(&found, async |file, document| apply_or_tell(client, file, document).await).await
 }
 
 /// Applies a document and says what became of it. Returns what the backend refuses of it, a line for each mistake.
 async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Result<Vec<String>, Failure> {
-    let applied = apply(client, document).await;
-    let is_refused = applied.as_ref().is_err_and(ClientError::is_about_the_request);
-    match applied {
+    match apply(client, document).await {
         Ok((outcome, secret)) => {
             print(&format!("{} {outcome}", document.name))?;
             if let Some(secret) = secret {
@@ -53,29 +40,16 @@ async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Res
             }
             Ok(Vec::new())
         }
-        Err(ClientError::Problem(problem)) if is_refused => {
-            let mistakes = mistakes(document.name.as_str(), &document.places, &problem);
-            Ok(mistakes.iter().map(|mistake| told(file, mistake)).collect())
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => refusal(file, (document.name.as_str(), &document.places), error),
     }
 }
 
 /// Makes the hook, or changes it to what the document says.
 async fn apply(client: &Client, document: &Document) -> Result<Applied, ClientError> {
     let name = document.name.as_str();
-    let before = match client.hook(name).await {
-        Ok(hook) => Some(hook.revision),
-        Err(ClientError::Problem(problem)) if problem.status == 404 => None,
-        Err(error) => return Err(error),
-    };
+    let before = if_known(client.hook(name).await)?.map(|known| known.revision);
     let after = client.put_hook(name, &document.settings).await?;
-    let outcome = match before {
-        None => "created",
-        Some(before) if before == after.revision => "unchanged",
-        Some(_) => "changed",
-    };
-    Ok((outcome, after.secret.clone()))
+    Ok((outcome(before, after.revision), after.secret.clone()))
 }
 
 #[cfg(test)]
@@ -92,7 +66,8 @@ mod tests {
 
     fn document(text: &str) -> Document {
         let named = [PathBuf::from("-")];
-        let (_, found) = manifest::read(&named, &mut text.as_bytes()).unwrap().remove(0);
+        let (_, found) =
+            read_all(&named, &mut text.as_bytes(), "hook", manifest::document).unwrap().remove(0);
         let Ok(document) = found else { panic!("{text} is no hook") };
         document
     }

@@ -1,4 +1,5 @@
 //! Files of what is applied: consumers, hooks, workflows and schedules.
 
+pub(super) mod documents;
 pub(super) mod files;
 pub(super) mod yaml;

@@ -9,9 +9,9 @@ use std::{
 use super::manifest::{self, Document};
 use crate::{
     client::{Client, ClientError},
-    commands::manifests::files::{mistakes, told},
+    commands::manifests::documents::{do_each, if_known, outcome, read_all, refusal},
     exit::{Exit, Failure},
-    output::{print, print_message},
+    output::print,
 };
 
 /// Applies what was named, in its order. All of it is read before: a file that is not there keeps all from being applied.
@@ -20,52 +20,27 @@ use crate::{
 ///
 /// When a file cannot be read, or the backend or standard output fails us.
 pub(super) async fn run(client: &Client, named: &[PathBuf], mut stdin: impl Read) -> Result<Exit, Failure> {
-    let documents = manifest::read(named, &mut stdin)?;
-    let mut exit = Exit::Done;
-    for (file, document) in &documents {
-        let told = match document {
-            Ok(document) => apply_or_tell(client, file, document).await?,
-            Err(mistake) => vec![told(file, mistake)],
-        };
-        if !told.is_empty() {
-            exit = Exit::Usage;
-        }
-        told.iter().for_each(|line| print_message(line));
-    }
-    Ok(exit)
+    let found = read_all(named, &mut stdin, "schedule", manifest::document)?;
+    do_each(&found, async |file, document| apply_or_tell(client, file, document).await).await
 }
 
 /// Applies a document and says what became of it. Returns what the backend refuses of it, a line for each mistake.
 async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Result<Vec<String>, Failure> {
-    let applied = apply(client, document).await;
-    let is_refused = applied.as_ref().is_err_and(ClientError::is_about_the_request);
-    match applied {
+    match apply(client, document).await {
         Ok(outcome) => {
             print(&format!("{} {outcome}", document.name))?;
             Ok(Vec::new())
         }
-        Err(ClientError::Problem(problem)) if is_refused => {
-            let mistakes = mistakes(document.name.as_str(), &document.places, &problem);
-            Ok(mistakes.iter().map(|mistake| told(file, mistake)).collect())
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => refusal(file, (document.name.as_str(), &document.places), error),
     }
 }
 
 /// Makes the schedule, or changes it to what the document says. Returns which of both it was, in a word.
 async fn apply(client: &Client, document: &Document) -> Result<&'static str, ClientError> {
     let name = document.name.as_str();
-    let before = match client.schedule(name).await {
-        Ok(schedule) => Some(schedule.revision),
-        Err(ClientError::Problem(problem)) if problem.status == 404 => None,
-        Err(error) => return Err(error),
-    };
+    let before = if_known(client.schedule(name).await)?.map(|known| known.revision);
     let after = client.put_schedule(name, &document.json).await?;
-    Ok(match before {
-        None => "created",
-        Some(before) if before == after.revision => "unchanged",
-        Some(_) => "changed",
-    })
+    Ok(outcome(before, after.revision))
 }
 
 #[cfg(test)]
@@ -83,7 +58,8 @@ mod tests {
 
     fn document(text: &str) -> Document {
         let named = [PathBuf::from("-")];
-        manifest::read(&named, &mut text.as_bytes()).unwrap().remove(0).1.unwrap()
+        let mut found = read_all(&named, &mut text.as_bytes(), "schedule", manifest::document).unwrap();
+        found.remove(0).1.unwrap()
     }
 
     fn unknown() -> String {

@@ -1,13 +1,13 @@
 //! `crewcall schedules next`: the next ticks of a schedule, or those that a file would have.
 
-use std::io::Read;
+use std::{io::Read, path::Path};
 
 use super::manifest;
 use crate::{
     api::{Document, UpcomingTick},
     arguments::NextArguments,
-    client::{Client, ClientError},
-    commands::manifests::files::{mistakes, told},
+    client::Client,
+    commands::manifests::documents::{do_each, read_all, refusal},
     exit::{Exit, Failure},
     output::{Format, print_list, print_message},
 };
@@ -29,28 +29,18 @@ pub(super) async fn run(
         show(arguments, &format!("{name}: {}{why}", schedule.words), &schedule.next)?;
         return Ok(Exit::Done);
     }
-    let mut exit = Exit::Done;
-    for (file, document) in manifest::read(&arguments.files, &mut stdin)? {
-        let refused = match document {
-            Ok(document) => match client.preview_schedule(&document.json).await {
-                Ok(preview) => {
-                    show(arguments, &format!("{}: {}", document.name, preview.words), &preview.next)?;
-                    Vec::new()
-                }
-                Err(error) if !error.is_about_the_request() => return Err(error.into()),
-                Err(ClientError::Problem(problem)) => {
-                    mistakes(document.name.as_str(), &document.places, &problem)
-                }
-                Err(error) => return Err(error.into()),
-            },
-            Err(mistake) => vec![mistake],
-        };
-        if !refused.is_empty() {
-            exit = Exit::Usage;
+    let found = read_all(&arguments.files, &mut stdin, "schedule", manifest::document)?;
+    let preview = async |file: &Path, document: &manifest::Document| match client
+        .preview_schedule(&document.json)
+        .await
+    {
+        Ok(preview) => {
+            show(arguments, &format!("{}: {}", document.name, preview.words), &preview.next)?;
+            Ok(Vec::new())
         }
-        refused.iter().for_each(|mistake| print_message(&told(&file, mistake)));
-    }
-    Ok(exit)
+        Err(error) => refusal(file, (document.name.as_str(), &document.places), error),
+    };
+    do_each(&found, preview).await
 }
 
 fn show(arguments: &NextArguments, title: &str, ticks: &[Document<UpcomingTick>]) -> Result<(), Failure> {

@@ -13,8 +13,9 @@ use crate::{
     arguments::WorkflowName,
     client::{Client, ClientError},
     commands::manifests::{
-        files::{files, mistakes, text_of, told},
-        yaml::{self, Mistake, Places, Written},
+        documents::{self, do_each, if_known, read_all, refusal},
+        files::told,
+        yaml::{Mistake, Places, Written},
     },
     exit::{Exit, Failure},
     output::{print, print_message},
@@ -61,48 +62,18 @@ pub(super) async fn check(client: &Client, named: &[PathBuf], stdin: impl Read) 
 }
 
 async fn each(client: &Client, named: &[PathBuf], mut stdin: impl Read, task: Task) -> Result<Exit, Failure> {
-    let mut documents = Vec::new();
-    for file in files(named)? {
-        let text = text_of(&file, &mut stdin)?;
-        match yaml::read(&text) {
-            Ok(written) => {
-                documents.extend(written.into_iter().map(|written| (file.clone(), document(written))));
-            }
-            Err(mistake) => documents.push((file, Err(mistake))),
-        }
-    }
-    if documents.is_empty() {
-        return Err(Failure::Usage("there is no workflow in what was named".to_owned()));
-    }
-    let mut exit = Exit::Done;
-    for (file, document) in &documents {
-        let mistakes = match document {
-            Ok(document) => do_or_tell(client, file, document, task).await?,
-            Err(mistake) => vec![told(file, mistake)],
-        };
-        if !mistakes.is_empty() {
-            exit = Exit::Usage;
-        }
-        mistakes.iter().for_each(|line| print_message(line));
-    }
-    Ok(exit)
+    let found = read_all(named, &mut stdin, "workflow", document)?;
+    do_each(&found, async |file, document| do_or_tell(client, file, document, task).await).await
 }
 
 /// The document, if it has a name.
 fn document(Written { value, places }: Written) -> Result<Document, Mistake> {
-    let refuse = |pointer: &str, message: String| Err(Mistake { place: places.of(pointer), message });
-    let name = match &value {
-        Value::Object(fields) => fields.get("name"),
-        _ => return refuse("", "a workflow is an object with name and steps".to_owned()),
+    let Value::Object(fields) = &value else {
+        let message = "a workflow is an object with name and steps".to_owned();
+        return Err(Mistake { place: places.of(""), message });
     };
-    match name {
-        Some(Value::String(name)) => match name.parse() {
-            Ok(name) => Ok(Document { name, json: value, places }),
-            Err(message) => refuse("/name", format!("name {name:?}: {message}")),
-        },
-        Some(other) => refuse("/name", format!("name is not a text: {other}")),
-        None => refuse("", "it has no name".to_owned()),
-    }
+    let name = documents::name(fields.get("name"), &places)?;
+    Ok(Document { name, json: value, places })
 }
 
 /// Does it, and says what became of it. Returns what the backend refuses of it, a line for each mistake.
@@ -120,7 +91,6 @@ async fn do_or_tell(
             Err(error) => Err(error),
         },
     };
-    let is_refused = done.as_ref().is_err_and(ClientError::is_about_the_request);
     match done {
         Ok(Outcome { line, warnings }) => {
             print(&line)?;
@@ -129,22 +99,14 @@ async fn do_or_tell(
             }
             Ok(Vec::new())
         }
-        Err(ClientError::Problem(problem)) if is_refused => {
-            let mistakes = mistakes(document.name.as_str(), &document.places, &problem);
-            Ok(mistakes.iter().map(|mistake| told(file, mistake)).collect())
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => refusal(file, (document.name.as_str(), &document.places), error),
     }
 }
 
 /// Makes the workflow, or another version of it.
 async fn apply(client: &Client, document: &Document) -> Result<Outcome, ClientError> {
     let name = document.name.as_str();
-    let before = match client.workflow(name).await {
-        Ok(workflow) => Some(workflow.version),
-        Err(ClientError::Problem(problem)) if problem.status == 404 => None,
-        Err(error) => return Err(error),
-    };
+    let before = if_known(client.workflow(name).await)?.map(|known| known.version);
     let after = client.put_workflow(name, &document.json).await?;
     let line = match before {
         None => format!("{name} created"),
@@ -180,7 +142,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::canned_backend::{CannedBackend, answer};
+    use crate::{
+        canned_backend::{CannedBackend, answer},
+        commands::manifests::yaml,
+    };
 
     const JSON: &str = "application/json";
     const PROBLEM: &str = "application/problem+json";
