@@ -90,7 +90,17 @@ async fn engine(path: &std::path::Path) -> Result<Arc<Engine>, Failure> {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path, Arc::clone(&clock), Arc::clone(&metrics))?);
     let (tasks, _fallen) = Tasks::new(TaskTracker::new(), CancellationToken::new());
     let broker = Arc::new(DeafBroker(watch::Sender::new(BrokerStatus::Up)));
-    let ports = Ports { store, broker, clock, metrics, tasks, observers: Vec::new(), depth_max: 16 };
+    let ports = Ports {
+        store,
+        broker,
+        clock,
+        metrics,
+        tasks,
+        observers: Vec::new(),
+        depth_max: 16,
+        webhook_allow: Default::default(),
+        own_worker: WorkerId::generate(),
+    };
     Ok(Engine::assemble(ports, Retention::default()).await?)
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crewcall_proto::Topology;
+use crewcall_proto::{Topology, WorkerId};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,6 +14,7 @@ use crate::{
     broker::{Inbound, Outbound, claim::claim, outbound::OutboundParts},
     clock::{Clock, SystemClock},
     config::{Config, DatabaseUrl},
+    deliveries::Deliveries,
     engine::{
         Engine, Ports,
         ports::{Broker, Store, StoreError},
@@ -38,6 +39,8 @@ pub struct App {
     clock: Arc<dyn Clock>,
     /// What tells our database apart from all others.
     installation: String,
+    /// The worker of this very process.
+    own_worker: WorkerId,
     config: Config,
 }
 
@@ -154,13 +157,26 @@ impl App {
         if !claim(&config.amqp_url, &config.amqp_prefix, &installation).await {
             return Err(PrefixTaken::of(&config.amqp_prefix).into());
         }
-        Ok(Self { http_address, listener, store, metrics, clock, installation, config })
+        let own_worker = WorkerId::generate();
+        Ok(Self { http_address, listener, store, metrics, clock, installation, own_worker, config })
     }
 
     /// Where HTTP is served.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// What a worker in this process needs to deliver to webhooks. Without one, deliveries wait as jobs do that nobody serves.
+    #[must_use]
+    pub fn deliveries(&self) -> Deliveries {
+        Deliveries {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            worker_id: self.own_worker.clone(),
+            allowed: self.config.webhook_allow.clone(),
+        }
     }
 }
 
@@ -189,6 +205,8 @@ impl App {
             metrics: Arc::clone(&self.metrics),
             tasks: tasks.clone(),
             depth_max: self.config.chain_jobs_max,
+            own_worker: self.own_worker.clone(),
+            webhook_allow: self.config.webhook_allow.clone(),
             observers: QueueTimes::observer(&traces, &self.config.amqp_prefix).into_iter().collect(),
         };
         let engine = Engine::assemble(ports, self.config.retention).await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crewcall_proto::Topology;
+use crewcall_webhooks::AllowedNetworks;
 
 use crate::{domain::cause::DEPTH_MAX_DEFAULT, engine::upkeep::retention::Retention, http::HttpHosts};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub chain_jobs_max: u32,
     /// Whether several short orders may travel in one message, to workers that take them so.
     pub bundles: bool,
+    /// Which networks besides the public internet webhooks may lead into.
+    pub webhook_allow: AllowedNetworks,
     /// Whether to listen on other than loopback addresses although there is no authentication.
     pub insecure: bool,
 }
@@ -54,6 +57,7 @@ impl Default for Config {
             retention: Retention::default(),
             chain_jobs_max: DEPTH_MAX_DEFAULT,
             bundles: true,
+            webhook_allow: AllowedNetworks::default(),
             insecure: false,
         }
     }

@@ -1,7 +1,7 @@
 //! The Crewcall backend: stores jobs, dispatches them to workers through the broker, and keeps the truth
 //! about each.
 //!
-//! Direction of imports: [`domain`] ← [`engine`] ← {[`http`], [`store`], [`broker`]} ← [`app`]; the three
+//! Direction of imports: [`domain`] ← [`engine`] ← {[`http`], [`store`], [`broker`], [`deliveries`]} ← [`app`]; the four
 //! in the middle never import each other. [`metrics`] and [`clock`] are for everybody but the domain; `traces` is for {[`http`], [`broker`], [`app`]}.
 
 pub mod domain;
@@ -22,6 +22,8 @@ pub mod clock;
 
 pub mod config;
 
+pub mod deliveries;
+
 pub mod app;
 
 mod mutant;
@@ -32,4 +34,5 @@ pub mod failpoints;
 
 pub use app::{App, BuildError, RunError};
 pub use config::{Config, DatabaseUrl};
+pub use deliveries::Deliveries;
 pub use http::HttpHosts;

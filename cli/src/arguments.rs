@@ -13,6 +13,7 @@ mod names;
 mod runs;
 mod schedules;
 mod submit;
+mod webhooks;
 mod workflows;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -36,10 +37,11 @@ pub(crate) use self::{
     health::{BrokerArguments, DoctorArguments, StatusArguments, TopologyArguments},
     hooks::HooksCommand,
     jobs::{ActionArguments, FilterArguments, JobSort, JobsCommand, JobsListArguments},
-    names::{ConsumerName, HookName, JobName, RunName, ScheduleName, WorkflowName},
+    names::{ConsumerName, HookName, JobName, RunName, ScheduleName, WebhookName, WorkflowName},
     runs::{DecisionArguments, RunsCancelArguments, RunsCommand, RunsItemsArguments, RunsListArguments},
     schedules::{BackfillArguments, NextArguments, SchedulesCommand, TicksArguments},
     submit::{SubmitArguments, SubmitRetries, SubmitTimes},
+    webhooks::WebhooksCommand,
     workflows::{TriggerArguments, WorkflowsCommand},
 };
 use crate::{
@@ -99,6 +101,9 @@ pub(crate) enum Command {
     /// Where other services tell what happened: apply hooks from files, list them, rotate a secret
     #[command(subcommand, alias = "hook")]
     Hooks(HooksCommand),
+    /// Where events are delivered to: apply webhooks from files, list them, pause one, rotate a secret
+    #[command(subcommand, alias = "webhook")]
+    Webhooks(WebhooksCommand),
     /// Jobs that belong together: apply workflows from files, list them, start runs, pause one
     #[command(subcommand, alias = "workflow")]
     Workflows(WorkflowsCommand),
@@ -445,6 +450,8 @@ mod tests {
             "consumers replay invoices --after 17".to_owned(),
             "hooks apply".to_owned(),
             "hooks get GitHub".to_owned(),
+            "webhooks apply".to_owned(),
+            "webhooks get Shop".to_owned(),
             "schedules apply".to_owned(),
             "schedules get Nightly".to_owned(),
             "schedules next".to_owned(),

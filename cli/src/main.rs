@@ -8,6 +8,8 @@ mod arguments;
 
 mod commands;
 
+mod backend;
+
 mod client;
 
 mod api;
@@ -102,6 +104,7 @@ async fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Consumers(command) => commands::consumers::run(&arguments.client()?, command).await,
         Command::Workflows(command) => commands::workflows::run(&arguments.client()?, command).await,
         Command::Hooks(command) => commands::hooks::run(&arguments.client()?, command).await,
+        Command::Webhooks(command) => commands::webhooks::run(&arguments.client()?, command).await,
         Command::Schedules(command) => commands::schedules::run(&arguments.client()?, command).await,
         Command::Runs(command) => commands::runs::run(&arguments.client()?, command).await,
         Command::Quarantine(command) => commands::quarantine::run(&arguments.client()?, command).await,

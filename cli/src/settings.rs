@@ -14,6 +14,7 @@
 //! | `--retention-events` | `CREWCALL_RETENTION_EVENTS` | `retention_events` | `14d` |
 //! | `--chain-jobs-max` | `CREWCALL_CHAIN_JOBS_MAX` | `chain_jobs_max` | `16` |
 //! | `--bundles` | `CREWCALL_BUNDLES` | `bundles` | `true` |
+//! | `--webhook-allow` | `CREWCALL_WEBHOOK_ALLOW` | `webhook_allow` | none |
 //! | `--insecure` | `CREWCALL_INSECURE` | `insecure` | `false` |
 //! | `--log` | `CREWCALL_LOG` | `log` | `info` |
 //! | `--log-format` | `CREWCALL_LOG_FORMAT` | `log_format` | `text` |
@@ -29,12 +30,13 @@ use crewcall_backend::{
     Config, DatabaseUrl, HttpHosts, domain::cause::DEPTH_MAX_DEFAULT, engine::upkeep::retention::Retention,
 };
 use crewcall_proto::Topology;
+use crewcall_webhooks::AllowedNetworks;
 
 pub(crate) use self::file::SettingsFile;
 use crate::log_filter;
 
 /// The keys of all settings.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "amqp_url",
     "amqp_prefix",
     "database_url",
@@ -47,6 +49,7 @@ const KEYS: [&str; 15] = [
     "retention_events",
     "chain_jobs_max",
     "bundles",
+    "webhook_allow",
     "insecure",
     "log",
     "log_format",
@@ -100,6 +103,9 @@ pub(crate) struct ServeFlags {
     /// Whether several short orders may travel in one message.
     #[arg(long, value_name = "BOOL", help = with_places("Whether several short orders may travel in one message, to workers that take them so: true or false", "BUNDLES", true))]
     pub(crate) bundles: Option<String>,
+    /// Where webhooks may lead besides the public internet.
+    #[arg(long, value_name = "NETWORKS", help = with_places("Networks besides the public internet that webhooks may lead into, such as 10.0.0.0/8, or * for all; separated by commas", "WEBHOOK_ALLOW", "none"))]
+    pub(crate) webhook_allow: Option<String>,
     /// Listen beyond this machine.
     #[arg(long, help = with_places("Listen beyond this machine although the API has no authentication yet", "INSECURE", false))]
     pub(crate) insecure: bool,
@@ -187,6 +193,7 @@ impl ServeFlags {
             "retention_events" => self.retention_events.as_deref(),
             "chain_jobs_max" => self.chain_jobs_max.as_deref(),
             "bundles" => self.bundles.as_deref(),
+            "webhook_allow" => self.webhook_allow.as_deref(),
             "insecure" => self.insecure.then_some("true"),
             "log" => self.log.as_deref(),
             "log_format" => self.log_format.as_deref(),
@@ -231,6 +238,7 @@ impl ServeSettings {
             },
             chain_jobs_max: sources.read("chain_jobs_max", defaults.chain_jobs_max, values::chain_jobs_max),
             bundles: sources.read("bundles", defaults.bundles, values::yes_or_no),
+            webhook_allow: sources.read("webhook_allow", defaults.webhook_allow, AllowedNetworks::from_str),
             insecure: sources.read("insecure", defaults.insecure, values::yes_or_no),
         };
         let log = LogSettings {

@@ -108,6 +108,16 @@ impl AllowedNetworks {
         if open { Ok(()) } else { Err(AddressRefused { address }) }
     }
 
+    /// Whether an operator opened what this URL leads to. A name may lead anywhere: it counts as opened if anything is.
+    #[must_use]
+    pub fn opens(&self, url: &Url) -> bool {
+        self.everything
+            || match literal_address(url).map(|address| address.to_canonical()) {
+                Some(address) => self.networks.iter().any(|network| network.contains(&address)),
+                None => !self.networks.is_empty(),
+            }
+    }
+
     /// Whether the URL may be connected to, as far as that can be told without resolving its host: what is not an
     /// address is a name, which passes.
     ///

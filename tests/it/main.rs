@@ -22,6 +22,8 @@ mod bad_submissions;
 mod handler_error;
 mod hooks;
 
+mod webhooks;
+
 mod panic;
 
 mod followers;

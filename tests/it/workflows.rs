@@ -279,8 +279,10 @@ async fn an_event_starts_one_run_and_a_limit_keeps_others_waiting() {
     post(&stack, "/v1/events", json!({"subject": "shop.go", "data": {}})).await;
     let done = async || list("state=completed").await == 3;
     until("all are done", RUN_WITHIN, done).await.unwrap();
-    let (status, _) = stack.api.get("/v1/consumers/workflow:shop").await.unwrap();
-    assert_eq!(status, StatusCode::NOT_FOUND, "triggers are not consumers that somebody set");
+    let listed = stack.api.json("/v1/consumers").await.unwrap();
+    assert_eq!(listed["consumers"], json!([]), "triggers are not consumers that somebody set");
+    let (status, _) = stack.api.post("/v1/consumers/workflow:shop/pause", json!({})).await.unwrap();
+    assert_eq!(status, StatusCode::CONFLICT, "they are paused with the workflow");
     stack.settle().await.unwrap();
 }
 

@@ -30,6 +30,8 @@ pub mod routing;
 
 pub mod proxy;
 
+pub mod receiver;
+
 pub mod preload;
 
 pub mod disk;

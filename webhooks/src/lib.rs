@@ -41,6 +41,8 @@ mod url;
 /// The headers of a request, as they are checked.
 pub use http::{HeaderMap, HeaderName};
 
+/// Which addresses may be delivered to.
+pub use crewcall_outbound_http::AllowedNetworks;
 pub use delivery::{Deliverer, Delivery, DeliveryFailure, Outcome};
 pub use limits::{
     ALLOW_VARIABLE, ANSWER_BYTES_MAX, CLOCK_DIFFERENCE_SECONDS_MAX, DELIVERY_TIMEOUT, EXCERPT_CHARACTERS_MAX,

@@ -66,6 +66,13 @@ impl WebhookUrl {
         allowed.check_literal(&self.0).map_err(InvalidUrl::AddressRefused)
     }
 
+    /// Whether what is sent cannot be read on its way: it goes over TLS, or into a network that an operator opened. Of a name over
+    /// plain HTTP nobody knows where it leads to; it counts as such a network if there is one.
+    #[must_use]
+    pub fn is_protected(&self, allowed: &AllowedNetworks) -> bool {
+        self.0.scheme() == "https" || allowed.opens(&self.0)
+    }
+
     /// The URL as it is sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -143,6 +150,17 @@ mod tests {
         assert_eq!(refused(&of("x", 2049)), InvalidUrl::TooLong { characters: 2049 });
         let sent = start.len() + 6 * (1000 - start.len());
         assert_eq!(refused(&of("ü", 1000)), InvalidUrl::TooLong { characters: sent });
+    }
+
+    #[test]
+    fn plain_http_leads_into_networks_that_were_opened() {
+        let check =
+            |text: &str, allow: &str| WebhookUrl::parse(text).unwrap().is_protected(&allow.parse().unwrap());
+        assert!(check("https://hooks.example/", ""));
+        assert!(!check("http://hooks.example/", "") && !check("http://1.1.1.1/", ""));
+        assert!(check("http://10.1.2.3/", "10.0.0.0/8") && check("http://erp/", "10.0.0.0/8"));
+        assert!(!check("http://1.1.1.1/", "10.0.0.0/8"), "that is elsewhere");
+        assert!(check("http://1.1.1.1/", "*") && check("http://1.1.1.1/", "1.1.1.0/24"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crewcall_proto::Timestamp;
 
 use super::{
-    ConsumerName, Pass, Pause, Sequence, SubjectPattern, Submission, run_names::WorkflowName,
+    ConsumerName, Pass, Pause, Sequence, SubjectPattern, Submission, WebhookName, run_names::WorkflowName,
     workflow::known::WorkflowVersion,
 };
 
@@ -40,6 +40,8 @@ pub enum Then {
     Run(WorkflowName),
     /// The same, where one of the workflow's triggers selects the event: those of the newest version.
     Trigger(Arc<WorkflowVersion>),
+    /// A delivery of the event to this webhook.
+    Webhook(WebhookName),
 }
 
 /// Where somebody wants to begin in the log.

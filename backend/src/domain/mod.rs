@@ -55,6 +55,8 @@ pub mod run_names;
 
 mod consumer_name;
 
+mod webhook_name;
+
 pub mod consumer;
 
 pub mod cause;
@@ -68,6 +70,10 @@ mod schedule_name;
 pub mod schedules;
 
 pub mod hook;
+
+pub mod reserved;
+
+pub mod webhook;
 
 pub use after::{After, AfterFailure, Blocked, Fate};
 pub use cause::{Cause, CausedBy, MadeOf, Origin, Root, Source};
@@ -96,3 +102,5 @@ pub use submission::{NewJob, Submission};
 pub use transition::{Change, Stale, TransitionContext, transition};
 pub use type_settings::{Pause, TypeSettings, TypeSettingsChange};
 pub use waiting::Waiting;
+pub use webhook::{RetiringSecret, Webhook};
+pub use webhook_name::{InvalidWebhookName, WebhookName};

@@ -11,6 +11,7 @@ use super::{
     consumer::{IN_FLIGHT_MAX, PATTERNS_MAX},
     escaped,
     submission::NewJob,
+    webhook,
     workflow::{
         definition::{Trigger, WorkflowName},
         known::WorkflowVersion,
@@ -80,7 +81,14 @@ impl Reaction {
             problems.push(Problem::new("/in_flight_max", message));
         }
         let makes = match &settings.then {
-            Then::Job(job) => Templates::of(job, now, &mut problems).map(|job| Makes::Job(Box::new(job))),
+            Then::Job(job) => {
+                problems.extend(job_problems(job, now));
+                Templates::of(job, &mut problems).map(|job| Makes::Job(Box::new(job)))
+            }
+            Then::Webhook(name) => {
+                let job = webhook::delivery(name);
+                Templates::of(&job, &mut problems).map(|job| Makes::Job(Box::new(job)))
+            }
             Then::Run(workflow) => Some(Makes::Run(workflow.clone())),
             Then::Trigger(version) => Some(Makes::Trigger(Arc::clone(version))),
         };
@@ -164,16 +172,19 @@ fn triggers(triggers: &[Trigger], event: &PublishedEvent, scope: &Scope<'_>) -> 
     unclear.map_or(Ok(false), Err)
 }
 
+/// What is wrong with a job that somebody wants to be made, but for its templates.
+fn job_problems(job: &Submission, now: Timestamp) -> impl Iterator<Item = Problem> {
+    let bare = Submission {
+        parameters: JsonObject::new(),
+        labels: job.labels.keys().map(|name| (name.clone(), String::new())).collect(),
+        ..job.clone()
+    };
+    let within = |problem: Problem| Problem::new(format!("/then/job{}", problem.pointer), problem.message);
+    bare.validate(now).err().unwrap_or_default().into_iter().map(within)
+}
+
 impl Templates {
-    fn of(job: &Submission, now: Timestamp, problems: &mut Vec<Problem>) -> Option<Self> {
-        let bare = Submission {
-            parameters: JsonObject::new(),
-            labels: job.labels.keys().map(|name| (name.clone(), String::new())).collect(),
-            ..job.clone()
-        };
-        let within =
-            |problem: Problem| Problem::new(format!("/then/job{}", problem.pointer), problem.message);
-        problems.extend(bare.validate(now).err().unwrap_or_default().into_iter().map(within));
+    fn of(job: &Submission, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut template = |at: String, value: &Json| {
             Template::parse(value, &NAMES).map_err(|invalid: Vec<(String, Invalid)>| {
                 let told = |(pointer, invalid): (String, Invalid)| {

@@ -8,6 +8,7 @@ use super::{
     After, Job, JobStatus, Policy, Priority, Problem,
     after::AfterRequest,
     escaped,
+    reserved::{is_reserved, refusal},
     retry::{ATTEMPTS_DEFAULT, ATTEMPTS_MAX},
     times::Times,
 };
@@ -57,12 +58,26 @@ pub struct NewJob {
 }
 
 impl Submission {
-    /// Reads the submission, which came in at `now`, as a job.
+    /// Reads the submission of somebody, which came in at `now`, as a job. Its type is none of those that are the backend's own.
     ///
     /// # Errors
     ///
     /// Every problem it has, in the order of the fields.
     pub fn validate(self, now: Timestamp) -> Result<NewJob, Vec<Problem>> {
+        if !is_reserved(&self.job_type) {
+            return self.validate_made(now);
+        }
+        let mut problems = vec![Problem::new("/type", refusal(&self.job_type))];
+        problems.extend(self.validate_made(now).err().unwrap_or_default());
+        Err(problems)
+    }
+
+    /// The same of what the backend makes itself, which may be of any type.
+    ///
+    /// # Errors
+    ///
+    /// Every problem it has, in the order of the fields.
+    pub fn validate_made(self, now: Timestamp) -> Result<NewJob, Vec<Problem>> {
         let mut problems = Vec::new();
         let job_type = JobType::new(&self.job_type);
         if let Err(invalid) = &job_type {
@@ -153,6 +168,22 @@ mod tests {
             .validate(Timestamp::from_millis(0))
             .unwrap();
         assert_eq!((job.priority.get(), job.max_attempts), (4, 5));
+    }
+
+    #[test]
+    fn a_reserved_type_is_for_what_the_backend_makes_itself() {
+        let of = |job_type: &str| Submission { job_type: job_type.into(), ..Submission::default() };
+        let at = Timestamp::from_millis(0);
+        for ours in ["crewcall", "crewcall.webhook"] {
+            let problems = of(ours).validate(at).unwrap_err();
+            assert_eq!(problems.len(), 1);
+            assert_eq!(problems[0].pointer, "/type");
+            assert!(problems[0].message.contains("reserved"), "{problems:?}");
+            assert!(of(ours).validate_made(at).is_ok());
+        }
+        let twice = Submission { priority: Some(10), ..of("crewcall.x") }.validate(at).unwrap_err();
+        assert_eq!(twice.len(), 2, "{twice:?}");
+        assert!(of("crewcalls.x").validate(at).is_ok());
     }
 
     #[test]

@@ -49,14 +49,18 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The observers are told in this order. `head` is the newest event of the log.
-    pub(super) fn new(
+    /// The observers are told in this order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read how far the log came.
+    pub(super) async fn open(
         store: Arc<dyn Store>,
         observers: Vec<Arc<dyn Observer>>,
         metrics: Arc<Metrics>,
-        head: Sequence,
-    ) -> Self {
-        Self { store, observers: observers.into(), metrics, head: watch::Sender::new(head) }
+    ) -> Result<Self, StoreError> {
+        let head = watch::Sender::new(store.log_bounds().await?.head);
+        Ok(Self { store, observers: observers.into(), metrics, head })
     }
 
     /// Records published events, in order, and wakes whoever follows the log. Returns what became of them, in their order.

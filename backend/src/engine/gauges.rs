@@ -15,7 +15,7 @@ use super::{
     queries::WAITING,
 };
 use crate::{
-    domain::{Demand, HookName, ScheduleName, State, Waiting},
+    domain::{Demand, ScheduleName, State, Waiting},
     metrics::{ConsumerFigures, FleetFigures, TypeFigures, WorkflowFigures},
 };
 
@@ -61,8 +61,8 @@ impl Engine {
         let schedules: Vec<(ScheduleName, bool)> =
             schedules.iter().map(|schedule| (schedule.name.clone(), schedule.pause.is_some())).collect();
         self.metrics.set_schedules(&schedules, self.schedules.held());
-        let hooks: Vec<HookName> = self.store.hooks().iter().map(|hook| hook.name.clone()).collect();
-        self.metrics.set_hooks(&hooks);
+        self.metrics.set_hooks(self.store.hooks().iter().map(|hook| &hook.name));
+        self.metrics.set_webhooks(self.store.webhooks().iter().map(|webhook| &webhook.name));
         let (orders, oldest) = self.publisher.unconfirmed();
         self.metrics.set_unconfirmed(orders, oldest);
         self.metrics.set_clock_offset(self.clock.machine_ahead_ms());

@@ -2,7 +2,7 @@
 
 use crewcall_proto::{JobId, Timestamp};
 
-use super::{Caller, Engine, SubmitError};
+use super::{Engine, SubmitError};
 use crate::domain::{
     Job, Problem, Submission,
     job::{UNFILLED, UNFIT},
@@ -18,14 +18,14 @@ impl Engine {
         now: Timestamp,
     ) -> Option<Job> {
         let failed = |submission: Option<Submission>, code: &str, message: String| {
-            let new = submission?.validate(now).ok()?;
+            let new = submission?.validate_made(now).ok()?;
             Some(new.fail(JobId::generate(), now, code, message))
         };
         let submission = match submission {
             Ok(submission) => *submission,
             Err(unfilled) => return failed(bare, UNFILLED, unfilled),
         };
-        let problems = match self.check(&Caller::loopback(), submission.clone()).await {
+        let problems = match self.check_made(submission.clone()).await {
             Ok((job, _)) => return Some(job),
             Err(SubmitError::Invalid(problems)) => {
                 return failed(bare, UNFILLED, Problem::sentence(&problems));

@@ -44,6 +44,8 @@ pub mod schedules;
 
 pub mod hooks;
 
+pub mod webhooks;
+
 mod measuring;
 
 mod gauges;
@@ -69,6 +71,7 @@ pub mod tasks;
 use std::sync::Arc;
 
 use crewcall_proto::{ContentType, WorkerId};
+use crewcall_webhooks::AllowedNetworks;
 use tokio::sync::Mutex;
 
 pub use caller::Caller;
@@ -82,6 +85,7 @@ pub use commands::{
     runs::RunError,
     schedules::{Backfill, BackfillRequest, ScheduleError},
     submit::{SubmitError, Submitted},
+    webhooks::{WebhookError, WebhookPut},
     workflows::{TriggerRequest, Triggered, WorkflowError},
 };
 pub use consumers::{ConsumerNotes, ConsumerState, ConsumerView, Note, Notes};
@@ -93,6 +97,7 @@ pub use runs::{ItemView, RunView, RunWatch, StepView, WorkflowView};
 pub use schedules::{NextTick, Preview, ScheduleState, ScheduleView};
 pub use settings::{catalogue::Catalogue, limits::TypeLimits};
 pub use watch::WatchHub;
+pub use webhooks::WebhookView;
 
 use self::{
     consumers::Consumption,
@@ -124,6 +129,10 @@ pub struct Ports {
     pub observers: Vec<Arc<dyn Observer>>,
     /// How many jobs may make each other: [`DEPTH_MAX_DEFAULT`](crate::domain::cause::DEPTH_MAX_DEFAULT), unless an operator says otherwise.
     pub depth_max: u32,
+    /// The worker of this very process, whose id is random: it alone serves the types that are the backend's own.
+    pub own_worker: WorkerId,
+    /// Which networks besides the public internet webhooks may lead into.
+    pub webhook_allow: AllowedNetworks,
 }
 
 /// Takes jobs in, has them done, and records what became of them.
@@ -151,6 +160,8 @@ pub struct Engine {
     schedules: Arc<ScheduleWork>,
     /// How many jobs may make each other.
     depth_max: u32,
+    /// Where webhooks may lead besides the public internet.
+    webhook_allow: AllowedNetworks,
     retention: Retention,
     /// Held while gauges are counted anew, so that two scrapes do not add up.
     scrape: Mutex<()>,
@@ -166,15 +177,14 @@ impl Engine {
     pub async fn assemble(ports: Ports, retention: Retention) -> Result<Arc<Self>, StoreError> {
         let catalogue = known_types(&ports).await?;
         let limits = TypeLimits::load(Arc::clone(&ports.store)).await?;
-        let liveness = Arc::<LivenessClock>::default();
+        let (liveness, watch) = <(Arc<LivenessClock>, WatchHub)>::default();
         let registry = Arc::new(Registry::new(Arc::clone(&liveness)));
-        let watch = WatchHub::default();
         let relay = Arc::new(Relay::new(&ports, Arc::clone(&registry)));
         let publisher = OrderPublisher::new(&ports, Arc::clone(&registry));
-        let Ports { store, broker, clock, metrics, tasks, observers, depth_max } = ports;
+        let Ports { store, broker, clock, metrics, tasks, observers, depth_max, own_worker, webhook_allow } =
+            ports;
         let leases = restored_leases(store.as_ref(), &liveness).await?;
-        let revocations = Arc::<Revocations>::default();
-        revocations.restore(store.as_ref()).await?;
+        let revocations = restored_revocations(store.as_ref()).await?;
         let (due_times, consumption) = <(Arc<DueTimes>, Arc<Consumption>)>::default();
         let (runs, schedules) = <(Arc<RunWork>, Arc<ScheduleWork>)>::default();
         // What follows from a change, in this order: what is known of an attempt is known before its order is sent,
@@ -192,8 +202,7 @@ impl Engine {
             Arc::new(publisher.clone()),
         ];
         reactions.extend(observers);
-        let head = store.log_bounds().await?.head;
-        let changes = Changes::new(Arc::clone(&store), reactions, Arc::clone(&metrics), head);
+        let changes = Changes::open(Arc::clone(&store), reactions, Arc::clone(&metrics)).await?;
         let discovery = Arc::new(Discovery {
             store: Arc::clone(&store),
             changes: changes.clone(),
@@ -208,6 +217,7 @@ impl Engine {
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             unreadable: Default::default(),
+            own_worker,
         });
         let engine = Self {
             store,
@@ -230,6 +240,7 @@ impl Engine {
             runs,
             schedules,
             depth_max,
+            webhook_allow,
             retention,
             scrape: Mutex::default(),
         };
@@ -324,6 +335,13 @@ async fn known_types(ports: &Ports) -> Result<Arc<Catalogue>, StoreError> {
     let catalogue = Catalogue::load(Arc::clone(&ports.store), Arc::clone(&ports.clock)).await?;
     catalogue.names().iter().for_each(|job_type| ports.metrics.type_announced(job_type));
     Ok(Arc::new(catalogue))
+}
+
+/// Which attempts are to be stopped.
+async fn restored_revocations(store: &dyn Store) -> Result<Arc<Revocations>, StoreError> {
+    let revocations = Arc::<Revocations>::default();
+    revocations.restore(store).await?;
+    Ok(revocations)
 }
 
 /// Running attempts keep their leases over a restart of the backend.

@@ -86,6 +86,8 @@ codes! {
         "GET /v1/schedules lists those that there are.";
     HookNotFound = "hook-not-found", NOT_FOUND, "No such hook",
         "GET /v1/hooks lists those that there are.";
+    WebhookNotFound = "webhook-not-found", NOT_FOUND, "No such webhook",
+        "GET /v1/webhooks lists those that there are.";
     StepNotFound = "step-not-found", NOT_FOUND, "The run has no such step",
         "The detail names the steps. Only a step with an approval can be approved or rejected.";
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The route has other methods",
@@ -108,6 +110,12 @@ codes! {
         "There may be 1000. Delete one that nobody needs any more.";
     HookNotRotatable = "hook-not-rotatable", CONFLICT, "The secret of the hook is not rotated",
         "The detail says why: it is not one of Standard Webhooks, or the secret before this one is still accepted. Nothing was changed. PUT /v1/hooks/{name} with a secret replaces both at once.";
+    TooManyWebhooks = "too-many-webhooks", CONFLICT, "There are as many webhooks as may be",
+        "There may be 1000. Delete one that nobody needs any more; one webhook may select many subjects.";
+    WebhookRotating = "webhook-rotating", CONFLICT, "The secret of the webhook was rotated a short time ago",
+        "The detail says until when the secret before this one signs as well. Nothing was changed.";
+    ConsumerBelongs = "consumer-belongs", CONFLICT, "The consumer belongs to something else",
+        "The detail names the workflow or the webhook whose consumer it is: it is made, changed and deleted with that.";
     TooManyReplays = "too-many-replays", CONFLICT, "Too many replays of the consumer are under way",
         "There may be 10 at once. Wait until one of them is finished.";
     TooManyLinks = "too-many-links", CONFLICT, "Too many jobs come after others",
@@ -165,6 +173,8 @@ codes! {
     InvalidSchedule = "invalid-schedule", UNPROCESSABLE_ENTITY, "It is not a schedule",
         "Each entry of errors points at a place of the document and says what would be right. Nothing was changed; POST /v1/schedules/preview shows what a document means.";
     InvalidHook = "invalid-hook", UNPROCESSABLE_ENTITY, "It is not a hook",
+        "Each entry of errors points at a field and says what would be right. Nothing was changed.";
+    InvalidWebhook = "invalid-webhook", UNPROCESSABLE_ENTITY, "It is not a webhook",
         "Each entry of errors points at a field and says what would be right. Nothing was changed.";
     InvalidDelivery = "invalid-delivery", UNPROCESSABLE_ENTITY, "The delivery cannot be an event",
         "It is from the sender, and its body is not JSON, null, too deep, or has numbers that 64 bits do not hold. Nothing was recorded; the same again would be refused again.";

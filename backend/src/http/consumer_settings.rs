@@ -9,7 +9,7 @@ use super::{
     submission,
 };
 use crate::domain::{
-    ConsumerSettings, Sequence, Start, SubjectPattern, Submission, Then,
+    ConsumerSettings, InvalidWebhookName, Sequence, Start, SubjectPattern, Submission, Then, WebhookName,
     consumer::{IN_FLIGHT_DEFAULT, PATTERNS_MAX},
     workflow::definition::{InvalidWorkflowName, WorkflowName},
 };
@@ -18,7 +18,7 @@ use crate::domain::{
 const PARAMETERS: &str = "/then/job/parameters";
 
 /// What follows from an event.
-const THEN: &str = "a consumer says what follows: {\"job\": {\"type\": …, \"parameters\": …}}, or {\"workflow\": \"asset.publish\"}";
+const THEN: &str = "a consumer says what follows: {\"job\": {\"type\": …, \"parameters\": …}}, {\"workflow\": \"asset.publish\"}, or {\"webhook\": \"shop\"}";
 
 /// What a start is.
 const START: &str = "it is \"now\", \"oldest\", {\"after\": the sequence of an event} or {\"since\": a time such as 2026-11-20T16:07:00Z}";
@@ -26,7 +26,7 @@ const START: &str = "it is \"now\", \"oldest\", {\"after\": the sequence of an e
 /// Reads the JSON text of a consumer: its settings, and where it is to begin if it says so.
 pub(super) fn read(text: &[u8]) -> Result<(ConsumerSettings, Option<Start>), Problem> {
     let mut fields = Fields::parse("a consumer", text, ProblemCode::InvalidConsumer)?;
-    let subjects = read_subjects(&mut fields);
+    let subjects = read_subjects(&mut fields, "a consumer");
     let condition = fields.text("if");
     let in_flight_max = match fields.integer("in_flight_max") {
         // What is wrong with a number outside of its range, the domain tells.
@@ -40,9 +40,10 @@ pub(super) fn read(text: &[u8]) -> Result<(ConsumerSettings, Option<Start>), Pro
     fields.conclude(Ok((settings, start)))
 }
 
-fn read_subjects(fields: &mut Fields) -> Vec<SubjectPattern> {
+/// Which events somebody wants: `a consumer`, or `a webhook`.
+pub(super) fn read_subjects(fields: &mut Fields, who: &str) -> Vec<SubjectPattern> {
     if !fields.has("subjects") {
-        fields.wrong("subjects", "a consumer names the subjects of its events, such as [\"order.paid\"]");
+        fields.wrong("subjects", format!("{who} names the subjects of its events, such as [\"order.paid\"]"));
     }
     let mut patterns = Vec::new();
     for (index, word) in fields.array("subjects").into_iter().enumerate().take(PATTERNS_MAX + 1) {
@@ -60,24 +61,26 @@ fn read_then(fields: &mut Fields) -> Then {
         fields.wrong("then", THEN);
         return Then::Job(Box::default());
     };
-    if !then.has("job") && !then.has("workflow") {
+    if !["job", "workflow", "webhook"].into_iter().any(|name| then.has(name)) {
         then.wrong("job", THEN);
     }
     let workflow = then.read("workflow", |text| {
         text.parse::<WorkflowName>().map_err(|invalid: InvalidWorkflowName| invalid.to_string())
     });
+    let webhook = then.read("webhook", |text| {
+        text.parse::<WebhookName>().map_err(|invalid: InvalidWebhookName| invalid.to_string())
+    });
     let job = then.inner("job", "a job").map(|job| read_job(job, &mut then));
-    let read = match (job, workflow) {
-        (Some(job), None) => Then::Job(Box::new(job)),
-        (None, Some(workflow)) => Then::Run(workflow),
-        (Some(_), Some(_)) => {
-            then.wrong("workflow", "what follows is either a job or a run of a workflow, not both");
-            Then::Job(Box::default())
-        }
-        (None, None) => Then::Job(Box::default()),
-    };
+    let mut read =
+        [job.map(|job| Then::Job(Box::new(job))), workflow.map(Then::Run), webhook.map(Then::Webhook)]
+            .into_iter()
+            .flatten();
+    let first = read.next().unwrap_or_else(|| Then::Job(Box::default()));
+    if read.next().is_some() {
+        then.wrong("", "what follows is one thing: a job, a run of a workflow, or a delivery to a webhook");
+    }
     fields.within(then);
-    read
+    first
 }
 
 fn read_job(mut job: Fields, then: &mut Fields) -> Submission {
@@ -167,9 +170,11 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(pointers("{}"), ["/subjects", "/then"]);
-        assert_eq!(pointers(r#"{"subjects":["a"],"then":{"webhook":1}}"#), ["/then/job", "/then/webhook"]);
+        assert_eq!(pointers(r#"{"subjects":["a"],"then":{"webhook":1}}"#), ["/then/webhook"]);
+        let webhook = r#"{"subjects":["a"],"then":{"webhook":"shop"}}"#;
+        assert_eq!(read(webhook.as_bytes()).unwrap().0.then, Then::Webhook("shop".parse().unwrap()));
         let both = r#"{"subjects":["a"],"then":{"job":{"type":"a"},"workflow":"a"}}"#;
-        assert_eq!(pointers(both), ["/then/workflow"]);
+        assert_eq!(pointers(both), ["/then/"]);
         assert_eq!(pointers(r#"{"subjects":["a"],"then":{"workflow":"A"}}"#), ["/then/workflow"]);
     }
 }

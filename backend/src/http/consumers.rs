@@ -18,7 +18,7 @@ use super::{
     responses::{BODY, CHANGE, Codes, Problems, STORE, of},
 };
 use crate::{
-    domain::{ConsumerName, InvalidConsumerName, Sequence, Start, Then},
+    domain::{ConsumerName, InvalidConsumerName, Sequence, Start},
     engine::{Caller, Moved, Put},
 };
 
@@ -26,6 +26,9 @@ const TAG: &str = "consumers";
 
 /// Naming a consumer.
 const CONSUMER: Codes = STORE | of(&[ProblemCode::ConsumerNotFound]);
+
+/// Doing something to one.
+const OWN: Codes = CONSUMER | of(&[ProblemCode::ConsumerBelongs]);
 
 /// Set a consumer
 ///
@@ -38,7 +41,7 @@ const CONSUMER: Codes = STORE | of(&[ProblemCode::ConsumerNotFound]);
     responses(
         (status = 200, description = "It was there, and has these settings now", body = dto::Consumer),
         (status = 201, description = "It is made", body = dto::Consumer, headers(("Location" = String, description = "Its path"))),
-        Problems<{ CONSUMER | BODY | of(&[ProblemCode::InvalidConsumer, ProblemCode::InvalidRequest, ProblemCode::TooManyConsumers, ProblemCode::ConsumerHasBegun, ProblemCode::EventsGone]) }>,
+        Problems<{ OWN | BODY | of(&[ProblemCode::InvalidConsumer, ProblemCode::InvalidRequest, ProblemCode::TooManyConsumers, ProblemCode::ConsumerHasBegun, ProblemCode::EventsGone]) }>,
     )
 )]
 pub(super) async fn put(
@@ -46,7 +49,7 @@ pub(super) async fn put(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = parse(&name)?;
+    let name = own(&name)?;
     let text = body::read_json(&state.bodies, request).await?;
     let (settings, start) = consumer_settings::read(&text)?;
     let put = state.engine.put_consumer(&Caller::loopback(), &name, settings, start).await?;
@@ -70,8 +73,8 @@ pub(super) async fn put(
 )]
 pub(super) async fn list(State(state): State<HttpState>) -> Result<Json<dto::ConsumerList>, Problem> {
     let mut consumers = state.engine.consumers().await?;
-    // The triggers of a workflow are shown, and changed, with it.
-    consumers.retain(|view| !matches!(view.consumer.settings.then, Then::Trigger(_)));
+    // Those of workflows and webhooks are shown, and changed, with them.
+    consumers.retain(|view| !view.consumer.name.belongs());
     Ok(Json(dto::ConsumerList { consumers: consumers.iter().map(dto::Consumer::from).collect() }))
 }
 
@@ -99,14 +102,14 @@ pub(super) async fn get(
     params(("name" = String, Path, description = "Its name", example = "invoices")),
     responses(
         (status = 204, description = "It is deleted"),
-        Problems<{ CONSUMER }>,
+        Problems<{ OWN }>,
     )
 )]
 pub(super) async fn delete(
     State(state): State<HttpState>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    state.engine.delete_consumer(&Caller::loopback(), &parse(&name)?).await?;
+    state.engine.delete_consumer(&Caller::loopback(), &own(&name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -119,7 +122,7 @@ pub(super) async fn delete(
     request_body = Option<dto::Actor>,
     responses(
         (status = 200, description = "It is paused", body = dto::Consumer),
-        Problems<{ CONSUMER | CHANGE }>,
+        Problems<{ OWN | CHANGE }>,
     )
 )]
 pub(super) async fn pause(
@@ -127,7 +130,7 @@ pub(super) async fn pause(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Consumer>, Problem> {
-    let name = parse(&name)?;
+    let name = moved_by_itself(&name)?;
     let (caller, reason) = read_actor(&state.bodies, request).await?;
     state.engine.pause_consumer(&caller, &name, reason).await?;
     shown(&state, &name, None).await
@@ -142,7 +145,7 @@ pub(super) async fn pause(
     request_body = Option<dto::ConsumerResume>,
     responses(
         (status = 200, description = "It is not paused", body = dto::Consumer),
-        Problems<{ CONSUMER | CHANGE }>,
+        Problems<{ OWN | CHANGE }>,
     )
 )]
 pub(super) async fn resume(
@@ -150,15 +153,21 @@ pub(super) async fn resume(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Consumer>, Problem> {
-    let name = parse(&name)?;
+    let name = moved_by_itself(&name)?;
     let mut fields = read_optional(&state.bodies, request).await?;
+    let from_now = read_from_now(&mut fields);
+    let (caller, reason) = actor(fields)?;
+    let moved = state.engine.resume_consumer(&caller, &name, from_now, reason).await?;
+    shown(&state, &name, from_now.then_some(moved)).await
+}
+
+/// Whether what came during a pause is to be passed over.
+pub(super) fn read_from_now(fields: &mut Fields) -> bool {
     let from = fields.read("from", |word| match word {
         "now" => Ok(()),
         _ => Err("from is \"now\", or left out to go on where it stood".to_owned()),
     });
-    let (caller, reason) = actor(fields)?;
-    let moved = state.engine.resume_consumer(&caller, &name, from.is_some(), reason).await?;
-    shown(&state, &name, from.map(|()| moved)).await
+    from.is_some()
 }
 
 /// Have a consumer go on somewhere else
@@ -170,7 +179,7 @@ pub(super) async fn resume(
     request_body = dto::ConsumerSeek,
     responses(
         (status = 200, description = "It stands there now", body = dto::Consumer),
-        Problems<{ CONSUMER | CHANGE | of(&[ProblemCode::EventsGone]) }>,
+        Problems<{ OWN | CHANGE | of(&[ProblemCode::EventsGone]) }>,
     )
 )]
 pub(super) async fn seek(
@@ -178,7 +187,7 @@ pub(super) async fn seek(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Json<dto::Consumer>, Problem> {
-    let name = parse(&name)?;
+    let name = moved_by_itself(&name)?;
     let text = body::read_json(&state.bodies, request).await?;
     let mut fields = Fields::parse("the body", &text, ProblemCode::InvalidRequest)?;
     if !fields.has("to") {
@@ -204,7 +213,7 @@ pub(super) async fn seek(
     responses(
         (status = 200, description = "It was asked for before, under this key", body = dto::Replay, headers(("Idempotency-Replayed" = String, description = "`true`"))),
         (status = 201, description = "It begins", body = dto::Replay),
-        Problems<{ CONSUMER | CHANGE | of(&[ProblemCode::EventsGone, ProblemCode::InvalidIdempotencyKey, ProblemCode::IdempotencyKeyReused, ProblemCode::TooManyReplays]) }>,
+        Problems<{ OWN | CHANGE | of(&[ProblemCode::EventsGone, ProblemCode::InvalidIdempotencyKey, ProblemCode::IdempotencyKeyReused, ProblemCode::TooManyReplays]) }>,
     )
 )]
 pub(super) async fn replay(
@@ -212,7 +221,7 @@ pub(super) async fn replay(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let name = parse(&name)?;
+    let name = moved_by_itself(&name)?;
     let key = idempotency::read_key(request.headers())?;
     let text = body::read_json(&state.bodies, request).await?;
     let mut fields = Fields::parse("the body", &text, ProblemCode::InvalidRequest)?;
@@ -248,9 +257,32 @@ async fn shown(
     Ok(Json(dto::Consumer { moved, ..dto::Consumer::from(&view) }))
 }
 
+/// The name of one that somebody set, which is changed and deleted by itself.
+fn own(name: &str) -> Result<ConsumerName, Problem> {
+    let name = moved_by_itself(name)?;
+    match name.webhook() {
+        Some(webhook) => Err(belongs(&name, "webhook", webhook.as_str())),
+        None => Ok(name),
+    }
+}
+
+/// The name of one that is paused and moved by itself: that of a webhook is.
+fn moved_by_itself(name: &str) -> Result<ConsumerName, Problem> {
+    let name = parse(name)?;
+    match name.workflow() {
+        Some(workflow) => Err(belongs(&name, "workflow", workflow.as_str())),
+        None => Ok(name),
+    }
+}
+
+fn belongs(name: &ConsumerName, kind: &str, owner: &str) -> Problem {
+    let detail = format!("the consumer {name} belongs to the {kind} {owner}: it goes by /v1/{kind}s/{owner}");
+    Problem::new(ProblemCode::ConsumerBelongs, detail)
+}
+
 /// The name. What cannot be one is not found either.
 fn parse(name: &str) -> Result<ConsumerName, Problem> {
-    name.parse().map_err(|invalid: InvalidConsumerName| {
+    ConsumerName::kept(name).map_err(|invalid: InvalidConsumerName| {
         Problem::new(ProblemCode::ConsumerNotFound, invalid.to_string())
     })
 }

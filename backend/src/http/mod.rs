@@ -1,7 +1,7 @@
 //! The HTTP API: the only place that knows axum.
 //!
 //! A request's way: [`serve()`] takes its connection, `request` gives it an id and measures it, `access` lets it in,
-//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `schedules`, `hooks`,
+//! `answers` takes room for what is returned, a route (`jobs`, `batch`, `actions`, `watch`, `workflows`, `runs`, `schedules`, `hooks`, `webhooks`,
 //! `workers`, `types`, `type_settings`, `quarantine`, `health`, `openapi`) reads it through `body`, `fields`, `filter` and `query`, calls a
 //! command or a query of `engine`, and returns a shape of `dto` or a `problem`. `responses` tells the document which
 //! problems may come.
@@ -31,6 +31,7 @@ mod schedules;
 mod type_settings;
 mod types;
 mod watch;
+mod webhooks;
 mod workers;
 mod workflow_actions;
 mod workflows;
@@ -48,6 +49,7 @@ mod idempotency;
 mod preconditions;
 mod query;
 mod submission;
+mod webhook_settings;
 
 // What they return.
 mod code;
@@ -173,7 +175,7 @@ impl Deref for HttpState {
     }
 }
 
-/// The routes of what makes jobs: consumers and hooks, workflows with their runs, schedules.
+/// The routes of what makes jobs: consumers, hooks and webhooks, workflows with their runs, schedules.
 fn what_follows() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(consumers::list))
@@ -185,6 +187,11 @@ fn what_follows() -> OpenApiRouter<HttpState> {
         .routes(routes!(hooks::list))
         .routes(routes!(hooks::put, hooks::get, hooks::delete, hooks::deliver))
         .routes(routes!(hooks::rotate))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::put, webhooks::get, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::pause))
+        .routes(routes!(webhooks::resume))
         .routes(routes!(workflows::list))
         .routes(routes!(workflows::check))
         .routes(routes!(workflows::put, workflows::get, workflows::delete))

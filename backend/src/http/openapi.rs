@@ -38,6 +38,7 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
         (name = "watch", description = "Follow jobs by server-sent events"),
         (name = "events", description = "Publish what happened elsewhere, and read it in the order in which it was recorded"),
         (name = "consumers", description = "Make a job of each event that is selected"),
+        (name = "webhooks", description = "Deliver events to other services, signed"),
         (name = "hooks", description = "Take what other services tell of, verified, as events"),
         (name = "workflows", description = "Jobs that belong together, and what follows from each"),
         (name = "runs", description = "Workflows under way: read them, and change their course"),

@@ -1,18 +1,9 @@
-//! What comes in at hooks.
+//! What comes in at hooks, and what goes out to webhooks.
 
-use dashmap::DashSet;
-use prometheus::IntCounterVec;
+use super::{Metrics, named_outcomes::NamedOutcomes, registrar::Registrar};
+use crate::domain::{HookName, WebhookName};
 
-use super::{Metrics, registrar::Registrar};
-use crate::domain::HookName;
-
-/// How many hooks get labels of their own; the rest share [`OTHERS`]. Each costs four time series.
-const HOOK_LABELS_MAX: usize = 200;
-
-/// The label of those beyond [`HOOK_LABELS_MAX`]. No hook has this name.
-const OTHERS: &str = "_other";
-
-/// What became of a delivery.
+/// What became of a delivery to a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HookOutcome {
     /// It is an event now.
@@ -26,90 +17,101 @@ pub(crate) enum HookOutcome {
 }
 
 impl HookOutcome {
-    const ALL: [Self; 4] = [Self::Accepted, Self::Repeated, Self::Unverified, Self::Invalid];
+    const ALL: [&'static str; 4] = ["accepted", "repeated", "unverified", "invalid"];
 
     const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Repeated => "repeated",
-            Self::Unverified => "unverified",
-            Self::Invalid => "invalid",
-        }
+        Self::ALL[self as usize]
+    }
+}
+
+/// What became of one try to deliver an event to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookTry {
+    /// The receiver has it.
+    Delivered,
+    /// The receiver does not have it, or did not say that it has.
+    Failed,
+    /// The receiver wants no more, ever.
+    Gone,
+}
+
+impl WebhookTry {
+    const ALL: [&'static str; 3] = ["delivered", "failed", "gone"];
+
+    const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize]
     }
 }
 
 pub(super) struct HookMetrics {
-    own: DashSet<HookName>,
-    deliveries: IntCounterVec,
+    deliveries: NamedOutcomes,
+    tries: NamedOutcomes,
 }
 
 impl HookMetrics {
     pub(super) fn new(make: &mut Registrar) -> Self {
+        let deliveries =
+            ("hook_deliveries_total", "Requests to hooks that there are, by what became of them.");
+        let tries = ("webhook_tries_total", "Tries to deliver events to webhooks, by what became of them.");
         Self {
-            own: DashSet::new(),
-            deliveries: make.counters(
-                "hook_deliveries_total",
-                "Requests to hooks that there are, by what became of them.",
-                &["hook", "outcome"],
-            ),
+            deliveries: NamedOutcomes::new(make, deliveries, "hook", &HookOutcome::ALL),
+            tries: NamedOutcomes::new(make, tries, "webhook", &WebhookTry::ALL),
         }
-    }
-
-    /// The hook's label.
-    fn label<'a>(&self, name: &'a HookName) -> &'a str {
-        let is_own =
-            self.own.contains(name) || (self.own.len() < HOOK_LABELS_MAX && self.own.insert(name.clone()));
-        if is_own { name.as_str() } else { OTHERS }
     }
 }
 
 impl Metrics {
     /// This became of a delivery to a hook that there is.
     pub(crate) fn hook_delivery(&self, hook: &HookName, outcome: HookOutcome) {
-        let label = self.hooks.label(hook);
-        self.hooks.deliveries.with_label_values(&[label, outcome.as_str()]).inc();
+        self.hooks.deliveries.count(hook.as_str(), outcome.as_str());
+    }
+
+    /// This became of a try to deliver an event.
+    pub(crate) fn webhook_tried(&self, webhook: &WebhookName, outcome: WebhookTry) {
+        self.hooks.tries.count(webhook.as_str(), outcome.as_str());
     }
 
     /// Which hooks there are. What is told of those that are gone ends.
-    pub(crate) fn set_hooks(&self, hooks: &[HookName]) {
-        let metrics = &self.hooks;
-        metrics.own.retain(|name| {
-            let stays = hooks.contains(name);
-            if !stays {
-                for outcome in HookOutcome::ALL {
-                    // An error means that there was nothing.
-                    let _ = metrics.deliveries.remove_label_values(&[name.as_str(), outcome.as_str()]);
-                }
-            }
-            stays
-        });
-        for name in hooks {
-            let label = metrics.label(name);
-            // The series of a known hook begin at zero.
-            for outcome in HookOutcome::ALL {
-                metrics.deliveries.with_label_values(&[label, outcome.as_str()]);
-            }
-        }
+    pub(crate) fn set_hooks<'a>(&self, hooks: impl Iterator<Item = &'a HookName>) {
+        self.hooks.deliveries.set(hooks.map(HookName::as_str));
+    }
+
+    /// The same of webhooks.
+    pub(crate) fn set_webhooks<'a>(&self, webhooks: impl Iterator<Item = &'a WebhookName>) {
+        self.hooks.tries.set(webhooks.map(WebhookName::as_str));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::named_outcomes::NAME_LABELS_MAX;
 
     #[test]
     fn hooks_in_labels_are_bounded_and_those_that_go_make_room() {
         let metrics = Metrics::default();
         let named = |number: usize| format!("h{number}").parse::<HookName>().unwrap();
-        let hooks: Vec<HookName> = (0..=HOOK_LABELS_MAX).map(named).collect();
-        metrics.set_hooks(&hooks);
+        let hooks: Vec<HookName> = (0..=NAME_LABELS_MAX).map(named).collect();
+        metrics.set_hooks(hooks.iter());
         hooks.iter().for_each(|hook| metrics.hook_delivery(hook, HookOutcome::Accepted));
         let text = metrics.render();
-        assert_eq!(text.matches("crewcall_hook_deliveries_total{").count(), 4 * (HOOK_LABELS_MAX + 1));
-        assert!(text.contains("crewcall_hook_deliveries_total{hook=\"_other\",outcome=\"accepted\"} 1\n"));
-        assert!(text.contains("crewcall_hook_deliveries_total{hook=\"h0\",outcome=\"invalid\"} 0\n"));
-        metrics.set_hooks(&hooks[1..]);
+        assert_eq!(text.matches("crewcall_hook_deliveries_total{").count(), 4 * (NAME_LABELS_MAX + 1));
+        assert_eq!(text.matches("{hook=\"_other\",outcome=\"accepted\"} 1\n").count(), 1);
+        assert!(text.contains("outcome=\"invalid\"} 0\n"));
+        let others = hooks.iter().find(|hook| !text.contains(&format!("\"{hook}\""))).unwrap();
+        metrics.set_hooks(hooks.iter().filter(|hook| **hook != hooks[0]));
         let text = metrics.render();
-        assert!(!text.contains("hook=\"h0\"") && text.contains("hook=\"h200\""), "{text}");
+        assert!(!text.contains("hook=\"h0\"") && text.contains(&format!("hook=\"{others}\"")), "{text}");
+    }
+
+    #[test]
+    fn tries_of_a_webhook_are_told_by_their_outcome() {
+        let metrics = Metrics::default();
+        let billing: WebhookName = "billing".parse().unwrap();
+        metrics.set_webhooks([&billing].into_iter());
+        metrics.webhook_tried(&billing, WebhookTry::Gone);
+        let text = metrics.render();
+        assert!(text.contains("crewcall_webhook_tries_total{outcome=\"gone\",webhook=\"billing\"} 1\n"));
+        assert!(text.contains("crewcall_webhook_tries_total{outcome=\"failed\",webhook=\"billing\"} 0\n"));
     }
 }

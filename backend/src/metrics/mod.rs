@@ -25,12 +25,15 @@ mod consumers;
 
 mod schedules;
 
+mod named_outcomes;
+
 mod hooks;
 
 mod workflows;
 
 use crewcall_proto::JobType;
 
+pub use self::hooks::WebhookTry;
 pub use self::registrar::MetricDescription;
 use self::{
     broker::BrokerMetrics,

@@ -24,8 +24,8 @@ use crewcall_backend::{
         Then,
     },
     engine::{
-        ports::{Accepted, ConsumerStep, ConsumerWrite, DispatchNumber, Made, MatchedEvent},
-        rules::{Consume, Consumers, Decide, JobCounts, Loaded, Rules, Writes},
+        ports::{Accepted, ConsumerStep, ConsumerWrite, Made, MatchedEvent},
+        rules::{Consume, Consumers, Decide, Loaded, Rules, Writes},
     },
 };
 use crewcall_proto::{JobId, Timestamp};
@@ -268,9 +268,8 @@ fn decide(consumer: Consumer, open: Vec<(JobId, Cause)>, read: &Read) -> Writes 
         matches: (read.from + 1..=read.to).filter(|event| is_selected(*event)).map(matched).collect(),
     };
     let passes = consumer.pass;
-    let counts = JobCounts::new(DispatchNumber(0), Sequence(0));
-    let mut rules =
-        Rules::new((counts, <_>::default()), Consumers::new([consumer], open, passes), <_>::default(), clock);
+    let consumers = Consumers::new([consumer], open, passes);
+    let mut rules = Rules { consumers, ..Rules::empty(clock) };
     Consume::new(step).unwrap().decide(Loaded::default(), &mut rules).unwrap().writes
 }
 

@@ -30,8 +30,8 @@ use crewcall_backend::{
         },
     },
     engine::{
-        ports::{Accepted, DispatchNumber, ScheduleChange, ScheduleStep, ScheduleWrite, StepTick, TickMade},
-        rules::{ChangeSchedule, Decide, JobCounts, Loaded, Rules, Schedules, TickSchedule, Writes},
+        ports::{Accepted, ScheduleChange, ScheduleStep, ScheduleWrite, StepTick, TickMade},
+        rules::{ChangeSchedule, Decide, Loaded, Rules, Schedules, TickSchedule, Writes},
     },
 };
 use crewcall_calendar::{Calendar, Zone};
@@ -246,15 +246,9 @@ impl World {
         command: D,
         fired_ticks: BTreeSet<Timestamp>,
     ) -> (Writes, Rules) {
-        let counts = JobCounts::new(DispatchNumber(0), <_>::default());
         let schedules = Schedules::new([schedule], ScheduleId(1));
         let clock = Arc::new(WorldClock(self.now));
-        let mut rules = Rules::new(
-            (counts, <_>::default()),
-            <_>::default(),
-            (<_>::default(), schedules, <_>::default()),
-            clock,
-        );
+        let mut rules = Rules { schedules, ..Rules::empty(clock) };
         let loaded = Loaded { fired_ticks, ..Loaded::default() };
         let writes = command.decide(loaded, &mut rules).unwrap().writes;
         (writes, rules)

@@ -13,6 +13,7 @@ mod metrics;
 mod operations;
 mod problem;
 mod schedules;
+mod webhooks;
 mod workflows;
 
 use std::{collections::BTreeMap, ops::Deref};
@@ -28,11 +29,12 @@ pub(crate) use self::{
     event_log::{EventPage, PublishedEvent},
     fleet::{JobType, TypeList, Worker, WorkerList},
     health::{Readiness, http_time},
-    hooks::{BodyCheck, Hook, HookList, HookVerify},
+    hooks::{BodyCheck, Hook, HookList, HookVerify, Retiring},
     metrics::Metrics,
     operations::{BatchOutcome, BulkOutcome, Deleted, QuarantinePage, QuarantinedMessage},
     problem::{Mistake, Problem},
     schedules::{Backfill, OpenTick, Schedule, ScheduleList, SchedulePreview, Tick, TickPage, UpcomingTick},
+    webhooks::{Webhook, WebhookList},
     workflows::{
         ItemCounts, JournalLine, JournalPage, Run, RunItem, RunItemPage, RunPage, RunState, RunStep,
         StartedBy, Workflow, WorkflowCheck, WorkflowList, WorkflowVersion, WorkflowVersionPage,

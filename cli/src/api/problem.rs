@@ -87,7 +87,7 @@ impl fmt::Display for Mistake {
 
 /// The same sentence for a terminal: where readers of the API are sent to a route, users are sent to a command.
 fn for_the_terminal(sentence: &str) -> String {
-    const COMMANDS: [(&str, &str); 8] = [
+    const COMMANDS: [(&str, &str); 9] = [
         (
             "/openapi.json lists those that exist",
             "check --url or CREWCALL_URL, and that both have the same version",
@@ -95,6 +95,7 @@ fn for_the_terminal(sentence: &str) -> String {
         ("/v1/workers lists those that are", "crewcall workers ls shows those that are"),
         ("/v1/consumers lists those that there are", "crewcall consumers ls shows those that there are"),
         ("/v1/hooks lists those that there are", "crewcall hooks ls shows those that there are"),
+        ("/v1/webhooks lists those that there are", "crewcall webhooks ls shows those that there are"),
         ("/v1/workflows lists those that there are", "crewcall workflows ls shows those that there are"),
         ("/v1/schedules lists those that there are", "crewcall schedules ls shows those that there are"),
         ("/v1/types lists those that are known", "crewcall types ls shows those that are known"),

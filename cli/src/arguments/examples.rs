@@ -8,7 +8,7 @@ use super::Arguments;
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// The examples of each command, by the words that name it.
-const EXAMPLES: [(&str, &[&str]); 87] = [
+const EXAMPLES: [(&str, &[&str]); 95] = [
     (
         "",
         &[
@@ -171,6 +171,24 @@ const EXAMPLES: [(&str, &[&str]); 87] = [
     ("hooks get", &["crewcall hooks get github", "crewcall hooks get github -o json"]),
     ("hooks rotate", &["crewcall hooks rotate payments --reason 'it was in a ticket'"]),
     ("hooks rm", &["crewcall hooks rm github"]),
+    (
+        "webhooks",
+        &[
+            "crewcall webhooks apply -f webhooks.yaml",
+            "crewcall webhooks ls",
+            "crewcall webhooks pause shop --reason 'it is moved'",
+        ],
+    ),
+    (
+        "webhooks apply",
+        &["crewcall webhooks apply -f webhooks.yaml", "crewcall webhooks apply -f - < webhooks.yaml"],
+    ),
+    ("webhooks ls", &["crewcall webhooks ls", "crewcall webhooks ls -o wide --watch=5s"]),
+    ("webhooks get", &["crewcall webhooks get shop", "crewcall webhooks get shop -o json"]),
+    ("webhooks rotate", &["crewcall webhooks rotate shop --reason 'it was in a ticket'"]),
+    ("webhooks pause", &["crewcall webhooks pause shop --reason 'it is moved'"]),
+    ("webhooks resume", &["crewcall webhooks resume shop", "crewcall webhooks resume shop --from-now"]),
+    ("webhooks rm", &["crewcall webhooks rm shop"]),
     (
         "workflows",
         &[

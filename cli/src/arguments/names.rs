@@ -1,4 +1,5 @@
-//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, hooks, workflows, schedules and runs are.
+//! How a job is named: by its id, the beginning of it, or `@last`; and how consumers, hooks, webhooks, workflows, schedules and
+//! runs are.
 
 use std::{fmt, str::FromStr};
 
@@ -91,14 +92,46 @@ macro_rules! dotted_name {
     };
 }
 
-dotted_name! {
-    /// The name of a consumer.
-    ConsumerName, "consumer", "invoices"
+/// What the user called a consumer: one of theirs, or that of a workflow or a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerName(String);
+
+impl ConsumerName {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConsumerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let owner = text.strip_prefix("webhook:").or_else(|| text.strip_prefix("workflow:"));
+        match JobType::new(owner.unwrap_or(text)) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(format!(
+                "a consumer's name has 1 to {} characters of a-z 0-9 . _ - in dot-separated words, such as invoices; that of a webhook is webhook: and its name",
+                JobType::LENGTH_MAX
+            )),
+        }
+    }
+}
+
+impl fmt::Display for ConsumerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 dotted_name! {
     /// The name of a hook.
     HookName, "hook", "github", HOOK_NAME_LENGTH_MAX
+}
+
+dotted_name! {
+    /// The name of a webhook.
+    WebhookName, "webhook", "shop"
 }
 
 dotted_name! {
@@ -194,6 +227,12 @@ mod tests {
         assert!(refused.starts_with("a workflow's name has 1 to 128 characters"), "{refused}");
         assert!("asset.publish".parse::<WorkflowName>().is_ok());
         assert!("report.nightly".parse::<ScheduleName>().is_ok());
+        for good in ["invoices", "webhook:shop", "workflow:asset.publish"] {
+            assert_eq!(good.parse::<ConsumerName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "Invoices", "webhook:", "hook:shop", "webhook:a:b"] {
+            assert!(bad.parse::<ConsumerName>().is_err(), "{bad}");
+        }
         assert!("workflow:asset.publish:0".parse::<ScheduleName>().is_ok());
         for bad in ["", "Nightly", "workflow:asset.publish", "workflow:A:0", "workflow:a:x"] {
             assert!(bad.parse::<ScheduleName>().is_err(), "{bad}");

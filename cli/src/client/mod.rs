@@ -1,5 +1,5 @@
 //! The HTTP client: one request, one answer or one [`ClientError`]; [`follow`] adds the event
-//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`hooks`] who else tells of it, [`workflows`] what belongs together, [`operations`] what people who look after jobs ask for.
+//! streams of jobs, [`event_log`] what is published, [`consumers`] what makes jobs of it, [`hooks`] who else tells of it, [`webhooks`] who is told of it, [`workflows`] what belongs together, [`operations`] what people who look after jobs ask for.
 
 pub(crate) mod consumers;
 pub(crate) mod event_log;
@@ -8,6 +8,7 @@ mod hooks;
 pub(crate) mod operations;
 pub(crate) mod schedules;
 mod stream;
+mod webhooks;
 pub(crate) mod workflows;
 
 use std::{error::Error, time::Duration};

@@ -71,6 +71,7 @@ fn with_completers(command: Command) -> Command {
             "worker" => argument.add(of(workers)),
             "consumer" => argument.add(of(consumers)),
             "hook" => argument.add(of(hooks)),
+            "webhook" => argument.add(of(webhooks)),
             "schedule" => argument.add(of(schedules)),
             "words" => argument.add(of(parameters)),
             _ => argument,
@@ -105,6 +106,11 @@ fn consumers(written: &OsStr) -> Vec<CompletionCandidate> {
 fn hooks(written: &OsStr) -> Vec<CompletionCandidate> {
     let found = ask(async |client| client.hooks().await.ok()).unwrap_or_default();
     offers(written, found.iter().map(|found| (found.name.clone(), found.subject.clone())))
+}
+
+fn webhooks(written: &OsStr) -> Vec<CompletionCandidate> {
+    let found = ask(async |client| client.webhooks().await.ok()).unwrap_or_default();
+    offers(written, found.iter().map(|found| (found.name.clone(), found.url.clone())))
 }
 
 fn schedules(written: &OsStr) -> Vec<CompletionCandidate> {
@@ -217,6 +223,6 @@ mod tests {
                 command.get_arguments().filter(|argument| argument.get::<ArgValueCompleter>().is_some());
             own.count() + command.get_subcommands().map(count).sum::<usize>()
         }
-        assert!(count(&command()) >= 21, "an argument has another name now");
+        assert!(count(&command()) >= 45, "an argument has another name now");
     }
 }

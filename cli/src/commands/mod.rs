@@ -16,6 +16,7 @@ pub(crate) mod quarantine;
 pub(crate) mod runs;
 pub(crate) mod schedules;
 pub(crate) mod types;
+pub(crate) mod webhooks;
 pub(crate) mod workers;
 pub(crate) mod workflows;
 
@@ -33,6 +34,7 @@ mod lists;
 mod manifests;
 mod resend;
 mod resolve;
+mod secrets;
 
 pub(crate) mod backup;
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     arguments::config_file,
+    backend,
     exit::{Exit, Failure},
     logs,
     output::print,
@@ -27,11 +28,12 @@ pub(crate) async fn run(flags: &ServeFlags) -> Result<Exit, Failure> {
     }
     let mut signals = Signals::listen()?;
 
-    let app = App::build(settings.backend).await.map_err(|error| Failure::Part(error.into()))?;
+    let config = settings.backend;
+    let app = App::build(config.clone()).await.map_err(|error| Failure::Part(error.into()))?;
     announce(&app);
 
     let stop = CancellationToken::new();
-    let mut running = pin!(app.run(stop.clone()));
+    let mut running = pin!(backend::run(app, &config, stop.clone()));
     tokio::select! {
         ended = &mut running => return conclude(ended),
         () = signals.next() => stop.cancel(),

@@ -8,14 +8,16 @@ mod directory;
 mod workers;
 
 use std::{
+    env,
     error::Error,
     future::pending,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
 
-use crewcall_backend::{App, Config, DatabaseUrl, RunError};
+use crewcall_backend::{App, Config, DatabaseUrl};
 use crewcall_dev_broker::{DevBroker, DevBrokerOptions};
+use crewcall_webhooks::{ALLOW_VARIABLE, AllowedNetworks};
 use tokio::{
     net::TcpStream,
     task::JoinHandle,
@@ -24,7 +26,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    arguments::DevArguments, dev_environment::DevEnvironment, exit::Failure, output::print_message,
+    arguments::DevArguments,
+    backend::{self, BackendError},
+    dev_environment::DevEnvironment,
+    exit::Failure,
+    output::print_message,
     watched_process::WatchedProcess,
 };
 
@@ -43,7 +49,7 @@ pub(crate) struct DevStack {
     broker: Option<DevBroker>,
     /// None when the user's own come by themselves.
     workers: Option<WatchedProcess>,
-    backend: JoinHandle<Result<(), RunError>>,
+    backend: JoinHandle<Result<(), BackendError>>,
     stop: CancellationToken,
     addresses: Addresses,
 }
@@ -85,13 +91,15 @@ impl DevStack {
             amqp_url: amqp_url.clone(),
             database: DatabaseUrl::Sqlite(directory.path("crewcall.db")),
             http_listen: arguments.http_listen.unwrap_or_else(|| http_listen(last.as_ref())),
+            webhook_allow: webhook_allow()?,
             ..Config::default()
         };
         let prefix = config.amqp_prefix.prefix().to_owned();
-        let app = App::build(config).await.map_err(part)?;
+        let app = App::build(config.clone()).await.map_err(part)?;
         let http = app.http_address();
         let stop = CancellationToken::new();
-        let backend = tracker.spawn(app.run(stop.clone()));
+        let stopping = stop.clone();
+        let backend = tracker.spawn(async move { Box::pin(backend::run(app, &config, stopping)).await });
         let workers =
             program.map(|words| workers::start(&words, &amqp_url, &prefix, directory)).transpose()?;
         let addresses = Addresses { http, amqp_url: amqp_url.clone() };
@@ -138,6 +146,12 @@ impl DevStack {
             print_message(&format!("the RabbitMQ node did not stop cleanly: {error}"));
         }
     }
+}
+
+/// What webhooks may lead into besides the public internet, as the environment says.
+fn webhook_allow() -> Result<AllowedNetworks, Failure> {
+    let list = env::var(ALLOW_VARIABLE).unwrap_or_default();
+    list.parse().map_err(|error| Failure::Usage(format!("{ALLOW_VARIABLE}: {error}")))
 }
 
 async fn start_broker(directory: &DevDirectory, last: Option<&DevEnvironment>) -> Result<DevBroker, Failure> {

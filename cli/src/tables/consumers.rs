@@ -61,7 +61,7 @@ impl Show for Consumer {
                 ("if", self.condition.clone().unwrap_or_default()),
                 ("then", inline(&self.then, JOB_CHARACTERS_MAX)),
                 ("cursor", format!("event {} of {}", self.cursor, self.head)),
-                ("lag", lag(self)),
+                ("lag", lag(self.lag_events, self.lag_seconds)),
                 ("in flight", format!("{} of at most {}", jobs(self.in_flight), self.in_flight_max)),
                 ("condition errors", without_job(&self.condition_errors, CONDITION_ERROR)),
                 ("chains refused", without_job(&self.refused, CHAIN_TOO_LONG)),
@@ -80,10 +80,11 @@ impl Show for Consumer {
     }
 }
 
-fn lag(consumer: &Consumer) -> String {
-    let seconds = consumer.lag_seconds.filter(|_| consumer.lag_events > 0);
+/// `16 events, 3s 200ms`
+pub(super) fn lag(lag_events: u64, lag_seconds: Option<f64>) -> String {
+    let seconds = lag_seconds.filter(|_| lag_events > 0);
     let time = seconds.map(|seconds| format!(", {}", duration::show(seconds)));
-    format!("{}{}", events(consumer.lag_events), time.unwrap_or_default())
+    format!("{}{}", events(lag_events), time.unwrap_or_default())
 }
 
 /// `1 event`

@@ -1,4 +1,4 @@
-//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], hooks in [`hooks`], workflows and runs in
+//! How things look in tables and alone: jobs here, events in [`event_log`], consumers in [`consumers`], hooks in [`hooks`], webhooks in [`webhooks`], workflows and runs in
 //! [`workflows`] and [`runs`], schedules in [`schedules`], the rest in [`fleet`].
 
 mod after;
@@ -10,6 +10,7 @@ mod hooks;
 mod runs;
 mod schedules;
 mod schema;
+mod webhooks;
 mod workflows;
 
 pub(crate) use self::{

@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOCKED_TIMES: usize = 3;
 
 /// What fires here, and nothing else makes it.
-pub(crate) const FIRING: [&str; 10] = [
+pub(crate) const FIRING: [&str; 11] = [
     "CrewcallBrokerDown",
     "CrewcallClockSetBack",
     "CrewcallOldestWaitingTooOld",
@@ -52,6 +52,7 @@ pub(crate) const FIRING: [&str; 10] = [
     "CrewcallScheduleMissed",
     "CrewcallStoreSlow",
     "CrewcallVersionSkew",
+    "CrewcallWebhookFailing",
     "CrewcallWorkerLost",
 ];
 
@@ -102,6 +103,16 @@ async fn swallow(stack: &mut Stack, direct: &str) -> String {
     id
 }
 
+/// An event is to be delivered to where no webhook may lead.
+async fn deliver_inward(stack: &Stack) {
+    let webhook = json!({"url": "https://localhost/", "subjects": ["order.paid"]});
+    let path = "/v1/webhooks/inward";
+    let (status, answer) = stack.api.send(Method::PUT, path, webhook.to_string(), &[]).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+    // From the first scrape on there is something that grows.
+    stack.api.metric("crewcall_webhook_tries_total", "outcome=\"failed\",webhook=\"inward\"").await.unwrap();
+}
+
 /// Another program locks the database while jobs are submitted.
 async fn lock_database(stack: &mut Stack) {
     for _ in 0..LOCKED_TIMES {
@@ -134,6 +145,7 @@ async fn alerts_fire_for_real_faults() {
     let (status, answer) = stack.api.send(Method::PUT, path, schedule.to_string(), &[]).await.unwrap();
     assert!(status.is_success(), "{answer}");
 
+    deliver_inward(&stack).await;
     let began = Instant::now();
     let lost = swallow(&mut stack, &direct).await;
     let unknown = stack.submit(UNKNOWN_TYPE, json!({})).await.unwrap();
@@ -146,6 +158,7 @@ async fn alerts_fire_for_real_faults() {
         "CrewcallRuntimeBlocked",
         "CrewcallWorkerLost",
         "CrewcallReconcilerHadWork",
+        "CrewcallWebhookFailing",
     ] {
         prometheus.fires(alert).await;
     }

@@ -15,6 +15,8 @@ mod messages;
 
 mod store;
 
+mod webhooks;
+
 mod catalogue;
 
 mod clock;

@@ -33,10 +33,20 @@ const DIRECTIONS: [(&str, &[&str]); 13] = [
     ),
     (
         "cli",
-        &["crewcall-backend", "crewcall-worker", "crewcall-proto", "crewcall-amqp", "crewcall-dev-broker"],
+        &[
+            "crewcall-backend",
+            "crewcall-worker",
+            "crewcall-webhooks",
+            "crewcall-proto",
+            "crewcall-amqp",
+            "crewcall-dev-broker",
+        ],
     ),
     ("dev-broker", &[]),
-    ("tests", &["crewcall-proto", "crewcall-amqp", "crewcall-worker", "crewcall-dev-broker"]),
+    (
+        "tests",
+        &["crewcall-proto", "crewcall-amqp", "crewcall-worker", "crewcall-webhooks", "crewcall-dev-broker"],
+    ),
 ];
 
 /// Libraries that only some crates may depend on.

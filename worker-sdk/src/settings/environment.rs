@@ -10,7 +10,7 @@ const PREFIX: &str = "CREWCALL_";
 
 /// Variables of ours that other programs read: often one file sets them for all. A test holds both lists against the
 /// documents.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 18] = [
     "CREWCALL_URL",
     "CREWCALL_RABBITMQ_HOME",
     "CREWCALL_DATABASE_URL",
@@ -22,6 +22,7 @@ const OTHERS: [&str; 17] = [
     "CREWCALL_RETENTION_TYPES",
     "CREWCALL_RETENTION_EVENTS",
     "CREWCALL_BUNDLES",
+    "CREWCALL_WEBHOOK_ALLOW",
     "CREWCALL_CHAIN_JOBS_MAX",
     "CREWCALL_INSECURE",
     "CREWCALL_LOG_FORMAT",

@@ -20,6 +20,8 @@ pub(crate) mod schedules;
 
 pub(crate) mod hooks;
 
+pub(crate) mod webhooks;
+
 pub(crate) mod deliver;
 
 pub(crate) mod types;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crewcall_proto::{JobId, codec::PAYLOAD_BYTES_MAX};
 
 use crate::{
-    domain::{After, Job, Problem, Submission},
+    domain::{After, Job, NewJob, Problem, Submission},
     engine::{
         Caller, Engine,
         ports::{Accepted, IdempotencyKey, Inserted, JobQuery, LINKS_MAX, StoreError, UNANNOUNCED_TYPES_MAX},
@@ -129,8 +129,22 @@ impl Engine {
         caller: &Caller,
         submission: Submission,
     ) -> Result<(Job, Option<After>), SubmitError> {
+        let new = submission.validate(self.clock.now()).map_err(SubmitError::Invalid)?;
+        self.judge(caller, new).await
+    }
+
+    /// The same of what the backend makes itself, of types that are its own as well.
+    pub(in crate::engine) async fn check_made(
+        &self,
+        submission: Submission,
+    ) -> Result<(Job, Option<After>), SubmitError> {
+        let new = submission.validate_made(self.clock.now()).map_err(SubmitError::Invalid)?;
+        self.judge(&Caller::loopback(), new).await
+    }
+
+    /// Holds the parameters against their limit, and against the schema of the type.
+    async fn judge(&self, caller: &Caller, mut new: NewJob) -> Result<(Job, Option<After>), SubmitError> {
         let now = self.clock.now();
-        let mut new = submission.validate(now).map_err(SubmitError::Invalid)?;
         let after = new.after.take();
         let parameters_bytes = serde_json::to_vec(&new.parameters).map_or(usize::MAX, |text| text.len());
         if parameters_bytes > PAYLOAD_BYTES_MAX {

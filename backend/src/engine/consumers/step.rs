@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::notes::Note;
 use crate::{
     domain::{
-        Cause, CausedBy, Consumer, Origin, Pass, PublishedEvent, Reacted, Reaction, Sequence, Source,
-        Submission,
+        Cause, CausedBy, Consumer, ConsumerName, Origin, Pass, PublishedEvent, Reacted, Reaction, Sequence,
+        Source, Submission, Then, WebhookName,
         workflow::{definition::WorkflowName, known::StartedBy},
     },
     engine::{
@@ -213,6 +213,12 @@ async fn make(
 ) -> Result<Option<Vec<MatchedEvent>>, StoreError> {
     let now = engine.clock.now();
     let mut ready = Vec::with_capacity(matches.len());
+    if let Then::Webhook(webhook) = &consumer.settings.then
+        && let Some(reason) = not_delivered(engine, consumer, webhook)
+    {
+        troubled(engine, consumer, Some(reason));
+        return Ok(None);
+    }
     for (follows, cause) in matches {
         let made = match follows {
             Follows::Job(submission) => {
@@ -238,6 +244,16 @@ async fn make(
         ready.push(MatchedEvent { made, cause });
     }
     Ok(Some(ready))
+}
+
+/// Why nothing is delivered to a webhook now, if nothing is.
+fn not_delivered(engine: &Engine, consumer: &Consumer, webhook: &WebhookName) -> Option<String> {
+    if engine.store.webhook(webhook).is_none() {
+        return Some(format!("there is no webhook {webhook}: make it, or set another"));
+    }
+    let own = ConsumerName::of_webhook(webhook);
+    let is_paused = own != consumer.name && engine.store.consumer(&own)?.pause.is_some();
+    is_paused.then(|| format!("the webhook {webhook} is paused"))
 }
 
 /// Stores what was decided for one pass. Returns whether it got on.

@@ -20,6 +20,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 
 use crate::{
     clock::Clock,
+    domain::reserved::{announcement_refusal, is_reserved},
     engine::{
         changes::Changes,
         fleet::{
@@ -129,6 +130,8 @@ pub struct Discovery {
     pub(in crate::engine) clock: Arc<dyn Clock>,
     /// Who is to be told that nobody could read what they announced.
     pub(in crate::engine) unreadable: Unreadable,
+    /// The worker of this very process, which alone serves the types that are the backend's own.
+    pub(in crate::engine) own_worker: WorkerId,
 }
 
 impl Discovery {
@@ -338,6 +341,11 @@ impl Discovery {
         for announced in types {
             let job_type = &announced.job_type;
             let mut refuse = |reason| taken.refused.push(RefusedType { job_type: job_type.clone(), reason });
+            if is_reserved(job_type.as_str()) && self.own_worker != *worker_id {
+                tracing::warn!(worker.id = %worker_id, job.r#type = %job_type, "A reserved type is not taken.");
+                refuse(announcement_refusal(job_type));
+                continue;
+            }
             let learnt = match self.catalogue.announced(announced).await {
                 Ok(learnt) => learnt,
                 Err(CatalogueError::Store(error)) => return Err(error),

@@ -19,6 +19,6 @@ pub use store::{
     RunQuery, RunStarted, RunTold, ScheduleChange, ScheduleChanged, ScheduleStep, ScheduleWrite, Schedules,
     Standing, StepDone, StepTick, Stepped, Stop, Store, StoreError, StoreUsage, StoredClaim, StoredJob,
     StoredType, TickMade, TickQuery, TickStop, Ticked, Types, UNANNOUNCED_TYPES_MAX, VERSIONS_KEPT,
-    VersionLine, WORKFLOWS_MAX, WaitAnswers, WorkflowChange, WorkflowChanged, WorkflowWrite, Workflows,
-    Written,
+    VersionLine, WORKFLOWS_MAX, WaitAnswers, WebhookChange, WebhookChanged, WebhookWrite, Webhooks,
+    WorkflowChange, WorkflowChanged, WorkflowWrite, Workflows, Written,
 };

@@ -61,7 +61,8 @@ fn create(
     (start, begin): (Option<Start>, Option<Sequence>),
     rules: &mut Rules,
 ) -> Result<Consumer, ConsumerChanged> {
-    if rules.consumers.count() >= CONSUMERS_MAX {
+    // Those that belong to something else are limited with that.
+    if rules.consumers.all().filter(|known| !known.name.belongs()).count() >= CONSUMERS_MAX {
         return Err(ConsumerChanged::TooMany);
     }
     let cursor = within_the_log(begin, rules)?;

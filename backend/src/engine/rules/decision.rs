@@ -12,7 +12,7 @@ use crate::{
     },
     engine::ports::{
         ConsumerWrite, DispatchNumber, HookWrite, IdempotencyKey, JobChanged, LinkWrite, RunChanged,
-        ScheduleWrite, StoredJob, StoredType, WorkflowWrite, Written,
+        ScheduleWrite, StoredJob, StoredType, WebhookWrite, WorkflowWrite, Written,
     },
     mutant::mutant,
 };
@@ -68,6 +68,8 @@ pub struct Writes {
     pub schedules: Vec<ScheduleWrite>,
     /// What becomes of hooks, in its order.
     pub hooks: Vec<HookWrite>,
+    /// What becomes of webhooks, in its order.
+    pub webhooks: Vec<WebhookWrite>,
 }
 
 /// A job that comes.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rules;
 use crate::{
-    domain::{Cause, CausedBy, JobStatus, NewEvent, Origin, PublishedEvent, Subject},
+    domain::{Cause, CausedBy, JobStatus, NewEvent, Origin, PublishedEvent, Subject, reserved::is_reserved},
     engine::rfc3339::rfc3339,
     mutant::mutant,
 };
@@ -24,8 +24,12 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// The event that is recorded of it, for whoever may want it; in its place of the log.
+    /// The event that is recorded of it, for whoever may want it; in its place of the log. The end of a job of ours is none: a webhook
+    /// that wants to hear of all jobs would hear of its own deliveries for ever.
     pub(super) fn record(&self, rules: &mut Rules, cause: Option<&Cause>) -> Option<Arc<PublishedEvent>> {
+        if is_reserved(self.job_type.as_str()) {
+            return None;
+        }
         let subject = || Subject::of_job(self.status.state, self.job_type);
         let subject = rules.hear(subject).filter(|_| !mutant("end_unrecorded"))?;
         let origin = Some(Origin::of(self.id, cause));

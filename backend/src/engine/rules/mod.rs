@@ -28,11 +28,11 @@ mod followers;
 
 mod hook_changes;
 
-mod hooks;
-
 mod job_events;
 
 mod loaded;
+
+mod named;
 
 mod publication;
 
@@ -50,13 +50,15 @@ mod ticking;
 
 mod types;
 
+mod webhook_changes;
+
 use std::sync::Arc;
 
 use crewcall_proto::Timestamp;
 
 use self::{
     consumers::ConsumersSavepoint, counts::CountsSavepoint, followers::FollowersSavepoint,
-    hooks::HooksSavepoint, runs::RunsSavepoint, schedules::SchedulesSavepoint,
+    named::NamedSavepoint, runs::RunsSavepoint, schedules::SchedulesSavepoint,
 };
 pub use age::{finished_until, forgotten_until};
 pub use consumer_changes::ChangeConsumer;
@@ -69,9 +71,9 @@ pub use due::{ExpireDue, ReleaseDue, ReleaseUnroutable};
 pub use events::ApplyEvents;
 pub use followers::{FOLLOWED_AT_ONCE, Followers, ReleaseUnblocked};
 pub use hook_changes::ChangeHook;
-pub use hooks::{HookMoved, Hooks};
 pub use job_events::RESULT_BYTES_MAX;
 pub use loaded::{FoundEvent, FoundJob, FoundKey, FoundReady, Loaded, OldEvents, OldJob, Wanted};
+pub use named::{HasName, Named, NamedMoved};
 pub use publication::{AppendEmissions, AppendEvents, DeleteEvents};
 pub use retention::DeleteFinished;
 pub use runs::{
@@ -81,14 +83,18 @@ pub use schedules::{ChangeSchedule, DeleteTicks, ScheduleMoved, Schedules};
 pub use submission::{NewJob, StoreJobs, SubmittedBefore};
 pub use ticking::TickSchedule;
 pub use types::{DeleteType, PutType, PutTypeSettings};
+pub use webhook_changes::ChangeWebhook;
 
 use crate::{
     clock::Clock,
-    domain::{Change, Event, JobStatus, Policy, Sequence, Stale, Subject, TransitionContext, transition},
-    engine::ports::Written,
+    domain::{
+        Change, Event, Hook, JobStatus, Policy, Sequence, Stale, Subject, TransitionContext, Webhook,
+        transition,
+    },
+    engine::ports::{DispatchNumber, Written},
 };
 
-/// What is known while commands are decided: the counts, the blocked jobs, the consumers, the runs, the schedules, the hooks, and the time.
+/// What is known while commands are decided.
 pub struct Rules {
     /// How many jobs there are, and what is set for their types.
     pub counts: JobCounts,
@@ -101,8 +107,11 @@ pub struct Rules {
     /// What is made whenever a moment comes.
     pub schedules: Schedules,
     /// Where others tell us what happened.
-    pub hooks: Hooks,
-    clock: Arc<dyn Clock>,
+    pub hooks: Named<Hook>,
+    /// Where events are delivered to.
+    pub webhooks: Named<Webhook>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What is known can be rolled back to it.
@@ -113,18 +122,24 @@ pub struct Savepoint {
     consumers: ConsumersSavepoint,
     runs: RunsSavepoint,
     schedules: SchedulesSavepoint,
-    hooks: HooksSavepoint,
+    hooks: NamedSavepoint,
+    webhooks: NamedSavepoint,
 }
 
 impl Rules {
-    /// With what the store holds.
-    pub fn new(
-        (counts, followers): (JobCounts, Followers),
-        consumers: Consumers,
-        (runs, schedules, hooks): (Runs, Schedules, Hooks),
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { counts, followers, consumers, runs, schedules, hooks, clock }
+    /// As of a store that holds nothing.
+    #[must_use]
+    pub fn empty(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            counts: JobCounts::new(DispatchNumber(0), Sequence::default()),
+            followers: Followers::default(),
+            consumers: Consumers::default(),
+            runs: Runs::default(),
+            schedules: Schedules::default(),
+            hooks: Named::default(),
+            webhooks: Named::default(),
+            clock,
+        }
     }
 
     /// What is known now.
@@ -137,6 +152,7 @@ impl Rules {
             runs: self.runs.savepoint(),
             schedules: self.schedules.savepoint(),
             hooks: self.hooks.savepoint(),
+            webhooks: self.webhooks.savepoint(),
         }
     }
 
@@ -148,6 +164,7 @@ impl Rules {
         self.runs.roll_back_to(savepoint.runs);
         self.schedules.roll_back_to(savepoint.schedules);
         self.hooks.roll_back_to(savepoint.hooks);
+        self.webhooks.roll_back_to(savepoint.webhooks);
     }
 
     /// This event of ours, if anybody may want it.

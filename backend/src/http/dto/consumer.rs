@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{NewJob, rfc3339, seconds};
+use super::{NewJob, job::ActorNote, rfc3339, seconds};
 use crate::{
     domain::{self, Start, times::BackoffRequest},
     engine::{ConsumerView, Note, Notes},
@@ -34,7 +34,7 @@ pub(crate) struct ConsumerSettings {
     start: Option<Value>,
 }
 
-/// What follows from an event: one of both.
+/// What follows from an event: one of these.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the schema of the request; never made as a value")]
 pub(crate) struct NewThen {
@@ -43,6 +43,9 @@ pub(crate) struct NewThen {
     /// Or a run of this workflow, whose `trigger.data` is that of the event.
     #[schema(example = "asset.publish")]
     workflow: Option<String>,
+    /// Or a delivery to this webhook.
+    #[schema(example = "shop")]
+    webhook: Option<String>,
 }
 
 /// How a consumer is resumed.
@@ -133,7 +136,7 @@ pub(crate) struct Consumer {
     /// How many of its jobs are unfinished.
     pub in_flight: u32,
     /// Who paused it, if it is paused.
-    pub pause: Option<super::job::ActorNote>,
+    pub pause: Option<ActorNote>,
     /// Which time through the log this is: one more with each seek back.
     pub pass: u64,
     /// Those under way and the last ten that ended, oldest first.
@@ -216,6 +219,7 @@ impl From<&ConsumerView> for Consumer {
             then: match &settings.then {
                 domain::Then::Job(submission) => json!({ "job": job(submission) }),
                 domain::Then::Run(workflow) => json!({ "workflow": workflow.as_str() }),
+                domain::Then::Webhook(webhook) => json!({ "webhook": webhook.as_str() }),
                 domain::Then::Trigger(version) => json!({ "workflow": version.name().as_str() }),
             },
             in_flight_max: settings.in_flight_max,
@@ -229,10 +233,7 @@ impl From<&ConsumerView> for Consumer {
             lag_events: view.lag_events(),
             lag_seconds: seconds(view.lag),
             in_flight: consumer.in_flight,
-            pause: consumer
-                .pause
-                .as_ref()
-                .map(|pause| super::job::ActorNote::new(&pause.by, pause.reason.as_ref(), pause.at)),
+            pause: ActorNote::of_pause(consumer.pause.as_ref()),
             pass: consumer.pass.0,
             replays: consumer.replays.iter().map(Replay::from).collect(),
             condition_errors: (&view.notes.unclear).into(),

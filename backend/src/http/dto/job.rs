@@ -285,6 +285,11 @@ impl ActorNote {
     pub(super) fn new(by: &str, reason: Option<&String>, at: Timestamp) -> Self {
         Self { by: by.to_owned(), reason: reason.cloned(), at: rfc3339(at) }
     }
+
+    /// Who paused something, if somebody did.
+    pub(super) fn of_pause(pause: Option<&domain::Pause>) -> Option<Self> {
+        pause.map(|pause| Self::new(&pause.by, pause.reason.as_ref(), pause.at))
+    }
 }
 
 /// Jobs, newest first.

@@ -116,7 +116,7 @@ impl From<&TypeView> for Type {
             slots: capacity.slots,
             queue_error: view.queue_error.clone(),
             jobs,
-            paused: settings.pause.as_ref().map(|it| ActorNote::new(&it.by, it.reason.as_ref(), it.at)),
+            paused: ActorNote::of_pause(settings.pause.as_ref()),
             running_max: settings.running_max,
             rate_per_second: settings.rate_per_second,
             oldest_waiting_at: view.oldest_waiting.map(rfc3339),

@@ -20,6 +20,7 @@ mod run_request;
 mod run_step;
 mod schedule;
 mod schedule_request;
+mod webhook;
 mod worker;
 mod workflow;
 
@@ -49,6 +50,7 @@ pub(crate) use run_request::{BulkRunCancel, RunCancel, RunDecision, RunFilter, R
 pub(crate) use run_step::{Item, ItemList, StepState};
 pub(crate) use schedule::{BackfillResult, Schedule, ScheduleList, SchedulePreview, Tick, TickList};
 pub(crate) use schedule_request::{NewBackfill, NewSchedule};
+pub(crate) use webhook::{NewWebhook, Webhook, WebhookList};
 pub(crate) use worker::{Worker, WorkerList};
 pub(crate) use workflow::{
     NewRun, Workflow, WorkflowCheck, WorkflowList, WorkflowPause, WorkflowVersionEntry, WorkflowVersionList,

@@ -230,7 +230,7 @@ impl Schedule {
             queued: schedule.queue.len(),
             failures: schedule.failures,
             last_completed: schedule.last_completed.map(rfc3339),
-            pause: pause.map(|pause| ActorNote::new(&pause.by, pause.reason.as_ref(), pause.at)),
+            pause: ActorNote::of_pause(pause),
             created_at: rfc3339(schedule.created_at),
             changed_at: rfc3339(schedule.changed_at),
             changed_by: schedule.changed_by.clone(),

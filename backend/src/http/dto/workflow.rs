@@ -146,14 +146,13 @@ impl From<&WorkflowView> for Workflow {
     /// A workflow as it stands in a list.
     fn from(view: &WorkflowView) -> Self {
         let newest = &view.known.newest;
-        let note = |pause: &domain::Pause| ActorNote::new(&pause.by, pause.reason.as_ref(), pause.at);
         Self {
             name: newest.name().to_string(),
             version: newest.number,
             created_at: rfc3339(view.known.created_at),
             changed_at: rfc3339(newest.made_at),
             changed_by: newest.made_by.clone(),
-            pause: view.known.pause.as_ref().map(note),
+            pause: ActorNote::of_pause(view.known.pause.as_ref()),
             open_runs: view.open_runs.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
             triggers: view.triggers.as_ref().map(WorkflowTriggers::from),
             problems: all(&view.problems),

@@ -19,18 +19,18 @@ use crate::{
     },
     engine::{
         ports::{HookChange, HookChanged, Hooks, StoreError},
-        rules::{self, ChangeHook},
+        rules::{ChangeHook, Named},
     },
 };
 
 #[async_trait]
 impl Hooks for SqliteStore {
     fn hooks(&self) -> Vec<Arc<Hook>> {
-        self.hooks.all()
+        self.known.hooks.all()
     }
 
     fn hook(&self, name: &HookName) -> Option<Arc<Hook>> {
-        self.hooks.get(name)
+        self.known.hooks.get(name)
     }
 
     async fn change_hook(&self, name: &HookName, change: HookChange) -> Result<HookChanged, StoreError> {
@@ -39,9 +39,9 @@ impl Hooks for SqliteStore {
 }
 
 /// All of them.
-pub(super) fn load(connection: &Connection) -> Result<rules::Hooks, TransactionError> {
+pub(super) fn load(connection: &Connection) -> Result<Named<Hook>, TransactionError> {
     let rows: Vec<HookRow> = all(connection, sql!("SELECT {} FROM hooks", list::<HookRow>()), ())?;
-    Ok(rules::Hooks::new(rows.into_iter().map(HookRow::hook)))
+    Ok(Named::new(rows.into_iter().map(HookRow::hook)))
 }
 
 /// A hook.

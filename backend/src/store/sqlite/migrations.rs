@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::open_error::Refusal;
 
 /// The steps, in order. `user_version` counts those that a file has taken.
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 13] = [
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_limits.sql"),
     include_str!("migrations/0003_names.sql"),
@@ -18,6 +18,7 @@ const STEPS: [&str; 12] = [
     include_str!("migrations/0010_schedules.sql"),
     include_str!("migrations/0011_followers.sql"),
     include_str!("migrations/0012_hooks.sql"),
+    include_str!("migrations/0013_webhooks.sql"),
 ];
 
 /// Marks a SQLite file as ours: "CREW" in ASCII.

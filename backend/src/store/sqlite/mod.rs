@@ -29,7 +29,11 @@ mod id_clock_skew;
 
 mod clock_rollback;
 
+mod shared;
+
 mod shared_counts;
+
+mod shared_named;
 
 mod usage;
 
@@ -69,9 +73,9 @@ mod write_schedules;
 
 mod hooks;
 
-mod shared_hooks;
-
 mod write_hooks;
+
+mod webhooks;
 
 mod write;
 
@@ -113,9 +117,7 @@ pub use self::{
     open_error::OpenError,
 };
 use self::{
-    counters::DISPATCHES_CONFIRMED, followers::SharedFollowers, open::Ownership, open_error::Refusal,
-    reader::Readers, shared_consumers::SharedConsumers, shared_counts::SharedCounts,
-    shared_hooks::SharedHooks, shared_runs::SharedRuns, shared_schedules::SharedSchedules,
+    counters::DISPATCHES_CONFIRMED, open::Ownership, open_error::Refusal, reader::Readers, shared::Shared,
     transaction_error::TransactionError, versions::Versions, write_context::WriteContext, writer::Writer,
 };
 use crate::{
@@ -147,12 +149,8 @@ use crate::{
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
-    counts: SharedCounts,
-    followers: SharedFollowers,
-    consumers: SharedConsumers,
-    runs: SharedRuns,
-    schedules: SharedSchedules,
-    hooks: SharedHooks,
+    /// What is known without a query.
+    known: Shared,
     versions: Versions,
 }
 
@@ -169,13 +167,10 @@ impl SqliteStore {
         let context =
             WriteContext::new(connection, clock, &metrics).map_err(|error| refusal(error, &path))?;
         let readers = Readers::open(&path).map_err(|refusal| refusal.at(&path))?;
-        let (counts, followers) = (context.shared(), context.shared_followers());
-        let consumers = context.shared_consumers();
-        let (runs, versions) = (context.shared_runs(), context.versions.clone());
-        let (schedules, hooks) = (context.shared_schedules(), context.shared_hooks());
+        let (known, versions) = (context.shared.clone(), context.versions.clone());
         let writer = Writer::start(context, ownership, metrics)
             .map_err(|error| OpenError::Other { path, source: error.into() })?;
-        Ok(Self { writer, readers, counts, followers, consumers, runs, schedules, hooks, versions })
+        Ok(Self { writer, readers, known, versions })
     }
 
     /// Does something in a transaction, which is about so many rows.
@@ -259,7 +254,7 @@ impl Jobs for SqliteStore {
     }
 
     async fn ready_types(&self) -> Result<Vec<JobType>, StoreError> {
-        let ready = self.counts.some(|_, jobs| jobs.get(State::Ready) > 0);
+        let ready = self.known.counts.some(|_, jobs| jobs.get(State::Ready) > 0);
         Ok(ready.into_iter().map(|(job_type, _)| job_type).collect())
     }
 
@@ -285,12 +280,12 @@ impl Jobs for SqliteStore {
     }
 
     async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StoreError> {
-        let (query, counts) = (query.clone(), list::counts_for(query, &self.counts));
+        let (query, counts) = (query.clone(), list::counts_for(query, &self.known.counts));
         self.readers.list(move |connection| list::list(connection, &query, &counts)).await
     }
 
     async fn list_ids(&self, query: &JobQuery) -> Result<Vec<JobId>, StoreError> {
-        let (query, counts) = (query.clone(), list::counts_for(query, &self.counts));
+        let (query, counts) = (query.clone(), list::counts_for(query, &self.known.counts));
         self.readers.list(move |connection| list::list_ids(connection, &query, &counts)).await
     }
 
@@ -304,12 +299,12 @@ impl Jobs for SqliteStore {
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
-        let types = self.counts.all();
+        let types = self.known.counts.all();
         Ok(types.iter().flat_map(|(job_type, counts)| counted(job_type, *counts)).collect())
     }
 
     async fn counts_of(&self, job_type: &JobType) -> Result<Vec<Count>, StoreError> {
-        Ok(counted(job_type, self.counts.of(job_type)).collect())
+        Ok(counted(job_type, self.known.counts.of(job_type)).collect())
     }
 
     async fn oldest(
@@ -321,7 +316,7 @@ impl Jobs for SqliteStore {
     }
 
     fn in_flight(&self, job_type: &JobType) -> InFlight {
-        self.counts.of(job_type).in_flight()
+        self.known.counts.of(job_type).in_flight()
     }
 }
 
@@ -332,7 +327,7 @@ impl Followers for SqliteStore {
     }
 
     fn unblocked(&self) -> usize {
-        self.followers.unblocked()
+        self.known.followers.unblocked()
     }
 
     async fn release_unblocked(&self, limit: usize) -> Result<Written<bool>, StoreError> {
@@ -383,11 +378,11 @@ impl Events for SqliteStore {
 #[async_trait]
 impl Consumers for SqliteStore {
     fn consumers(&self) -> Vec<Arc<Consumer>> {
-        self.consumers.all()
+        self.known.consumers.all()
     }
 
     fn consumer(&self, name: &ConsumerName) -> Option<Arc<Consumer>> {
-        self.consumers.get(name)
+        self.known.consumers.get(name)
     }
 
     async fn change_consumer(
@@ -406,7 +401,7 @@ impl Consumers for SqliteStore {
     }
 
     async fn cause(&self, job_id: JobId) -> Result<Option<Cause>, StoreError> {
-        if !self.consumers.any() && !self.runs.any() && !self.schedules.any() {
+        if !self.known.consumers.any() && !self.known.runs.any() && !self.known.schedules.any() {
             return Ok(None);
         }
         let versions = self.versions.clone();

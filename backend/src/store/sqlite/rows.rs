@@ -15,7 +15,7 @@ use crate::{
     domain::{
         AttemptRecord, Cause, CausedBy, Claim, Consumer, ConsumerName, ConsumerSettings, Job, JobStatus,
         MadeOf, Pass, Pause, Policy, PublishedEvent, Replay, Root, Sequence, Slot, Start, State,
-        SubjectPattern, Submission, Then, TypeSettings,
+        SubjectPattern, Submission, Then, TypeSettings, WebhookName,
         times::{BackoffRequest, Times},
         workflow::{definition::WorkflowName, known::WorkflowVersion},
     },
@@ -286,6 +286,8 @@ pub(super) struct ConsumerRow {
     backoff: BackoffRequest,
     /// Of which it makes runs, if it makes no jobs.
     workflow: Option<WorkflowName>,
+    /// To which it has events delivered, if it makes deliveries.
+    webhook: Option<WebhookName>,
     in_flight_max: u32,
     start: Start,
     cursor: Sequence,
@@ -310,6 +312,7 @@ columns!(ConsumerRow {
     timeout_seconds: "timeout_seconds",
     backoff: "",
     workflow: "workflow",
+    webhook: "webhook",
     in_flight_max: "in_flight_max",
     start: "start",
     cursor: "cursor",
@@ -325,10 +328,11 @@ impl ConsumerRow {
     pub(super) fn of(consumer: &Consumer) -> Self {
         let ConsumerSettings { subjects, condition, then, in_flight_max } =
             consumer.settings.as_ref().clone();
-        let (job, workflow) = match then {
-            Then::Job(job) => (*job, None),
-            Then::Run(workflow) => (Submission::default(), Some(workflow)),
-            Then::Trigger(version) => (Submission::default(), Some(version.name().clone())),
+        let (job, workflow, webhook) = match then {
+            Then::Job(job) => (*job, None, None),
+            Then::Run(workflow) => (Submission::default(), Some(workflow), None),
+            Then::Trigger(version) => (Submission::default(), Some(version.name().clone()), None),
+            Then::Webhook(webhook) => (Submission::default(), None, Some(webhook)),
         };
         let Submission { job_type, parameters, priority, max_attempts, labels, times, after: _ } = job;
         Self {
@@ -344,6 +348,7 @@ impl ConsumerRow {
             timeout_seconds: times.timeout_seconds,
             backoff: times.backoff.unwrap_or_default(),
             workflow,
+            webhook,
             in_flight_max,
             start: consumer.start,
             cursor: consumer.cursor,
@@ -367,10 +372,11 @@ impl ConsumerRow {
         let Self { job_type, parameters, priority, max_attempts, labels, .. } = self;
         let after = <_>::default();
         let job = Submission { job_type, parameters, priority, max_attempts, labels, times, after };
-        let then = match (newest, self.workflow) {
-            (Some(newest), _) => Then::Trigger(newest),
-            (None, Some(workflow)) => Then::Run(workflow),
-            (None, None) => Then::Job(Box::new(job)),
+        let then = match (newest, self.workflow, self.webhook) {
+            (Some(newest), ..) => Then::Trigger(newest),
+            (None, Some(workflow), _) => Then::Run(workflow),
+            (None, None, Some(webhook)) => Then::Webhook(webhook),
+            (None, None, None) => Then::Job(Box::new(job)),
         };
         let Self { subjects, condition, in_flight_max, .. } = self;
         Consumer {

@@ -36,11 +36,11 @@ const OPEN: &str = "ticks INDEXED BY ticks_open WHERE state = 'queued' OR (state
 #[async_trait]
 impl Schedules for SqliteStore {
     fn schedules(&self) -> Vec<Arc<Schedule>> {
-        self.schedules.all()
+        self.known.schedules.all()
     }
 
     fn schedule(&self, name: &ScheduleName) -> Option<Arc<Schedule>> {
-        self.schedules.get(name)
+        self.known.schedules.get(name)
     }
 
     async fn change_schedule(

@@ -6,6 +6,7 @@ use crewcall_proto::{
     Attempt, AttemptToken, ExecutionId, JobId, JobType, JsonObject, RunId, Timestamp, TraceParent, WorkerId,
     discovery::EmittedSubject, response::ErrorKind,
 };
+use crewcall_webhooks::{SigningSecret, WebhookUrl};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::{
     domain::{
         AfterFailure, AttemptOutcome, Backoff, Cancellation, Claim, ConsumerName, JobError, Origin, Pass,
         Pause, Priority, Progress, Root, ScheduleId, ScheduleName, Sequence, Slot, Source, Start, State,
-        Subject, SubjectPattern, TickOrigin,
+        Subject, SubjectPattern, TickOrigin, WebhookName,
         schedules::tick::{TickOutcome, TickState},
         workflow::{
             definition::WorkflowName,
@@ -107,6 +108,10 @@ encoded! {
         |word| [Self::Work, Self::Undo].into_iter().find(|role| role.as_str() == word).ok_or(word),
         |role: &Self| role.as_str()
     }
+    WebhookName as String { |text| text.parse().map_err(|_| text), WebhookName::as_str }
+    // What cannot be read of these two is not shown either.
+    WebhookUrl as String { |text| Self::parse(&text).map_err(|invalid| invalid.to_string()), Self::as_str }
+    SigningSecret as String { |text| Self::parse(&text).map_err(|invalid| invalid.to_string()), Self::reveal }
     ScheduleId as i64 { |number| Ok(Self(number.cast_unsigned())), |id: &Self| to_integer(id.0) }
     ScheduleName as String { |text| ScheduleName::kept(&text).map_err(|_| text), ScheduleName::as_str }
     TickState as String { |word| word.parse().map_err(|_| word), |state: &Self| state.as_str() }

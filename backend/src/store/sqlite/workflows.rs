@@ -34,11 +34,11 @@ use crate::{
 #[async_trait]
 impl Workflows for SqliteStore {
     fn workflows(&self) -> Vec<Arc<KnownWorkflow>> {
-        self.runs.workflows()
+        self.known.runs.workflows()
     }
 
     fn workflow(&self, name: &WorkflowName) -> Option<Arc<KnownWorkflow>> {
-        self.runs.workflow(name)
+        self.known.runs.workflow(name)
     }
 
     async fn workflow_version(
@@ -69,15 +69,15 @@ impl Workflows for SqliteStore {
     }
 
     fn open_runs(&self) -> Vec<Arc<StoredRun>> {
-        self.runs.open()
+        self.known.runs.open()
     }
 
     fn open_run(&self, id: RunId) -> Option<Arc<StoredRun>> {
-        self.runs.get(id)
+        self.known.runs.get(id)
     }
 
     fn open_run_counts(&self, name: &WorkflowName) -> BTreeMap<RunState, usize> {
-        self.runs.counts(name)
+        self.known.runs.counts(name)
     }
 
     async fn start_run(&self, new: NewRun) -> Result<Written<RunStarted>, StoreError> {

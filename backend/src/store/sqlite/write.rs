@@ -64,7 +64,7 @@ pub(super) fn write(context: &mut WriteContext, writes: Writes) -> Result<(), Tr
     for write in &writes.consumers {
         write_consumer(context, write)?;
     }
-    write_hooks::write(context, &writes.hooks)?;
+    write_hooks::write(context, &writes.hooks, &writes.webhooks)?;
     write_runs::write(context, writes.workflows)?;
     write_schedules::write(context, &writes.schedules)
 }

@@ -10,20 +10,16 @@ use super::{
     columns::{Parameters, Value, all},
     consumers,
     counters::{self, DISPATCHES_NUMBERED, EVENTS_SEQUENCED, PASSES_BEGUN},
-    followers::{self, SharedFollowers},
-    hooks,
+    followers, hooks,
     id_clock_skew::IdClockSkew,
     queries,
     rows::CountRow,
-    runs::{self, RunReader},
+    runs::RunReader,
     schedules,
-    shared_consumers::SharedConsumers,
-    shared_counts::SharedCounts,
-    shared_hooks::SharedHooks,
-    shared_runs::SharedRuns,
-    shared_schedules::SharedSchedules,
+    shared::Shared,
     transaction_error::TransactionError,
     versions::Versions,
+    webhooks,
 };
 use crate::{
     clock::Clock,
@@ -42,12 +38,8 @@ const TIME_KEPT_EVERY_MS: i64 = 1_000;
 pub(super) struct WriteContext {
     pub(super) connection: Connection,
     pub(super) rules: Rules,
-    shared: SharedCounts,
-    shared_followers: SharedFollowers,
-    shared_consumers: SharedConsumers,
-    shared_runs: SharedRuns,
-    shared_schedules: SharedSchedules,
-    shared_hooks: SharedHooks,
+    /// For readers.
+    pub(super) shared: Shared,
     pub(super) versions: Versions,
     /// The last dispatch number that stands in the database.
     number_kept: DispatchNumber,
@@ -87,30 +79,27 @@ impl WriteContext {
         for (job_type, terms) in queries::terms(&connection)? {
             counts.load_terms(&job_type, terms);
         }
-        let shared = SharedCounts::loaded(&counts);
-        let (followers, shared_followers) = (followers::load(&connection)?, SharedFollowers::default());
-        shared_followers.set(&followers);
         let skew = IdClockSkew::read(&connection)?;
         let versions = Versions::default();
         let known = versions.workflows(&connection)?;
         let runs = Runs::new(known, RunReader::new(&connection, &versions).open()?);
-        let shared_runs = SharedRuns::loaded(&runs, runs::any(&connection)?);
-        let schedules = schedules::load(&connection)?;
-        let shared_schedules = SharedSchedules::loaded(&schedules);
         let consumers = consumers::load(&connection, &runs, &versions)?;
-        let (shared_consumers, passes_kept) = (SharedConsumers::loaded(&consumers), consumers.passes());
-        let hooks = hooks::load(&connection)?;
-        let shared_hooks = SharedHooks::loaded(&hooks);
-        let rules = Rules::new((counts, followers), consumers, (runs, schedules, hooks), clock);
+        let passes_kept = consumers.passes();
+        let rules = Rules {
+            counts,
+            followers: followers::load(&connection)?,
+            consumers,
+            runs,
+            schedules: schedules::load(&connection)?,
+            hooks: hooks::load(&connection)?,
+            webhooks: webhooks::load(&connection)?,
+            clock,
+        };
+        let shared = Shared::loaded(&rules, &connection)?;
         Ok(Self {
             connection,
             rules,
             shared,
-            shared_followers,
-            shared_consumers,
-            shared_runs,
-            shared_schedules,
-            shared_hooks,
             versions,
             passes_kept,
             number_kept: number,
@@ -125,36 +114,6 @@ impl WriteContext {
     /// order of ids. Never taken back, which does no harm.
     pub(super) fn note_skew(&mut self, id: &JobId, created_at: Timestamp) {
         self.skew = self.skew.with(id, created_at);
-    }
-
-    /// The committed counts, for readers.
-    pub(super) fn shared(&self) -> SharedCounts {
-        self.shared.clone()
-    }
-
-    /// How many blocked jobs nothing blocks any more, for readers.
-    pub(super) fn shared_followers(&self) -> SharedFollowers {
-        self.shared_followers.clone()
-    }
-
-    /// The committed consumers, for readers.
-    pub(super) fn shared_consumers(&self) -> SharedConsumers {
-        self.shared_consumers.clone()
-    }
-
-    /// The committed workflows and open runs, for readers.
-    pub(super) fn shared_runs(&self) -> SharedRuns {
-        self.shared_runs.clone()
-    }
-
-    /// The committed schedules, for readers.
-    pub(super) fn shared_schedules(&self) -> SharedSchedules {
-        self.shared_schedules.clone()
-    }
-
-    /// The committed hooks, for readers.
-    pub(super) fn shared_hooks(&self) -> SharedHooks {
-        self.shared_hooks.clone()
     }
 
     /// Inserts a row, with a statement that is prepared once.
@@ -213,12 +172,6 @@ impl WriteContext {
         self.sequence_kept = self.rules.counts.sequence();
         self.skew_kept = self.skew;
         self.passes_kept = self.rules.consumers.passes();
-        self.shared.add(self.rules.counts.commit());
-        self.rules.followers.commit();
-        self.shared_followers.set(&self.rules.followers);
-        self.shared_consumers.add(self.rules.consumers.commit());
-        self.shared_runs.add(self.rules.runs.commit());
-        self.shared_schedules.add(self.rules.schedules.commit());
-        self.shared_hooks.add(self.rules.hooks.commit());
+        self.shared.committed(&mut self.rules);
     }
 }

@@ -55,6 +55,8 @@ impl Stage {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ports = Ports {
             depth_max: DEPTH_MAX_DEFAULT,
+            webhook_allow: Default::default(),
+            own_worker: WorkerId::generate(),
             store: Arc::clone(&store) as Arc<dyn Store>,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock,

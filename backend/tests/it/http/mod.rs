@@ -11,6 +11,7 @@ mod filling_store;
 mod workflow_stores;
 
 mod schedule_stores;
+mod webhook_stores;
 
 mod hook_stores;
 
@@ -29,6 +30,8 @@ mod runs;
 mod schedules;
 
 mod hooks;
+
+mod webhooks;
 
 mod actions;
 

@@ -22,7 +22,7 @@ use crewcall_backend::{
     store::SqliteStore,
 };
 use crewcall_proto::{
-    ContentType, ExecutionId, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp,
+    ContentType, ExecutionId, JobId, JobType, Order, PROTOCOL_VERSION, Timestamp, WorkerId,
     discovery::{AnnouncedType, Announcement, Goodbye, Sdk},
     response::{ErrorKind, Origin},
 };
@@ -128,6 +128,8 @@ impl Server {
         let broker = Arc::new(PlayedBroker::default());
         let ports = Ports {
             depth_max: DEPTH_MAX_DEFAULT,
+            webhook_allow: Default::default(),
+            own_worker: WorkerId::generate(),
             store: Arc::clone(&store),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: Arc::clone(&clock),

@@ -185,6 +185,11 @@ conforms! {
         a_run_goes_on_after_a_restart,
         limits_of_runs_go_on_when_the_clock_was_set_back,
     }
+    webhooks {
+        a_webhook_and_its_consumer_come_change_and_go_together,
+        a_secret_is_rotated_and_both_outlive_a_restart,
+        a_receiver_that_wants_no_more_pauses_the_webhook_that_it_knew,
+    }
     schedules {
         a_schedule_that_is_put_twice_is_one_revision,
         another_schedule_of_the_same_name_is_another,

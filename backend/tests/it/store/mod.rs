@@ -35,6 +35,8 @@ mod runs;
 
 mod run_model;
 
+mod webhooks;
+
 mod schedule_words;
 
 mod schedules;

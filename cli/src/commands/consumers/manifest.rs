@@ -22,14 +22,10 @@ pub(super) struct Document {
 }
 
 /// Reads one.
-pub(super) fn document(Written { value, places }: Written) -> Result<Document, Mistake> {
-    let Value::Object(mut settings) = value else {
-        let message = "a consumer is an object with name, subjects and then".to_owned();
-        return Err(Mistake { place: places.of(""), message });
-    };
-    // In the order of the file: `remove` would move the last field to the place of the name.
-    let name = documents::name(settings.shift_remove("name").as_ref(), &places)?;
-    Ok(Document { name, settings: Value::Object(settings), places })
+pub(super) fn document(written: Written) -> Result<Document, Mistake> {
+    let (name, settings, places) =
+        documents::settings(written, "a consumer is an object with name, subjects and then")?;
+    Ok(Document { name, settings, places })
 }
 
 #[cfg(test)]

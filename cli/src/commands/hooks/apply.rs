@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    manifest::{self, Document},
-    once,
-};
+use super::manifest::{self, Document};
 use crate::{
     client::{Client, ClientError},
-    commands::manifests::documents::{do_each, if_known, outcome, read_all, refusal},
+    commands::{
+        manifests::documents::{do_each, if_known, outcome, read_all, refusal},
+        secrets::applied,
+    },
     exit::{Exit, Failure},
     output::print,
 };
@@ -34,10 +34,7 @@ pub(super) async fn run(client: &Client, named: &[PathBuf], mut stdin: impl Read
 async fn apply_or_tell(client: &Client, file: &Path, document: &Document) -> Result<Vec<String>, Failure> {
     match apply(client, document).await {
         Ok((outcome, secret)) => {
-            print(&format!("{} {outcome}", document.name))?;
-            if let Some(secret) = secret {
-                print(&once(document.name.as_str(), &secret))?;
-            }
+            print(&applied(document.name.as_str(), outcome, secret.as_deref()))?;
             Ok(Vec::new())
         }
         Err(error) => refusal(file, (document.name.as_str(), &document.places), error),

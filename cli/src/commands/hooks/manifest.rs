@@ -21,14 +21,9 @@ pub(super) struct Document {
 }
 
 /// Reads one.
-pub(super) fn document(Written { value, places }: Written) -> Result<Document, Mistake> {
-    let Value::Object(mut settings) = value else {
-        let message = "a hook is an object with name and verify".to_owned();
-        return Err(Mistake { place: places.of(""), message });
-    };
-    // In the order of the file: `remove` would move the last field to the place of the name.
-    let name = documents::name(settings.shift_remove("name").as_ref(), &places)?;
-    Ok(Document { name, settings: Value::Object(settings), places })
+pub(super) fn document(written: Written) -> Result<Document, Mistake> {
+    let (name, settings, places) = documents::settings(written, "a hook is an object with name and verify")?;
+    Ok(Document { name, settings, places })
 }
 
 #[cfg(test)]

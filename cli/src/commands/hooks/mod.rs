@@ -8,7 +8,7 @@ use std::io;
 use crate::{
     arguments::HooksCommand,
     client::Client,
-    commands::{actions::actor, lists},
+    commands::{actions::actor, lists, secrets::once},
     exit::{Exit, Failure},
     output::{print, print_one},
     text::time,
@@ -40,9 +40,4 @@ pub(crate) async fn run(client: &Client, command: &HooksCommand) -> Result<Exit,
         }
     }
     Ok(Exit::Done)
-}
-
-/// `the secret of payments, which is shown only now: whsec_…`
-fn once(name: &str, secret: &str) -> String {
-    format!("the secret of {name}, which is shown only now: {secret}")
 }

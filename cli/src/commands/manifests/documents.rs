@@ -52,6 +52,22 @@ pub(crate) fn read<D>(text: &str, document: fn(Written) -> Result<D, Mistake>) -
     }
 }
 
+/// The name of a document, its other fields as the API reads them, and where each value stands.
+pub(crate) type Settings<N> = (N, Value, Places);
+
+/// The settings that are written. `shape` says what a document is, for one that is something else than an object.
+pub(crate) fn settings<N: FromStr<Err: Display>>(
+    Written { value, places }: Written,
+    shape: &str,
+) -> Result<Settings<N>, Mistake> {
+    let Value::Object(mut settings) = value else {
+        return Err(Mistake { place: places.of(""), message: shape.to_owned() });
+    };
+    // In the order of the file: `remove` would move the last field to the place of the name.
+    let name = name(settings.shift_remove("name").as_ref(), &places)?;
+    Ok((name, Value::Object(settings), places))
+}
+
 /// The name that a document gives itself in the field `name`.
 pub(crate) fn name<N: FromStr<Err: Display>>(given: Option<&Value>, places: &Places) -> Result<N, Mistake> {
     let refuse = |pointer: &str, message: String| Err(Mistake { place: places.of(pointer), message });

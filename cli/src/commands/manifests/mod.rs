@@ -1,4 +1,4 @@
-//! Files of what is applied: consumers, hooks, workflows and schedules.
+//! Files of what is applied: consumers, hooks, webhooks, workflows and schedules.
 
 pub(super) mod documents;
 pub(super) mod files;

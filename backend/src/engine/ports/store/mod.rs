@@ -1,4 +1,4 @@
-//! The store as the use-cases see it: ten small ports, and one that is all of them.
+//! The store as the use-cases see it: eleven small ports, and one that is all of them.
 //!
 //! Every method is one transaction: it has happened durably when it returns, or not at all. Writes are serialised; a
 //! store may commit several of them together. A store has a clock of its own: nobody tells it what the time is.
@@ -22,6 +22,8 @@ mod workflows;
 mod schedules;
 
 mod hooks;
+
+mod webhooks;
 
 mod followers;
 
@@ -52,6 +54,7 @@ pub use schedules::{
     TickQuery, TickStop, Ticked,
 };
 pub use types::{StoredType, Types, UNANNOUNCED_TYPES_MAX};
+pub use webhooks::{WebhookChange, WebhookChanged, WebhookWrite, Webhooks};
 pub use workflows::{
     ItemQuery, JournalEntry, JournalLine, NewItem, NewItemRow, NewItemWork, NewRun, RUNS_OPEN_MAX, RunData,
     RunQuery, RunStarted, RunTold, StepDone, VERSIONS_KEPT, VersionLine, WORKFLOWS_MAX, WaitAnswers,
@@ -60,11 +63,31 @@ pub use workflows::{
 
 /// All that a store is.
 pub trait Store:
-    Jobs + Followers + Events + Consumers + Workflows + Schedules + Hooks + Types + Quarantine + Lifecycle
+    Jobs
+    + Followers
+    + Events
+    + Consumers
+    + Workflows
+    + Schedules
+    + Hooks
+    + Webhooks
+    + Types
+    + Quarantine
+    + Lifecycle
 {
 }
 
 impl<T> Store for T where
-    T: Jobs + Followers + Events + Consumers + Workflows + Schedules + Hooks + Types + Quarantine + Lifecycle
+    T: Jobs
+        + Followers
+        + Events
+        + Consumers
+        + Workflows
+        + Schedules
+        + Hooks
+        + Webhooks
+        + Types
+        + Quarantine
+        + Lifecycle
 {
 }

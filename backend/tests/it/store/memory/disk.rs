@@ -9,7 +9,7 @@ use std::{
 use crewcall_backend::{
     domain::{
         AttemptRecord, Blocked, Cause, Consumer, ConsumerName, Hook, HookName, Job, Pass, PublishedEvent,
-        Sequence, Slot, State, workflow::known::StartedBy,
+        Sequence, Slot, State, Webhook, WebhookName, workflow::known::StartedBy,
     },
     engine::{
         ports::{
@@ -57,6 +57,7 @@ pub(crate) struct Disk {
     pub(super) causes: HashMap<JobId, Arc<Cause>>,
     pub(super) shelf: Shelf,
     pub(super) agenda: Agenda,
+    pub(super) webhooks: BTreeMap<WebhookName, Webhook>,
     /// What jobs come after, by the job.
     pub(super) links: BTreeMap<JobId, Blocked>,
     time: Option<Timestamp>,
@@ -322,6 +323,9 @@ impl Disk {
                 self.shelf.write(write, &mut self.causes);
             }
             writes.schedules.iter().for_each(|write| self.agenda.write(write));
+            for write in &writes.webhooks {
+                super::webhooks::write(&mut self.webhooks, write);
+            }
             if let Some(up_to) = writes.delete_events {
                 self.events.retain(|sequence, _| *sequence > up_to);
                 self.event_ids.retain(|_, found| found.event.sequence > up_to);

@@ -18,6 +18,8 @@ mod schedules;
 
 mod hooks;
 
+mod webhooks;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -30,7 +32,7 @@ use crewcall_backend::{
             Types, Written,
         },
         rules::{
-            Decide, DeleteType, Hooks, Inconsistent, JobCounts, Loaded, PutType, PutTypeSettings, Rules,
+            Decide, DeleteType, Inconsistent, JobCounts, Loaded, Named, PutType, PutTypeSettings, Rules,
             Wanted, Writes, decide,
         },
     },
@@ -97,12 +99,20 @@ impl MemoryStore {
             JobCounts::new(disk.issued, disk.sequenced)
         };
         disk.lock().unwrap().open(clock.now(), &mut counts);
-        let runs = disk.lock().unwrap().shelf.known();
-        let consumers = disk.lock().unwrap().consumers(&runs);
-        let schedules = disk.lock().unwrap().agenda.known();
-        let hooks = Hooks::new(disk.lock().unwrap().hooks.values().cloned());
-        let followers = disk.lock().unwrap().followers();
-        let rules = Rules::new((counts, followers), consumers, (runs, schedules, hooks), clock);
+        let rules = {
+            let disk = disk.lock().unwrap();
+            let runs = disk.shelf.known();
+            Rules {
+                counts,
+                followers: disk.followers(),
+                consumers: disk.consumers(&runs),
+                runs,
+                schedules: disk.agenda.known(),
+                hooks: Named::new(disk.hooks.values().cloned()),
+                webhooks: Named::new(disk.webhooks.values().cloned()),
+                clock,
+            }
+        };
         let state = State { disk: Arc::clone(disk), rules, closed: false };
         Self { state: Mutex::new(state), waiting: Mutex::default() }
     }
@@ -171,6 +181,7 @@ impl State {
         self.rules.runs.commit();
         self.rules.schedules.commit();
         self.rules.hooks.commit();
+        self.rules.webhooks.commit();
         drop(disk);
         for (call, outcome) in outcomes {
             call.answer(outcome);
