@@ -87,6 +87,8 @@ mod document;
 
 pub mod run;
 
+pub mod fit;
+
 pub mod facts;
 
 pub mod machine;

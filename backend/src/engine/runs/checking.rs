@@ -1,6 +1,6 @@
 //! Documents of workflows, held against what workers announced.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crewcall_expressions::Json;
 use crewcall_proto::{
@@ -14,6 +14,7 @@ use crate::{
         schedules::settings::ScheduleSettings,
         workflow::{
             definition::{Trigger, Workflow, WorkflowName},
+            fit::{Shape, Sources, has_expression, misfits},
             known::KnownWorkflow,
         },
     },
@@ -27,8 +28,19 @@ use crate::{
     },
 };
 
-/// What begins an expression in a text.
-const OPENING: &str = "${{";
+/// What a schema says of an object as a whole: it cannot be judged by a part of its fields.
+const OF_THE_WHOLE: [&str; 10] = [
+    "required",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "minProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+];
 
 /// A job of a document: where it stands, of which type, and with which parameters.
 struct Mention<'d> {
@@ -36,6 +48,12 @@ struct Mention<'d> {
     at: String,
     job_type: &'d str,
     parameters: Option<&'d JsonObject>,
+    /// The step that it belongs to.
+    step: &'d str,
+    /// The list of whose items it is made.
+    each: Option<&'d str>,
+    /// Whether it undoes what the step did.
+    undoes: bool,
 }
 
 impl Engine {
@@ -64,7 +82,16 @@ impl Engine {
     /// What does not fit what workers announced, and what may not.
     pub(in crate::engine) async fn fit(&self, document: &Json) -> Result<Checked, NotChecked> {
         let mut checked = Checked::default();
-        for mention in mentions(document) {
+        let mentions = mentions(document);
+        let results: BTreeMap<&str, (Json, bool)> = mentions
+            .iter()
+            .filter(|mention| !mention.undoes)
+            .filter_map(|mention| {
+                let announced = self.catalogue.get(&JobType::new(mention.job_type).ok()?)?;
+                Some((mention.step, (Json::Object(announced.result_schema), mention.each.is_some())))
+            })
+            .collect();
+        for mention in &mentions {
             let Ok(job_type) = JobType::new(mention.job_type) else { continue };
             let Some(announced) = self.catalogue.get(&job_type) else {
                 let message = format!(
@@ -73,8 +100,10 @@ impl Engine {
                 checked.warnings.push(Problem::new(format!("{}/job", mention.at), message));
                 continue;
             };
-            self.fit_parameters(&job_type, &announced.parameters_schema, &mention, &mut checked.problems)
-                .await?;
+            let sources = sources(document, &results, mention);
+            let found =
+                self.fit_parameters(&job_type, announced.parameters_schema, mention, &sources).await?;
+            checked.problems.extend(found);
         }
         Ok(checked)
     }
@@ -116,41 +145,81 @@ impl Engine {
         };
         let Some(announced) = self.catalogue.get(&job_type) else { return Ok(checked) };
         let parameters = job.and_then(|job| job.get("parameters")).and_then(Json::as_object);
-        let mention = Mention { at: "/job".to_owned(), job_type: job_type.as_str(), parameters };
-        self.fit_parameters(&job_type, &announced.parameters_schema, &mention, &mut checked.problems).await?;
+        let at = "/job".to_owned();
+        let mention =
+            Mention { at, job_type: job_type.as_str(), parameters, step: "", each: None, undoes: false };
+        let schema = announced.parameters_schema;
+        checked.problems = self.fit_parameters(&job_type, schema, &mention, &Sources::default()).await?;
         Ok(checked)
     }
 
     async fn fit_parameters(
         &self,
         job_type: &JobType,
-        schema: &JsonObject,
+        mut schema: JsonObject,
         mention: &Mention<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), NotChecked> {
+        sources: &Sources<'_>,
+    ) -> Result<Vec<Problem>, NotChecked> {
         let none = JsonObject::new();
         let parameters = mention.parameters.unwrap_or(&none);
-        let is_literal = !parameters.values().any(has_template);
-        if is_literal {
+        let within =
+            |problem: Problem| Problem::new(format!("{}{}", mention.at, problem.pointer), problem.message);
+        if !parameters.values().any(has_expression) {
             let found = self.catalogue.parameter_problems(job_type, parameters).await;
-            let found = found.or_else(|error| match error {
-                CheckError::Busy => Err(NotChecked::Busy),
-                // What cannot be said now is said at run time.
-                CheckError::TooCostly => Ok(Vec::new()),
-            });
-            let within = |problem: Problem| {
-                Problem::new(format!("{}{}", mention.at, problem.pointer), problem.message)
-            };
-            problems.extend(found?.into_iter().map(within));
-            return Ok(());
+            return Ok(if_known(found)?.into_iter().map(within).collect());
         }
+        let at = format!("{}/parameters", mention.at);
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten();
-        for name in required.filter_map(Json::as_str).filter(|name| !parameters.contains_key(*name)) {
-            let message = format!("the type {job_type} requires the parameter {name:?}, and it is not given");
-            problems.push(Problem::new(format!("{}/parameters", mention.at), message));
-        }
-        Ok(())
+        let missing = required.filter_map(Json::as_str).filter(|name| !parameters.contains_key(*name));
+        let mut problems: Vec<Problem> = missing
+            .map(|name| {
+                let message =
+                    format!("the type {job_type} requires the parameter {name:?}, and it is not given");
+                Problem::new(at.clone(), message)
+            })
+            .collect();
+        problems.extend(misfits(parameters, Shape::of(&Json::Object(schema.clone())), sources, &at));
+        // What is filled in is judged when it is; what stands there already is judged now.
+        schema.retain(|word, _| !OF_THE_WHOLE.contains(&word.as_str()));
+        let literal = parameters.iter().filter(|(_, value)| !has_expression(value));
+        let literal: JsonObject = literal.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let found = self.catalogue.problems_by(&schema, &literal).await;
+        problems.extend(if_known(found)?.into_iter().map(within));
+        Ok(problems)
     }
+}
+
+/// What cannot be said now is said at run time.
+fn if_known(found: Result<Vec<Problem>, CheckError>) -> Result<Vec<Problem>, NotChecked> {
+    found.or_else(|error| match error {
+        CheckError::Busy => Err(NotChecked::Busy),
+        CheckError::TooCostly => Ok(Vec::new()),
+    })
+}
+
+/// What is known of what the paths of a job lead to, by what was announced: the results of steps, of which some are lists, the data of
+/// the trigger and the item.
+fn sources<'s>(
+    document: &'s Json,
+    results: &'s BTreeMap<&str, (Json, bool)>,
+    mention: &Mention<'_>,
+) -> Sources<'s> {
+    let mut sources = Sources::default();
+    for (step, (result, is_list)) in results {
+        if !is_list {
+            sources.add(format!("steps.{step}.result"), Shape::of(result));
+        }
+        if mention.undoes && *step == mention.step {
+            sources.add("step.result", Shape::of(result));
+        }
+    }
+    if let Some(parameters) = document.get("parameters") {
+        sources.add("trigger.data", Shape::of(parameters));
+    }
+    if let Some(each) = mention.each {
+        sources.add_items(each);
+    }
+    sources
 }
 
 /// Triggers that are schedules tick by a calendar: whether theirs mean anything.
@@ -172,22 +241,15 @@ fn mentions(document: &Json) -> Vec<Mention<'_>> {
     let steps = document.get("steps").and_then(Json::as_object).into_iter().flatten();
     for (name, step) in steps {
         let at = format!("/steps/{}", escaped(name));
-        for (at, job) in [(at.clone(), Some(step)), (format!("{at}/compensate"), step.get("compensate"))] {
+        let each = step.get("each").and_then(Json::as_str);
+        let compensate = (format!("{at}/compensate"), step.get("compensate"), true);
+        for (at, job, undoes) in [(at, Some(step), false), compensate] {
             let Some(job_type) = job.and_then(|job| job.get("job")).and_then(Json::as_str) else { continue };
             let parameters = job.and_then(|job| job.get("parameters")).and_then(Json::as_object);
-            found.push(Mention { at, job_type, parameters });
+            found.push(Mention { at, job_type, parameters, step: name, each, undoes });
         }
     }
     found
-}
-
-fn has_template(value: &Json) -> bool {
-    match value {
-        Json::String(text) => text.contains(OPENING),
-        Json::Array(items) => items.iter().any(has_template),
-        Json::Object(fields) => fields.values().any(has_template),
-        Json::Null | Json::Bool(_) | Json::Number(_) => false,
-    }
 }
 
 /// A document as it is kept.

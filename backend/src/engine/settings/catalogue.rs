@@ -250,6 +250,22 @@ impl Catalogue {
         }
     }
 
+    /// What is wrong with parameters by this schema, which is none that was announced. Nothing, if it is no schema.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when they could not be checked.
+    pub async fn problems_by(
+        &self,
+        schema: &JsonObject,
+        parameters: &JsonObject,
+    ) -> Result<Vec<Problem>, CheckError> {
+        match self.checker.compile(schema).await {
+            Ok(Some(schema)) => self.checker.check(&schema, parameters).await,
+            Ok(None) | Err(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Whether anybody ever announced the type.
     #[must_use]
     pub fn knows(&self, job_type: &JobType) -> bool {

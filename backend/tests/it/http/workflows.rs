@@ -1,6 +1,7 @@
 //! Workflows over HTTP: documents, versions, checks and pauses.
 
 use crewcall_backend::domain::workflow::limits::DOCUMENT_BYTES_MAX;
+use crewcall_proto::discovery::Announcement;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -118,6 +119,71 @@ async fn what_is_no_workflow_is_refused_with_every_problem() {
     let named = json!({"name": "asset.publish", "steps": {"a": {"job": "x"}}});
     assert_eq!(posted(server.post("/v1/workflows/check", &named)).await["problems"], json!([]));
     assert_eq!(server.read("/v1/workflows").await, json!({"workflows": []}));
+    server.stop().await;
+}
+
+/// A job of the type probes, and another encodes what it finds.
+async fn probing_and_encoding() -> Server {
+    let server = started().await;
+    let probe =
+        json!({"type": "object", "properties": {"source": {"type": "string"}}, "required": ["source"]});
+    let result = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "title": {"type": "string"},
+            "renditions": {"type": "array", "items": {"type": "object", "properties": {"height": {"type": "integer"}}}},
+        },
+    });
+    let of_probe = |announcement: &mut Announcement| {
+        announcement.types[0].result_schema = result.as_object().unwrap().clone();
+    };
+    server.announce_as("media.probe", probe, of_probe).await;
+    let encode = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {"height": {"type": "integer"}, "name": {"type": "string"}, "codec": {"enum": ["h264", "av1"]}},
+        "required": ["height"],
+    });
+    server.announce("media.encode", encode).await;
+    server
+}
+
+#[tokio::test]
+async fn what_a_path_leads_to_has_to_fit_where_it_goes() {
+    let server = probing_and_encoding().await;
+    let with = |parameters: Value| {
+        json!({
+            "name": "a",
+            "parameters": {"type": "object", "properties": {"file": {"type": "string"}, "bytes": {"type": "integer"}}, "additionalProperties": false},
+            "steps": {
+                "probe": {"job": "media.probe", "parameters": {"source": "${{ trigger.data.file }}"}},
+                "encode": {
+                    "needs": ["probe"], "each": "${{ steps.probe.result.renditions }}", "job": "media.encode",
+                    "parameters": parameters,
+                },
+            },
+        })
+    };
+    let good =
+        json!({"height": "${{ item.height }}", "name": "${{ steps.probe.result.title }}", "codec": "av1"});
+    let checked = posted(server.post("/v1/workflows/check", &with(good.clone()))).await;
+    assert_eq!(checked["problems"], json!([]));
+    let mut told = Vec::new();
+    for (name, value) in [
+        ("height", json!("${{ steps.probe.result.title }}")),
+        ("height", json!("${{ trigger.data.file }}")),
+        ("name", json!("${{ steps.probe.result.tilte }}")),
+        ("name", json!("${{ trigger.data.byte }}")),
+        ("codec", json!("vp9")),
+        ("nmae", json!("${{ item.height }}")),
+    ] {
+        let mut parameters = good.clone();
+        parameters[name] = value;
+        let checked = posted(server.post("/v1/workflows/check", &with(parameters.clone()))).await;
+        told.push(checked["problems"].clone());
+        let refused = problem(server.put("/v1/workflows/a", &with(parameters))).await;
+        assert_eq!(refused["code"], "invalid-workflow");
+    }
+    insta::assert_json_snapshot!("paths_that_do_not_fit", told);
     server.stop().await;
 }
 
