@@ -37,6 +37,9 @@ const LIMITED_TYPE: &str = "test.sleep";
 /// Nobody ever announces it.
 const UNKNOWN_TYPE: &str = "test.unknown";
 
+/// Its runs wait for somebody.
+const WORKFLOW: &str = "/v1/workflows/check.once";
+
 /// It ticks each second.
 const SCHEDULE: &str = "/v1/schedules/seconds";
 
@@ -282,12 +285,15 @@ async fn strand(stack: &mut Stack) {
     stack.api.ready().await.unwrap();
 }
 
-/// A schedule that ticks; a consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
+/// A run that waits; a schedule that ticks; a consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
 async fn go_in_circles(stack: &mut Stack, prometheus: &Prometheus) {
     consumer(stack, "circle", "job.completed.test.echo", "test.echo", 10).await;
     consumer(stack, "full", "order.*", LIMITED_TYPE, 1).await;
     let schedule = json!({"every_seconds": 1, "event": {"subject": "second.began"}}).to_string();
     stack.api.send(Method::PUT, SCHEDULE, schedule, &[]).await.unwrap();
+    let workflow = json!({"steps": {"check": {"approval": {}}}}).to_string();
+    stack.api.send(Method::PUT, WORKFLOW, workflow, &[]).await.unwrap();
+    stack.api.post(&format!("{WORKFLOW}/trigger"), json!({})).await.unwrap();
     // What is counted from nothing has to be seen at nothing first.
     until("the consumers are seen", SHOWN_WITHIN, async || {
         let seen = prometheus.ask("crewcall_consumer_refused_total{consumer=\"circle\"}").await;

@@ -49,7 +49,9 @@ impl Engine {
         }
         match self.workflows().await {
             Ok(workflows) => {
-                let figures: Vec<WorkflowFigures> = workflows.iter().map(workflow_figures).collect();
+                let now = self.clock.now();
+                let figures: Vec<WorkflowFigures> =
+                    workflows.iter().map(|view| workflow_figures(view, now)).collect();
                 self.metrics.set_workflows(&figures);
             }
             Err(error) => {
@@ -174,10 +176,11 @@ fn consumer_figures(view: &ConsumerView) -> ConsumerFigures {
     }
 }
 
-fn workflow_figures(view: &WorkflowView) -> WorkflowFigures {
+fn workflow_figures(view: &WorkflowView, now: Timestamp) -> WorkflowFigures {
     WorkflowFigures {
         name: view.known.name().clone(),
         open: view.open_runs.clone(),
+        standstill: view.still_since.map_or(Duration::ZERO, |since| now.since(since)),
         problems: view.problems.len(),
     }
 }

@@ -1,9 +1,9 @@
 //! How runs of workflows get on.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use dashmap::DashSet;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{Metrics, gauge, registrar::Registrar};
 use crate::domain::workflow::{definition::WorkflowName, run::RunState};
@@ -19,6 +19,8 @@ pub(crate) struct WorkflowFigures {
     pub(crate) name: WorkflowName,
     /// How many of its runs are in each state that is not terminal.
     pub(crate) open: BTreeMap<RunState, usize>,
+    /// For how long nothing has happened in the one of them that has stood still the longest.
+    pub(crate) standstill: Duration,
     /// What of it does not fit any more.
     pub(crate) problems: usize,
 }
@@ -27,6 +29,7 @@ pub(super) struct WorkflowMetrics {
     own: DashSet<WorkflowName>,
     runs: IntGaugeVec,
     ended: IntCounterVec,
+    standstill: GaugeVec,
     problems: IntGaugeVec,
     held: IntGauge,
 }
@@ -44,6 +47,11 @@ impl WorkflowMetrics {
                 "workflow_runs_ended_total",
                 "Runs that ended, by how they did.",
                 &["workflow", "outcome"],
+            ),
+            standstill: make.float_gauges(
+                "workflow_run_standstill_seconds",
+                "For how long nothing has happened in the run that has stood still the longest; 0 while none does.",
+                &["workflow"],
             ),
             problems: make.gauges(
                 "workflow_problems",
@@ -92,12 +100,15 @@ impl Metrics {
         });
         let (mut runs, mut problems) =
             (BTreeMap::<(&str, RunState), usize>::new(), BTreeMap::<&str, usize>::new());
+        let mut standstill = BTreeMap::<&str, Duration>::new();
         for figures in workflows {
             let label = metrics.label(&figures.name);
             for state in RunState::ALL.into_iter().filter(|state| !state.is_terminal()) {
                 *runs.entry((label, state)).or_default() += figures.open.get(&state).copied().unwrap_or(0);
             }
             *problems.entry(label).or_default() += figures.problems;
+            let longest = standstill.entry(label).or_default();
+            *longest = figures.standstill.max(*longest);
             for outcome in RunState::ALL.into_iter().filter(|state| state.is_terminal()) {
                 // The series of a known workflow begin at zero.
                 metrics.ended.with_label_values(&[label, outcome.as_str()]);
@@ -105,11 +116,15 @@ impl Metrics {
         }
         metrics.runs.reset();
         metrics.problems.reset();
+        metrics.standstill.reset();
         for ((label, state), open) in runs {
             metrics.runs.with_label_values(&[label, state.as_str()]).set(gauge(open));
         }
         for (label, found) in problems {
             metrics.problems.with_label_values(&[label]).set(gauge(found));
+        }
+        for (label, longest) in standstill {
+            metrics.standstill.with_label_values(&[label]).set(longest.as_secs_f64());
         }
     }
 }

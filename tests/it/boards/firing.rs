@@ -42,12 +42,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOCKED_TIMES: usize = 3;
 
 /// What fires here, and nothing else makes it.
-pub(crate) const FIRING: [&str; 11] = [
+pub(crate) const FIRING: [&str; 12] = [
     "CrewcallBrokerDown",
     "CrewcallClockSetBack",
     "CrewcallOldestWaitingTooOld",
     "CrewcallQuarantineGrowing",
     "CrewcallReconcilerHadWork",
+    "CrewcallRunStuck",
     "CrewcallRuntimeBlocked",
     "CrewcallScheduleMissed",
     "CrewcallStoreSlow",
@@ -55,6 +56,10 @@ pub(crate) const FIRING: [&str; 11] = [
     "CrewcallWebhookFailing",
     "CrewcallWorkerLost",
 ];
+
+/// Two workflows: the runs of one wait for a worker that never comes, those of the other for somebody.
+const HELD: &str = "held.steps";
+const ASKING: &str = "asking.steps";
 
 /// An installation behind a line that can be cut, whose backend is lied to about the time.
 async fn start() -> (Stack, FaultProxy, Preload, String) {
@@ -103,14 +108,27 @@ async fn swallow(stack: &mut Stack, direct: &str) -> String {
     id
 }
 
-/// An event is to be delivered to where no webhook may lead.
-async fn deliver_inward(stack: &Stack) {
-    let webhook = json!({"url": "https://localhost/", "subjects": ["order.paid"]});
-    let path = "/v1/webhooks/inward";
-    let (status, answer) = stack.api.send(Method::PUT, path, webhook.to_string(), &[]).await.unwrap();
+/// A webhook to where none may lead.
+async fn webhook_inward(stack: &Stack) {
+    let webhook = json!({"url": "https://localhost/", "subjects": ["order.paid"]}).to_string();
+    let (status, answer) = stack.api.send(Method::PUT, "/v1/webhooks/inward", webhook, &[]).await.unwrap();
     assert!(status.is_success(), "{answer}");
-    // From the first scrape on there is something that grows.
-    stack.api.metric("crewcall_webhook_tries_total", "outcome=\"failed\",webhook=\"inward\"").await.unwrap();
+}
+
+/// Starts a run of each workflow. Returns the one whose job nobody takes.
+async fn runs(stack: &Stack) -> String {
+    let steps = [(ASKING, json!({"approval": {}})), (HELD, json!({"job": UNKNOWN_TYPE}))];
+    let mut held = String::new();
+    for (name, step) in steps {
+        let path = format!("/v1/workflows/{name}");
+        let document = json!({"steps": {"only": step}}).to_string();
+        let (status, answer) = stack.api.send(Method::PUT, &path, document, &[]).await.unwrap();
+        assert!(status.is_success(), "{answer}");
+        let (status, run) = stack.api.post(&format!("{path}/trigger"), json!({})).await.unwrap();
+        assert!(status.is_success(), "{run}");
+        held = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+    }
+    held
 }
 
 /// Another program locks the database while jobs are submitted.
@@ -145,13 +163,16 @@ async fn alerts_fire_for_real_faults() {
     let (status, answer) = stack.api.send(Method::PUT, path, schedule.to_string(), &[]).await.unwrap();
     assert!(status.is_success(), "{answer}");
 
-    deliver_inward(&stack).await;
+    webhook_inward(&stack).await;
     let began = Instant::now();
     let lost = swallow(&mut stack, &direct).await;
     let unknown = stack.submit(UNKNOWN_TYPE, json!({})).await.unwrap();
+    let held = runs(&stack).await;
     let block = json!({"ms": BLOCKED_MS, "journal": stack.journal()});
     stack.submit("test.block", block).await.unwrap();
     lock_database(&mut stack).await;
+    // The series of the webhook were seen at zero by now.
+    stack.api.post("/v1/events", json!({"subject": "order.paid", "data": {}})).await.unwrap();
     for alert in [
         "CrewcallQuarantineGrowing",
         "CrewcallStoreSlow",
@@ -171,6 +192,13 @@ async fn alerts_fire_for_real_faults() {
     stack.api.ready().await.unwrap();
     prometheus.fires("CrewcallOldestWaitingTooOld").await;
     prometheus.fires("CrewcallScheduleMissed").await;
+    prometheus.fires("CrewcallRunStuck").await;
+    let asking = format!("crewcall_workflow_run_standstill_seconds{{workflow=\"{ASKING}\"}} == 0");
+    assert_eq!(prometheus.ask(&asking).await.unwrap().len(), 1, "a run that waits for somebody gets on");
+    assert!(stack.backend.log().contains("A run stands still."), "the log names it");
+    let (status, answer) = stack.api.post(&format!("{held}/cancel"), json!({})).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+    prometheus.is_over("CrewcallRunStuck").await;
     preload.clock_ahead_seconds(0).unwrap();
     prometheus.fires("CrewcallClockSetBack").await;
 

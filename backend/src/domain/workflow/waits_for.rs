@@ -45,6 +45,40 @@ pub enum WaitsFor {
     },
 }
 
+/// Whether an open run has to get on by what the backend and its workers do: a step of it is to be evaluated, or has jobs to be made or
+/// to end, or nothing of it waits for anything. Otherwise it waits for somebody, an event, a moment, the end of a pause, or another run.
+/// One that waits for its place has to get on as well: whoever has that place leaves it.
+#[must_use]
+pub fn has_to_get_on(workflow: &Workflow, run: &Run) -> bool {
+    if run.state.is_terminal() || run.is_paused {
+        return false;
+    }
+    let mut waits_for_others = false;
+    for index in (0..run.steps.len()).map(StepIndex) {
+        let Some(step) = run.step(index) else { continue };
+        // It waits for other steps, which are asked themselves.
+        if step.state == StepState::Pending && !step.is_due && run.state != RunState::Queued {
+            continue;
+        }
+        match WaitsFor::of(workflow, run, index) {
+            None | Some(WaitsFor::Needs(_)) => {}
+            Some(WaitsFor::Child) if step.items.open() > 0 => waits_for_others = true,
+            Some(
+                WaitsFor::Start
+                | WaitsFor::Evaluation
+                | WaitsFor::Items { .. }
+                | WaitsFor::Child
+                | WaitsFor::Stop { .. }
+                | WaitsFor::Compensation { .. },
+            ) => return true,
+            Some(
+                WaitsFor::Resume | WaitsFor::Event { .. } | WaitsFor::Moment(_) | WaitsFor::Decision { .. },
+            ) => waits_for_others = true,
+        }
+    }
+    !waits_for_others
+}
+
 impl WaitsFor {
     /// What a step of a run waits for; `None` if it is over and not being undone. As long as a run is not over, one of its
     /// steps waits for something.

@@ -12,6 +12,8 @@ mod waits;
 
 mod checking;
 
+mod standstills;
+
 mod view;
 
 use std::{
@@ -29,7 +31,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use self::{knowledge::Knowledge, pass::Passed};
+use self::{knowledge::Knowledge, pass::Passed, standstills::Standstills};
 pub(super) use checking::text_of;
 pub use view::{ItemView, RunView, RunWatch, StepView, WorkflowView};
 
@@ -73,6 +75,7 @@ pub struct RunWork {
     stopped: Mutex<HashSet<(RunId, StepIndex, Generation, Role)>>,
     watchers: DashMap<RunId, watch::Sender<u64>>,
     waits: waits::Waits,
+    standstills: Standstills,
 }
 
 impl Default for RunWork {
@@ -86,6 +89,7 @@ impl Default for RunWork {
             stopped: Mutex::default(),
             watchers: DashMap::new(),
             waits: waits::Waits::default(),
+            standstills: Standstills::default(),
         }
     }
 }
@@ -147,6 +151,7 @@ impl RunWork {
         locked(&self.lists).retain(|((run, _, _), _)| *run != id);
         locked(&self.stopped).retain(|(run, _, _, _)| *run != id);
         self.waits.forget(id);
+        self.standstills.forget(id);
     }
 
     /// Something may have to be done for these runs.
@@ -191,7 +196,9 @@ pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
     let (mut at_work, mut passes) = (HashMap::<RunId, bool>::new(), FuturesUnordered::new());
     let (mut queue, mut held) = (VecDeque::<RunId>::new(), HashSet::<RunId>::new());
     engine.runs.waits.restore(engine).await?;
-    engine.runs.look_at(engine.store.open_runs().iter().map(|run| run.id()));
+    let open = engine.store.open_runs();
+    open.iter().for_each(|run| engine.runs.standstills.restore(run, engine.clock.now()));
+    engine.runs.look_at(open.iter().map(|run| run.id()));
     loop {
         let due_in = time_left(engine);
         tokio::select! {
@@ -227,6 +234,7 @@ pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
                 None => engine.runs.forget(id),
                 Some(run) => {
                     locked(&engine.runs.deadlines).set(id, run.next_deadline());
+                    engine.runs.standstills.moved(&run, engine.clock.now());
                     queue.push_back(id);
                 }
             }

@@ -31,6 +31,8 @@ pub struct WorkflowView {
     pub triggers: Option<ConsumerView>,
     /// How many of its runs are in each state that is not terminal.
     pub open_runs: BTreeMap<RunState, usize>,
+    /// When something happened last in the one of them that has stood still the longest, if any does.
+    pub still_since: Option<Timestamp>,
     /// What does not fit any more, because workers announced other schemas since.
     pub problems: Vec<Problem>,
     /// What may not work, such as types that nobody announced.
@@ -104,7 +106,7 @@ impl Engine {
     async fn workflow_view(&self, known: Arc<KnownWorkflow>) -> Result<WorkflowView, StoreError> {
         let name = known.name();
         let triggers = self.consumer(&ConsumerName::of_workflow(name)).await?;
-        let open_runs = self.store.open_run_counts(name);
+        let (open_runs, still_since) = (self.store.open_run_counts(name), self.runs.standstills.oldest(name));
         let document = serde_json::from_str(&known.newest.document).unwrap_or_default();
         let checked = match self.fit(&document).await {
             Ok(checked) => checked,
@@ -113,7 +115,7 @@ impl Engine {
             Err(NotChecked::Busy) => Checked::default(),
         };
         let Checked { problems, warnings } = checked;
-        Ok(WorkflowView { known, triggers, open_runs, problems, warnings })
+        Ok(WorkflowView { known, triggers, open_runs, still_since, problems, warnings })
     }
 
     /// One version of a workflow, as long as it is kept.

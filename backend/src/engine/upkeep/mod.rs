@@ -1,5 +1,5 @@
 //! What goes on by itself, so that nothing is silently stuck and nothing grows without end: due times ([`timers`]), blocked jobs ([`unblock`]), ended
-//! leases ([`rescue`]), lost orders ([`reconcile`]), old jobs ([`retention`]) and unused types ([`forget`]).
+//! leases ([`rescue`]), lost orders ([`reconcile`]), runs that stand still ([`standstills`]), old jobs ([`retention`]) and unused types ([`forget`]).
 
 pub(crate) mod due_times;
 
@@ -10,6 +10,8 @@ pub mod reconcile;
 pub(crate) mod rescue;
 
 pub mod retention;
+
+mod standstills;
 
 pub(crate) mod timers;
 
@@ -38,6 +40,7 @@ pub(super) async fn run(engine: &Engine) -> Result<(), Fallen> {
         ended = watched("unblocking", stop, repeat(unblock::Unblock, engine)) => ended,
         ended = watched("the rescue", stop, rescue::run(engine)) => ended,
         ended = watched("the reconciler", stop, repeat(reconcile::Reconciler::default(), engine)) => ended,
+        ended = watched("the look for standstills", stop, repeat(standstills::Standstills, engine)) => ended,
         ended = watched("retention", stop, repeat(engine.retention, engine)) => ended,
         ended = watched("forgetting", stop, forget::run(engine)) => ended,
     }

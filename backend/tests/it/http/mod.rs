@@ -27,6 +27,8 @@ mod workflows;
 
 mod runs;
 
+mod standstills;
+
 mod schedules;
 
 mod hooks;

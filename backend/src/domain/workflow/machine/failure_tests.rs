@@ -4,7 +4,7 @@ use super::{
     super::{
         facts::{Command, Evaluation, Happened, Item, Outcome, Stale},
         run::{Generation, Reason, RunState, StopCause},
-        waits_for::WaitsFor,
+        waits_for::{WaitsFor, has_to_get_on},
     },
     outstanding,
     test_support::{NOW, Play},
@@ -349,6 +349,37 @@ fn whatever_is_open_says_what_it_waits_for() {
     let run = super::Run::new(&workflow);
     assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(0)), Some(WaitsFor::Start));
     assert_eq!(WaitsFor::of(&workflow, &run, super::StepIndex(1)), None);
+}
+
+#[test]
+fn a_run_has_to_get_on_unless_it_waits_for_others() {
+    let mut play = Play::start(
+        r#""steps": {"f": {"each": "${{ trigger.l }}", "parallel": 2, "job": "j"}, "c": {"workflow": {"name": "w"}}, "a": {"approval": {}},
+            "n": {"needs": ["f", "c", "a"], "job": "j"}}"#,
+    );
+    let gets_on = |play: &Play| has_to_get_on(&play.workflow, &play.run);
+    assert!(gets_on(&play), "an expression is to be evaluated");
+    play.begins("f", 1);
+    assert!(gets_on(&play), "a job is to be made");
+    play.make();
+    assert!(gets_on(&play), "a job is open");
+    play.happen(Happened::Paused { by: "ann".to_owned() });
+    assert!(!gets_on(&play), "it is paused");
+    play.happen(Happened::Resumed { by: "ann".to_owned() });
+    play.ends("f", Completed);
+    assert!(!gets_on(&play), "another run is open, and somebody has to decide");
+    assert_eq!(play.cancel(false), Ok(()));
+    assert!(gets_on(&play), "the other run was told to stop");
+    let (step, generation) = (play.step("c"), Generation::FIRST);
+    play.happen(Happened::ChildEnded { step, generation, outcome: Completed });
+    assert!(!gets_on(&play), "it is over");
+    let workflow = super::test_support::workflow(
+        r#""steps": {"a": {"job": "j"}, "b": {"needs": ["a"], "approval": {}}}"#,
+    );
+    let mut run = super::Run::new(&workflow);
+    assert!(has_to_get_on(&workflow, &run), "it waits for its place");
+    run.state = RunState::Running;
+    assert!(has_to_get_on(&workflow, &run), "nothing of it waits for anything");
 }
 
 #[test]

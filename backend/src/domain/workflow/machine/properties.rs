@@ -10,7 +10,7 @@ use super::{
         definition::{RunIf, StepIndex, Work, Workflow},
         facts::{Command, Entry, Evaluation, Happened, Item, Outcome},
         run::{Generation, Run, RunState, RunStep, StepState},
-        waits_for::WaitsFor,
+        waits_for::{WaitsFor, has_to_get_on},
     },
     advance,
     naive::{Definition, Naive},
@@ -275,6 +275,15 @@ impl<'a> World<'a> {
             prop_assert!(waits, "step {:?} waits for nothing", step);
         }
         prop_assert!(some_wait || is_over, "the run waits for nothing");
+        // What is ours to do, or has jobs that may not end, is looked after.
+        let has_work = !things.is_empty()
+            || (run.steps.iter().zip(&self.definition().steps)).any(|(step, definition)| {
+                !matches!(definition.work, Work::Child { .. }) && step.items.open() > 0
+            });
+        prop_assert!(
+            !has_work || run.is_paused || has_to_get_on(self.definition(), run),
+            "nobody looks after the run"
+        );
         Naive::replay(self.workflow, &self.facts).agrees(run).map_err(TestCaseError::fail)
     }
 
