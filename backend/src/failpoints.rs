@@ -32,6 +32,10 @@ pub enum Failpoint {
     RunStepping,
     /// What follows in a run is committed, and its orders are not sent yet.
     RunStepped,
+    /// What somebody did to a run, or its time, is committed, and nobody has been told.
+    RunTold,
+    /// Open jobs of one step of a run that stops are told to stop, and that is committed.
+    RunJobsStopped,
     /// What becomes of ticks of a schedule is about to be stored.
     Ticking,
     /// What becomes of ticks is committed, and the orders of it are not sent yet.
@@ -40,7 +44,7 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every one of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::JobStored,
         Self::OrderUnsent,
         Self::OrderConfirmed,
@@ -55,6 +59,8 @@ impl Failpoint {
         Self::JobsMade,
         Self::RunStepping,
         Self::RunStepped,
+        Self::RunTold,
+        Self::RunJobsStopped,
         Self::Ticking,
         Self::Ticked,
     ];
@@ -77,6 +83,8 @@ impl Failpoint {
             Self::JobsMade => "jobs_made",
             Self::RunStepping => "run_stepping",
             Self::RunStepped => "run_stepped",
+            Self::RunTold => "run_told",
+            Self::RunJobsStopped => "run_jobs_stopped",
             Self::Ticking => "ticking",
             Self::Ticked => "ticked",
         }

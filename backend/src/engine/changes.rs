@@ -151,7 +151,9 @@ impl Changes {
     ///
     /// [`StoreError`] when nothing was stored.
     pub(super) async fn tell_run(&self, id: RunId, happened: Happened) -> Result<RunTold, StoreError> {
-        Ok(self.told(self.store.tell_run(id, happened).await?).value)
+        let told = self.store.tell_run(id, happened).await?;
+        die_at(Failpoint::RunTold);
+        Ok(self.told(told).value)
     }
 
     /// Answers waits for events.

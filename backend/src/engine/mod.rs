@@ -270,7 +270,8 @@ impl Engine {
             ended = watched("the relay", stop, self.relay.run(&self.changes, stop)) => ended,
             ended = watched("the publisher", stop, self.publisher.run()) => ended,
             ended = watched("the consumers", stop, consumers::run(self)) => ended,
-            ended = watched("the runs", stop, runs::run(self)) => ended,
+            // Boxed, because it is large: whoever has this future moves it.
+            ended = watched("the runs", stop, Box::pin(runs::run(self))) => ended,
             ended = watched("the schedules", stop, schedules::run(self)) => ended,
             ended = upkeep::run(self) => ended,
         }

@@ -34,7 +34,10 @@ mod events;
 mod emissions;
 
 mod followers;
+
 mod runs;
+
+mod open_runs;
 
 mod schedules;
 

@@ -1,6 +1,8 @@
-//! The store: its disk is full, it is locked, its `fsync` fails (F40–F42).
+//! The store: its disk is full, it is locked, its `fsync` fails (F40–F42); also amid runs, events and ticks (F137, F138).
 
 mod in_flight;
+
+mod amid_runs;
 
 use std::time::Duration;
 

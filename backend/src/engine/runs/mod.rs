@@ -17,7 +17,7 @@ mod standstills;
 mod view;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -193,62 +193,110 @@ pub(super) async fn run(engine: &Engine) -> Result<(), StoreError> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut head = engine.changes.log_head();
-    let (mut at_work, mut passes) = (HashMap::<RunId, bool>::new(), FuturesUnordered::new());
-    let (mut queue, mut held) = (VecDeque::<RunId>::new(), HashSet::<RunId>::new());
+    let (mut turns, mut passes) = (Turns::default(), FuturesUnordered::new());
     engine.runs.waits.restore(engine).await?;
     let open = engine.store.open_runs();
     open.iter().for_each(|run| engine.runs.standstills.restore(run, engine.clock.now()));
     engine.runs.look_at(open.iter().map(|run| run.id()));
     loop {
-        let due_in = time_left(engine);
+        let (due_in, mut is_tick, mut ended) = (time_left(engine), false, Vec::new());
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {
-                engine.metrics.set_runs_held(held.len());
-                queue.extend(held.drain());
-                engine.runs.tidy();
-                or_later(engine.runs.waits.keep(engine).await)?;
-            }
+            _ = ticks.tick() => is_tick = true,
             () = engine.runs.wake.notified() => {}
             () = tokio::time::sleep(due_in) => {}
             changed = head.changed() => if changed.is_err() { return Ok(()) },
-            Some((id, passed)) = passes.next(), if !passes.is_empty() => {
-                match or_later(passed)? {
-                    Some(Passed::More) => queue.push_back(id),
-                    Some(Passed::Done) => {}
-                    // It waits for its turn at the next tick.
-                    Some(Passed::Held) | None => drop(held.insert(id)),
-                }
-                if at_work.remove(&id) == Some(true) {
-                    queue.push_back(id);
-                }
-            }
+            Some(passed) = passes.next(), if !passes.is_empty() => ended.push(passed),
         }
         head.mark_unchanged();
+        if is_tick {
+            engine.metrics.set_runs_held(turns.held.len());
+            turns.queue.extend(turns.held.drain());
+            engine.runs.tidy();
+        }
         let moved: Vec<RunId> = locked(&engine.runs.moved).drain().collect();
         engine.runs.waits.notice(engine, &moved);
-        or_later(engine.runs.waits.go_on(engine).await)?;
-        or_later(expire(engine).await)?;
+        beside(&mut passes, &mut ended, look(engine, is_tick)).await?;
+        for (id, passed) in ended {
+            turns.ended(id, or_later(passed)?);
+        }
         for id in moved {
             match engine.store.open_run(id) {
                 None => engine.runs.forget(id),
                 Some(run) => {
                     locked(&engine.runs.deadlines).set(id, run.next_deadline());
                     engine.runs.standstills.moved(&run, engine.clock.now());
-                    queue.push_back(id);
+                    turns.queue.push_back(id);
                 }
             }
         }
         while passes.len() < PASSES_AT_ONCE
-            && let Some(id) = queue.pop_front()
+            && let Some(id) = turns.next()
         {
-            // One that is looked at already is looked at once more afterwards.
-            if let Some(again) = at_work.get_mut(&id) {
-                *again = true;
-                continue;
-            }
-            at_work.insert(id, false);
             passes.push(async move { (id, pass::pass(engine, id).await) });
+        }
+    }
+}
+
+/// Whose turn it is to be looked at.
+#[derive(Default)]
+struct Turns {
+    /// Those that are looked at now, and whether they are to be once more afterwards.
+    at_work: HashMap<RunId, bool>,
+    queue: VecDeque<RunId>,
+    /// Those that wait for the next tick.
+    held: HashSet<RunId>,
+}
+
+impl Turns {
+    /// The next that is not looked at already: one that is has its turn once more afterwards.
+    fn next(&mut self) -> Option<RunId> {
+        while let Some(id) = self.queue.pop_front() {
+            match self.at_work.entry(id) {
+                Entry::Occupied(mut again) => drop(again.insert(true)),
+                Entry::Vacant(place) => {
+                    place.insert(false);
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    fn ended(&mut self, id: RunId, passed: Option<Passed>) {
+        match passed {
+            Some(Passed::More) => self.queue.push_back(id),
+            Some(Passed::Done) => {}
+            Some(Passed::Held) | None => drop(self.held.insert(id)),
+        }
+        if self.at_work.remove(&id) == Some(true) {
+            self.queue.push_back(id);
+        }
+    }
+}
+
+/// What there is to do beside the passes: events for those who wait, and limits that are reached.
+async fn look(engine: &Engine, is_tick: bool) -> Result<(), StoreError> {
+    if is_tick {
+        or_later(engine.runs.waits.keep(engine).await)?;
+    }
+    or_later(engine.runs.waits.go_on(engine).await)?;
+    or_later(expire(engine).await)?;
+    Ok(())
+}
+
+/// Does something while the passes go on. A pass that is not polled keeps the turn to read that it was given: a few of them would keep
+/// everybody from reading, and this as well, for which they wait.
+async fn beside<F: Future, T>(
+    passes: &mut FuturesUnordered<F>,
+    ended: &mut Vec<F::Output>,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(passed) = passes.next(), if !passes.is_empty() => ended.push(passed),
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::{
         blocking::blocking,
         ports::{Accepted, ItemQuery, NewItem, RunData, StepDone, StoreError},
     },
+    failpoints::Failpoint,
+    mutant::die_at,
 };
 
 /// How many jobs one pass makes at most, so that nobody waits for long behind it.
@@ -307,6 +309,7 @@ impl Pass<'_> {
                 ItemWork::Run { .. } => None,
             });
             engine.cancel_jobs(ids.collect(), THE_RUN, "its run stops").await?;
+            die_at(Failpoint::RunJobsStopped);
         }
         engine.runs.stopped((id, step, generation, role));
         Ok(())
