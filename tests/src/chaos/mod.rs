@@ -3,7 +3,7 @@
 //!
 //! `fault` is what may break, and `plan` chooses of it by a seed; `faults` makes them on an `installation`, `forger` and
 //! `newcomer` those that come over the wire, and the `fault_log` keeps when. `load` works meanwhile with `jobs` of every
-//! kind, beside an `operator`, a `watcher`, a `publisher` of events and a `scheduler`, and writes down in the `submission_log`
+//! kind, beside an `operator`, a `watcher`, a `publisher` of events, a `scheduler` and a `runner` of workflows, and writes down in the `submission_log`
 //! what it asked and was answered.
 //! `judge` holds all that against what is there, and `report` tells.
 
@@ -30,6 +30,8 @@ mod operator;
 mod publisher;
 
 mod scheduler;
+
+mod runner;
 
 mod watcher;
 
@@ -185,7 +187,7 @@ impl Run<'_> {
         let submitters = (0..SUBMITTERS).map(|number| {
             if number % 2 == 0 { near.submit(*seed, number) } else { far.submit(*seed, number) }
         });
-        let mut published = Vec::new();
+        let (mut published, mut runs) = (Vec::new(), Vec::new());
         let callers = async {
             tokio::join!(
                 join_all(submitters),
@@ -199,6 +201,7 @@ impl Run<'_> {
                 near.follow_log(),
                 near.schedule(),
                 async { published.extend(far.publish().await) },
+                async { runs.extend(near.start_runs(*seed).await) },
             );
         };
         let background =
@@ -215,6 +218,10 @@ impl Run<'_> {
         }
         match scheduler::judge(&installation.api).await {
             Ok(fired) => log.tell(&format!("{fired} ticks of a schedule fired, each once")),
+            Err(error) => log.trouble(format!("{error:#}")),
+        }
+        match runner::judge(&installation.api, &runs).await {
+            Ok(ends) => log.tell(&format!("{} runs of a workflow were asked for: {ends:?}", runs.len())),
             Err(error) => log.trouble(format!("{error:#}")),
         }
         let interrupted = stop.is_cancelled();
