@@ -285,7 +285,7 @@ async fn strand(stack: &mut Stack) {
     stack.api.ready().await.unwrap();
 }
 
-/// A run that waits; a schedule that ticks; a consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
+/// A run that waits; a schedule that ticks; a hook and a webhook, of which nobody makes use; a consumer that makes jobs of the ends of its own, and one whose only job lasts, with an event waiting behind it.
 async fn go_in_circles(stack: &mut Stack, prometheus: &Prometheus) {
     consumer(stack, "circle", "job.completed.test.echo", "test.echo", 10).await;
     consumer(stack, "full", "order.*", LIMITED_TYPE, 1).await;
@@ -293,6 +293,10 @@ async fn go_in_circles(stack: &mut Stack, prometheus: &Prometheus) {
     stack.api.send(Method::PUT, SCHEDULE, schedule, &[]).await.unwrap();
     let workflow = json!({"steps": {"check": {"approval": {}}}}).to_string();
     stack.api.send(Method::PUT, WORKFLOW, workflow, &[]).await.unwrap();
+    let hook = json!({"verify": {"standard": {}}}).to_string();
+    stack.api.send(Method::PUT, "/v1/hooks/payments", hook, &[]).await.unwrap();
+    let webhook = json!({"url": "https://shop.example/", "subjects": ["nothing.at.all"]}).to_string();
+    stack.api.send(Method::PUT, "/v1/webhooks/shop", webhook, &[]).await.unwrap();
     stack.api.post(&format!("{WORKFLOW}/trigger"), json!({})).await.unwrap();
     // What is counted from nothing has to be seen at nothing first.
     until("the consumers are seen", SHOWN_WITHIN, async || {

@@ -38,6 +38,7 @@ use crewcall_proto::{
     codec::{DEPTH_MAX, PAYLOAD_BYTES_MAX},
     event::EVENT_ID_LENGTH_MAX,
 };
+use crewcall_webhooks::URL_CHARACTERS_MAX;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -189,6 +190,10 @@ fn limits_of_bodies() -> Vec<(&'static str, Value)> {
         ("NewSchedule pause_after_failures maximum", json!(PAUSE_AFTER_FAILURES_MAX)),
         ("NewSchedule pause_after_failures minimum", json!(1)),
         ("NewSchedule timezone default", json!("UTC")),
+        ("NewWebhook if maxLength", json!(EXPRESSION_BYTES_MAX)),
+        ("NewWebhook subjects maxItems", json!(PATTERNS_MAX)),
+        ("NewWebhook subjects minItems", json!(1)),
+        ("NewWebhook url maxLength", json!(URL_CHARACTERS_MAX)),
         ("Progress percent maximum", json!(100)),
         ("RunCancel force default", json!(false)),
         ("WorkflowPause runs default", json!(false)),
@@ -370,6 +375,8 @@ async fn where_the_document_allows_null_it_is_taken() {
     let schedule = json!({"every_seconds": 60, "overlap": "allow", "job": {"type": "a.b"}});
     answer(server.put("/v1/schedules/c", &schedule)).await;
     answer(server.put("/v1/hooks/c", &json!({"verify": {"standard": {}}}))).await;
+    let webhook = json!({"url": "https://shop.example/", "subjects": ["a"]});
+    answer(server.put("/v1/webhooks/c", &webhook)).await;
     let document = server.read("/openapi.json").await;
     let mut asked = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -386,8 +393,8 @@ async fn where_the_document_allows_null_it_is_taken() {
         asked += 1;
     }
     assert_eq!(
-        asked, 17,
-        "cancel and retry of jobs and runs, decisions, triggers, rotation of hooks, and pause and resume of types, consumers, workflows and schedules"
+        asked, 20,
+        "cancel and retry of jobs and runs, decisions, triggers, rotation of hooks and webhooks, and pause and resume of types, consumers, webhooks, workflows and schedules"
     );
     server.stop().await;
 }

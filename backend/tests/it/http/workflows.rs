@@ -78,8 +78,8 @@ async fn a_document_makes_versions() {
     assert_eq!(names, ["asset.publish", "b"]);
     assert_eq!(listed["workflows"][0]["document"], Value::Null);
     assert_eq!(server.read("/v1/consumers").await["consumers"], json!([]));
-    let trigger = problem(server.get("/v1/consumers/workflow:asset.publish")).await;
-    assert_eq!(trigger["code"], "consumer-not-found");
+    let trigger = server.read("/v1/consumers/workflow:asset.publish").await;
+    assert_eq!(trigger["then"], json!({"workflow": "asset.publish"}));
     assert_eq!(answer(server.delete(PATH)).await.status(), StatusCode::NO_CONTENT);
     assert_eq!(problem(server.get(PATH)).await["code"], "workflow-not-found");
     assert_eq!(problem(server.delete(PATH)).await["code"], "workflow-not-found");

@@ -325,7 +325,7 @@ async fn a_newer_database_is_refused_unchanged() {
     assert_eq!(
         text,
         "the database DIRECTORY/crewcall.db was written by a newer version (its format is 99, this program \
-         knows up to 12): run that version or a later one"
+         knows up to 13): run that version or a later one"
     );
     assert_eq!(fs::read(tested.path()).unwrap(), before);
 }
