@@ -5,6 +5,7 @@ use std::{ops::Range, path::PathBuf};
 use clap::Args;
 
 use super::OutputArguments;
+use crate::bench::follow_up::Part;
 
 /// What `bench` takes.
 #[derive(Debug, Args)]
@@ -44,6 +45,12 @@ pub(crate) struct BenchArguments {
     /// Two minutes: 10 000 jobs, three rounds, and not many of anything
     #[arg(long, conflicts_with_all = ["jobs", "rounds", "waiting", "progress", "types", "idle_workers"])]
     pub(crate) quick: bool,
+    /// Measure what follows from events, ends of steps and ticks instead: these parts of it, each held against its limits
+    #[arg(long, value_name = "PART", value_delimiter = ',', conflicts_with_all = ["waiting", "progress", "types", "idle_workers", "picture"])]
+    pub(crate) what: Vec<Part>,
+    /// How many open runs, schedules and items of a fan-out there are then; of all else a tenth or a hundredth
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "what", value_parser = clap::value_parser!(u32).range(100..=10_000))]
+    pub(crate) follow_ups: u32,
     /// Measure on this RabbitMQ instead of on a private node; what is made there has names of its own, and is removed in the end
     #[arg(long, value_name = "URL")]
     pub(crate) amqp_url: Option<String>,

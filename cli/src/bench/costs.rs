@@ -47,6 +47,11 @@ impl Costs {
         costs.collect::<Result<_, _>>().map(Self)
     }
 
+    /// What each took, since it started.
+    pub(super) fn all(&self) -> &[Cost] {
+        &self.0
+    }
+
     /// What they took after `before`.
     pub(super) fn since(self, before: &Self) -> Vec<Cost> {
         self.0.into_iter().zip(&before.0).map(|(now, before)| now.since(before)).collect()

@@ -17,11 +17,11 @@ use super::{
 use crate::exit::Failure;
 
 /// What the events are about that become jobs, and all others.
-const SUBJECT: &str = "bench.happened";
-const OTHER_SUBJECT: &str = "bench.else";
+pub(super) const SUBJECT: &str = "bench.happened";
+pub(super) const OTHER_SUBJECT: &str = "bench.else";
 
 /// The consumer that makes the jobs.
-const CONSUMER: &str = "bench";
+pub(super) const CONSUMER: &str = "bench";
 
 /// How many consumers there are in the end that select something else.
 const OTHERS: usize = 99;
@@ -61,14 +61,8 @@ impl Events {
             self.starts.add(start(http).await?);
         }
         self.to_jobs.push(to_jobs(http, plan.jobs).await?);
-        for number in 0..OTHERS {
-            http.consume(&other(number), "bench.never.*", JOB_TYPE).await?;
-        }
-        self.to_jobs_amid.push(to_jobs(http, plan.jobs).await?);
-        for name in (0..OTHERS).map(other).chain([CONSUMER.to_owned()]) {
-            http.forget_consumer(&name).await?;
-        }
-        Ok(())
+        self.to_jobs_amid.push(to_jobs_amid(http, plan.jobs).await?);
+        http.forget_consumer(CONSUMER).await
     }
 }
 
@@ -128,7 +122,12 @@ fn other(number: usize) -> String {
     format!("{CONSUMER}-{number}")
 }
 
-async fn published(
+/// How fast so many events are published.
+///
+/// # Errors
+///
+/// What publishing says.
+pub(super) async fn published(
     events: usize,
     publishing: impl Future<Output = Result<(), Failure>>,
 ) -> Result<Throughput, Failure> {
@@ -137,7 +136,12 @@ async fn published(
     Ok(Throughput::of(events, began.elapsed()))
 }
 
-async fn batches(http: &Http, subject: &str, events: usize) -> Result<(), Failure> {
+/// Publishes events, many at a time.
+///
+/// # Errors
+///
+/// When the backend refuses one.
+pub(super) async fn batches(http: &Http, subject: &str, events: usize) -> Result<(), Failure> {
     let one = event(subject);
     let requests = (0..events).step_by(BATCH_EVENTS).map(|first| {
         let size = BATCH_EVENTS.min(events - first);
@@ -146,7 +150,12 @@ async fn batches(http: &Http, subject: &str, events: usize) -> Result<(), Failur
     stream::iter(requests).buffer_unordered(BATCHES_AT_ONCE).try_collect().await
 }
 
-async fn to_jobs(http: &Http, events: usize) -> Result<Throughput, Failure> {
+/// How many events a second the consumer makes jobs of that are done.
+///
+/// # Errors
+///
+/// When the backend refuses something, or the jobs do not end in time.
+pub(super) async fn to_jobs(http: &Http, events: usize) -> Result<Throughput, Failure> {
     let all = http.completed(JOB_TYPE).await? + u64::try_from(events).unwrap_or(u64::MAX);
     http.pause_consumer(CONSUMER, true).await?;
     batches(http, SUBJECT, events).await?;
@@ -156,7 +165,28 @@ async fn to_jobs(http: &Http, events: usize) -> Result<Throughput, Failure> {
     Ok(Throughput::of(events, began.elapsed()))
 }
 
-async fn start(http: &Http) -> Result<Duration, Failure> {
+/// The same beside consumers that select something else, which are there only meanwhile.
+///
+/// # Errors
+///
+/// As for [`to_jobs`].
+pub(super) async fn to_jobs_amid(http: &Http, events: usize) -> Result<Throughput, Failure> {
+    for number in 0..OTHERS {
+        http.consume(&other(number), "bench.never.*", JOB_TYPE).await?;
+    }
+    let throughput = to_jobs(http, events).await?;
+    for number in 0..OTHERS {
+        http.forget_consumer(&other(number)).await?;
+    }
+    Ok(throughput)
+}
+
+/// How long it takes from a request to publish an event until the handler of its job begins.
+///
+/// # Errors
+///
+/// When the backend refuses something, or something does not come in time.
+pub(super) async fn start(http: &Http) -> Result<Duration, Failure> {
     let began = jiff::Timestamp::now().as_millisecond();
     let sequence = http.publish(event(SUBJECT)).await?;
     let id = http.job_of_event(sequence).await?;
@@ -166,6 +196,6 @@ async fn start(http: &Http) -> Result<Duration, Failure> {
 }
 
 /// An event, as JSON.
-fn event(subject: &str) -> String {
+pub(super) fn event(subject: &str) -> String {
     json!({"subject": subject, "data": {"text": "x".repeat(BODY_BYTES)}}).to_string()
 }

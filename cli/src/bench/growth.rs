@@ -125,7 +125,7 @@ pub(super) async fn run(bench: &mut Bench<'_, '_>, tell: impl Fn(&str)) -> Resul
         let workers = IdleWorkers::start(bench.installation.broker(), number).await?;
         bench.http.served_by(IDLE_TYPE, number).await?;
         if number == plan.idle_workers {
-            growth.idle_cores = Some(bench.idle_cores().await?);
+            growth.idle_cores = Some(idle_cores(bench.installation).await?);
         }
         growth.grown.push(bench.measure(Many::IdleWorkers, number).await?);
         workers.stop().await?;
@@ -150,7 +150,8 @@ pub(super) async fn run(bench: &mut Bench<'_, '_>, tell: impl Fn(&str)) -> Resul
         for (name, query) in LISTS {
             growth.pages.push((name, bench.read_on(query).await?));
         }
-        growth.start = Some(bench.restart().await?);
+        let (http, took) = restart(bench.installation).await?;
+        (bench.http, growth.start) = (http, Some(took));
         tell(&Many::Over.name(waiting));
         bench.http.cancel_all(PAUSED_TYPE).await?;
         growth.grown.push(bench.measure(Many::Over, waiting).await?);
@@ -188,25 +189,6 @@ impl Bench<'_, '_> {
         Ok(Throughput::of(each * types, began.elapsed()))
     }
 
-    async fn idle_cores(&self) -> Result<f64, Failure> {
-        let before = Costs::now(self.installation)?;
-        sleep(IDLE_FOR).await;
-        let costs = Costs::now(self.installation)?.since(&before);
-        let backend = costs.first().map(|cost| cost.computed).unwrap_or_default();
-        Ok(backend.as_secs_f64() / IDLE_FOR.as_secs_f64())
-    }
-
-    /// Starts the backend anew. Returns how long that took.
-    async fn restart(&mut self) -> Result<Duration, Failure> {
-        let began = Instant::now();
-        self.installation.restart_backend().await?;
-        self.http = Http::new(self.installation.http())?;
-        self.http.ready().await?;
-        let took = began.elapsed();
-        self.http.served(JOB_TYPE).await?;
-        Ok(took)
-    }
-
     async fn read_on(&self, query: &str) -> Result<Times, Failure> {
         let (mut times, mut cursor) = (Times::default(), String::new());
         for _ in 0..PAGES {
@@ -217,6 +199,34 @@ impl Bench<'_, '_> {
         }
         Ok(times)
     }
+}
+
+/// How much of a core the backend takes while nothing is to be done.
+///
+/// # Errors
+///
+/// When it has ended.
+pub(super) async fn idle_cores(installation: &Installation<'_>) -> Result<f64, Failure> {
+    let before = Costs::now(installation)?;
+    sleep(IDLE_FOR).await;
+    let costs = Costs::now(installation)?.since(&before);
+    let backend = costs.first().map(|cost| cost.computed).unwrap_or_default();
+    Ok(backend.as_secs_f64() / IDLE_FOR.as_secs_f64())
+}
+
+/// Starts the backend anew. Returns how to reach it, and how long it took until it was ready.
+///
+/// # Errors
+///
+/// When it does not start.
+pub(super) async fn restart(installation: &mut Installation<'_>) -> Result<(Http, Duration), Failure> {
+    let began = Instant::now();
+    installation.restart_backend().await?;
+    let http = Http::new(installation.http())?;
+    http.ready().await?;
+    let took = began.elapsed();
+    http.served(JOB_TYPE).await?;
+    Ok((http, took))
 }
 
 /// One of the many, as JSON.

@@ -148,7 +148,7 @@ impl Http {
             "labels": {"event": "${{ event.sequence }}"},
         });
         let settings = json!({"subjects": [subject], "in_flight_max": 10_000, "then": {"job": job}});
-        send(self.request(Method::PUT, &format!("/v1/consumers/{consumer}")).json(&settings)).await.map(drop)
+        self.put(&format!("/v1/consumers/{consumer}"), &settings).await.map(drop)
     }
 
     /// Lets a consumer make nothing, or lets it go on.
@@ -159,9 +159,7 @@ impl Http {
 
     /// Deletes a consumer.
     pub(super) async fn forget_consumer(&self, consumer: &str) -> Result<(), Failure> {
-        let request = self.request(Method::DELETE, &format!("/v1/consumers/{consumer}"));
-        let response = request.send().await.and_then(reqwest::Response::error_for_status);
-        response.map(drop).map_err(Failure::part)
+        self.delete(&format!("/v1/consumers/{consumer}")).await
     }
 
     /// Waits for the job that is made of an event. Returns its id.
@@ -211,6 +209,28 @@ impl Http {
         send(self.request(Method::GET, path)).await
     }
 
+    /// Reads something that is no JSON.
+    pub(super) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.request(Method::GET, path).send().await.map_err(Failure::part)?;
+        response.error_for_status().map_err(Failure::part)?.text().await.map_err(Failure::part)
+    }
+
+    /// Puts a document.
+    pub(super) async fn put(&self, path: &str, document: &Value) -> Result<Value, Failure> {
+        send(self.request(Method::PUT, path).json(document)).await
+    }
+
+    /// Asks for something.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Deletes something.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        let response = self.request(Method::DELETE, path).send().await;
+        response.and_then(reqwest::Response::error_for_status).map(drop).map_err(Failure::part)
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
@@ -227,6 +247,6 @@ fn completed(shown: &Value) -> u64 {
     shown["jobs"]["completed"].as_u64().unwrap_or_default()
 }
 
-fn strange(answer: &Value) -> Failure {
+pub(super) fn strange(answer: &Value) -> Failure {
     Failure::Part(format!("the backend that is measured answered otherwise than expected: {answer}").into())
 }

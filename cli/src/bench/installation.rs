@@ -112,9 +112,18 @@ impl<'a> Installation<'a> {
         ]
     }
 
-    /// What runs where.
-    pub(super) async fn versions(&self) -> Versions {
-        let product = match Inspector::connect(&self.broker.link()).await {
+    /// Ends all of it but the broker.
+    pub(super) async fn stop(mut self) {
+        self.stop_workers_of_many().await;
+        self.worker.stop().await;
+        self.backend.stop().await;
+    }
+}
+
+impl Versions {
+    /// Those of what is measured on this broker.
+    pub(super) async fn on(broker: &Broker) -> Self {
+        let product = match Inspector::connect(&broker.link()).await {
             Ok(inspector) => {
                 let product =
                     inspector.product().map(|product| format!("{} {}", product.name, product.version));
@@ -123,7 +132,7 @@ impl<'a> Installation<'a> {
             }
             Err(_) => None,
         };
-        Versions {
+        Self {
             crewcall: env!("CARGO_PKG_VERSION"),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             broker: product.unwrap_or_else(|| "unknown".to_owned()),
@@ -131,11 +140,13 @@ impl<'a> Installation<'a> {
         }
     }
 
-    /// Ends all of it but the broker.
-    pub(super) async fn stop(mut self) {
-        self.stop_workers_of_many().await;
-        self.worker.stop().await;
-        self.backend.stop().await;
+    /// The same as people read it, each a line.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let Self { crewcall, profile, broker, processors } = self;
+        let versions =
+            format!("crewcall {crewcall} ({profile}), {broker}, {processors} processors for all of it");
+        let debug = "A debug build: build with --release for figures that mean something.";
+        [versions].into_iter().chain((*profile == "debug").then(|| debug.to_owned()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! One round measures everything once, one after the other, so that what slows the machine down slows down all of them;
 //! a ratio is taken within its round. Reading order: [`installation`] with [`broker`] (what is measured), [`limit`] (the broker
 //! alone), [`load`], [`latency`], [`paced`], [`events`] and [`growth`] with [`flood`] and [`idle_workers`] (ours), [`costs`] (what it takes of the machine),
-//! [`figures`], [`report`] and [`picture`].
+//! [`figures`], [`report`] and [`picture`]. What is asked for by name, and measured instead, is in [`follow_up`].
 
 mod broker;
 
@@ -16,6 +16,8 @@ mod events;
 mod figures;
 
 mod flood;
+
+pub(crate) mod follow_up;
 
 mod growth;
 
@@ -47,10 +49,11 @@ use self::{
     events::Events,
     figures::{Throughput, Times},
     flood::FLOOD_TYPE,
+    follow_up::{FollowUps, report::FollowUpReport},
     growth::{Bench, Growth},
     http::Http,
     idle_workers::IDLE_TYPE,
-    installation::Installation,
+    installation::{Installation, Versions},
     limit::TwoHops,
     load::Row,
     paced::Paced,
@@ -138,6 +141,37 @@ pub(crate) async fn run(
     progress: impl Fn(&str),
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, Failure> {
+    let measure = async |broker: &Broker| run_on(broker, directory, plan, &progress).await;
+    on_broker(directory, plan, amqp_url, &progress, interrupted, measure).await
+}
+
+/// The same for what follows from events, ends of steps and ticks.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub(crate) async fn run_follow_ups(
+    directory: &Path,
+    (plan, follow_ups): (Plan, FollowUps<'_>),
+    amqp_url: Option<&str>,
+    progress: impl Fn(&str),
+    interrupted: impl Future<Output = ()>,
+) -> Result<FollowUpReport, Failure> {
+    let measure = async |broker: &Broker| {
+        name_of_all(broker, &progress);
+        follow_up::run_on(broker, directory, plan, follow_ups, &progress).await
+    };
+    on_broker(directory, plan, amqp_url, &progress, interrupted, measure).await
+}
+
+async fn on_broker<T>(
+    directory: &Path,
+    plan: Plan,
+    amqp_url: Option<&str>,
+    progress: &impl Fn(&str),
+    interrupted: impl Future<Output = ()>,
+    measure: impl AsyncFnOnce(&Broker) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let mut interrupted = pin!(interrupted);
     installation::make_empty(directory)?;
     let broker = match amqp_url {
@@ -152,7 +186,7 @@ pub(crate) async fn run(
         }
     };
     let measured = tokio::select! {
-        measured = run_on(&broker, directory, plan, progress) => measured,
+        measured = measure(&broker) => measured,
         () = interrupted => Err(stopped()),
     };
     let removed = broker.stop(plan.job_types()).await;
@@ -172,16 +206,20 @@ async fn run_on(
     plan: Plan,
     progress: impl Fn(&str),
 ) -> Result<Report, Failure> {
+    name_of_all(broker, &progress);
+    progress("starting a backend and a worker …");
+    let mut installation = Installation::start(broker, directory, plan.slots).await?;
+    let versions = Versions::on(broker).await;
+    let measured = measure(&mut installation, plan, progress).await;
+    installation.stop().await;
+    Ok(report::of(plan, versions, &measured?))
+}
+
+fn name_of_all(broker: &Broker, progress: impl Fn(&str)) {
     if !broker.is_private() {
         let prefix = broker.prefix();
         progress(&format!("what is made on the broker is called {prefix}.…, and removed in the end"));
     }
-    progress("starting a backend and a worker …");
-    let mut installation = Installation::start(broker, directory, plan.slots).await?;
-    let versions = installation.versions().await;
-    let measured = measure(&mut installation, plan, progress).await;
-    installation.stop().await;
-    Ok(report::of(plan, versions, &measured?))
 }
 
 fn stopped() -> Failure {

@@ -257,15 +257,11 @@ impl Report {
 
     /// What was measured, and of what.
     pub(super) fn head(&self) -> Vec<String> {
-        let Versions { crewcall, profile, broker, processors } = &self.versions;
         let jobs = format!(
             "{} jobs of {} bytes that do nothing, {} rounds; one worker of {} slots",
             self.jobs, self.body_bytes, self.rounds, self.slots
         );
-        let versions =
-            format!("crewcall {crewcall} ({profile}), {broker}, {processors} processors for all of it");
-        let debug = "A debug build: build with --release for figures that mean something.";
-        [jobs, versions].into_iter().chain((*profile == "debug").then(|| debug.to_owned())).collect()
+        [jobs].into_iter().chain(self.versions.lines()).collect()
     }
 
     fn rates(&self, view: &View) -> String {

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use url::Url;
 
 use crate::{
     arguments::BenchArguments,
-    bench::{self, Plan},
+    bench::{self, Plan, follow_up::FollowUps},
     commands::agreement::{self, Question},
     dev_environment::DIRECTORY,
     exit::{Exit, Failure},
@@ -38,10 +39,35 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
     if let Some(amqp_url) = &arguments.amqp_url {
         ask(amqp_url, arguments.yes)?;
     }
+    let plan = plan(arguments);
+    let picture = arguments.picture.clone().map(Picture::at).transpose()?;
+    let directory = std::path::absolute(Path::new(DIRECTORY).join("bench"))?;
+    let mut signals = Signals::listen()?;
+    let (amqp_url, interrupted) = (arguments.amqp_url.as_deref(), signals.next());
+    let format = arguments.output.format;
+    if !arguments.what.is_empty() {
+        let most = usize::try_from(arguments.follow_ups).unwrap_or(usize::MAX);
+        let wanted = (plan, FollowUps { parts: &arguments.what, most });
+        let measured = bench::run_follow_ups(&directory, wanted, amqp_url, print_message, interrupted);
+        let report = Box::pin(measured).await?;
+        print_report(format, &report, |view| report.text(view))?;
+        return Ok(Exit::Done);
+    }
+    let measured = Box::pin(bench::run(&directory, plan, amqp_url, print_message, interrupted)).await;
+    let report = measured.inspect_err(|_| picture.iter().for_each(Picture::leave_out))?;
+    if let Some(picture) = picture {
+        picture.draw(&report)?;
+    }
+    print_report(format, &report, |view| report.text(view))?;
+    Ok(Exit::Done)
+}
+
+/// How much is measured.
+fn plan(arguments: &BenchArguments) -> Plan {
     let (jobs, rounds) = if arguments.quick { QUICK } else { (arguments.jobs, arguments.rounds) };
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let many = |number: u32| if arguments.quick { 0 } else { count(number) };
-    let plan = Plan {
+    let many = |number: u32| if arguments.quick || !arguments.what.is_empty() { 0 } else { count(number) };
+    Plan {
         jobs: count(jobs),
         single_jobs: SINGLE_JOBS,
         rounds: count(rounds),
@@ -53,25 +79,25 @@ pub(crate) async fn run(arguments: &BenchArguments) -> Result<Exit, Failure> {
         progress: many(arguments.progress),
         types: many(arguments.types),
         idle_workers: many(arguments.idle_workers),
-    };
-    let picture = arguments.picture.clone().map(Picture::at).transpose()?;
-    let directory = std::path::absolute(Path::new(DIRECTORY).join("bench"))?;
-    let mut signals = Signals::listen()?;
-    let amqp_url = arguments.amqp_url.as_deref();
-    let measured = Box::pin(bench::run(&directory, plan, amqp_url, print_message, signals.next())).await;
-    let report = measured.inspect_err(|_| picture.iter().for_each(Picture::leave_out))?;
-    if let Some(picture) = picture {
-        picture.draw(&report)?;
     }
-    match arguments.output.format {
-        Format::Table | Format::Wide => print_lines(&report.text(&View::of_stdout(arguments.output.format)))?,
-        Format::Json => print_json(&report)?,
+}
+
+fn print_report(
+    format: Format,
+    report: &impl Serialize,
+    text: impl Fn(&View) -> String,
+) -> Result<(), Failure> {
+    match format {
+        Format::Table | Format::Wide => print_lines(&text(&View::of_stdout(format))),
+        Format::Json => print_json(report),
         Format::Jsonl => {
-            print_jsonl(&serde_json::to_value(&report).expect("a report has texts and numbers only"))?;
+            print_jsonl(&serde_json::to_value(report).expect("a report has texts and numbers only"))
         }
-        Format::Name => print_message("a report has no name: use -o table or -o json"),
+        Format::Name => {
+            print_message("a report has no name: use -o table or -o json");
+            Ok(())
+        }
     }
-    Ok(Exit::Done)
 }
 
 /// A file for the picture. What was in it stays there until it is drawn.
