@@ -44,7 +44,8 @@ impl Knowledge {
         if let Json::Object(event) = &mut event {
             event.insert("data".to_owned(), given.clone());
         }
-        let trigger = json!({ "data": given });
+        // Moved: the macro would copy all of it.
+        let trigger = Json::Object(Map::from_iter([("data".to_owned(), given)]));
         let schedule = data.schedule.as_deref().map_or(Json::Null, data_of);
         Self { trigger, event, schedule, run: Json::Null, steps: Json::Null }
     }

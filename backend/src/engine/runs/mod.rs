@@ -59,6 +59,10 @@ const PASSES_AT_ONCE: usize = 64;
 /// How many lists of items are kept, so that they are not evaluated for each of their items.
 const LISTS_KEPT: usize = 16;
 
+/// Of how many steps with items it is kept what their expressions know, so that it is not read for each part of them. It may be as
+/// large as all that an expression may read.
+const KNOWLEDGE_KEPT: usize = 4;
+
 /// One beginning of one step of a run.
 type Begun = (RunId, StepIndex, Generation);
 
@@ -70,7 +74,8 @@ pub struct RunWork {
     moved: Mutex<HashSet<RunId>>,
     wake: Notify,
     deadlines: Mutex<Deadlines>,
-    lists: Mutex<VecDeque<(Begun, Arc<Vec<Json>>)>>,
+    lists: Kept<Vec<Json>>,
+    knowledge: Kept<Knowledge>,
     /// Whose jobs were told to stop.
     stopped: Mutex<HashSet<(RunId, StepIndex, Generation, Role)>>,
     watchers: DashMap<RunId, watch::Sender<u64>>,
@@ -85,12 +90,43 @@ impl Default for RunWork {
             moved: Mutex::default(),
             wake: Notify::new(),
             deadlines: Mutex::default(),
-            lists: Mutex::default(),
+            lists: Kept::new(LISTS_KEPT),
+            knowledge: Kept::new(KNOWLEDGE_KEPT),
             stopped: Mutex::default(),
             watchers: DashMap::new(),
             waits: waits::Waits::default(),
             standstills: Standstills::default(),
         }
+    }
+}
+
+/// What steps began with, of the last ones.
+struct Kept<T> {
+    count_max: usize,
+    kept: Mutex<VecDeque<(Begun, Arc<T>)>>,
+}
+
+impl<T> Kept<T> {
+    fn new(count_max: usize) -> Self {
+        Self { count_max, kept: Mutex::default() }
+    }
+
+    fn get(&self, begun: Begun) -> Option<Arc<T>> {
+        let kept = locked(&self.kept);
+        kept.iter().find(|(known, _)| *known == begun).map(|(_, it)| Arc::clone(it))
+    }
+
+    fn keep(&self, begun: Begun, it: Arc<T>) {
+        let mut kept = locked(&self.kept);
+        kept.retain(|(known, _)| *known != begun);
+        if kept.len() == self.count_max {
+            kept.pop_front();
+        }
+        kept.push_back((begun, it));
+    }
+
+    fn forget(&self, id: RunId) {
+        locked(&self.kept).retain(|((run, _, _), _)| *run != id);
     }
 }
 
@@ -123,20 +159,6 @@ impl Deadlines {
 }
 
 impl RunWork {
-    fn list(&self, begun: Begun) -> Option<Arc<Vec<Json>>> {
-        let lists = locked(&self.lists);
-        lists.iter().find(|(known, _)| *known == begun).map(|(_, list)| Arc::clone(list))
-    }
-
-    fn keep_list(&self, begun: Begun, list: Arc<Vec<Json>>) {
-        let mut lists = locked(&self.lists);
-        lists.retain(|(known, _)| *known != begun);
-        if lists.len() == LISTS_KEPT {
-            lists.pop_front();
-        }
-        lists.push_back((begun, list));
-    }
-
     fn is_stopped(&self, told: (RunId, StepIndex, Generation, Role)) -> bool {
         locked(&self.stopped).contains(&told)
     }
@@ -148,7 +170,8 @@ impl RunWork {
     /// Forgets what belongs to a run that is over.
     fn forget(&self, id: RunId) {
         locked(&self.deadlines).set(id, None);
-        locked(&self.lists).retain(|((run, _, _), _)| *run != id);
+        self.lists.forget(id);
+        self.knowledge.forget(id);
         locked(&self.stopped).retain(|(run, _, _, _)| *run != id);
         self.waits.forget(id);
         self.standstills.forget(id);

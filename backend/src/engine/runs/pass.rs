@@ -160,7 +160,7 @@ impl Pass<'_> {
         let evaluated = blocking(move || evaluate(&stored, step, &knowledge)).await?;
         let (evaluation, list) = evaluated;
         if let Some(list) = list {
-            self.engine.runs.keep_list((self.stored.id(), step, generation), Arc::new(list));
+            self.engine.runs.lists.keep((self.stored.id(), step, generation), Arc::new(list));
         }
         let happened = Happened::Evaluated { step, generation, evaluation: evaluation.clone() };
         self.ready(StepDone::Evaluated { step, generation, evaluation }, happened);
@@ -174,14 +174,22 @@ impl Pass<'_> {
         from: u32,
         count: u32,
     ) -> Result<(), StoreError> {
-        let Some(Work::Job { job, .. }) = self.work(step) else { return Ok(()) };
-        let (bare, knowledge) = (job.bare().clone(), self.knowledge(step).await?);
-        let key = (self.stored.id(), step, generation);
-        let (stored, known) = (Arc::clone(&self.stored), self.engine.runs.list(key));
+        let Some(Work::Job { job, each }) = self.work(step) else { return Ok(()) };
+        let (bare, has_items) = (job.bare().clone(), each.is_some());
+        let (key, runs) = ((self.stored.id(), step, generation), &self.engine.runs);
+        // A step begins when all that it reads is over: the parts of its items know the same.
+        let knowledge = match runs.knowledge.get(key) {
+            Some(knowledge) => knowledge,
+            None => Arc::new(self.knowledge(step).await?),
+        };
+        if has_items {
+            runs.knowledge.keep(key, Arc::clone(&knowledge));
+        }
+        let (stored, known) = (Arc::clone(&self.stored), runs.lists.get(key));
         let (filled, list) =
             blocking(move || fill_items(&stored, step, &knowledge, known, from, count)).await?;
         if let Some(list) = list {
-            self.engine.runs.keep_list(key, list);
+            self.engine.runs.lists.keep(key, list);
         }
         let of_index = |index| index;
         self.items_ready((step, generation, Role::Work, from), bare, filled, of_index).await
