@@ -73,6 +73,60 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
     until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
 }
 
+/// What follows from events, ends of steps and ticks, as little of it as may be: each part, with these many figures.
+async fn follow_ups(parts: &[(&str, usize)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<&str> = parts.iter().map(|(part, _)| *part).collect();
+    let mut bench = command("crewcall", folder.path()).unwrap();
+    bench.args(["bench", "--what", &names.join(","), "--follow-ups", "100"]);
+    bench.args(["--jobs", "100", "--rounds", "1", "-o", "json"]);
+    let ended = timeout(PATIENCE * 5, bench.output()).await.expect("it ends").unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{told}");
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let figures = report["figures"].as_array().unwrap();
+    for (part, count) in parts {
+        assert!(told.contains(&format!("round 1 of 1: {part}")), "{told}");
+        let of_part = figures.iter().filter(|figure| figure["part"] == *part);
+        assert_eq!(of_part.count(), *count, "{part}: {report:#}");
+    }
+    for figure in figures {
+        let measured = figure["measured"]["median"].as_f64().unwrap();
+        assert!(measured.is_finite(), "{figure}");
+        // Memory and shares may be nothing, or less than before; all else was counted or took time.
+        if !["megabytes", "percent", "microseconds_each"].contains(&figure["unit"].as_str().unwrap()) {
+            assert!(measured > 0.0, "{figure}");
+        }
+        let (limit, ratio) = (&figure["limit"], figure["ratio"]["median"].as_f64());
+        let held = match (limit.get("figure"), limit.get("ratio")) {
+            (Some(bound), _) => Some(is_within(bound, measured)),
+            (_, Some(bound)) => Some(ratio.is_some_and(|ratio| is_within(bound, ratio))),
+            (None, None) => None,
+        };
+        assert_eq!(figure["is_held"].as_bool(), held, "{figure}");
+    }
+    assert!(!folder.path().join(".crewcall/bench").exists(), "it removes what it wrote");
+    until("nothing of it runs", PATIENCE, async || running_in(folder.path()) == 0).await.unwrap();
+}
+
+fn is_within(bound: &Value, figure: f64) -> bool {
+    match (bound["at_least"].as_f64(), bound["at_most"].as_f64()) {
+        (Some(least), None) => figure >= least,
+        (None, Some(most)) => figure <= most,
+        _ => panic!("a bound has one side: {bound}"),
+    }
+}
+
+#[tokio::test]
+async fn what_follows_from_events_and_steps_is_measured() {
+    follow_ups(&[("consumers", 2), ("events", 6), ("chains", 6), ("fan-out", 8)]).await;
+}
+
+#[tokio::test]
+async fn what_waits_and_what_ticks_is_measured() {
+    follow_ups(&[("waiting", 9), ("ticks", 4)]).await;
+}
+
 #[tokio::test]
 async fn a_picture_that_cannot_be_written_is_refused_before_anything_is_measured() {
     let folder = tempfile::tempdir().unwrap();
@@ -152,6 +206,13 @@ async fn a_bench_on_a_broker_of_others_leaves_nothing_there() {
     for part in ["amid 1000 progress messages", "10 types", "10 idle workers"] {
         assert!(report.contains(part), "{part}: {report}");
     }
+    assert_eq!(all().await, before);
+
+    let ended = bench("--yes --what ticks --follow-ups 100 --jobs 100 --rounds 1").output();
+    let ended = timeout(PATIENCE * 3, ended).await.expect("it ends").unwrap();
+    let (report, told) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success() && told.contains("crewcall-bench-"), "{told}");
+    assert!(report.contains("10 ticks of one moment"), "{report}");
     assert_eq!(all().await, before);
 
     let mut interrupted = bench("--yes").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

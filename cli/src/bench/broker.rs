@@ -106,7 +106,12 @@ impl Broker {
         }
     }
 
-    async fn remove(&self, job_types: impl Iterator<Item = String>) -> Result<(), Failure> {
+    /// Removes what bears our prefix, the queues of these types included. Nobody may use it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub(super) async fn remove(&self, job_types: impl Iterator<Item = String>) -> Result<(), Failure> {
         let job_types: Vec<JobType> =
             job_types.map(|job_type| job_type.parse()).collect::<Result<_, _>>().map_err(Failure::part)?;
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());

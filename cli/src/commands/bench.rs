@@ -20,8 +20,9 @@ use crate::{
     signals::Signals,
 };
 
-/// How many jobs are waited for one by one in a round.
+/// How many jobs are waited for one by one in a round, and of how many follow-ups that is one.
 const SINGLE_JOBS: usize = 200;
+const FOLLOW_UPS_EACH: usize = 5;
 /// For how long jobs come at a steady pace, in a round.
 const PACED_FOR: Duration = Duration::from_secs(5);
 /// What `--quick` measures: jobs and rounds.
@@ -67,9 +68,11 @@ fn plan(arguments: &BenchArguments) -> Plan {
     let (jobs, rounds) = if arguments.quick { QUICK } else { (arguments.jobs, arguments.rounds) };
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let many = |number: u32| if arguments.quick || !arguments.what.is_empty() { 0 } else { count(number) };
+    let single_jobs_max =
+        if arguments.what.is_empty() { SINGLE_JOBS } else { count(arguments.follow_ups) / FOLLOW_UPS_EACH };
     Plan {
         jobs: count(jobs),
-        single_jobs: SINGLE_JOBS,
+        single_jobs: SINGLE_JOBS.min(single_jobs_max),
         rounds: count(rounds),
         connections: count(arguments.connections),
         slots: arguments.slots,

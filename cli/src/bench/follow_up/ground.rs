@@ -1,6 +1,6 @@
 //! What a round is measured on: an installation of its own, and what all rounds ask of it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -71,11 +71,9 @@ impl<'a> Ground<'a> {
         Ok(Self { installation, http, plan, scale })
     }
 
-    /// Ends it, and removes its folder.
-    pub(super) async fn stop(self, folder: &Path) {
+    /// Ends it.
+    pub(super) async fn stop(self) {
         self.installation.stop().await;
-        // What cannot be removed now is with the folder of all.
-        let _ = fs::remove_dir_all(folder);
     }
 
     /// Plain jobs, submitted many at a time: how many a second.

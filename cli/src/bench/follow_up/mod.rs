@@ -24,7 +24,7 @@ mod ticks;
 
 mod waiting;
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -107,8 +107,13 @@ pub(super) async fn run_on(
             progress(&format!("round {round} of {}: {} …", plan.rounds, part.name()));
             let folder = directory.join(part.name());
             let mut ground = Ground::start(broker, &folder, plan, Scale::new(follow_ups.most)).await?;
-            readings.extend(part.round(&mut ground).await?);
-            ground.stop(&folder).await;
+            let round = part.round(&mut ground).await;
+            ground.stop().await;
+            readings.extend(round?);
+            // The next one has another database, for which the queues of this one are those of a stranger.
+            broker.remove(plan.job_types()).await?;
+            // What cannot be removed now is with the folder of all.
+            let _ = fs::remove_dir_all(folder);
         }
         measured.push((*part, readings));
     }

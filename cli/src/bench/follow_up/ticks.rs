@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
+    commits::Commits,
     ground::{Ground, between, moment_ms, percentile_ms},
     reading::{Reading, Unit},
 };
@@ -17,8 +18,10 @@ use crate::{
     exit::Failure,
 };
 
-/// How long before the first tick the schedules are put, in milliseconds: longer than that takes.
-const LEAD_MS: i64 = 10_000;
+/// How long before the first tick the schedules are put, in milliseconds, and how much earlier for each of them: longer than that
+/// takes.
+const LEAD_MS: i64 = 5_000;
+const LEAD_MS_EACH: i64 = 5;
 
 /// How many schedules tick at moments of their own, each once a second, and how often.
 const APART: usize = 20;
@@ -56,9 +59,12 @@ pub(super) async fn round(ground: &mut Ground<'_>) -> Result<Vec<Reading>, Failu
         ticks: APART_TICKS,
         apart_ms: 1_000 / i64::try_from(APART).unwrap_or(1),
     };
+    let begun = Commits::now(&ground.http).await?;
     let together = together.measure(ground).await?;
-    let apart = apart.measure(ground).await?;
+    let after_ticks = Commits::now(&ground.http).await?;
     let plain = ground.plain(number).await?;
+    let after_plain = Commits::now(&ground.http).await?;
+    let apart = apart.measure(ground).await?;
     let burst = super::ground::float(u64::try_from(number).unwrap_or(u64::MAX)) / plain.per_second;
     Ok(vec![
         Reading::new(
@@ -71,6 +77,7 @@ pub(super) async fn round(ground: &mut Ground<'_>) -> Result<Vec<Reading>, Failu
         Reading::new("other ticks to their handlers, p50", Unit::Milliseconds, percentile_ms(&apart, 50)),
         Reading::new("other ticks to their handlers, p99", Unit::Milliseconds, percentile_ms(&apart, 99))
             .at_most(LATE_P99_MAX),
+        after_ticks.since(begun).reading("ticks of one moment", after_plain.since(after_ticks)),
     ])
 }
 
@@ -92,7 +99,8 @@ impl Ticking {
         let jobs = self.schedules * self.ticks;
         let all = http.completed(JOB_TYPE).await? + u64::try_from(jobs).unwrap_or(u64::MAX);
         // A whole second, as people say it.
-        let first_ms = (Timestamp::now().as_millisecond() + LEAD_MS) / 1_000 * 1_000;
+        let lead_ms = LEAD_MS + LEAD_MS_EACH * i64::try_from(self.schedules).unwrap_or_default();
+        let first_ms = (Timestamp::now().as_millisecond() + lead_ms) / 1_000 * 1_000;
         let put = async |number: usize| {
             let path = format!("/v1/schedules/bench-{}-{number}", self.label);
             http.put(&path, &self.document(number, first_ms)?).await.map(drop)

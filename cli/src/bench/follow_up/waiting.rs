@@ -83,14 +83,15 @@ pub(super) async fn round(ground: &mut Ground<'_>) -> Result<Vec<Reading>, Failu
     let runs = fill(ground, many).await?;
     let grown = ground.megabytes()? - filled;
     let with = quiet(ground).await?;
-    let Some((first, runs)) = runs.split_first() else { return Ok(Vec::new()) };
-    let cold = wake(ground, 0, first).await?;
+    // The first one finds everything new, and the last one waits for what comes before.
+    let cold = wake(ground, 0, &runs[0]).await?;
     let mut woken = Times::default();
-    for (index, run) in runs.iter().take(wakes).enumerate() {
-        woken.add(wake(ground, index + 1, run).await?);
+    let last = wakes.min(runs.len() - 2) + 1;
+    for (key, run) in runs.iter().enumerate().take(last).skip(1) {
+        woken.add(wake(ground, key, run).await?);
     }
     let amid = publishing(ground).await?;
-    let missed = missed(ground, wakes + 1, &runs[wakes.min(runs.len() - 1)]).await?;
+    let missed = missed(ground, last, &runs[last]).await?;
     let so_many = format!("{many} waiting runs and schedules");
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     Ok(vec![
