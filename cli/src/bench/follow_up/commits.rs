@@ -21,17 +21,19 @@ impl Commits {
     ///
     /// When the backend does not answer.
     pub(super) async fn now(http: &Http) -> Result<Self, Failure> {
-        Ok(Self::read(&http.text("/metrics").await?))
+        let metrics = http.text("/metrics").await?;
+        // Without the bound, no transaction would seem to be long.
+        Self::read(&metrics)
+            .ok_or_else(|| Failure::Part("the metrics do not tell how long commits take".into()))
     }
 
-    fn read(metrics: &str) -> Self {
+    fn read(metrics: &str) -> Option<Self> {
         let value = |series: &str| {
-            let line = metrics.lines().find_map(|line| line.strip_prefix(series));
-            line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or_default()
+            metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok())
         };
-        let short = value(&format!("crewcall_store_commit_seconds_bucket{{le=\"{BUSY_MAX}\"}}"));
-        let all = value("crewcall_store_commit_seconds_count");
-        Self { all, long: all - short }
+        let short = value(&format!("crewcall_store_commit_seconds_bucket{{le=\"{BUSY_MAX}\"}}"))?;
+        let all = value("crewcall_store_commit_seconds_count")?;
+        Some(Self { all, long: all - short })
     }
 
     /// Those after `before`.
@@ -65,9 +67,10 @@ mod tests {
                        crewcall_store_commit_seconds_bucket{le=\"+Inf\"} 200\n\
                        crewcall_store_commit_seconds_sum 3.5\n\
                        crewcall_store_commit_seconds_count 200\n";
-        let commits = Commits::read(metrics);
+        let commits = Commits::read(metrics).unwrap();
         assert_eq!(commits, Commits { all: 200.0, long: 2.0 });
         assert!((commits.percent() - 1.0).abs() < f64::EPSILON);
         assert!(commits.since(commits).percent().abs() < f64::EPSILON);
+        assert_eq!(Commits::read(&metrics.replace("0.025", "0.02")), None);
     }
 }
