@@ -124,7 +124,7 @@ async fn what_follows_from_events_and_steps_is_measured() {
 
 #[tokio::test]
 async fn what_waits_and_what_ticks_is_measured() {
-    follow_ups(&[("waiting", 9), ("ticks", 4)]).await;
+    follow_ups(&[("waiting", 11), ("ticks", 4)]).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
         PublishedEvent, Sequence,
         workflow::{
             definition::{EventWait, StepIndex, Work},
-            known::StoredRun,
+            known::{StoredRun, WorkflowVersion},
             run::StepState,
         },
     },
@@ -84,17 +84,23 @@ impl Waits {
 
     /// Learns of the waits that were opened and closed in runs that changed.
     pub(super) fn notice(&self, engine: &Engine, moved: &[RunId]) {
+        if moved.is_empty() {
+            return;
+        }
+        let runs: HashMap<RunId, Option<Arc<StoredRun>>> =
+            moved.iter().map(|id| (*id, engine.store.open_run(*id))).collect();
         let mut inner = locked(&self.inner);
-        for id in moved {
-            let run = engine.store.open_run(*id);
-            inner
-                .open
-                .retain(|begun, _| begun.0 != *id || run.as_ref().is_some_and(|run| is_open(run, *begun)));
+        // Once for all of them: after a start, every run that waits is among them.
+        inner.open.retain(|begun, _| match runs.get(&begun.0) {
+            Some(run) => run.as_ref().is_some_and(|run| is_open(run, *begun)),
+            None => true,
+        });
+        for (id, run) in runs {
             let Some(run) = run else { continue };
             for (step, wait) in &run.waits {
                 let Some(generation) = run.run.step(*step).map(|step| step.generation) else { continue };
                 let place = (!wait.caught_up).then_some(wait.since);
-                inner.open.entry((*id, *step, generation)).or_insert(place);
+                inner.open.entry((id, *step, generation)).or_insert(place);
             }
         }
     }
@@ -214,13 +220,18 @@ impl Waits {
     ) -> Result<Vec<(Begun, Sequence)>, StoreError> {
         let mut answers = Vec::new();
         let mut conditional = Vec::new();
+        // Runs of one version wait for the same subject: it is looked for once. The version is held, so that none gets its address.
+        let mut firsts = HashMap::<(usize, StepIndex), (Arc<WorkflowVersion>, Option<Sequence>)>::new();
         for Look { begun, run } in looks {
             let Some(wait) = wait_of(&run, begun.1) else { continue };
-            let Some(first) = events.iter().find(|event| wait.subject.selects(&event.subject)) else {
-                continue;
-            };
+            let version = &run.info.version;
+            let (_, first) = firsts.entry((Arc::as_ptr(version).addr(), begun.1)).or_insert_with(|| {
+                let first = events.iter().find(|event| wait.subject.selects(&event.subject));
+                (Arc::clone(version), first.map(|event| event.sequence))
+            });
+            let Some(first) = *first else { continue };
             if wait.condition.is_none() {
-                answers.push((begun, first.sequence));
+                answers.push((begun, first));
             } else {
                 let knowledge = self.knowledge(engine, begun, &run).await?;
                 conditional.push((begun, run, knowledge));

@@ -59,6 +59,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What is measured without the many and with them.
 struct Quiet {
     megabytes: f64,
+    /// Of a core, in the first seconds after the start.
+    begun_percent: f64,
+    /// In those that follow.
     percent: f64,
     ready: Duration,
 }
@@ -86,44 +89,56 @@ pub(super) async fn round(ground: &mut Ground<'_>) -> Result<Vec<Reading>, Failu
     // The first one finds everything new, and the last one waits for what comes before.
     let cold = wake(ground, 0, &runs[0]).await?;
     let mut woken = Times::default();
-    let last = wakes.min(runs.len() - 2) + 1;
+    let last = wakes.min(runs.len() - 3) + 1;
     for (key, run) in runs.iter().enumerate().take(last).skip(1) {
         woken.add(wake(ground, key, run).await?);
     }
     let amid = publishing(ground).await?;
-    let missed = missed(ground, last, &runs[last]).await?;
-    let so_many = format!("{many} waiting runs and schedules");
+    let published = wake(ground, last, &runs[last]).await?;
+    let missed = missed(ground, last + 1, &runs[last + 1]).await?;
+    let mut readings = standing(&before, &with, grown, many);
+    readings.extend(waking(&woken_alone, &woken));
     let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
-    Ok(vec![
-        Reading::new(format!("memory for {so_many}"), Unit::Megabytes, grown).at_most(MEMORY_MAX),
+    let alone_p99 = percentile_ms(&woken_alone, 99);
+    readings.extend([
+        Reading::new("the first of these after a restart", Unit::Milliseconds, ms(cold))
+            .beside("where one waits, p99", alone_p99),
+        Reading::new("events in batches with them", Unit::PerSecond, amid)
+            .beside("without them", alone)
+            .ratio_at_least(PUBLISHING_MIN),
+        Reading::new("the next that wakes one, after these", Unit::Milliseconds, ms(published))
+            .beside("where one waits, p99", alone_p99),
+        Reading::new("events that all look at and none wants", Unit::PerSecond, missed),
+    ]);
+    Ok(readings)
+}
+
+/// What they take when nothing happens.
+fn standing(before: &Quiet, with: &Quiet, grown: f64, many: usize) -> Vec<Reading> {
+    vec![
+        Reading::new(format!("memory for {many} waiting runs and schedules"), Unit::Megabytes, grown)
+            .at_most(MEMORY_MAX),
         Reading::new("the same after a restart", Unit::Megabytes, with.megabytes - before.megabytes)
             .at_most(MEMORY_MAX),
         Reading::new("ready with them", Unit::Seconds, with.ready.as_secs_f64())
             .beside("without them", before.ready.as_secs_f64())
             .at_most(READY_MAX),
+        Reading::new("of a core with them, just started", Unit::Percent, with.begun_percent)
+            .beside("without them", before.begun_percent),
         Reading::new("of a core with them, idle", Unit::Percent, with.percent)
             .beside("without them", before.percent)
             .at_most(IDLE_MAX),
-        Reading::new(
-            "event that wakes one to its next step, p50",
-            Unit::Milliseconds,
-            percentile_ms(&woken, 50),
-        )
-        .beside("where one waits", percentile_ms(&woken_alone, 50)),
-        Reading::new(
-            "event that wakes one to its next step, p99",
-            Unit::Milliseconds,
-            percentile_ms(&woken, 99),
-        )
-        .beside("where one waits", percentile_ms(&woken_alone, 99))
-        .at_most(WOKEN_P99_MAX),
-        Reading::new("the first of these after a restart", Unit::Milliseconds, ms(cold))
-            .beside("where one waits, p99", percentile_ms(&woken_alone, 99)),
-        Reading::new("events in batches with them", Unit::PerSecond, amid)
-            .beside("without them", alone)
-            .ratio_at_least(PUBLISHING_MIN),
-        Reading::new("events that all look at and none wants", Unit::PerSecond, missed),
-    ])
+    ]
+}
+
+/// How soon one is woken where few wait, and where all do.
+fn waking(alone: &Times, woken: &Times) -> [Reading; 2] {
+    let reading = |percent: usize| {
+        let what = format!("event that wakes one to its next step, p{percent}");
+        Reading::new(what, Unit::Milliseconds, percentile_ms(woken, percent))
+            .beside("where one waits", percentile_ms(alone, percent))
+    };
+    [reading(50), reading(99).at_most(WOKEN_P99_MAX)]
 }
 
 async fn put_waiting(ground: &Ground<'_>) -> Result<(), Failure> {
@@ -213,6 +228,7 @@ async fn missed(ground: &Ground<'_>, key: usize, run: &str) -> Result<f64, Failu
 async fn quiet(ground: &mut Ground<'_>) -> Result<Quiet, Failure> {
     let (http, ready) = growth::restart(&mut ground.installation).await?;
     ground.http = http;
+    let begun_percent = growth::idle_cores(&ground.installation).await? * 100.0;
     let percent = growth::idle_cores(&ground.installation).await? * 100.0;
-    Ok(Quiet { megabytes: ground.megabytes()?, percent, ready })
+    Ok(Quiet { megabytes: ground.megabytes()?, begun_percent, percent, ready })
 }
