@@ -11,8 +11,9 @@ use crate::{
     exit::Failure,
 };
 
-/// How often both are measured in a round, in turn: what is lost is less than what the machine varies by.
-const PAIRS: usize = 4;
+/// How often both are measured in a round, in turn: what is lost is less than what the machine varies by. Odd, so that there is one in
+/// the middle.
+const PAIRS: usize = 5;
 
 /// How much may be lost.
 const LOSS_MAX: f64 = 0.03;
