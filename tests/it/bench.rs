@@ -46,13 +46,16 @@ async fn a_bench_measures_everything_and_leaves_nothing() {
         ("over", 600),
     ];
     assert_eq!(grown, expected.map(|(many, number)| (Some(many), Some(number))));
+    let mut backend_us = 0.0;
     for load in loads.iter().chain(growth.iter().map(|grown| &grown["batches"])) {
         let (rate, ratio) = (load["jobs_per_second"]["median"].as_f64(), load["ratio"]["median"].as_f64());
         assert!(rate.unwrap() > 1.0 && ratio.unwrap() > 0.0 && ratio.unwrap() < 5.0, "{load}");
         let programs = load["programs"].as_array().unwrap();
         assert_eq!(programs.len(), 4, "{load}");
-        assert!(programs[0]["processor_us_per_job"].as_f64().unwrap() > 0.0, "{load}");
+        backend_us += programs[0]["processor_us_per_job"].as_f64().unwrap();
     }
+    // The system counts processor time in hundredths of a second, of which a fast machine needs none for so few jobs of one load.
+    assert!(backend_us > 0.0, "{report}");
     for times in ["idle_ms", "idle_limit_ms", "paced_start_ms", "paced_cancel_ms"] {
         assert!(report[times]["p50"].as_f64().unwrap() > 0.0, "{times}: {report}");
     }
